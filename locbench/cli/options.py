@@ -1,0 +1,50 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class PrecisionName(str, Enum):
+    """Arithmetic of the training step."""
+
+    fp32 = "fp32"
+    tf32 = "tf32"
+    bf16 = "bf16"
+
+
+class PresetName(str, Enum):
+    """Length of the schedule."""
+
+    smoke = "smoke"
+    quick = "quick"
+    paper = "paper"
+
+
+class RerunName(str, Enum):
+    """Which recorded cells run again."""
+
+    failed = "failed"
+    all = "all"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto.")]
+DataRoot = Annotated[
+    Path | None, typer.Option("--data-root", help="Folder of the data sets [default: $LOCBENCH_DATA or .data].")
+]
+Results = Annotated[Path, typer.Option(help="Folder of the records and reports.")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")]
+Precision = Annotated[PrecisionName | None, typer.Option(help="Arithmetic of the training step [default: fp32].")]
+RESULTS = Path("results")
+
+
+def data_root(given: Path | None) -> Path:
+    """Return the folder of the data sets."""
+    from locbench.data.catalogue import default_root
+
+    return given or default_root()

@@ -1,0 +1,34 @@
+"""``locbench report``."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from locbench.cli.options import RESULTS, Results
+
+
+class FormatName(str, Enum):
+    """A report's format."""
+
+    markdown = "markdown"
+    latex = "latex"
+    csv = "csv"
+    json = "json"
+
+
+def report(
+    table_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Tables [default: all with records].")
+    ] = None,
+    format_: Annotated[list[FormatName] | None, typer.Option("--format", help="Repeat it for several.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write files here instead of printing.")] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Hold all records against the published numbers: mean, deviation, difference, verdict, rank, provenance."""
+    from locbench.launch.reporting import report_tables
+
+    report_tables(table_ids or [], [each.value for each in format_ or []], out, Path(results))

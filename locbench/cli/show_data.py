@@ -1,0 +1,31 @@
+"""How the states of the data sets are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from locbench.data.catalogue import DatasetStatus
+
+_COLOURS = {"ready": "green", "missing": "yellow", "broken": "red"}
+
+
+def print_statuses(statuses: Sequence[DatasetStatus], *, as_json: bool) -> None:
+    """Print one data set after the other, or JSON."""
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(statuses), indent=2).decode())
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    for each in statuses:
+        head = Text(f"{each.name:<14}", style="bold") + Text(f"{each.state:<8}", style=_COLOURS[each.state])
+        console.print(head + Text(f" {each.label}"))
+        console.print(f"    looked in {each.where}" + (f": {each.detail}" if each.detail else ""), markup=False)
+        if each.state != "ready":
+            console.print(f"    {each.how}", markup=False)
+    console.print(
+        "imagefolder:PATH        any folder with PATH/train/<class>/* and PATH/test or PATH/val", markup=False
+    )

@@ -1,0 +1,59 @@
+"""``locbench table``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from locbench.cli.options import (
+    RESULTS,
+    DataRoot,
+    Device,
+    Download,
+    Json,
+    Precision,
+    PresetName,
+    RerunName,
+    Results,
+    data_root,
+)
+
+
+def table(
+    table_id: Annotated[str, typer.Argument(metavar="ID", help="A table of `locbench list`.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="Only this data set's cells, or another one in its place.")
+    ] = None,
+    rows: Annotated[list[str] | None, typer.Option(help="Rows: labels, parts of them, patterns; repeat it.")] = None,
+    columns: Annotated[list[str] | None, typer.Option(help="Columns, likewise.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds per cell [default: the paper's; 1 if reduced].")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs in place of the preset's.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Training images, balanced over classes.")] = None,
+    preset: Annotated[PresetName, typer.Option(help="smoke: minutes; quick: half an hour.")] = PresetName.paper,
+    device: Device = "auto",
+    precision: Precision = None,
+    root: DataRoot = None,
+    results: Results = RESULTS,
+    download: Download = False,
+    rerun: Annotated[RerunName | None, typer.Option(help="Run recorded cells again.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Show the cells and the time they need; run nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run what is missing of a table, one record per cell and seed, and show it against the published numbers."""
+    from locbench.launch.plan import Wishes
+    from locbench.launch.session import Session
+
+    wishes = Wishes(
+        preset=preset.value,
+        dataset=dataset,
+        rows=tuple(rows or ()),
+        columns=tuple(columns or ()),
+        seeds=seeds,
+        epochs=epochs,
+        limit=limit,
+        precision=precision.value if precision else None,
+    )
+    session = Session(Path(results), data_root(root), device, download=download, as_json=as_json)
+    session.table(table_id, wishes, rerun=rerun.value if rerun else None, plan_only=plan)

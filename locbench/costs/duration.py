@@ -1,0 +1,73 @@
+"""An estimate of a run's time before it starts: counted operations over a rate measured on the device at hand."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+
+import msgspec
+import torch
+import torch.nn.functional as F
+
+from locbench.costs.flops import forward_flops
+from locbench.costs.parameters import meta_learner
+from locbench.data.catalogue import info
+from locbench.learning.learner import Auxiliary, Learner, build_chain
+from locbench.recipe import Recipe
+
+
+def estimated_seconds(recipe: Recipe, macs_per_second: float) -> float:
+    """Return the time of a run: three times the forward operations per training image, once per test image.
+
+    A rough figure: methods that run modules more than once, and launches of many small kernels, take longer.
+    """
+    data = info(recipe.dataset)
+    train = min(recipe.train_limit or data.train_size, data.train_size)
+    test = min(recipe.test_limit or data.test_size, data.test_size)
+    tests = -(-recipe.epochs // recipe.test_every)
+    network, auxiliary = forward_macs(recipe)
+    return (3 * (network + auxiliary) * train * recipe.epochs + network * test * tests) / macs_per_second
+
+
+def forward_macs(recipe: Recipe) -> tuple[int, int]:
+    """Return multiply-accumulates of one image through the network and through all auxiliary nets."""
+    return _macs(msgspec.structs.replace(recipe, method="", epochs=1, batch_size=1, lr=1.0, seed=0))
+
+
+def measured_rate(device: torch.device, seconds: float = 1.0) -> float:
+    """Return multiply-accumulates per second of training steps of a small network on a device."""
+    chain = build_chain("resnet8", 10, 32).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.randn(64, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(64, dtype=torch.int64, device=device)
+    macs = forward_flops(lambda: build_chain("resnet8", 10, 32), (3, 32, 32)).macs * 3 * len(images)
+    steps, begun = -1, 0.0
+    while steps < 1 or time.perf_counter() - begun < seconds:
+        F.cross_entropy(chain(images), labels).backward()  # type: ignore[no-untyped-call]
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        steps += 1
+        begun = begun or time.perf_counter()  # the first step warms up
+    return float(macs * steps / (time.perf_counter() - begun))
+
+
+@lru_cache(maxsize=1024)
+def _macs(recipe: Recipe) -> tuple[int, int]:
+    data = info(recipe.dataset)
+    learner = meta_learner(recipe)
+    network = forward_flops(lambda: learner.chain, (3, data.side, data.side)).macs
+    auxiliaries = [*learner.independents.items(), *learner.cascades.items()]
+    return network, sum(_auxiliary_macs(learner, int(index), each) for index, each in auxiliaries)  # type: ignore[arg-type]
+
+
+def _auxiliary_macs(learner: Learner, index: int, auxiliary: Auxiliary) -> int:
+    spec = learner.chain.specs[learner.partition.ends[index]]
+    patches = learner.composition.patches
+    n = patches.n if patches else 1
+    shape = (spec.channels, spec.side // n, spec.side // n)
+    total = 0
+    for branch in auxiliary.branches:
+        net = getattr(branch, "branch", branch)  # what patch fusion wraps
+        parts = getattr(net, "decoders", [net])  # one decoder per quadrant sees a quarter of the map
+        side = spec.side // 2 if len(parts) > 1 else shape[1]
+        total += sum(forward_flops(lambda part=part: part, (spec.channels, side, side)).macs for part in parts)  # type: ignore[misc]
+    return total * n * n

@@ -1,0 +1,136 @@
+"""Class folders decoded once into one array and kept in ``<root>/.cache``."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+import struct
+import zipfile
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from locbench.data.arrays import Arrays
+from locbench.data.description import DatasetInfo
+from locbench.data.imagefolder import parse
+from locbench.data.layout import Part, cifar10_jpeg_folder, list_parts
+from locbench.data.presence import look
+from locbench.errors import FailureError
+
+_LOG = logging.getLogger(__name__)
+_CHUNK = 256
+# Raise the number when the decoding changes, so that arrays decoded otherwise are not taken for these.
+_DECODING = 1
+_UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+_BAD_CACHE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
+
+
+def read_cifar10_jpeg(info: DatasetInfo, root: Path, download: bool) -> tuple[Arrays, Arrays]:  # noqa: ARG001
+    """Read the JPEG copy of CIFAR-10; FailureError unless all 60,000 images are there and can be decoded."""
+    seen = look(info, root)
+    if seen.state != "ready":
+        raise FailureError(f"{info.label} is {seen.state}: {seen.detail}", seen.how)
+    return _read(cifar10_jpeg_folder(root), info, root, "cifar10-jpeg")
+
+
+def read_imagefolder(info: DatasetInfo, root: Path, download: bool) -> tuple[Arrays, Arrays]:  # noqa: ARG001
+    """Read an ``imagefolder:PATH``; FailureError where its layout does not fit or an image cannot be decoded."""
+    folder = parse(info.name).folder
+    return _read(folder, info, root, folder.resolve().name)
+
+
+def _read(folder: Path, info: DatasetInfo, root: Path, title: str) -> tuple[Arrays, Arrays]:
+    train, test = (
+        read_part(part, info.side, root / ".cache", f"{title}-{part.folder.name}") for part in list_parts(folder)
+    )
+    return train, test
+
+
+def read_part(part: Part, side: int, cache: Path, title: str) -> Arrays:
+    """Return the images of a part, from the cache where it holds them as they are now, else decoded.
+
+    Args:
+        part: the files, in the order of the result.
+        side: height and width of the result in pixels; other images are resized (bilinear) and centre-cropped.
+        cache: the folder of decoded arrays.
+        title: begins the name of the cached file, for a person who looks into the folder.
+
+    Raises:
+        FailureError: an image cannot be decoded (named in the message).
+    """
+    path = cache / f"{title}-{_digest(part, side)}.npz"
+    labels = np.array([file.label for file in part.files], dtype=np.int64)
+    kept = _cached(path, labels, side)
+    if kept is not None:
+        return kept
+    _LOG.info("decoding %s images of %s, once", f"{len(part.files):,}", part.folder)
+    arrays = Arrays(_decode_all(part, side), labels)
+    # A data folder that cannot be written costs the decoding each time, not the run.
+    with contextlib.suppress(OSError):
+        _store(path, arrays)
+    return arrays
+
+
+def _digest(part: Part, side: int) -> str:
+    # The time of change catches an edit that keeps the size, which uncompressed formats always do.
+    text = "\n".join(f"{file.path}\0{file.size}\0{file.changed}" for file in part.files)
+    return hashlib.sha256(f"{_DECODING}\0{side}\n{text}".encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def _cached(path: Path, labels: NDArray[np.int64], side: int) -> Arrays | None:
+    try:
+        # A zip carries a checksum of each member, so that a damaged cache shows itself in reading.
+        with np.load(path, allow_pickle=False) as kept:
+            arrays = Arrays(kept["pixels"], kept["labels"])
+    except _BAD_CACHE:
+        return None
+    expected = (len(labels), side, side, 3)
+    if arrays.pixels.shape != expected or arrays.pixels.dtype != np.uint8 or not np.array_equal(arrays.labels, labels):
+        return None
+    return arrays
+
+
+def _store(path: Path, arrays: Arrays) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside its place and renamed: another process sees the whole file or none.
+    partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, pixels=arrays.pixels, labels=arrays.labels)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _decode_all(part: Part, side: int) -> NDArray[np.uint8]:
+    pixels = np.empty((len(part.files), side, side, 3), dtype=np.uint8)
+
+    def fill(start: int) -> None:
+        for position in range(start, min(start + _CHUNK, len(pixels))):
+            pixels[position] = _decode(part.folder / part.files[position].path, side)
+
+    # Threads: Pillow lets go of the interpreter while it decodes, and the array need not be sent anywhere.
+    with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(fill, range(0, len(pixels), _CHUNK)):
+            pass
+    return pixels
+
+
+def _decode(path: Path, side: int) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+    except _UNDECODABLE as error:
+        raise FailureError(
+            f"{path} cannot be decoded: {error}", "Put a whole copy of the file in its place, or unpack the set again."
+        ) from error
+    if image.size != (side, side):
+        image = ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
+    return np.asarray(image, dtype=np.uint8)

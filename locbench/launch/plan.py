@@ -1,0 +1,206 @@
+"""From a table and the user's wishes to the runs that are still missing. Imports no torch."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from locbench.data.catalogue import info, resolve
+from locbench.errors import UsageError
+from locbench.recipe import Recipe, warmup_epochs
+from locbench.registry import suggestion
+from locbench.results.store import Store
+from locbench.schedule import Preset, Schedule, preset_schedule, schedule_of, with_schedule
+from locbench.tables import Axis, Cell, Table
+
+State = Literal["done", "failed", "unfinished", "to do"]
+
+
+class Wishes(msgspec.Struct, frozen=True):
+    """What a user asks of a table's run; None leaves the preset's or the table's own value.
+
+    Attributes:
+        dataset: one of the table's data sets narrows it to that one's cells; any other stands in for its first one.
+        rows, columns: labels, parts of labels or patterns; empty means all.
+        seeds: number of seeds, 0 and up.
+    """
+
+    preset: Preset = "paper"
+    dataset: str | None = None
+    rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    seeds: int | None = None
+    epochs: int | None = None
+    limit: int | None = None
+    precision: Literal["fp32", "tf32", "bf16"] | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run and the places of the table that it fills."""
+
+    recipe: Recipe
+    cells: tuple[tuple[str, str], ...]
+    state: State
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep will do.
+
+    Attributes:
+        jobs: all runs in order, one seed of every cell before any second one; done ones included.
+        table: whose runs they are; None for recipes that belong to no table.
+        cells: the selected cells.
+        notes: what a user should know before it starts.
+    """
+
+    table: Table | None
+    jobs: tuple[Job, ...]
+    cells: tuple[Cell, ...]
+    notes: tuple[str, ...] = ()
+    blocked: tuple[Cell, ...] = field(default=())
+
+    @property
+    def title(self) -> str:
+        """What the plan is of, in a few words."""
+        return f"{self.table.id} ({self.table.number}: {self.table.title})" if self.table else "one recipe"
+
+    @property
+    def open(self) -> tuple[Job, ...]:
+        """The runs that are not there yet; a failed one counts as there unless failed ones are to run again."""
+        return tuple(job for job in self.jobs if job.state in ("unfinished", "to do"))
+
+
+def make_plan(table: Table, wishes: Wishes, store: Store, root: Path, rerun: str | None = None) -> Plan:
+    """Return the runs that a table needs and which of them are there.
+
+    Args:
+        table: the table.
+        wishes: preset, selection and overrides.
+        store: records there are.
+        root: folder of the data sets, to see which variant of CIFAR-10 is there.
+        rerun: ``failed`` or ``all`` runs again what is there.
+
+    Raises:
+        UsageError: a row, a column or a data set does not exist.
+    """
+    cells, substitute = select(table, wishes)
+    runnable = [cell for cell in cells if cell.recipe is not None and _trains(table, cell)]
+    notes: dict[str, None] = {}
+    places: dict[str, tuple[Recipe, list[tuple[str, str]]]] = {}
+    for seed in range(_seeds(table, wishes)):
+        for cell in runnable:
+            assert cell.recipe is not None
+            schedule, note = _schedule(cell.recipe, wishes, substitute, root)
+            notes |= dict.fromkeys(note)
+            recipe = with_schedule(cell.recipe, schedule, seed)
+            places.setdefault(recipe.key, (recipe, []))[1].append((cell.row, cell.column))
+    jobs = tuple(Job(recipe, tuple(where), _state(recipe.key, store, rerun)) for recipe, where in places.values())
+    blocked = tuple(cell for cell in cells if cell.blocked)
+    return Plan(table, jobs, tuple(cells), tuple(notes), blocked)
+
+
+def select(table: Table, wishes: Wishes) -> tuple[list[Cell], str | None]:
+    """Return the cells that the wishes leave, and the data set that stands in for the published one, if any."""
+    rows = _matching(table.rows, wishes.rows, "row", table.id)
+    columns = _matching(table.columns, wishes.columns, "column", table.id)
+    cells = [cell for cell in table.cells if cell.row in rows and cell.column in columns]
+    if not cells:
+        raise UsageError(f"{table.id} has no cell in these rows and columns", f"See: locbench show {table.id}")
+    dataset = wishes.dataset or ("digits" if wishes.preset == "smoke" else None)
+    if dataset is None:
+        return cells, None
+    info(dataset)  # an unknown one is refused before anything runs
+    own = [cell for cell in cells if cell.recipe is None or cell.recipe.dataset == dataset]
+    if any(cell.recipe for cell in own):
+        return own, None
+    first = next((cell.recipe.dataset for cell in cells if cell.recipe), None)
+    return [cell for cell in cells if cell.recipe is None or cell.recipe.dataset == first], dataset
+
+
+def _matching(axis: Sequence[Axis], patterns: tuple[str, ...], kind: str, table_id: str) -> set[str]:
+    labels = [each.label for each in axis]
+    if not patterns:
+        return set(labels)
+    chosen: set[str] = set()
+    for pattern in _spread(patterns, labels):
+        found = _find(pattern, labels)
+        if not found:
+            raise UsageError(f"table {table_id} has no {kind} {pattern!r}", suggestion(pattern, labels))
+        chosen |= found
+    return chosen
+
+
+def _spread(patterns: tuple[str, ...], labels: list[str]) -> list[str]:
+    """Split ``a,b`` at commas unless the whole is a label or part of one."""
+    spread: list[str] = []
+    for pattern in patterns:
+        spread += [pattern] if _find(pattern, labels) else [part.strip() for part in pattern.split(",") if part.strip()]
+    return spread
+
+
+def _find(pattern: str, labels: list[str]) -> set[str]:
+    """Return the labels that a pattern means: the exact one, else its last part, else a wildcard, else a substring."""
+    low = pattern.lower()
+    for matches in (
+        lambda label: label == low,
+        lambda label: label.rsplit(" / ", 1)[-1] == low,
+        lambda label: any(sign in low for sign in "*?") and fnmatch.fnmatchcase(label, low),
+        lambda label: low in label,
+    ):
+        found = {label for label in labels if matches(label.lower())}
+        if found:
+            return found
+    return set()
+
+
+def _trains(table: Table, cell: Cell) -> bool:
+    return any(table.metrics[metric].kind == "trained" for metric in cell.published)
+
+
+def _seeds(table: Table, wishes: Wishes) -> int:
+    if wishes.seeds is not None:
+        if wishes.seeds < 1:
+            raise UsageError(f"--seeds is {wishes.seeds}", "Ask for 1 or more.")
+        return wishes.seeds
+    return table.trials if wishes.preset == "paper" else 1
+
+
+def _schedule(published: Recipe, wishes: Wishes, substitute: str | None, root: Path) -> tuple[Schedule, list[str]]:
+    schedule = preset_schedule(wishes.preset, schedule_of(published))
+    schedule, notes = _with_dataset(schedule, substitute, root)
+    changes: dict[str, object] = {}
+    if wishes.epochs is not None:
+        changes |= {"epochs": wishes.epochs, "warmup_epochs": warmup_epochs(wishes.epochs)}
+        changes["test_every"] = min(schedule.test_every, max(wishes.epochs, 1))
+    if wishes.limit is not None:
+        changes["train_limit"] = wishes.limit
+    if wishes.precision is not None:
+        changes["precision"] = wishes.precision
+    for name in ("epochs", "limit"):
+        if (value := getattr(wishes, name)) is not None and value < 1:
+            raise UsageError(f"--{name} is {value}", "Ask for 1 or more.")
+    return msgspec.structs.replace(schedule, **changes), notes
+
+
+def _with_dataset(schedule: Schedule, substitute: str | None, root: Path) -> tuple[Schedule, list[str]]:
+    name = resolve(substitute or schedule.dataset, root)
+    if name == schedule.dataset:
+        return schedule, []
+    schedule = msgspec.structs.replace(schedule, dataset=name)
+    if substitute:
+        return schedule, []
+    return schedule, [f"The official files are not there; the runs use {info(name).label} and are marked so."]
+
+
+def _state(key: str, store: Store, rerun: str | None) -> State:
+    record = store.find(key)
+    if record is not None and rerun != "all" and not (record.status == "failed" and rerun == "failed"):
+        return "done" if record.status == "done" else "failed"
+    return "unfinished" if store.checkpoint(key).is_file() else "to do"

@@ -1,0 +1,143 @@
+"""Progress of a sweep: bars with time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as TimeLeft
+
+from locbench.launch.plan import Job
+from locbench.results.record import Record
+from locbench.training.loop import Row
+
+
+class Bars:
+    """Three bars: the sweep, the cell in epochs, and the epoch in steps."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeft())
+        self.console = console
+        self.progress = Progress(*columns, console=console, transient=True)
+        self.sweep: TaskID | None = None
+        self.cell = self.progress.add_task("cell", visible=False)
+        self.epoch = self.progress.add_task("epoch", visible=False)
+
+    def __enter__(self) -> Bars:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def job_started(self, job: Job, index: int, jobs: int) -> None:
+        """Name the cell; the sweep's bar appears with the first one."""
+        if self.sweep is None:
+            self.sweep = self.progress.add_task("[bold]sweep", total=jobs)
+        self.progress.reset(self.cell, description=_where(job), visible=True)
+
+    def run_started(self, epochs: int, steps: int, done: int) -> None:
+        """Set both inner bars."""
+        self.progress.reset(self.cell, total=epochs, completed=done)
+        self.progress.reset(self.epoch, total=steps, visible=True, description="  epoch")
+
+    def step_done(self) -> None:
+        """Move the epoch's bar."""
+        self.progress.advance(self.epoch)
+
+    def epoch_done(self, row: Row) -> None:  # noqa: ARG002
+        """Move the cell's bar and start the epoch's anew."""
+        self.progress.advance(self.cell)
+        self.progress.reset(self.epoch, description="  epoch")
+
+    def job_done(self, record: Record) -> None:
+        """Print the record's line and move the sweep's bar."""
+        self.console.print(summary(record), highlight=False, soft_wrap=True)
+        if self.sweep is not None:
+            self.progress.advance(self.sweep)
+
+
+class Lines:
+    """One line when a cell starts, one when it is done, and one every half minute in between."""
+
+    def __init__(self, console: Console, every: float = 30.0) -> None:
+        self.console, self.every = console, every
+        self.begun = self.said = time.monotonic()
+        self.jobs = self.finished = self.epochs = self.epoch = 0
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def job_started(self, job: Job, index: int, jobs: int) -> None:
+        """Say which cell starts and, after the first one, how long the rest may take."""
+        self.jobs = jobs
+        left = ""
+        if self.finished:
+            per_job = (time.monotonic() - self.begun) / self.finished
+            left = f", about {duration(per_job * (jobs - self.finished))} left"
+        self._say(f"[{index}/{jobs}] {_where(job)}{left}")
+
+    def run_started(self, epochs: int, steps: int, done: int) -> None:  # noqa: ARG002
+        """Note the length of the run."""
+        self.epochs, self.epoch = epochs, done
+        if done:
+            self._say(f"  continued after epoch {done} of {epochs}")
+
+    def step_done(self) -> None:
+        """Say nothing."""
+
+    def epoch_done(self, row: Row) -> None:
+        """Say where the cell is, if nothing was said for a while."""
+        self.epoch += 1
+        if time.monotonic() - self.said > self.every and self.epoch < self.epochs:
+            tested = f", test {row['test_acc']:.2f} %" if row["test_acc"] is not None else ""
+            self._say(f"  epoch {self.epoch}/{self.epochs}: training loss {row['train_loss']:.4f}{tested}")
+
+    def job_done(self, record: Record) -> None:
+        """Print the record's line."""
+        self.finished += 1
+        self._say("  " + summary(record))
+
+    def _say(self, text: str) -> None:
+        self.said = time.monotonic()
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def watcher(console: Console) -> Bars | Lines:
+    """Return bars for a terminal, lines for anything else."""
+    return Bars(console) if console.is_terminal else Lines(console)
+
+
+def summary(record: Record) -> str:
+    """Return a record in one line."""
+    name = f"{record.recipe.method} on {record.recipe.dataset}, seed {record.recipe.seed}"
+    if record.status == "failed":
+        return f"failed: {name}: {record.error}"
+    accuracy = f"{record.metrics['test_acc']:.2f} % test accuracy"
+    return f"done: {name}: {accuracy} after {record.recipe.epochs} epochs, {duration(record.provenance.seconds)}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person says it: ``45 s``, ``12 min``, ``3 h 05 min``, ``2 d 4 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def _where(job: Job) -> str:
+    row, column = job.cells[0] if job.cells else (job.recipe.method, "")
+    more = f" (and {len(job.cells) - 1} more)" if len(job.cells) > 1 else ""
+    return f"{row}, {column}{more}, seed {job.recipe.seed}" if column else f"{row}, seed {job.recipe.seed}"

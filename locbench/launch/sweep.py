@@ -1,0 +1,140 @@
+"""Runs the open jobs of a plan in this process, one record each, written the moment it exists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import torch
+
+from locbench.data.images import Split, load
+from locbench.errors import DivergedError, LocbenchError
+from locbench.launch.plan import Job
+from locbench.recipe import Recipe
+from locbench.results.provenance import commit, versions
+from locbench.results.record import DataUsed, Provenance, Record
+from locbench.results.store import Store
+from locbench.training.loop import Outcome, Run, Watcher
+from locbench.training.precision import device_name
+
+
+class SweepWatcher(Watcher, Protocol):
+    """Who wants to hear how a sweep is going."""
+
+    def job_started(self, job: Job, index: int, jobs: int) -> None:
+        """The job number ``index`` (from 1) of ``jobs`` starts."""
+
+    def job_done(self, record: Record) -> None:
+        """A record has been written."""
+
+
+class Sweep:
+    """The runs of a plan on one device.
+
+    Args:
+        store: where records go; prepared.
+        device: where to train.
+        root: folder of the data sets.
+        download: fetch what is missing.
+    """
+
+    def __init__(self, store: Store, device: torch.device, root: Path, *, download: bool = False) -> None:
+        self.store, self.device, self.root, self.download = store, device, root, download
+        self._splits: dict[tuple[str, int | None, int | None], Split] = {}
+
+    def run(self, jobs: Sequence[Job], watcher: SweepWatcher) -> list[Record]:
+        """Run all jobs; a cell that fails is recorded as failed and the next one starts.
+
+        Raises:
+            FailureError: a data set is missing or a record cannot be written; what was recorded before is safe.
+        """
+        self.store.prepare()
+        records = []
+        for index, job in enumerate(jobs, 1):
+            split = self.split(job.recipe)
+            watcher.job_started(job, index, len(jobs))
+            record = self._record(job.recipe, split, watcher)
+            self.store.save(record)
+            watcher.job_done(record)
+            records.append(record)
+        return records
+
+    def split(self, recipe: Recipe) -> Split:
+        """Return a recipe's images on the device, loaded once per sweep."""
+        wanted = (recipe.dataset, recipe.train_limit, recipe.test_limit)
+        if wanted not in self._splits:
+            self._splits.clear()  # one data set at a time: several would not fit every device
+            self._splits[wanted] = load(
+                recipe.dataset,
+                self.root,
+                limit=recipe.train_limit,
+                test_limit=recipe.test_limit,
+                download=self.download,
+                device=str(self.device),
+            )
+        return self._splits[wanted]
+
+    def _record(self, recipe: Recipe, split: Split, watcher: Watcher) -> Record:
+        outcome = Outcome()
+        try:
+            run = Run(recipe, split, self.store.checkpoint(recipe.key))
+            outcome = run.outcome
+            run.train(watcher)
+        except DivergedError as error:
+            return self._failed(recipe, split, outcome, error)
+        except LocbenchError:
+            raise  # no space, or a request that no cell can meet: the next cell would meet it too
+        except Exception as error:  # a failed cell never ends the sweep; the record says why
+            return self._failed(recipe, split, outcome, error)
+        return self._make(recipe, split, outcome, final_metrics(outcome))
+
+    def _failed(self, recipe: Recipe, split: Split, outcome: Outcome, error: Exception) -> Record:
+        message = error.message if isinstance(error, LocbenchError) else f"{type(error).__name__}: {error}"
+        return msgspec.structs.replace(self._make(recipe, split, outcome, {}), status="failed", error=message)
+
+    def _make(self, recipe: Recipe, split: Split, outcome: Outcome, metrics: dict[str, float]) -> Record:
+        code, dirty = commit()
+        return Record(
+            key=recipe.key,
+            status="done",
+            recipe=recipe,
+            described=recipe.describe(),
+            metrics=metrics,
+            history=outcome.history,
+            local_losses=outcome.local_losses,
+            parameters=outcome.parameters,
+            data=DataUsed(
+                split.info.name, split.info.label, split.fingerprint, train=len(split.train), test=len(split.test)
+            ),
+            provenance=Provenance(
+                device=device_name(self.device),
+                versions=versions(),
+                commit=code,
+                dirty=dirty,
+                started=outcome.started,
+                seconds=round(outcome.seconds, 2),
+                resumed=outcome.resumed,
+                threads=torch.get_num_threads() if self.device.type == "cpu" else 0,
+            ),
+        )
+
+
+def final_metrics(outcome: Outcome) -> dict[str, float]:
+    """Return a run's numbers: accuracy and error after the last epoch, the best accuracy and its epoch."""
+    tested = [(row["test_acc"], row["epoch"]) for row in outcome.history if row["test_acc"] is not None]
+    final = tested[-1][0]
+    best, epoch = max(tested, key=lambda pair: (pair[0] or 0.0, -(pair[1] or 0.0)))
+    loss = outcome.history[-1]["train_loss"]
+    assert final is not None
+    assert best is not None
+    assert epoch is not None
+    assert loss is not None
+    return {
+        "test_acc": round(final, 4),
+        "test_err": round(100 - final, 4),
+        "best_acc": round(best, 4),
+        "best_epoch": epoch,
+        "train_loss": loss,
+    }

@@ -1,0 +1,119 @@
+"""AugLocal's auxiliary nets: fresh copies of later local layers (Ma et al. 2024, sections 3.2 and 3.3).
+
+Indices are 0-based and rounding is Python's (half to even): both decide ties that the published FLOPs depend on.
+"""
+
+from __future__ import annotations
+
+from math import floor, log2
+
+from torch import nn
+
+from locbench.learning.auxiliary import dgl
+from locbench.learning.auxiliary.branch import Classifier, Cut
+from locbench.learning.auxiliary.matching import matched_width
+from locbench.learning.options import AugLocal, Mlp
+
+
+def build(options: AugLocal, cut: Cut) -> Classifier:
+    """Return the auxiliary net for a cut."""
+    selection = stage_selection(options, cut)
+    if selection == "dgl":
+        return dgl.build(Mlp(), cut)
+    copied = copied_layers(options.depth, options.decay, cut.module, cut.modules)
+    if selection == "uniform":
+        return _copies(uniform(cut.layer, len(cut.specs), copied), options, cut, copied)
+    if selection == "sequential":
+        last = min(cut.layer + copied, len(cut.specs) - 1)
+        return _copies(list(range(cut.layer + 1, last + 1)), options, cut, copied)
+    if selection in ("repetitive", "repetitive-downsampled"):
+        return _repeated(options, cut, copied, downsampled=selection.endswith("downsampled"))
+    width = 1.0 if selection == "conv3x3-plain" else options.width
+    kernel = 1 if selection == "conv1x1" else 3
+    return _plain(kernel, width or matched_width(kernel, options, cut), cut, copied)
+
+
+def stage_selection(options: AugLocal, cut: Cut) -> str:
+    """Return how layers are selected at a cut: one word for all, or one per stage with the stem in stage 1."""
+    if isinstance(options.selection, str):
+        return options.selection
+    return options.selection[max(cut.spec.stage, 1) - 1]
+
+
+def copied_layers(depth: int, decay: float, module: int, modules: int) -> int:
+    """Return how many layers the auxiliary net of a module copies: the code's form of the pyramidal depth (eq. 3).
+
+    Args:
+        depth: the paper's d at the first module; d - 1 layers are copied there.
+        decay: tau.
+        module: 0-based index of the module.
+        modules: number of modules M, after the merge at the top.
+    """
+    k = depth - 1
+    if modules <= 2:
+        return k
+    share = (module * decay) / (modules - 2)
+    return max(1, round(k * (1 - share) + share))
+
+
+def uniform(layer: int, layers: int, copied: int) -> list[int]:
+    """Return the 0-based indices of the selected layers, spread evenly up to the top layer (section 3.2).
+
+    Args:
+        layer: 0-based index l of the local layer that the net hangs on.
+        layers: number of local layers n.
+        copied: number of layers to select.
+    """
+    if copied >= layers - 1 - layer:
+        return list(range(layer + 1, layers))
+    return [round(layer + ((layers - layer - 1) / copied) * i) for i in range(1, copied + 1)]
+
+
+def strides(channels: int, selected: list[int]) -> list[int]:
+    """Return the stride of each copied layer: 2 where the channels at least double, with a carry for jumps of four.
+
+    Args:
+        channels: of the map that the net sees.
+        selected: output channels of the selected layers.
+    """
+    result, pending = [], 0
+    for width in selected:
+        pending += floor(log2(max(1, width // channels)))
+        result.append(2 if pending >= 1 else 1)
+        pending -= result[-1] - 1
+        channels = width
+    return result
+
+
+def _copies(selected: list[int], options: AugLocal, cut: Cut, copied: int) -> Classifier:
+    channels = cut.spec.channels
+    widths = [cut.specs[index].channels for index in selected]
+    layers: list[nn.Module] = []
+    for index, width, stride in zip(selected, widths, strides(channels, widths), strict=True):
+        layers.append(cut.specs[index].copy(channels, width, stride))
+        channels = width
+    return _closed(layers, channels, cut, head_bn=options.head_bn and copied <= 1)
+
+
+def _repeated(options: AugLocal, cut: Cut, copied: int, *, downsampled: bool) -> Classifier:
+    # Downsampling stands for the stage changes that lie ahead: two in stage 1, one in stage 2, none in stage 3.
+    ahead = 3 - max(cut.spec.stage, 1) if downsampled else 0
+    channels = cut.spec.channels
+    layers = [cut.spec.copy(channels, channels, 2 if index < ahead else 1) for index in range(copied)]
+    return _closed(layers, channels, cut, head_bn=options.head_bn and copied <= 1)
+
+
+def _plain(kernel: int, multiplier: float, cut: Cut, copied: int) -> Classifier:
+    channels, width = cut.spec.channels, int(multiplier * cut.spec.channels)
+    layers: list[nn.Module] = []
+    for _ in range(copied):
+        conv = nn.Conv2d(channels, width, kernel, padding=kernel // 2, bias=False)
+        layers += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        channels = width
+    return _closed(layers, channels, cut, head_bn=False)
+
+
+def _closed(layers: list[nn.Module], channels: int, cut: Cut, *, head_bn: bool) -> Classifier:
+    norm = [nn.BatchNorm1d(channels)] if head_bn else []
+    linear = nn.Linear(channels, cut.classes)
+    return Classifier(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *norm, linear))

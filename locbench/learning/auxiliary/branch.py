@@ -1,0 +1,119 @@
+"""A branch of the auxiliary loss: a net on a module's output, and the criterion on what the net gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from locbench.networks.chain import LayerSpec
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a criterion may hold an output against.
+
+    Attributes:
+        labels: B class indices.
+        pixels: B x 3 x H x W in [0, 1], the augmented image before normalisation.
+    """
+
+    labels: Tensor
+    pixels: Tensor
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where an auxiliary net hangs.
+
+    Attributes:
+        layer: 0-based index of the local layer whose output it sees.
+        module: 0-based index of the local module that this layer ends.
+        modules: number of local modules M.
+        ends: the last local layer of each module.
+        specs: all local layers of the network.
+        classes: number of classes.
+        image_side: side of the input image in pixels.
+        patches: patches along each side that the net sees one at a time; 1 means the whole map.
+    """
+
+    layer: int
+    module: int
+    modules: int
+    ends: tuple[int, ...]
+    specs: tuple[LayerSpec, ...]
+    classes: int
+    image_side: int
+    patches: int = 1
+
+    @property
+    def spec(self) -> LayerSpec:
+        """The local layer whose output the net sees."""
+        return self.specs[self.layer]
+
+    @property
+    def side(self) -> int:
+        """Side, in pixels, of the map or patch that the net sees at a time."""
+        return self.spec.side // self.patches
+
+    @property
+    def position(self) -> float:
+        """0 at the first auxiliary net, 1 at the last; 0 if there is only one (InfoPro's r = m / (K - 2))."""
+        return self.module / (self.modules - 2) if self.modules > 2 else 0.0
+
+    def whole(self) -> Cut:
+        """Return the same place without patches."""
+        return replace(self, patches=1)
+
+
+class Branch(nn.Module):
+    """A net and its criterion. Subclasses give `forward` and `criterion`.
+
+    ``fuse`` says how patch feature fusion joins patches: ``outputs`` averages the net's outputs before the criterion,
+    ``losses`` averages the losses of patches, each held against its own part of the image.
+    """
+
+    fuse = "outputs"
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map a module's output, B x C x H x W, to the branch's output."""
+        raise TypeError(f"{type(self).__name__} has no forward")
+
+    def criterion(self, output: Tensor, targets: Targets) -> Tensor:
+        """Return the scalar loss of an output."""
+        raise TypeError(f"{type(self).__name__} has no criterion")
+
+    def backward(self, features: Tensor, targets: Targets, weight: float) -> Tensor:
+        """Back-propagate ``weight`` times the loss into the net, and into ``features`` if it is a leaf that asks for it.
+
+        The branch's graph is gone on return.
+
+        Returns:
+            The unweighted loss, detached.
+        """
+        loss = self.criterion(self(features), targets)
+        (loss * weight).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+
+class Classifier(Branch):
+    """Any net that gives class scores, trained with cross-entropy."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return class scores, B x classes."""
+        return self.net(features)  # type: ignore[no-any-return]
+
+    def criterion(self, output: Tensor, targets: Targets) -> Tensor:
+        """Return the cross-entropy."""
+        return torch.nn.functional.cross_entropy(output, targets.labels)
+
+
+def ramp(weight: tuple[float, float], position: float) -> float:
+    """Return a ramped weight at ``position`` in [0, 1] (Wang et al. 2021, section 4.1)."""
+    first, last = weight
+    return first * (1 - position) + last * position

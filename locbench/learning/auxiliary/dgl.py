@@ -1,0 +1,51 @@
+"""DGL's auxiliary nets (Belilovsky et al. 2020): MLP-SR in its own and in AugLocal's variant, MLP, and CNN."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from torch import nn
+
+from locbench.learning.auxiliary.branch import Classifier, Cut
+from locbench.learning.options import Mlp
+
+
+def build(options: Mlp, cut: Cut) -> Classifier:
+    """Return the net for a cut."""
+    builder = _cnn if options.variant == "cnn" else _mlp
+    return Classifier(builder(options, cut))
+
+
+def pooled_side(cut: Cut) -> int:
+    """Return the side of the first pooling: a quarter of the map's, at least 2 for a patch.
+
+    The lower bound keeps the number of inputs of the linear layers, hence the parameters, the same with and without
+    patches.
+    """
+    quarter = ceil(cut.side / 4)
+    return max(2, quarter) if cut.patches > 1 else quarter
+
+
+def _mlp(options: Mlp, cut: Cut) -> nn.Sequential:
+    channels, first = cut.spec.channels, pooled_side(cut)
+    last = min(ceil(cut.spec.side / 4), 2)  # of the whole map, so that patches do not change the linear layers
+    width = channels * last**2
+    convolutions = 0 if options.variant == "mlp" else 3
+    hidden, bias = (2, False) if options.variant == "auglocal" else (3, True)
+    layers: list[nn.Module] = [nn.AdaptiveAvgPool2d(first)]
+    for _ in range(convolutions):
+        layers += [nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+    layers += [nn.AdaptiveAvgPool2d(last), nn.Flatten()]
+    for _ in range(hidden):
+        layers += [nn.Linear(width, width, bias=bias), nn.BatchNorm1d(width), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, nn.Linear(width, cut.classes))
+
+
+def _cnn(options: Mlp, cut: Cut) -> nn.Sequential:  # noqa: ARG001
+    channels = cut.spec.channels
+    layers: list[nn.Module] = []
+    for _ in range(2):
+        conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        layers += [conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+    layers += [nn.AdaptiveAvgPool2d(2), nn.BatchNorm2d(channels), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(4 * channels, cut.classes))

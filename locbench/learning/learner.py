@@ -1,0 +1,173 @@
+"""A learner: a chain, its partition, its auxiliary nets and its routing, ready to take training steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from locbench.learning import routing
+from locbench.learning.auxiliary.branch import Branch, Cut, Targets, ramp
+from locbench.learning.auxiliary.pff import PatchFusion
+from locbench.learning.options import BUILDERS, AnyBranch, Cascade, Checkpointed, Composition
+from locbench.learning.partition import Partition, partition_of
+from locbench.networks.catalogue import NETWORKS
+from locbench.networks.chain import Chain, initialise
+from locbench.recipe import Recipe
+
+
+class Auxiliary(nn.Module):
+    """All branches on one module's output at one level, each with its weight there.
+
+    Args:
+        branches: the nets with their criteria.
+        weights: one per branch; a branch of weight 0 is not run.
+    """
+
+    def __init__(self, branches: list[Branch], weights: list[float]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.weights = weights
+
+    def backward(self, features: Tensor, targets: Targets, scale: float = 1.0) -> Tensor:
+        """Back-propagate every branch in turn, each graph freed before the next, and return the weighted loss.
+
+        Args:
+            features: a leaf, B x C x H x W; its ``grad`` gathers the gradient if it asks for one.
+            targets: labels and image.
+            scale: multiplies the gradients, not the returned loss.
+        """
+        total = features.new_zeros(())
+        for branch, weight in zip(self.branches, self.weights, strict=True):
+            if weight:
+                total = total + weight * cast(Branch, branch).backward(features, targets, weight * scale)
+        if features.requires_grad and features.grad is None:
+            features.grad = torch.zeros_like(features)
+        return total
+
+
+class Learner(nn.Module):
+    """What is trained: the network and, for every module but the last, auxiliary nets.
+
+    Args:
+        chain: the network.
+        partition: where it is cut.
+        composition: the method.
+    """
+
+    def __init__(self, chain: Chain, partition: Partition, composition: Composition) -> None:
+        super().__init__()
+        self.chain = chain
+        self.partition = partition
+        self.composition = composition
+        cascading = isinstance(composition.routing, Cascade)
+        levels = composition.routing.levels if isinstance(composition.routing, Cascade) else "IL"
+        first = 1 if cascading and composition.routing.official_edges else 0  # type: ignore[union-attr]
+        self.independents = self._auxiliaries("independent", first) if "IL" in levels else nn.ModuleDict()
+        self.cascades = self._auxiliaries("cascade", 1) if "CL" in levels else nn.ModuleDict()
+
+    @property
+    def modules_count(self) -> int:
+        """Number of local modules."""
+        return self.partition.modules
+
+    def step(self, images: Tensor, targets: Targets, *, guided: bool = False) -> routing.Outcome:
+        """Run one batch and add its gradients to the parameters' ``grad``.
+
+        Args:
+            images: B x 3 x H x W, normalised.
+            targets: labels and un-normalised image.
+            guided: a step of PGL's global phase.
+        """
+        how = self.composition.routing
+        if guided:
+            return routing.end_to_end(self, images, targets)
+        if isinstance(how, Checkpointed):
+            return routing.checkpointed(self, images, targets, how)
+        if isinstance(how, Cascade) and self.modules_count > 1:  # one module has no window: backpropagation
+            engine = routing.cascade if how.engine == "reuse" else routing.recomputed_cascade
+            return engine(self, images, targets, how)
+        return routing.isolated(self, images, targets)
+
+    def run_module(self, index: int, x: Tensor) -> Tensor:
+        """Run one local module; the last one includes the classifier and gives class scores."""
+        for unit in self.partition.ranges[index]:
+            x = self.chain.units[unit](x)
+        return cast(Tensor, self.chain.head(x)) if index == self.partition.modules - 1 else x
+
+    def module_parameters(self, index: int) -> list[Tensor]:
+        """Return the parameters of one local module, without its auxiliary nets."""
+        found = [each for unit in self.partition.ranges[index] for each in self.chain.units[unit].parameters()]
+        return [*found, *self.chain.head.parameters()] if index == self.partition.modules - 1 else found
+
+    def independent(self, index: int, features: Tensor, targets: Targets, scale: float = 1.0) -> Tensor:
+        """Back-propagate a module's own auxiliary loss; see `Auxiliary.backward`."""
+        return cast(Auxiliary, self.independents[str(index)]).backward(features, targets, scale)
+
+    def cascade(self, index: int, features: Tensor, targets: Targets, scale: float = 1.0) -> Tensor:
+        """Back-propagate the auxiliary loss of the window that a module ends; see `Auxiliary.backward`."""
+        return cast(Auxiliary, self.cascades[str(index)]).backward(features, targets, scale)
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Return the number of parameters of the network and of all auxiliary nets."""
+        primary = sum(each.numel() for each in self.chain.parameters())
+        return {"primary": primary, "auxiliary": sum(each.numel() for each in self.parameters()) - primary}
+
+    def _auxiliaries(self, level: str, first: int) -> nn.ModuleDict:
+        return nn.ModuleDict(
+            {str(index): self._auxiliary(level, index) for index in range(first, self.partition.modules - 1)}
+        )
+
+    def _auxiliary(self, level: str, index: int) -> Auxiliary:
+        patches = self.composition.patches
+        cut = Cut(
+            layer=self.partition.ends[index],
+            module=index,
+            modules=self.partition.modules,
+            ends=self.partition.ends,
+            specs=self.chain.specs,
+            classes=self.chain.classes,
+            image_side=self.chain.side,
+            patches=patches.n if patches else 1,
+        )
+        chosen = [each for each in self.composition.branches if each.level in ("both", level)]
+        branches = [build_branch(each, cut) for each in chosen]
+        if patches:
+            branches = [PatchFusion(each, patches) for each in branches]
+        return Auxiliary(branches, [ramp(each.weight, cut.position) for each in chosen])
+
+
+def build_branch(options: AnyBranch, cut: Cut) -> Branch:
+    """Return the auxiliary branch that options describe, for a cut."""
+    builder = cast(Callable[[AnyBranch, Cut], Branch], BUILDERS[str(options.__struct_config__.tag)])
+    return builder(options, cut)
+
+
+def build_chain(network: str, classes: int, side: int) -> Chain:
+    """Return a network by name, its weights as PyTorch draws them."""
+    module, _, attribute = NETWORKS[network].builder.partition(":")
+    builder = cast(Callable[[int, int], Chain], getattr(import_module(module), attribute))
+    return builder(classes, side)
+
+
+def build_learner(recipe: Recipe, classes: int, side: int) -> Learner:
+    """Return the learner of a recipe with freshly drawn weights.
+
+    The network's weights come from the recipe's seed alone, so that two methods start from the same network.
+
+    Args:
+        recipe: what to train.
+        classes: number of classes of the data set.
+        side: side of its images in pixels.
+    """
+    torch.manual_seed(recipe.seed)
+    chain = build_chain(recipe.network, classes, side)
+    initialise(chain)
+    torch.manual_seed(recipe.seed + 1)
+    learner = Learner(chain, partition_of(recipe), recipe.composition)
+    for auxiliaries in (learner.independents, learner.cascades):
+        initialise(auxiliaries)
+    return learner

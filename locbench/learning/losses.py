@@ -1,0 +1,92 @@
+"""Criteria of auxiliary nets: similarity matching, supervised contrast, reconstruction; at least in float32."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def similarity_matrix(x: Tensor) -> Tensor:
+    """Return PredSim's B x B matrix of cosine similarities between centred feature vectors, clamped to [-1, 1].
+
+    Each row is centred by its own mean and divided by 1e-8 plus its norm (Nokland & Eidnes 2019, eq. 1).
+
+    Args:
+        x: B x F.
+    """
+    centred = x - x.mean(dim=1, keepdim=True)
+    normalised = centred / (1e-8 + centred.norm(dim=1, keepdim=True))
+    return (normalised @ normalised.T).clamp(-1.0, 1.0)
+
+
+def map_deviation(x: Tensor) -> Tensor:
+    """Return the unbiased standard deviation of each feature map over its positions, B x C x H x W -> B x C.
+
+    A map of one position has none; its value itself is used then, as PredSim does for vectors.
+    """
+    flat = x.flatten(2)
+    return flat.std(dim=2) if flat.shape[2] > 1 else flat.squeeze(2)
+
+
+def similarity_matching(features: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return the mean squared difference between the similarity matrices of features and one-hot labels.
+
+    Args:
+        features: B x F.
+        labels: B class indices.
+        classes: number of classes.
+    """
+    with _outside_autocast(features):
+        features = _exact(features)
+        target = similarity_matrix(F.one_hot(labels, classes).to(features.dtype)).detach()
+        return F.mse_loss(similarity_matrix(features), target)
+
+
+def supervised_contrast(features: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """Return the supervised contrastive loss of one view per image (Khosla et al. 2020, as used by InfoPro).
+
+    For each anchor, the mean log-probability of the other samples of its class among all other samples, negated; an
+    anchor that is alone in its class counts 0. Mean over all anchors.
+
+    Args:
+        features: B x F, normalised here.
+        labels: B class indices.
+        temperature: of the softmax; the base temperature is the same, so the loss is not rescaled.
+    """
+    with _outside_autocast(features):
+        z = F.normalize(_exact(features), dim=1)
+        itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+        logits = (z @ z.T / temperature).masked_fill(itself, float("-inf"))
+        log_probability = logits - logits.logsumexp(dim=1, keepdim=True)
+        positive = (labels[:, None] == labels[None, :]) & ~itself
+        summed = log_probability.masked_fill(~positive, 0.0).sum(dim=1)
+        return -(summed / positive.sum(dim=1).clamp(min=1)).mean()
+
+
+def reconstruction(image: Tensor, pixels: Tensor) -> Tensor:
+    """Return the mean binary cross-entropy between a reconstruction and the image, both in [0, 1].
+
+    The target is clamped: undoing a normalisation in floating point may leave values a hair outside.
+
+    Args:
+        image: B x 3 x H x W, after the sigmoid.
+        pixels: the augmented, un-normalised input of the same shape.
+    """
+    with _outside_autocast(image):
+        image = _exact(image)
+        return F.binary_cross_entropy(image, pixels.to(image.dtype).clamp(0.0, 1.0))
+
+
+def _exact(x: Tensor) -> Tensor:
+    """Return a tensor in float32, or in float64 if it is that already."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _outside_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """Return a context without autocast, which would halve the precision of products and refuse binary cross-entropy."""
+    if torch.amp.is_autocast_available(x.device.type):
+        return torch.autocast(x.device.type, enabled=False)
+    return nullcontext()

@@ -1,0 +1,150 @@
+"""A recipe: everything that decides a number, and the key under which its record is kept. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from locbench.errors import UsageError
+from locbench.learning.methods import Site, compose
+from locbench.learning.options import Composition
+from locbench.networks.catalogue import NETWORKS, units_per_module
+from locbench.registry import suggestion
+
+Precision = Literal["fp32", "tf32", "bf16"]
+
+
+class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """One training run. Two recipes with the same key are the same run, whatever names they were written with.
+
+    Attributes:
+        network: a name of the network catalogue.
+        modules: K local modules, or None for one local layer each.
+        dataset: a name of the data set catalogue.
+        method: the expression the user or the table wrote; for reading only, no part of the key.
+        composition: what that method is, with its published weights filled in.
+        epochs, batch_size, lr: the schedule; lr is the base learning rate of the cosine.
+        momentum, nesterov, weight_decay: SGD's, the decay on every parameter.
+        warmup_epochs, warmup_lr: linear warm-up from ``warmup_lr`` (InfoPro-Pytorch's schedule).
+        train_limit, test_limit: use only so many images, balanced over classes; None uses all.
+        test_every: epochs between two evaluations on the test set; the last epoch is always evaluated.
+        precision: arithmetic of the training step.
+        seed: initial weights, data order and augmentation.
+    """
+
+    network: str
+    modules: int | None = None
+    dataset: str
+    method: str = ""
+    composition: Composition
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 1e-4
+    warmup_epochs: int = 10
+    warmup_lr: float = 0.01
+    train_limit: int | None = None
+    test_limit: int | None = None
+    test_every: int = 1
+    precision: Precision = "fp32"
+    seed: int = 0
+
+    @property
+    def key(self) -> str:
+        """Twelve hexadecimal digits that name this recipe's record."""
+        canonical = msgspec.structs.replace(self, method="", **self._implied())
+        return hashlib.sha256(msgspec.json.encode(_canonical(canonical), order="deterministic")).hexdigest()[:12]
+
+    @property
+    def name(self) -> str:
+        """A file name that a person can read: what was trained, on what, and the key."""
+        module_count = f"k{self.modules}" if self.modules and not self.composition.end_to_end else ""
+        words = [self.network, module_count, self.method, self.dataset, f"e{self.epochs}", f"s{self.seed}", self.key]
+        return "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words if word)
+
+    def describe(self) -> dict[str, Any]:
+        """Return every value, defaults included, as plain JSON types."""
+        return _with_defaults(self)
+
+    def _implied(self) -> dict[str, Any]:
+        # Backpropagation has one module whatever K a row carries, and K = number of local layers is the default.
+        units = NETWORKS[self.network].units
+        whole = self.composition.end_to_end or self.modules == units
+        return {"modules": None if whole else self.modules}
+
+
+def warmup_epochs(epochs: int) -> int:
+    """Return the length of the warm-up: ten epochs, shorter for runs much shorter than the published 160."""
+    return min(10, math.ceil(epochs / 16))
+
+
+def make_recipe(settings: Mapping[str, Any]) -> Recipe:
+    """Build a recipe from flat settings, as a table's TOML or the command line gives them.
+
+    Args:
+        settings: ``network``, ``dataset``, ``method``, ``epochs``, ``batch_size``, ``lr``; optionally ``modules``,
+            ``options`` (of the method) and any further field of `Recipe`.
+
+    Raises:
+        UsageError: a setting is unknown, missing or does not fit.
+    """
+    fields = dict(settings)
+    options = fields.pop("options", {})
+    known = [*Recipe.__struct_fields__, "options"]
+    for name in fields:
+        if name not in known or name == "composition":
+            raise UsageError(f"unknown recipe setting {name!r}", suggestion(name, known))
+    for name in ("network", "dataset", "method", "epochs", "batch_size", "lr"):
+        if name not in fields:
+            raise UsageError(f"recipe setting {name!r} is missing", "Give it a value.")
+    modules = fields.get("modules")
+    layers = units_per_module(fields["network"], modules)
+    site = Site(network=fields["network"], dataset=fields["dataset"], modules=len(layers))
+    fields["composition"] = compose(fields["method"], options, site)
+    fields.setdefault("warmup_epochs", warmup_epochs(int(fields["epochs"])))
+    return _checked(fields)
+
+
+def _checked(fields: dict[str, Any]) -> Recipe:
+    composition = fields.pop("composition")
+    plain = {**fields, "composition": msgspec.to_builtins(composition)}
+    try:
+        recipe = msgspec.convert(plain, Recipe, strict=True)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"bad recipe: {error}", "Check the setting that the message names.") from None
+    for name in ("epochs", "batch_size", "train_limit", "test_limit", "test_every"):
+        value = getattr(recipe, name)
+        if value is not None and value < 1:
+            raise UsageError(f"{name} is {value}", f"Set {name} to 1 or more.")
+    return recipe
+
+
+def _canonical(value: Any) -> Any:
+    """Reduce a struct to its tag and the fields that differ from their defaults, compared by value."""
+    if isinstance(value, msgspec.Struct):
+        fields = msgspec.structs.fields(value)
+        kept = {each.name: getattr(value, each.name) for each in fields if getattr(value, each.name) != each.default}
+        return _tag(value) | {name: _canonical(each) for name, each in kept.items()}
+    if isinstance(value, tuple | list):
+        return [_canonical(each) for each in value]
+    return value
+
+
+def _tag(value: msgspec.Struct) -> dict[str, Any]:
+    config = value.__struct_config__
+    return {config.tag_field: config.tag} if config.tag is not None and config.tag_field else {}
+
+
+def _with_defaults(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return _tag(value) | {name: _with_defaults(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, tuple | list):
+        return [_with_defaults(each) for each in value]
+    return value

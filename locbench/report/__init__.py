@@ -1,0 +1,1 @@
+"""Records held against the published numbers, and the reports of it."""

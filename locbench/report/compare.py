@@ -1,0 +1,68 @@
+"""Hold a table's records against its published numbers. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from locbench.report.comparison import Comparison, Value
+from locbench.report.derived import derived_notes, derived_values
+from locbench.report.entries import CellRuns, cell_entries, runs_of
+from locbench.report.groups import Group, Place, group_records
+from locbench.report.ranks import ranks
+from locbench.report.sources import data_labels, mixed_data_notes, sources_of
+from locbench.results.record import Record
+from locbench.tables import Table
+
+Computed = Mapping[Place, Mapping[str, Value]]
+"""Values that need no training, such as parameter counts: by (row, column), then by metric, in the metric's unit."""
+
+
+def compare(table: Table, records: Iterable[Record], computed: Computed | None = None) -> list[Comparison]:
+    """Hold records against a table, one comparison per kind of schedule, full runs first.
+
+    Args:
+        table: the published table.
+        records: any records; those of no cell of the table are passed over.
+        computed: values that need no training; they stand in every comparison.
+
+    Returns:
+        Full runs in one comparison, and one for every way of reducing; never mixed. Without any run, one comparison of
+        the computed values, or none if there are none of those either.
+    """
+    groups = group_records(table, records)
+    if not groups and computed:
+        groups = [Group(reduced=False, how="", runs={})]
+    return [_comparison(table, group, computed or {}) for group in groups]
+
+
+def unmeasured(table: Table) -> Comparison:
+    """Return the comparison of a table of which nothing was run: every entry missing or blocked."""
+    return _comparison(table, Group(reduced=False, how="", runs={}), {})
+
+
+def _comparison(table: Table, group: Group, computed: Computed) -> Comparison:
+    runs = {place: runs_of(records) for place, records in group.runs.items()}
+    entries = tuple(
+        entry
+        for cell in table.cells
+        for entry in cell_entries(
+            table,
+            cell,
+            runs.get((cell.row, cell.column), CellRuns()),
+            computed.get((cell.row, cell.column), {}),
+            group.reduced,
+        )
+    )
+    done = [record for each in runs.values() for record in each.done]
+    derived = derived_values(table, entries)
+    return Comparison(
+        table=table.id,
+        reduced=group.reduced,
+        how=group.how,
+        data_labels=data_labels(done),
+        entries=entries,
+        ranks=ranks(table, entries),
+        derived=derived,
+        notes=(*mixed_data_notes(done), *derived_notes(derived)),
+        sources=sources_of(done),
+    )

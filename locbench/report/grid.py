@@ -1,0 +1,89 @@
+"""A comparison laid out as the paper's rows and columns, before a format escapes it. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from locbench.report.comparison import Comparison, Entry
+from locbench.report.numbers import ours_text, published_text
+from locbench.report.sentences import metric_label, split_label
+from locbench.tables import Table
+
+Slot: TypeAlias = tuple[str, str]
+"""A column of the grid: the table's column and a metric."""
+
+
+class GridLine(msgspec.Struct, frozen=True):
+    """A line of the grid: the heading of a group of rows, our numbers of a row, or the paper's below them."""
+
+    kind: Literal["group", "ours", "paper"]
+    cells: tuple[str, ...]
+
+
+class Grid(msgspec.Struct, frozen=True):
+    """A grid with its header; ``caption`` names the metric, ``metric`` is empty where columns are metrics."""
+
+    metric: str
+    caption: str
+    header: tuple[str, ...]
+    lines: tuple[GridLine, ...]
+
+
+def grids(table: Table, comparison: Comparison) -> list[Grid]:
+    """Lay a comparison out: one grid, or one per metric if columns hold several metrics each."""
+    places = {(entry.row, entry.column, entry.metric): entry for entry in comparison.entries}
+    used = {key[1:] for key in places}
+    slots = [(column.label, name) for column in table.columns for name in table.metrics if (column.label, name) in used]
+    metrics = [name for name in table.metrics if any(slot[1] == name for slot in slots)]
+    columns = {slot[0] for slot in slots}
+    if len(columns) == 1 or (len(slots) == len(columns) and len(metrics) > 1):
+        names = [_name(table, slot, alone=len(columns) == 1) for slot in slots]
+        return [_grid("", ", ".join(metric_label(table, name) for name in metrics), names, slots, table, places)]
+    return [_metric_grid(metric, [slot for slot in slots if slot[1] == metric], table, places) for metric in metrics]
+
+
+def _name(table: Table, slot: Slot, alone: bool) -> str:
+    column, metric = slot
+    unit = table.metrics[metric].unit
+    return metric_label(table, metric) if alone else f"{column} ({unit})" if unit else column
+
+
+def _metric_grid(
+    metric: str, slots: Sequence[Slot], table: Table, places: Mapping[tuple[str, str, str], Entry]
+) -> Grid:
+    names = [column for column, _ in slots]
+    return _grid(metric, metric_label(table, metric), names, slots, table, places)
+
+
+def _grid(
+    metric: str,
+    caption: str,
+    names: Sequence[str],
+    slots: Sequence[Slot],
+    table: Table,
+    places: Mapping[tuple[str, str, str], Entry],
+) -> Grid:
+    rows = [row.label for row in table.rows if any((row.label, *slot) in places for slot in slots)]
+    groups = list(dict.fromkeys(split_label(row)[0] for row in rows))
+    common = groups[0] if len(groups) == 1 else ""
+    lines = tuple(_lines(rows, slots, places, headed=len(groups) > 1))
+    return Grid(metric=metric, caption=caption, header=(common, "", *names), lines=lines)
+
+
+def _lines(
+    rows: Sequence[str], slots: Sequence[Slot], places: Mapping[tuple[str, str, str], Entry], headed: bool
+) -> Iterator[GridLine]:
+    current = None
+    for row in rows:
+        group, own = split_label(row)
+        if headed and group and group != current:
+            yield GridLine("group", (group, "", *("" for _ in slots)))
+        current = group
+        entries = [places.get((row, *slot)) for slot in slots]
+        yield GridLine("ours", (own, "ours", *(ours_text(each) if each else "" for each in entries)))
+        printed = [published_text(each.published) if each else "" for each in entries]
+        if any(printed):
+            yield GridLine("paper", ("", "paper", *printed))

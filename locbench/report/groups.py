@@ -1,0 +1,132 @@
+"""Which records belong to which cells of a table, and which of them may stand beside each other. Imports no torch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import zip_longest
+from typing import Any, TypeAlias
+
+import msgspec
+
+from locbench.recipe import Recipe
+from locbench.results.record import Record
+from locbench.schedule import Schedule, reductions, schedule_of, with_schedule
+from locbench.tables import Cell, Table
+
+Place: TypeAlias = tuple[str, str]
+Way: TypeAlias = tuple[tuple[str, Any], ...]
+"""A way of reducing: the fields of the schedule that differ from the published one, with their values."""
+
+_ANY_SCHEDULE = Schedule(
+    dataset="",
+    epochs=1,
+    batch_size=1,
+    lr=1.0,
+    warmup_epochs=0,
+    train_limit=None,
+    test_limit=None,
+    test_every=1,
+    precision="fp32",
+)
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Runs reduced in the same way, by place in the table; ``how`` says it in words and is empty for full runs."""
+
+    reduced: bool
+    how: str
+    runs: dict[Place, tuple[Record, ...]]
+
+
+def group_records(table: Table, records: Iterable[Record]) -> list[Group]:
+    """Give each record to its cells and group them by way of reducing, full runs first.
+
+    A record that is the full run of some cells belongs to these alone; one on a cell's own data set, or a variant of
+    it, is no reduced run of a cell on another.
+    """
+    cells = _cells_by_family(table)
+    runs: dict[Way, dict[Place, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    words: dict[Way, dict[tuple[str, ...], None]] = defaultdict(dict)
+    for record in {record.key: record for record in records}.values():
+        schedule = schedule_of(record.recipe)
+        for cell, published in _homes(schedule, cells.get(_family(record.recipe), [])):
+            way = way_of_reducing(schedule, published)
+            runs[way][cell.row, cell.column].append(record)
+            words[way][_words(schedule, published, way)] = None
+    groups = [
+        (len(way), Group(bool(way), _merged(list(words[way])), {place: tuple(own) for place, own in placed.items()}))
+        for way, placed in runs.items()
+    ]
+    return [group for _, group in sorted(groups, key=lambda each: (each[0], each[1].how))]
+
+
+def way_of_reducing(schedule: Schedule, published: Schedule) -> Way:
+    """Return how a schedule departs from the published one; empty for a full run.
+
+    How often a run is tested changes no number, and the warm-up of a run of another length follows from that length.
+    """
+    ignored = {"test_every"} | ({"warmup_epochs"} if schedule.epochs != published.epochs else set())
+    own, other = msgspec.structs.asdict(schedule), msgspec.structs.asdict(published)
+    return tuple((name, value) for name, value in own.items() if name not in ignored and value != other[name])
+
+
+def _words(schedule: Schedule, published: Schedule, way: Way) -> tuple[str, ...]:
+    words = reductions(schedule, published)
+    if "warmup_epochs" in dict(way):
+        words = [*words, f"warm-up of {schedule.warmup_epochs} instead of {published.warmup_epochs} epochs"]
+    return tuple(words or [f"{name} {value}" for name, value in way])
+
+
+def _cells_by_family(table: Table) -> dict[str, list[tuple[Cell, Schedule]]]:
+    families: dict[str, list[tuple[Cell, Schedule]]] = defaultdict(list)
+    for cell in table.cells:
+        if cell.recipe is not None and _holds_trained(table, cell):
+            families[_family(cell.recipe)].append((cell, schedule_of(cell.recipe)))
+    return families
+
+
+def _holds_trained(table: Table, cell: Cell) -> bool:
+    names = table.metrics if table.computed else cell.published
+    return any(table.metrics[name].kind == "trained" for name in names)
+
+
+def _family(recipe: Recipe) -> str:
+    """Return what recipes share that are the same run apart from schedule and seed, as `schedule.same_run` has it."""
+    return _key(msgspec.structs.replace(with_schedule(recipe, _ANY_SCHEDULE), method=""))
+
+
+@lru_cache(maxsize=4096)
+def _key(recipe: Recipe) -> str:
+    return recipe.key
+
+
+def _homes(schedule: Schedule, cells: list[tuple[Cell, Schedule]]) -> list[tuple[Cell, Schedule]]:
+    full = [each for each in cells if not way_of_reducing(schedule, each[1])]
+    near = [each for each in cells if _is_variant(schedule.dataset, each[1].dataset)]
+    return full or near or cells
+
+
+def _is_variant(dataset: str, published: str) -> bool:
+    """Whether a data set is the published one or a variant of it, such as ``cifar10-jpeg`` of ``cifar10``."""
+    return dataset == published or dataset.startswith(f"{published}-")
+
+
+def _merged(lists: Sequence[tuple[str, ...]]) -> str:
+    """Merge the words of cells with different published schedules: ``4 of 160 or 200 epochs``."""
+    phrases = [_alternatives(list(dict.fromkeys(phrase))) for phrase in zip_longest(*lists, fillvalue="")]
+    return ", ".join(phrases)
+
+
+def _alternatives(phrases: list[str]) -> str:
+    split = [phrase.split() for phrase in phrases if phrase]
+    first, shortest = split[0], min(len(words) for words in split) - 1
+    start = 0
+    while start < shortest and all(words[start] == first[start] for words in split):
+        start += 1
+    end = 0
+    while end < shortest - start and all(words[-1 - end] == first[-1 - end] for words in split):
+        end += 1
+    middles = dict.fromkeys(" ".join(words[start : len(words) - end]) for words in split)
+    return " ".join([*first[:start], " or ".join(middles), *first[len(first) - end :]])

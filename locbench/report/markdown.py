@@ -1,0 +1,90 @@
+"""Reports in Markdown, as GitHub shows it. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from tabulate import tabulate
+
+from locbench.report.comparison import Comparison
+from locbench.report.grid import Grid, GridLine, grids
+from locbench.report.numbers import derived_texts, verdict_words
+from locbench.report.sentences import (
+    HOW_TO_READ,
+    details,
+    heading,
+    legend,
+    origin,
+    reduced_warning,
+    source_lines,
+    table_notes,
+    tau_lines,
+    what_runs,
+)
+from locbench.tables import Table
+
+
+def markdown(table: Table, comparisons: Sequence[Comparison]) -> str:
+    """Return a table's report: a section for the full runs and one for each kind of reduced run."""
+    blocks = [f"# {escaped(heading(table))}", escaped(origin(table)), HOW_TO_READ]
+    for comparison in comparisons:
+        blocks += _section(table, comparison)
+    notes = table_notes(table)
+    if notes:
+        blocks += ["## Notes", _bullets(notes)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Return text that Markdown shows as it is, on one line."""
+    return re.sub(r"([\\`*_<|~])", r"\\\1", " ".join(text.split()))
+
+
+def _section(table: Table, comparison: Comparison) -> Iterator[str]:
+    words = escaped(what_runs(comparison))
+    yield f"## {words}"
+    if comparison.reduced:
+        yield f"**{words}.** {reduced_warning(comparison)}"
+    for grid in grids(table, comparison):
+        suffix = f" — {words}" if comparison.reduced else ""
+        yield f"**{escaped(grid.caption)}**{suffix}"
+        yield _table(grid)
+    yield _bullets([*tau_lines(table, comparison), verdict_words(comparison.counts), *details(comparison)])
+    yield f"Verdicts. {escaped(legend(comparison))}."
+    yield from _derived(comparison)
+    if comparison.notes:
+        yield _bullets(comparison.notes)
+    sources = source_lines(comparison)
+    if sources:
+        yield "Where these numbers come from:"
+        yield _bullets([f"{name}: {value}" for name, value in sources])
+
+
+def _table(grid: Grid) -> str:
+    rows = [_cells(line) for line in grid.lines]
+    align = ("left", "left", *("right" for _ in grid.header[2:]))
+    header = [escaped(text) for text in grid.header]
+    return tabulate(rows, headers=header, tablefmt="github", disable_numparse=True, colalign=align)
+
+
+def _cells(line: GridLine) -> list[str]:
+    cells = [escaped(text) for text in line.cells]
+    return [f"**{cells[0]}**", *cells[1:]] if line.kind == "group" else cells
+
+
+def _derived(comparison: Comparison) -> Iterator[str]:
+    for label, unit in dict.fromkeys((value.label, value.unit) for value in comparison.derived):
+        values = [value for value in comparison.derived if (value.label, value.unit) == (label, unit)]
+        rows = [[value.row, value.reference, value.column, *derived_texts(value)] for value in values]
+        suffix = f" — {escaped(what_runs(comparison))}" if comparison.reduced else ""
+        name = f"{label} ({unit})" if unit else label
+        yield f"**Derived: {escaped(name)}**{suffix}"
+        header = ["row", "against", "column", "printed", "from the paper's numbers", "from ours"]
+        align = ("left", "left", "left", "right", "right", "right")
+        cells = [[escaped(text) for text in row] for row in rows]
+        yield tabulate(cells, headers=header, tablefmt="github", disable_numparse=True, colalign=align)
+
+
+def _bullets(texts: Sequence[str]) -> str:
+    return "\n".join(f"- {escaped(text)}" for text in texts)

@@ -1,0 +1,55 @@
+"""Write a table's report in the formats that were asked for. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from locbench.errors import UsageError
+from locbench.registry import suggestion
+from locbench.report.compare import unmeasured
+from locbench.report.comparison import Comparison
+from locbench.results.store import write_atomically
+from locbench.tables import Table
+
+FORMATS = {
+    "md": "locbench.report.markdown:markdown",
+    "tex": "locbench.report.latex:latex",
+    "csv": "locbench.report.tidy:tidy_csv",
+    "json": "locbench.report.document:json_text",
+}
+"""Formats by the ending of their files; each is imported when it is first asked for."""
+
+
+def render(table: Table, comparisons: Sequence[Comparison], ending: str) -> str:
+    """Return a table's report in one format; without comparisons it shows the published values alone.
+
+    Args:
+        table: the published table.
+        comparisons: what `compare` returned for it.
+        ending: a key of `FORMATS`.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    if ending not in FORMATS:
+        raise UsageError(f"unknown report format {ending!r}", suggestion(ending, FORMATS))
+    module, _, name = FORMATS[ending].partition(":")
+    write: Callable[[Table, Sequence[Comparison]], str] = getattr(import_module(module), name)
+    return write(table, comparisons or [unmeasured(table)])
+
+
+def write_reports(
+    table: Table, comparisons: Sequence[Comparison], out: Path, formats: Iterable[str] = tuple(FORMATS)
+) -> list[Path]:
+    """Write ``<out>/<table id>.<format>`` for every format and return the paths.
+
+    Raises:
+        UsageError: a format is unknown; nothing is written then.
+        FailureError: a file cannot be written.
+    """
+    texts = {out / f"{table.id}.{ending}": render(table, comparisons, ending) for ending in formats}
+    for path, text in texts.items():
+        write_atomically(path, text.encode("utf-8"))
+    return list(texts)

@@ -1,0 +1,142 @@
+"""What reports say in words, the same in every format and before a format escapes it. Imports no torch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from locbench.report.comparison import Comparison, Verdict
+from locbench.report.numbers import DAGGER, NOTHING, tau_text, time_text
+from locbench.tables import Table
+
+PAPERS = {"auglocal": "AugLocal", "hpff": "HPFF", "pgl": "PGL", "swin": "Swin feature reconstruction"}
+
+HOW_TO_READ = (
+    f"How to read: ours is mean ± sample standard deviation over (n) seeds; {NOTHING} is not run. "
+    "Below it stands what the paper prints."
+)
+
+MEANING: dict[Verdict, str] = {
+    "match": "within max(0.1, two standard errors) of the paper over 3 or more seeds, or equal after its rounding",
+    "off": "not so",
+    "unconfirmed": "fewer than 3 seeds, no tolerance defined, or nothing legible printed",
+    "reduced": f"shorter schedule or other data, marked {DAGGER}: compared by rank, never by difference",
+    "missing": "not run",
+    "failed": "the run ended in an error",
+    "blocked": "cannot be run yet",
+}
+
+_METRICS = {
+    "test_acc": "Test accuracy",
+    "test_err": "Test error",
+    "top1_err": "Top-1 error",
+    "top5_err": "Top-5 error",
+    "params": "Parameters",
+    "flops": "FLOPs",
+    "gpu_memory": "GPU memory",
+}
+
+
+def heading(table: Table) -> str:
+    """Return the paper, the table's number and its title."""
+    return f"{PAPERS[table.paper]}, {table.number}: {table.title}"
+
+
+def origin(table: Table) -> str:
+    """Return where the table is printed and how many runs stand behind a published number."""
+    runs = f"{table.trials} runs" if table.trials != 1 else "one run"
+    return f"{table.source}. The paper reports {runs} per number."
+
+
+def metric_label(table: Table, metric: str) -> str:
+    """Return a metric's name and unit: ``Test accuracy (%)``."""
+    name = _METRICS.get(metric) or metric.replace("_", " ").capitalize()
+    unit = table.metrics[metric].unit
+    return f"{name} ({unit})" if unit else name
+
+
+def what_runs(comparison: Comparison) -> str:
+    """Return in a few words what kind of runs a comparison is of."""
+    if comparison.reduced:
+        return f"Reduced run: {comparison.how}"
+    started = any(entry.epochs is not None for entry in comparison.entries)
+    return "Full runs: the published schedule" if started else "No full run yet"
+
+
+def reduced_warning(comparison: Comparison) -> str:
+    """Return what a reader must know of a reduced run's numbers; empty for full runs."""
+    if not comparison.reduced:
+        return ""
+    return f"Numbers marked {DAGGER} are of this reduced run: ranked against the paper's, never subtracted from them."
+
+
+def legend(comparison: Comparison) -> str:
+    """Return the meaning of the verdicts that occur."""
+    return "; ".join(f"{verdict}: {MEANING[verdict]}" for verdict in comparison.counts)
+
+
+def tau_lines(table: Table, comparison: Comparison) -> list[str]:
+    """Return one line per metric over the whole table, and one per metric over its columns and its rows."""
+    lines = []
+    for metric in dict.fromkeys(rank.metric for rank in comparison.ranks):
+        for scope, name in (("table", "the whole table"), ("column", "columns"), ("row", "rows")):
+            own = [rank for rank in comparison.ranks if rank.metric == metric and rank.scope == scope]
+            reduced = comparison.reduced and table.metrics[metric].kind == "trained"
+            texts = [(short_label(table, rank.label), tau_text(rank.tau, rank.n, reduced)) for rank in own]
+            listed = "; ".join(f"{label}: {text}" if label else text for label, text in texts)
+            if listed:
+                lines.append(f"Kendall's tau-b of {metric_label(table, metric)}, {name}: {listed}")
+    return lines
+
+
+def split_label(label: str) -> tuple[str, str]:
+    """Split ``CIFAR-10 / ResNet-32 / DGL`` into the group ``CIFAR-10 / ResNet-32`` and the row's own ``DGL``."""
+    group, _, own = label.rpartition(" / ")
+    return group, own
+
+
+def short_label(table: Table, label: str) -> str:
+    """Return a row's own part of its label, if no other row has the same."""
+    own = split_label(label)[1]
+    return own if sum(split_label(row.label)[1] == own for row in table.rows) == 1 else label
+
+
+def details(comparison: Comparison) -> list[str]:
+    """Return why numbers are missing or fewer than they could be, places with the same reason together."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for entry in comparison.entries:
+        if entry.detail:
+            reason = f"blocked, {entry.detail}" if entry.verdict == "blocked" else entry.detail
+            places[reason].append(f"{entry.row}, {entry.column}")
+    return [f"{reason} ({_some(list(dict.fromkeys(where)))})" for reason, where in places.items()]
+
+
+def table_notes(table: Table) -> list[str]:
+    """Return the table's notes and those of its rows and columns."""
+    axes = [f"{axis.label}: {axis.note}" for axis in [*table.rows, *table.columns] if axis.note]
+    return [*table.notes, *axes]
+
+
+def source_lines(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return the provenance of a comparison's runs as (name, value); empty without runs."""
+    made = comparison.sources
+    if not made.runs:
+        return []
+    period = made.first if made.first == made.last else f"{made.first} to {made.last}"
+    resumed = f", {made.resumed} of them resumed" if made.resumed else ""
+    lines = [
+        ("runs", f"{made.runs}{resumed}, {time_text(made.seconds)} in all, started {period}"),
+        ("schedule", "; ".join(made.schedules)),
+        ("data", "; ".join(made.data)),
+        ("seeds", ", ".join(map(str, made.seeds))),
+        ("device", "; ".join(made.devices)),
+        ("engine", "; ".join(made.engines)),
+        ("versions", "; ".join(made.versions)),
+        ("commit", "; ".join(made.commits)),
+    ]
+    return [(name, value) for name, value in lines if value]
+
+
+def _some(places: Sequence[str], most: int = 3) -> str:
+    rest = len(places) - most
+    return "; ".join(places[:most]) + (f"; and {rest} more" if rest > 0 else "")

@@ -1,0 +1,75 @@
+"""A record: the outcome of one recipe with everything needed to trust it. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from locbench.recipe import Recipe
+
+
+class DataUsed(msgspec.Struct, frozen=True):
+    """The images a run saw: the data set as loaded (before limits) and how many images of it were used."""
+
+    name: str
+    label: str
+    fingerprint: str
+    train: int
+    test: int
+
+
+class Provenance(msgspec.Struct, frozen=True):
+    """With what a record was made.
+
+    Attributes:
+        device: the processor's or accelerator's name.
+        versions: of locbench, python, torch and torchvision.
+        commit: git commit of the code, empty outside a checkout.
+        dirty: whether the code differed from that commit; None outside a checkout.
+        started: UTC time of the run's first start, ISO 8601.
+        seconds: training and evaluation time, all parts of a resumed run together.
+        resumed: how many times the run was continued from a checkpoint.
+        threads: CPU threads that torch used.
+    """
+
+    device: str
+    versions: dict[str, str]
+    commit: str
+    dirty: bool | None
+    started: str
+    seconds: float
+    resumed: int = 0
+    threads: int = 0
+    engine: str = "eager"
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One run's outcome.
+
+    Attributes:
+        schema: version of this format.
+        key: the recipe's key, which is also in the file's name.
+        status: ``done`` or ``failed``.
+        recipe: the whole recipe.
+        described: the recipe with every default written out, for readers; never read back.
+        metrics: numbers at the end: ``test_acc``, ``test_err``, ``best_acc`` (percent), ``best_epoch``, ``train_loss``.
+        history: one number per epoch: ``epoch``, ``lr``, ``train_loss`` (of the last module), ``train_acc``,
+            ``test_acc`` (None where the epoch was not evaluated), ``seconds``, ``global_share``.
+        local_losses: last epoch's mean loss of every local module, first to last.
+        parameters: counts, ``primary`` and ``auxiliary``.
+        error: why a failed run failed.
+    """
+
+    key: str
+    status: Literal["done", "failed"]
+    recipe: Recipe
+    described: dict[str, Any]
+    metrics: dict[str, float]
+    history: list[dict[str, float | None]]
+    local_losses: list[float]
+    parameters: dict[str, int]
+    data: DataUsed | None
+    provenance: Provenance
+    error: str = ""
+    schema: int = 1

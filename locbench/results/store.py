@@ -1,0 +1,136 @@
+"""Where records are kept: one JSON file each, written at once or not at all. Imports no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from locbench.errors import FailureError
+from locbench.results.record import Record
+from locbench.schedule import same_task_key
+
+
+class Store:
+    """The records of one results folder.
+
+    Args:
+        folder: the results folder; records are in its ``records``, checkpoints of unfinished runs in ``.checkpoints``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.records = folder / "records"
+        self.checkpoints = folder / ".checkpoints"
+
+    def prepare(self) -> None:
+        """Make the folders and check that a file can be written, before anything is computed.
+
+        Raises:
+            FailureError: the folder cannot be written to.
+        """
+        try:
+            self.records.mkdir(parents=True, exist_ok=True)
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.records, prefix=".probe-"):
+                pass
+        except OSError as error:
+            raise FailureError(
+                f"cannot write to the results folder {self.folder}: {error.strerror or error}",
+                "Make it writable, or choose another one with --results DIR.",
+            ) from None
+
+    def path(self, record: Record) -> Path:
+        """Return the file of a record: a readable name and the key."""
+        return self.records / f"{record.recipe.name}.json"
+
+    def checkpoint(self, key: str) -> Path:
+        """Return the file of an unfinished run's checkpoint."""
+        return self.checkpoints / f"{key}.pt"
+
+    def save(self, record: Record) -> Path:
+        """Write a record and remove what it replaces: older files of its key and its checkpoint."""
+        path = self.path(record)
+        text = msgspec.json.format(msgspec.json.encode(record), indent=1)
+        write_atomically(path, text + b"\n")
+        for other in self.records.glob(f"*{record.key}.json"):
+            if other != path:
+                other.unlink()
+        self.checkpoint(record.key).unlink(missing_ok=True)
+        return path
+
+    def find(self, key: str) -> Record | None:
+        """Return the record of a key, or None.
+
+        Raises:
+            FailureError: its file is corrupt.
+        """
+        path = next(iter(self.records.glob(f"*{key}.json")), None)
+        return None if path is None else read_record(path)
+
+    def task_keys(self) -> set[str]:
+        """Return the keys that all records have once their schedule and seed are left aside; see `find` for errors."""
+        return {same_task_key(record.recipe) for record in self.all() if record.status == "done"}
+
+    def all(self) -> Iterator[Record]:
+        """Read all records, in the order of their names; see `find` for errors."""
+        for path in sorted(self.records.glob("*.json")):
+            yield read_record(path)
+
+
+def read_record(path: Path) -> Record:
+    """Read one record.
+
+    Raises:
+        FailureError: the file is corrupt, was recorded under other defaults, or cannot be read.
+    """
+    remedy = "Delete the file to run this cell again, or restore it from version control."
+    try:
+        record = msgspec.json.decode(path.read_bytes(), type=Record)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FailureError(f"corrupt record {path}: {error}", remedy) from None
+    except OSError as error:
+        raise FailureError(f"cannot read record {path}: {error.strerror or error}", remedy) from None
+    if record.recipe.key != record.key or not path.stem.endswith(record.key):
+        raise FailureError(f"corrupt record {path}: its recipe does not have the key {record.key}", remedy)
+    return record
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a machine that stops, sees the old content or the new one, never a part.
+
+    Raises:
+        FailureError: no space, or the folder cannot be written to.
+    """
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
+            temporary = file.name
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise FailureError(
+            f"cannot write {path}: {error.strerror or error}",
+            "Free some space or choose another folder with --results DIR; what was recorded before is safe.",
+        ) from None
+
+
+def _sync_folder(folder: Path) -> None:
+    # Not every platform lets a folder be opened; the rename itself is atomic without it.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

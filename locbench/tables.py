@@ -1,0 +1,280 @@
+"""Published tables as data: one TOML file each, read into `Table`, `Row`, `Column` and `Cell`. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from locbench.errors import FailureError, LocbenchError, UsageError
+from locbench.recipe import Recipe, make_recipe
+from locbench.registry import suggestion
+
+
+class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A quantity that a table prints.
+
+    Attributes:
+        unit: as printed, for example ``%``, ``M``, ``GB``; empty for text.
+        kind: ``trained`` numbers carry noise, ``exact`` ones must agree after rounding, ``predicted`` ones are costs
+            computed without a device, ``text`` is an architecture string.
+        better: which direction is better, for ranks.
+    """
+
+    unit: str
+    kind: Literal["trained", "exact", "predicted", "text"] = "trained"
+    better: Literal["higher", "lower", "none"] = "higher"
+
+
+class Axis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A row or a column: its printed label and what it says of the recipes along it.
+
+    Attributes:
+        alone: the row's recipe takes nothing from the columns (a row whose one value the paper prints once).
+        blocked: why the cells along it cannot be run yet; empty if they can.
+        note: what a reader should know of this row or column.
+    """
+
+    label: str
+    recipe: dict[str, Any] = {}
+    alone: bool = False
+    blocked: str = ""
+    note: str = ""
+
+
+class Derived(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Values that the paper prints but that follow from others, such as HPFF's arrows.
+
+    Attributes:
+        label: what the derived value is called.
+        metric: the metric it is derived from.
+        formula: ``difference`` is reference - value, ``reduction`` is 100 * (1 - value / reference) in percent.
+        against: for each row label, the row label of its reference.
+        printed: for each row label, the printed values by column, as strings; an empty one is not printed.
+    """
+
+    label: str
+    metric: str
+    unit: str
+    formula: Literal["difference", "reduction"]
+    against: dict[str, str]
+    printed: dict[str, list[str]]
+
+
+class Published(msgspec.Struct, frozen=True):
+    """A number as the paper prints it: value, spread if any, and the decimals that it was rounded to."""
+
+    text: str
+    value: float | None
+    std: float | None
+    decimals: int
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """One place of a table: a recipe, and what the paper prints there by metric."""
+
+    row: str
+    column: str
+    recipe: Recipe | None
+    published: dict[str, Published]
+    blocked: str = ""
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+    """A published table or figure.
+
+    Attributes:
+        id, paper, number, title, source: what it is and where it is printed.
+        trials: number of runs behind a published number.
+        notes: contradictions and choices, one sentence or two each.
+        recipe: settings that all cells share; rows and then columns add to them.
+        published: for each metric, for each row label, the printed strings by column; an empty one is not printed.
+        computed: every cell of the grid exists, also where nothing legible is printed.
+    """
+
+    id: str
+    paper: Literal["auglocal", "hpff", "pgl", "swin"]
+    number: str
+    title: str
+    source: str
+    rows: list[Axis]
+    columns: list[Axis]
+    metrics: dict[str, Metric]
+    published: dict[str, dict[str, list[str]]]
+    trials: int = 1
+    notes: list[str] = []
+    recipe: dict[str, Any] = {}
+    derived: list[Derived] = []
+    computed: bool = False
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells, row by row; a place where the paper prints nothing is no cell."""
+        return tuple(self._cells())
+
+    @property
+    def values(self) -> int:
+        """How many numbers the paper prints in it."""
+        return sum(len(cell.published) for cell in self.cells)
+
+    def _cells(self) -> Iterator[Cell]:
+        for row in self.rows:
+            for index, column in enumerate(self.columns):
+                try:
+                    published = self._published(row.label, index)
+                    cell = self._cell(row, column, published) if published or self.computed else None
+                except (LocbenchError, ValueError, TypeError) as error:
+                    raise UsageError(f"row {row.label!r}, column {column.label!r}: {error}") from None
+                if cell is not None:
+                    yield cell
+
+    def _published(self, row: str, column: int) -> dict[str, Published]:
+        texts = {metric: rows[row][column] for metric, rows in self.published.items() if row in rows}
+        return {metric: parse_published(text, self.metrics[metric].kind) for metric, text in texts.items() if text}
+
+    def _cell(self, row: Axis, column: Axis, published: dict[str, Published]) -> Cell:
+        blocked = row.blocked or column.blocked
+        settings = merge(self.recipe, row.recipe, {} if row.alone else column.recipe)
+        recipe = None if blocked else make_recipe(settings)
+        return Cell(row=row.label, column=column.label, recipe=recipe, published=published, blocked=blocked)
+
+    def settings(self, cell: Cell) -> dict[str, Any]:
+        """Return the flat settings behind a cell's recipe, before a preset or an option of the command changes them."""
+        row = next(each for each in self.rows if each.label == cell.row)
+        column = next(each for each in self.columns if each.label == cell.column)
+        return merge(self.recipe, row.recipe, {} if row.alone else column.recipe)
+
+
+def narrow(table: Table, cells: Collection[Cell]) -> Table:
+    """Return the table with these of its cells alone, rows and columns that hold none left out."""
+    places = {(cell.row, cell.column) for cell in cells}
+    columns = [index for index, each in enumerate(table.columns) if any(each.label == column for _, column in places)]
+    labels = {row for row, _ in places}
+
+    def kept(grid: dict[str, list[str]]) -> dict[str, list[str]]:
+        return {
+            row: [texts[index] if (row, table.columns[index].label) in places else "" for index in columns]
+            for row, texts in grid.items()
+            if row in labels
+        }
+
+    derived = [msgspec.structs.replace(each, printed=kept(each.printed)) for each in table.derived]
+    return msgspec.structs.replace(
+        table,
+        rows=[row for row in table.rows if row.label in labels],
+        columns=[table.columns[index] for index in columns],
+        published={metric: kept(grid) for metric, grid in table.published.items()},
+        derived=derived,
+    )
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge settings, later layers first in rank; ``options`` merge key by key."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        options = {**merged.get("options", {}), **layer.get("options", {})}
+        merged |= layer
+        if options:
+            merged["options"] = options
+    return merged
+
+
+_NUMBER = re.compile(r"^\s*(?P<value>-?\d+(?:\.(?P<decimals>\d+))?)\s*(?:(?:±|\+-)\s*(?P<std>\d+(?:\.\d+)?))?\s*$")
+
+
+def parse_published(text: str, kind: str) -> Published:
+    """Read ``93.73 ± 0.04`` into a value, a spread and the number of printed decimals; ``text`` cells stay text.
+
+    Raises:
+        ValueError: the text is no number.
+    """
+    if kind == "text":
+        return Published(text=text, value=None, std=None, decimals=0)
+    match = _NUMBER.match(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a number such as '93.73' or '93.73 ± 0.04'")
+    std = match["std"]
+    decimals = len(match["decimals"] or "")
+    return Published(text=text, value=float(match["value"]), std=None if std is None else float(std), decimals=decimals)
+
+
+def tables_folder() -> Path:
+    """Return the folder of the TOML files: LOCBENCH_TABLES, the checkout's ``tables``, or the installed copy."""
+    if os.environ.get("LOCBENCH_TABLES"):
+        return Path(os.environ["LOCBENCH_TABLES"])
+    checkout = Path(__file__).resolve().parent.parent / "tables"
+    return checkout if checkout.is_dir() else Path(__file__).resolve().parent / "published"
+
+
+def table_ids() -> list[str]:
+    """Return the ids of all tables, sorted by file name."""
+    return sorted(path.stem for path in tables_folder().glob("*.toml"))
+
+
+def load_table(table_id: str) -> Table:
+    """Read one table.
+
+    Raises:
+        UsageError: there is no table of that id.
+        FailureError: its file is malformed; the message names the file, the key and the remedy.
+    """
+    path = tables_folder() / f"{table_id}.toml"
+    if not path.is_file():
+        raise UsageError(f"unknown table {table_id!r}", suggestion(table_id, table_ids()) + " See: locbench list")
+    return read_table(path)
+
+
+def load_tables() -> list[Table]:
+    """Read all tables."""
+    return [load_table(table_id) for table_id in table_ids()]
+
+
+def read_table(path: Path) -> Table:
+    """Read and check one TOML file; see `load_table` for errors."""
+    try:
+        table = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Table)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FailureError(f"{path}: not valid TOML: {error}", "Mend the file at the place named.") from None
+    except msgspec.ValidationError as error:
+        raise FailureError(f"{path}: {error}", "Mend the key named after '$'.") from None
+    _check(path, table)
+    return table
+
+
+def _check(path: Path, table: Table) -> None:
+    for key, message in _faults(path, table):
+        raise FailureError(f"{path}: key {key}: {message}", "Mend this key of the file.")
+    try:
+        table.cells  # noqa: B018 - builds every recipe
+    except LocbenchError as error:
+        raise FailureError(f"{path}: {error}", "Mend the recipe or the number that the message names.") from None
+
+
+def _faults(path: Path, table: Table) -> Iterator[tuple[str, str]]:
+    if table.id != path.stem:
+        yield "id", f"{table.id!r} is not the file's name"
+    rows = [row.label for row in table.rows]
+    for axis, labels in (("rows", rows), ("columns", [column.label for column in table.columns])):
+        for label in {each for each in labels if labels.count(each) > 1}:
+            yield axis, f"label {label!r} is there twice"
+    grids = {f"published.{metric}": grid for metric, grid in table.published.items()}
+    grids |= {f"derived[{index}].printed": each.printed for index, each in enumerate(table.derived)}
+    for key, grid in grids.items():
+        for label, texts in grid.items():
+            if label not in rows:
+                yield f"{key}.{label!r}", f"no such row; {suggestion(label, rows)}"
+            if len(texts) != len(table.columns):
+                yield f"{key}.{label!r}", f"{len(texts)} values for {len(table.columns)} columns"
+    for index, each in enumerate(table.derived):
+        for label in [*each.printed, *each.against.values()]:
+            if label not in rows or (label in each.printed and label not in each.against):
+                yield f"derived[{index}].against", f"no row or no reference for {label!r}; {suggestion(label, rows)}"
+    for metric in [*table.published, *(each.metric for each in table.derived)]:
+        if metric not in table.metrics:
+            yield f"published.{metric}", f"metric is not declared; {suggestion(metric, table.metrics)}"

@@ -1,0 +1,62 @@
+"""Arithmetic of the training step, and the device it runs on."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from locbench.errors import UsageError
+from locbench.recipe import Precision
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name; ``auto`` is the first CUDA device, else the CPU.
+
+    Raises:
+        UsageError: the device does not exist here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UsageError(f"there is no device {name!r} here", "Use --device cpu, or auto.") from None
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """Return what the device is called, for a record."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {_cpu_model()}" if device.type == "cpu" else str(device)
+
+
+def set_precision(precision: Precision, device: torch.device) -> None:
+    """Let float32 products be exact (``fp32``, ``bf16`` outside autocast) or TensorFloat-32 (``tf32``).
+
+    Raises:
+        UsageError: TF32 is asked for where there is none.
+    """
+    if precision == "tf32" and device.type != "cuda":
+        raise UsageError("TF32 exists on CUDA devices only", "Use --precision fp32 or bf16.")
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Return the context of a forward pass."""
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - a device file
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        import platform
+
+        return platform.processor() or platform.machine()
