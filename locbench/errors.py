@@ -38,3 +38,9 @@ class StoppedError(LocbenchError):
     """The user stopped a command; what was recorded is safe (exit code 130, as a shell reports an interrupt)."""
 
     exit_code = 130
+
+
+class ReaderGoneError(LocbenchError):
+    """Who read our output has gone, as in ``locbench list | head -1``: no failure, and nothing is left to say."""
+
+    exit_code = 0

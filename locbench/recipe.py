@@ -71,7 +71,8 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
     def describe(self) -> dict[str, Any]:
         """Return every value, defaults included, as plain JSON types."""
-        return _with_defaults(self)
+        described: dict[str, Any] = _with_defaults(self)
+        return described
 
     def _implied(self) -> dict[str, Any]:
         # Backpropagation has one module whatever K a row carries, and K = number of local layers is the default.
@@ -123,7 +124,25 @@ def _checked(fields: dict[str, Any]) -> Recipe:
         value = getattr(recipe, name)
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}", f"Set {name} to 1 or more.")
+    for name in ("lr", "momentum", "weight_decay", "warmup_epochs", "warmup_lr"):
+        value = getattr(recipe, name)
+        if not 0 <= value < math.inf or (name == "lr" and value == 0):
+            least = "above 0" if name == "lr" else "from 0"
+            raise UsageError(f"{name} is {value:g}", f"Set {name} to a finite number {least}.")
+    _refuse_infinite(plain["composition"])
     return recipe
+
+
+def _refuse_infinite(value: Any, name: str = "") -> None:
+    # JSON has no such numbers: the record could not be read again.
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"option {name!r} of the method is {value}", "Set it to a finite number.")
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            _refuse_infinite(each, key)
+    if isinstance(value, list | tuple):
+        for each in value:
+            _refuse_infinite(each, name)
 
 
 def _canonical(value: Any) -> Any:

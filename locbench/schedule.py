@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -79,9 +79,10 @@ def preset_schedule(preset: Preset, published: Schedule) -> Schedule:
     """
     if preset == "paper":
         return published
-    small = {"batch_size": 64, "lr": scaled_rate(0.8, 1024, 64)}
+    changes: dict[str, Any] = {"batch_size": 64, "lr": scaled_rate(0.8, 1024, 64)}
     if preset == "quick":
-        epochs, extra = 10, {"train_limit": 4000, "test_every": 5}
+        changes |= {"epochs": 10, "train_limit": 4000, "test_every": 5}
     else:
-        epochs, extra = 4, {"dataset": "digits", "test_every": 4}
-    return msgspec.structs.replace(published, epochs=epochs, warmup_epochs=warmup_epochs(epochs), **small, **extra)
+        changes |= {"epochs": 4, "dataset": "digits", "test_every": 4}
+    changes["warmup_epochs"] = warmup_epochs(changes["epochs"])
+    return msgspec.structs.replace(published, **changes)

@@ -207,7 +207,10 @@ def parse_published(text: str, kind: str) -> Published:
 def tables_folder() -> Path:
     """Return the folder of the TOML files: LOCBENCH_TABLES, the checkout's ``tables``, or the installed copy."""
     if os.environ.get("LOCBENCH_TABLES"):
-        return Path(os.environ["LOCBENCH_TABLES"])
+        named = Path(os.environ["LOCBENCH_TABLES"])
+        if not named.is_dir():
+            raise FailureError(f"LOCBENCH_TABLES names no folder: {named}", "Mend or unset that environment variable.")
+        return named
     checkout = Path(__file__).resolve().parent.parent / "tables"
     return checkout if checkout.is_dir() else Path(__file__).resolve().parent / "published"
 
@@ -242,9 +245,22 @@ def read_table(path: Path) -> Table:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FailureError(f"{path}: not valid TOML: {error}", "Mend the file at the place named.") from None
     except msgspec.ValidationError as error:
-        raise FailureError(f"{path}: {error}", "Mend the key named after '$'.") from None
+        raise FailureError(f"{path}: {_exact(path) or error}", "Mend the key named after '$'.") from None
     _check(path, table)
     return table
+
+
+def _exact(path: Path) -> str:
+    """Return the fault of a published number with its metric and row, which msgspec leaves out; empty for others."""
+    metrics = tomllib.loads(path.read_text(encoding="utf-8")).get("published", {})
+    for metric, grid in metrics.items() if isinstance(metrics, dict) else ():
+        for row, texts in grid.items() if isinstance(grid, dict) else ():
+            try:
+                msgspec.convert(texts, list[str])
+            except msgspec.ValidationError as error:
+                message, _, place = str(error).rstrip("`").partition(" - at `$")
+                return f"{message} - at `$.published.{metric}.{row!r}{place}`"
+    return ""
 
 
 def _check(path: Path, table: Table) -> None:

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
-from locbench.errors import LocbenchError
+from locbench.errors import LocbenchError, ReaderGoneError
 
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 stopped by the user."""
-    from locbench.cli.app import app
-
+    _accept_any_text()
     try:
+        from locbench.cli.app import app
+
         app()
+    except ReaderGoneError as error:
+        _leave(error.exit_code)
     except LocbenchError as error:
         print(f"error: {error.message}", file=sys.stderr)
         if error.remedy:
             print(error.remedy, file=sys.stderr)
-        sys.exit(error.exit_code)
+        _leave(error.exit_code)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        sys.exit(130)
+        _leave(130)
+
+
+def _accept_any_text() -> None:
+    """Print a question mark for what the terminal's encoding lacks, such as ±, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _leave(code: int) -> None:
+    """Exit; what a reader that has gone left in the buffer is dropped, since Python would complain of it."""
+    try:
+        sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output has gone, as in `locbench list | head -1`; nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    sys.exit(code)

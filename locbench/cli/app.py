@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from locbench.cli.data import data
+from locbench.cli.guard import guarded
 from locbench.cli.list import list_tables
 from locbench.cli.report import report
 from locbench.cli.run import run
@@ -19,9 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("list")(list_tables)
-app.command()(show)
-app.command()(table)
-app.command()(run)
-app.command()(report)
-app.command()(data)
+app.command("list")(guarded(list_tables))
+app.command()(guarded(show))
+app.command()(guarded(table))
+app.command()(guarded(run))
+app.command()(guarded(report))
+app.command()(guarded(data))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
-class PrecisionName(str, Enum):
+class PrecisionName(StrEnum):
     """Arithmetic of the training step."""
 
     fp32 = "fp32"
@@ -17,7 +17,7 @@ class PrecisionName(str, Enum):
     bf16 = "bf16"
 
 
-class PresetName(str, Enum):
+class PresetName(StrEnum):
     """Length of the schedule."""
 
     smoke = "smoke"
@@ -25,7 +25,7 @@ class PresetName(str, Enum):
     paper = "paper"
 
 
-class RerunName(str, Enum):
+class RerunName(StrEnum):
     """Which recorded cells run again."""
 
     failed = "failed"

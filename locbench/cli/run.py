@@ -37,7 +37,13 @@ def run(
     from locbench.launch.single import recipes_from
 
     session = Session(Path(results), data_root(root), device, download=download, as_json=as_json)
-    wanted = {"network": network, "method": method, "dataset": dataset, "modules": modules, "epochs": epochs}
+    wanted: dict[str, object] = {
+        "network": network,
+        "method": method,
+        "dataset": dataset,
+        "modules": modules,
+        "epochs": epochs,
+    }
     wanted |= {"batch_size": batch_size, "lr": lr, "train_limit": limit}
     wanted |= {"precision": precision.value if precision else None}
     session.run(recipes_from(wanted, set_ or [], seeds, session.root), rerun=rerun, plan_only=plan)

@@ -16,14 +16,15 @@ def print_statuses(statuses: Sequence[DatasetStatus], *, as_json: bool) -> None:
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(statuses), indent=2).decode())
         return
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False, soft_wrap=True)
+    from locbench.console import Terminal
+
+    console = Terminal(soft_wrap=True)
     for each in statuses:
         head = Text(f"{each.name:<14}", style="bold") + Text(f"{each.state:<8}", style=_COLOURS[each.state])
         console.print(head + Text(f" {each.label}"))
-        console.print(f"    looked in {each.where}" + (f": {each.detail}" if each.detail else ""), markup=False)
+        console.print("    " + ": ".join(text for text in (each.where, each.detail) if text), markup=False)
         if each.state != "ready":
             console.print(f"    {each.how}", markup=False)
     console.print(

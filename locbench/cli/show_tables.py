@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
-from locbench.recipe import Recipe
 from locbench.results.store import Store
 from locbench.schedule import same_task_key
 from locbench.tables import Cell, Table
+
+WIDE = 100
+"""Columns of the terminal from which on the list has all its columns."""
 
 
 def print_list(tables: Sequence[Table], store: Store, *, as_json: bool) -> None:
@@ -20,20 +22,33 @@ def print_list(tables: Sequence[Table], store: Store, *, as_json: bool) -> None:
     if as_json:
         _print_json(entries)
         return
-    from rich.console import Console
-    from rich.table import Table as Grid
+    from rich.text import Text
 
-    grid = Grid(box=None, pad_edge=False, header_style="bold")
-    for name in ("id", "paper", "number", "title"):
-        grid.add_column(name, no_wrap=name != "title")
-    for name in ("cells", "values", "recorded"):
-        grid.add_column(name, justify="right")
-    for entry in entries:
-        words = [str(entry[name]) for name in ("id", "paper", "number", "title", "cells", "values", "recorded")]
-        grid.add_row(*words, style=None if entry["recorded"] else "dim")
-    console = Console(highlight=False)
-    console.print(grid)
-    console.print("recorded: cells with at least one record below the results folder, reduced runs included")
+    from locbench.console import Terminal
+
+    console = Terminal()
+    wide = ("id", "paper", "number", "title", "values", "recorded")
+    names = wide if console.width >= WIDE else ("id", "number", "title", "recorded")
+    lines = [{name: str(entry[name]) for name in names} | {"recorded": _recorded(entry)} for entry in entries]
+    head = {name: name for name in names}
+    widths = {name: max(len(line[name]) for line in [head, *lines]) for name in head}
+    widths["title"] = console.width - sum(widths[name] + 2 for name in head if name != "title")
+    for line in [head, *lines]:
+        words = [_fitted(line[name], widths[name], right=name in ("cells", "values", "recorded")) for name in head]
+        style = "bold" if line is head else "dim" if line["recorded"].startswith("0 ") else ""
+        console.print(Text("  ".join(words), style=style), soft_wrap=True)
+    console.print("recorded: cells that have a run below the results folder, reduced runs included", soft_wrap=True)
+
+
+def _recorded(entry: dict[str, Any]) -> str:
+    return f"{entry['recorded']} of {entry['cells']}"
+
+
+def _fitted(text: str, width: int, *, right: bool) -> str:
+    """Return a text of exactly this width: filled with spaces, or cut and ended with dots."""
+    if right:
+        return text.rjust(width)
+    return text.ljust(width) if len(text) <= width else text[: max(width - 3, 0)].rstrip() + "..."
 
 
 def list_entry(table: Table, trained: set[str]) -> dict[str, Any]:
@@ -55,15 +70,9 @@ def print_table(table: Table, *, as_json: bool) -> None:
     if as_json:
         _print_json(table_entry(table))
         return
-    from rich.console import Console
+    from locbench.cli.show_table import print_all
 
-    from locbench.report.compare import unmeasured
-    from locbench.report.terminal import print_comparison
-
-    console = Console(highlight=False)
-    console.print(f"[bold]{table.id}[/bold]  {table.source}")
-    _print_recipes(console, table)
-    print_comparison(console, table, unmeasured(table))
+    print_all(table)
 
 
 def table_entry(table: Table) -> dict[str, Any]:
@@ -97,35 +106,6 @@ def _cell_entries(table: Table, cell: Cell) -> list[dict[str, Any]]:
         }
         for metric, value in cell.published.items()
     ]
-
-
-def _print_recipes(console: Any, table: Table) -> None:
-    shared = ", ".join(f"{name} = {value}" for name, value in table.recipe.items())
-    console.print(f"Shared settings: {shared or 'none'}", markup=False)
-    for title, axis in (("Rows", table.rows), ("Columns", table.columns)):
-        console.print(f"[bold]{title}[/bold]")
-        for each in axis:
-            note = " ".join(text for text in (each.note, each.blocked and f"Blocked: {each.blocked}") if text)
-            words = f"  {each.label}: {_setting_words(each.recipe)}" + (f"  ({note})" if note else "")
-            console.print(words, markup=False)
-
-
-def _setting_words(settings: dict[str, Any]) -> str:
-    options = settings.get("options", {})
-    words = [f"{name}={value}" for name, value in settings.items() if name != "options"]
-    words += [f"{name}={value}" for name, value in options.items()]
-    return ", ".join(words) or "as shared"
-
-
-def recipe_words(recipe: Recipe) -> str:
-    """Return a recipe in one line: the network, the cut, the method and the schedule."""
-    cut = f"K={recipe.modules}" if recipe.modules and not recipe.composition.end_to_end else "every local layer"
-    if recipe.composition.end_to_end:
-        cut = "one module"
-    return (
-        f"{recipe.network}, {cut}, {recipe.method}, {recipe.dataset}, {recipe.epochs} epochs, "
-        f"batch {recipe.batch_size}, lr {recipe.lr:g}"
-    )
 
 
 def _print_json(value: Any) -> None:

@@ -28,10 +28,10 @@ def _millions(cell: Cell) -> float:
 
 
 def _architecture(cell: Cell) -> str:
-    from locbench.costs.architecture import architecture_of
+    from locbench.costs.architecture import architecture_of, names_stage
 
     assert cell.recipe is not None
-    return architecture_of(cell.recipe, cell.row)
+    return architecture_of(cell.recipe, cell.row if names_stage(cell.row) else cell.column)
 
 
 COMPUTED: dict[str, Callable[[Cell], float | str]] = {"params": _millions, "architecture": _architecture}

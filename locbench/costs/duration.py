@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache
+from typing import cast
 
 import msgspec
 import torch
@@ -40,14 +41,16 @@ def measured_rate(device: torch.device, seconds: float = 1.0) -> float:
     images = torch.randn(64, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(64, dtype=torch.int64, device=device)
     macs = forward_flops(lambda: build_chain("resnet8", 10, 32), (3, 32, 32)).macs * 3 * len(images)
-    steps, begun = -1, 0.0
-    while steps < 1 or time.perf_counter() - begun < seconds:
+    times: list[float] = []
+    until = time.perf_counter() + seconds
+    while len(times) < 5 or time.perf_counter() < until:
+        begun = time.perf_counter()
         F.cross_entropy(chain(images), labels).backward()  # type: ignore[no-untyped-call]
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        steps += 1
-        begun = begun or time.perf_counter()  # the first step warms up
-    return float(macs * steps / (time.perf_counter() - begun))
+        times.append(time.perf_counter() - begun)
+    fastest = min(times)  # the first steps warm up, others may be disturbed by other work
+    return macs / fastest
 
 
 @lru_cache(maxsize=1024)
@@ -56,7 +59,7 @@ def _macs(recipe: Recipe) -> tuple[int, int]:
     learner = meta_learner(recipe)
     network = forward_flops(lambda: learner.chain, (3, data.side, data.side)).macs
     auxiliaries = [*learner.independents.items(), *learner.cascades.items()]
-    return network, sum(_auxiliary_macs(learner, int(index), each) for index, each in auxiliaries)  # type: ignore[arg-type]
+    return network, sum(_auxiliary_macs(learner, int(index), cast(Auxiliary, each)) for index, each in auxiliaries)
 
 
 def _auxiliary_macs(learner: Learner, index: int, auxiliary: Auxiliary) -> int:
@@ -69,5 +72,6 @@ def _auxiliary_macs(learner: Learner, index: int, auxiliary: Auxiliary) -> int:
         net = getattr(branch, "branch", branch)  # what patch fusion wraps
         parts = getattr(net, "decoders", [net])  # one decoder per quadrant sees a quarter of the map
         side = spec.side // 2 if len(parts) > 1 else shape[1]
-        total += sum(forward_flops(lambda part=part: part, (spec.channels, side, side)).macs for part in parts)  # type: ignore[misc]
+        for part in parts:
+            total += forward_flops(lambda part=part: part, (spec.channels, side, side)).macs  # type: ignore[misc]
     return total * n * n

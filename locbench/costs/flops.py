@@ -1,8 +1,8 @@
 """Forward FLOPs of a module, counted on the meta device: no memory is taken and nothing is computed.
 
-The convention is the one that reproduces AugLocal's cost tables: one image, evaluation mode, one per multiply-accumulate
-of convolutions and linear layers without biases, two per BatchNorm element, one per input element of adaptive pooling,
-nothing for activations, additions and fixed pooling.
+The convention is the one that reproduces AugLocal's cost tables: one image, evaluation mode, one per
+multiply-accumulate of convolutions and linear layers without biases, two per BatchNorm element, one per input element
+of adaptive pooling, nothing for activations, additions and fixed pooling.
 """
 
 from __future__ import annotations

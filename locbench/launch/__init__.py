@@ -1,0 +1,1 @@
+"""From a table and the user's wishes to records and reports. Imports no torch."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -93,11 +94,12 @@ def make_plan(table: Table, wishes: Wishes, store: Store, root: Path, rerun: str
     cells, substitute = select(table, wishes)
     runnable = [cell for cell in cells if cell.recipe is not None and _trains(table, cell)]
     notes: dict[str, None] = {}
+    variant = cache(partial(resolve, root=root))  # looks at the disk, once per data set
     places: dict[str, tuple[Recipe, list[tuple[str, str]]]] = {}
     for seed in range(_seeds(table, wishes)):
         for cell in runnable:
             assert cell.recipe is not None
-            schedule, note = _schedule(cell.recipe, wishes, substitute, root)
+            schedule, note = _schedule(cell.recipe, wishes, substitute, variant)
             notes |= dict.fromkeys(note)
             recipe = with_schedule(cell.recipe, schedule, seed)
             places.setdefault(recipe.key, (recipe, []))[1].append((cell.row, cell.column))
@@ -172,9 +174,11 @@ def _seeds(table: Table, wishes: Wishes) -> int:
     return table.trials if wishes.preset == "paper" else 1
 
 
-def _schedule(published: Recipe, wishes: Wishes, substitute: str | None, root: Path) -> tuple[Schedule, list[str]]:
+def _schedule(
+    published: Recipe, wishes: Wishes, substitute: str | None, variant: Callable[[str], str]
+) -> tuple[Schedule, list[str]]:
     schedule = preset_schedule(wishes.preset, schedule_of(published))
-    schedule, notes = _with_dataset(schedule, substitute, root)
+    schedule, notes = _with_dataset(schedule, substitute, variant)
     changes: dict[str, object] = {}
     if wishes.epochs is not None:
         changes |= {"epochs": wishes.epochs, "warmup_epochs": warmup_epochs(wishes.epochs)}
@@ -189,8 +193,10 @@ def _schedule(published: Recipe, wishes: Wishes, substitute: str | None, root: P
     return msgspec.structs.replace(schedule, **changes), notes
 
 
-def _with_dataset(schedule: Schedule, substitute: str | None, root: Path) -> tuple[Schedule, list[str]]:
-    name = resolve(substitute or schedule.dataset, root)
+def _with_dataset(
+    schedule: Schedule, substitute: str | None, variant: Callable[[str], str]
+) -> tuple[Schedule, list[str]]:
+    name = variant(substitute or schedule.dataset)
     if name == schedule.dataset:
         return schedule, []
     schedule = msgspec.structs.replace(schedule, dataset=name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -11,7 +12,9 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 
 from locbench.launch.plan import Job
 from locbench.results.record import Record
-from locbench.training.loop import Row
+
+if TYPE_CHECKING:
+    from locbench.training.loop import Row
 
 
 class Bars:
@@ -22,7 +25,7 @@ class Bars:
         self.console = console
         self.progress = Progress(*columns, console=console, transient=True)
         self.sweep: TaskID | None = None
-        self.cell = self.progress.add_task("cell", visible=False)
+        self.cell = self.progress.add_task("cell", total=None, visible=False)
         self.epoch = self.progress.add_task("epoch", visible=False)
 
     def __enter__(self) -> Bars:
@@ -34,7 +37,7 @@ class Bars:
     ) -> None:
         self.progress.stop()
 
-    def job_started(self, job: Job, index: int, jobs: int) -> None:
+    def job_started(self, job: Job, index: int, jobs: int) -> None:  # noqa: ARG002
         """Name the cell; the sweep's bar appears with the first one."""
         if self.sweep is None:
             self.sweep = self.progress.add_task("[bold]sweep", total=jobs)
@@ -123,7 +126,8 @@ def summary(record: Record) -> str:
     if record.status == "failed":
         return f"failed: {name}: {record.error}"
     accuracy = f"{record.metrics['test_acc']:.2f} % test accuracy"
-    return f"done: {name}: {accuracy} after {record.recipe.epochs} epochs, {duration(record.provenance.seconds)}"
+    epochs = f"{record.recipe.epochs} epoch{'s' if record.recipe.epochs > 1 else ''}"
+    return f"done: {name}: {accuracy} after {epochs}, {duration(record.provenance.seconds)}"
 
 
 def duration(seconds: float) -> str:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
 
+from locbench.console import Terminal
 from locbench.errors import FailureError, StoppedError
 from locbench.launch.plan import Job, Plan, Wishes, make_plan
-from locbench.launch.plan_view import plan_entry, print_plan
 from locbench.launch.progress import summary, watcher
 from locbench.launch.reporting import comparisons_of
 from locbench.recipe import Recipe
@@ -43,7 +42,7 @@ class Session:
             download,
             as_json,
         )
-        self.console = Console(stderr=as_json, highlight=False)
+        self.console = Terminal(stderr=as_json)
 
     def table(self, table_id: str, wishes: Wishes, *, rerun: str | None, plan_only: bool) -> None:
         """Run what is missing of a table and show it; with ``plan_only`` show the plan.
@@ -56,6 +55,7 @@ class Session:
         if plan_only:
             self._show_plan(plan)
             return
+        self._records(plan)  # a corrupt one is reported before anything is computed
         self._announce(plan)
         self._train(plan.open, again=f"locbench table {table_id} with the same options")
         assert plan.table is not None
@@ -67,8 +67,9 @@ class Session:
         else:
             for comparison in comparisons:
                 print_comparison(self.console, shown, comparison)
-            self.console.print(f"Records: {self.store.records}. Report: locbench report {table_id}", soft_wrap=True)
-        _complain(records)
+            where = f"Records: {self.store.records}. Report: locbench report {table_id} --results {self.store.folder}"
+            self.console.print(where, markup=False, soft_wrap=True)
+        _complain(records, "--rerun failed")
 
     def run(self, recipes: Sequence[Recipe], *, rerun: bool, plan_only: bool) -> None:
         """Run recipes that belong to no table."""
@@ -76,31 +77,35 @@ class Session:
         if plan_only:
             self._show_plan(Plan(None, tuple(jobs), ()))
             return
-        self._train([job for job in jobs if job.state == "to do"], again="the same command")
+        open_jobs = [job for job in jobs if job.state == "to do"]
+        self._train(open_jobs, again="the same command")
+        said = {job.recipe.key for job in open_jobs}
         records = [record for recipe in recipes if (record := self.store.find(recipe.key))]
         if self.as_json:
             print(msgspec.json.format(msgspec.json.encode(records), indent=2).decode())
         else:
             for record in records:
-                self.console.print(summary(record), markup=False, soft_wrap=True)
+                if record.key not in said:
+                    self.console.print(summary(record), markup=False, soft_wrap=True)
                 self.console.print(f"  {self.store.path(record)}", markup=False, soft_wrap=True)
-        _complain(records)
+        _complain(records, "--rerun")
 
     def _train(self, jobs: Sequence[Job], again: str) -> None:
         if not jobs:
             return
         self.store.prepare()
-        from locbench.launch.sweep import Sweep
-        from locbench.training.precision import choose_device
-
-        sweep = Sweep(self.store, choose_device(self.device), self.root, download=self.download)
         try:
+            from locbench.launch.sweep import Sweep
+            from locbench.training.precision import choose_device
+
+            sweep = Sweep(self.store, choose_device(self.device), self.root, download=self.download)
             with watcher(self.console) as progress:
                 sweep.run(jobs, progress)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, BrokenPipeError) as cause:
             done = sum(self.store.find(job.recipe.key) is not None for job in jobs)
+            gone = "" if isinstance(cause, KeyboardInterrupt) else " since nobody reads the output any more"
             raise StoppedError(
-                f"stopped: {done} of {len(jobs)} runs are recorded, and every whole epoch of the one in progress is kept",
+                f"stopped{gone}: {done} of {len(jobs)} runs are recorded; whole epochs of the one in progress are kept",
                 f"To go on: {again}.",
             ) from None
 
@@ -117,6 +122,7 @@ class Session:
 
     def _show_plan(self, plan: Plan) -> None:
         from locbench.costs.duration import measured_rate
+        from locbench.launch.plan_view import plan_entry, print_plan
         from locbench.training.precision import choose_device
 
         rate = measured_rate(choose_device(self.device))
@@ -127,9 +133,10 @@ class Session:
             print_plan(self.console, plan, rate)
 
 
-def _complain(records: Sequence[Record]) -> None:
+def _complain(records: Sequence[Record], option: str) -> None:
     failed = [record for record in records if record.status == "failed"]
     if failed:
+        runs = "1 run" if len(failed) == 1 else f"{len(failed)} runs"
         raise FailureError(
-            f"{len(failed)} run(s) failed: {failed[0].error}", "Run them again with --rerun failed once that is mended."
+            f"{runs} failed: {failed[0].error}", f"Run what failed again with {option} once that is mended."
         )

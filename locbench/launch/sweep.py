@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 import torch
 
+from locbench.data.catalogue import status
 from locbench.data.images import Split, load
-from locbench.errors import DivergedError, LocbenchError
+from locbench.errors import DivergedError, FailureError, LocbenchError
 from locbench.launch.plan import Job
 from locbench.recipe import Recipe
 from locbench.results.provenance import commit, versions
@@ -51,6 +52,8 @@ class Sweep:
             FailureError: a data set is missing or a record cannot be written; what was recorded before is safe.
         """
         self.store.prepare()
+        if not self.download:
+            refuse_missing(dict.fromkeys(job.recipe.dataset for job in jobs), self.root)
         records = []
         for index, job in enumerate(jobs, 1):
             split = self.split(job.recipe)
@@ -84,8 +87,8 @@ class Sweep:
             run.train(watcher)
         except DivergedError as error:
             return self._failed(recipe, split, outcome, error)
-        except LocbenchError:
-            raise  # no space, or a request that no cell can meet: the next cell would meet it too
+        except (LocbenchError, BrokenPipeError):
+            raise  # no space, a request that no cell can meet, nobody who listens: the next cell would meet it too
         except Exception as error:  # a failed cell never ends the sweep; the record says why
             return self._failed(recipe, split, outcome, error)
         return self._make(recipe, split, outcome, final_metrics(outcome))
@@ -119,6 +122,15 @@ class Sweep:
                 threads=torch.get_num_threads() if self.device.type == "cpu" else 0,
             ),
         )
+
+
+def refuse_missing(names: Iterable[str], root: Path) -> None:
+    """Raise FailureError if one of the data sets is not there whole: hours into a sweep would be too late to say so."""
+    for seen in (status(name, root) for name in names):
+        if seen.state != "ready":
+            raise FailureError(
+                f"{seen.label} is {seen.state}: {seen.detail}", f"{seen.how} Or choose another one with --dataset."
+            )
 
 
 def final_metrics(outcome: Outcome) -> dict[str, float]:

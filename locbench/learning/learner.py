@@ -100,7 +100,9 @@ class Learner(nn.Module):
 
     def module_parameters(self, index: int) -> list[Tensor]:
         """Return the parameters of one local module, without its auxiliary nets."""
-        found = [each for unit in self.partition.ranges[index] for each in self.chain.units[unit].parameters()]
+        found: list[Tensor] = [
+            each for unit in self.partition.ranges[index] for each in self.chain.units[unit].parameters()
+        ]
         return [*found, *self.chain.head.parameters()] if index == self.partition.modules - 1 else found
 
     def independent(self, index: int, features: Tensor, targets: Targets, scale: float = 1.0) -> Tensor:

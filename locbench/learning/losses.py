@@ -19,7 +19,7 @@ def similarity_matrix(x: Tensor) -> Tensor:
     """
     centred = x - x.mean(dim=1, keepdim=True)
     normalised = centred / (1e-8 + centred.norm(dim=1, keepdim=True))
-    return (normalised @ normalised.T).clamp(-1.0, 1.0)
+    return torch.clamp(normalised @ normalised.T, -1.0, 1.0)
 
 
 def map_deviation(x: Tensor) -> Tensor:
@@ -41,7 +41,9 @@ def similarity_matching(features: Tensor, labels: Tensor, classes: int) -> Tenso
     """
     with _outside_autocast(features):
         features = _exact(features)
-        target = similarity_matrix(F.one_hot(labels, classes).to(features.dtype)).detach()
+        # Compared instead of F.one_hot, which looks at the labels' values and so waits for the device.
+        one_hot = labels[:, None] == torch.arange(classes, device=labels.device)
+        target = similarity_matrix(one_hot.to(features.dtype)).detach()
         return F.mse_loss(similarity_matrix(features), target)
 
 
@@ -86,7 +88,7 @@ def _exact(x: Tensor) -> Tensor:
 
 
 def _outside_autocast(x: Tensor) -> AbstractContextManager[object]:
-    """Return a context without autocast, which would halve the precision of products and refuse binary cross-entropy."""
+    """Return a context without autocast: it would round products to bfloat16, and refuses binary cross-entropy."""
     if torch.amp.is_autocast_available(x.device.type):
         return torch.autocast(x.device.type, enabled=False)
     return nullcontext()

@@ -241,8 +241,6 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
 
     def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
         """Route by levels, drop the decoder from the independent level, and patch the auxiliary nets."""
-        if composition.end_to_end:
-            raise UsageError("HPFF needs a local method to work on", "Use for example 'hpff+dgl'.")
         branches, patches = _by_level(composition.branches, self.levels), None
         if self.pff > 1 and self.pff_scope == "all":
             patches = Patches(n=self.pff, passes=self.passes)
@@ -316,9 +314,9 @@ def compose(method: str, options: Mapping[str, object], site: Site) -> Compositi
     kinds = [METHODS[base], *(MODIFIERS[name] for name in modifiers)]
     _refuse_unknown(method, options, kinds)
     parts = [_convert(kind, options) for kind in kinds]
-    composition = parts[0].compose(site)  # type: ignore[union-attr]
+    composition: Composition = parts[0].compose(site)
     for part in parts[1:]:
-        composition = part.modify(composition, site)  # type: ignore[union-attr]
+        composition = part.modify(composition, site)
     return composition
 
 
@@ -338,7 +336,18 @@ def split_expression(method: str) -> tuple[str, list[str]]:
             f"method {method!r} must name exactly one base method, and nothing twice",
             f"Base methods: {', '.join(METHODS)}. Modifiers: {', '.join(MODIFIERS)}.",
         )
+    _refuse_senseless(method, bases[0], modifiers)
     return bases[0], sorted(modifiers, key=_ORDER.index)
+
+
+def _refuse_senseless(method: str, base: str, modifiers: list[str]) -> None:
+    local = [name for name in modifiers if name != "checkpointed"]
+    if base == "bp" and local:
+        raise UsageError(
+            f"{local[0]!r} needs a local method to work on, not 'bp'", f"Use for example '{local[0]}+dgl'."
+        )
+    if {"hpff", "pff"} <= set(modifiers):
+        raise UsageError(f"method {method!r} asks twice for patches", "'hpff' brings its own: use --set pff=0 or 2.")
 
 
 def option_types(method: str) -> dict[str, object]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -43,7 +44,7 @@ def isolated(learner: Learner, images: Tensor, targets: Targets) -> Outcome:
         h = learner.run_module(index, x)
         leaf = h.detach().requires_grad_()
         losses.append(learner.independent(index, leaf, targets))
-        h.backward(leaf.grad)
+        hand_over(h, leaf)
         x = leaf.detach()
         del h, leaf  # or the old graph would live until the next module's output takes its name
     return _with_top(losses, learner.run_module(learner.modules_count - 1, x), targets)
@@ -148,6 +149,18 @@ class _Owed:
     gradient: Tensor | None
 
 
+def hand_over(output: Tensor, leaf: Tensor) -> None:
+    """Back-propagate the gradient that a leaf has gathered through the output it stands for.
+
+    The gradient enters by a hook that gives the only reference to it away. Passed as an argument it would stay alive
+    through the whole backward pass, one feature map more at the peak.
+    """
+    held = [leaf.grad]
+    leaf.grad = None
+    output.register_hook(lambda _: held.pop())  # type: ignore[no-untyped-call]
+    torch.autograd.backward(output, output.new_zeros(()).expand_as(output))
+
+
 def _with_top(losses: list[Tensor], logits: Tensor, targets: Targets) -> Outcome:
     loss = F.cross_entropy(logits, targets.labels)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -219,7 +232,7 @@ def _independent_pass(
         return loss.detach(), h.detach()
     leaf = h.detach().requires_grad_()
     loss = learner.independent(index, leaf, targets, weights.independent) * weights.independent
-    h.backward(leaf.grad)
+    hand_over(h, leaf)
     return loss, leaf.detach()
 
 
@@ -230,7 +243,7 @@ def _window_pass(learner: Learner, index: int, window: Tensor, targets: Targets,
         return loss.detach()
     leaf = window.detach().requires_grad_()
     loss = learner.cascade(index, leaf, targets, weights.cascade) * weights.cascade
-    window.backward(leaf.grad)
+    hand_over(window, leaf)
     return loss
 
 
@@ -238,7 +251,7 @@ def _segments(blocks: list[torch.nn.Module], count: int) -> list[list[torch.nn.M
     """Cut a list into ``count`` consecutive runs, the first ones one longer where it does not divide."""
     size, longer = divmod(len(blocks), count)
     cuts = [index * size + min(index, longer) for index in range(count + 1)]
-    return [blocks[start:end] for start, end in zip(cuts, cuts[1:], strict=False) if end > start]
+    return [blocks[start:end] for start, end in pairwise(cuts) if end > start]
 
 
 def _contexts(units: list[torch.nn.Module]) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

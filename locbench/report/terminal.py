@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -45,6 +46,8 @@ STYLES: dict[Verdict, str] = {
 }
 """Colour of each verdict; the word stands beside it, so that nothing depends on colour."""
 
+
+_STYLE: dict[str, Any] = {"title_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
 
 WIDE = 100
 """Columns of the terminal from which on the best epoch's numbers are shown too."""
@@ -91,7 +94,7 @@ def _shown(entries: list[Entry]) -> tuple[list[Entry], int]:
 
 
 def _grid(label: str, entries: list[Entry], wide: bool) -> Grid:
-    grid = Grid(title=Text(label), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Grid(title=Text(label), **_STYLE)
     grid.add_column("row", overflow="fold", ratio=1)
     grid.add_column("column", overflow="fold")
     grid.add_column("ours ± std (n)", justify="right", no_wrap=True)
@@ -124,7 +127,13 @@ def _lines(entries: list[Entry], best: bool, width: int) -> Iterator[list[Text]]
 
 def _print_derived(console: Console, comparison: Comparison) -> None:
     for label in dict.fromkeys(value.label for value in comparison.derived):
-        grid = Grid(title=Text(f"Derived: {label}"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        grid = Grid(
+            title=Text(f"Derived: {label}"),
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+        )
         for name in ("row", "column"):
             grid.add_column(name, overflow="fold")
         for name in ("printed", "from the paper's", "from ours"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,8 @@ class Store:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self.records, prefix=".probe-"):
                 pass
+            for folder in (self.records, self.checkpoints):
+                _remove_old_parts(folder)
         except OSError as error:
             raise FailureError(
                 f"cannot write to the results folder {self.folder}: {error.strerror or error}",
@@ -118,12 +121,21 @@ def write_atomically(path: Path, content: bytes) -> None:
         Path(temporary).replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise FailureError(
             f"cannot write {path}: {error.strerror or error}",
-            "Free some space or choose another folder with --results DIR; what was recorded before is safe.",
+            "Free some space or choose another folder; what was recorded before is safe.",
         ) from None
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _remove_old_parts(folder: Path, hours: float = 24) -> None:
+    """Remove what a process left that was killed as it wrote; a younger part may be another one's at work."""
+    for part in folder.glob(".*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            if part.stat().st_mtime < time.time() - 3600 * hours:
+                part.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

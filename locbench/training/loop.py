@@ -77,12 +77,14 @@ class Run:
         self.recipe, self.split, self.checkpoint, self.dtype = recipe, split, checkpoint, dtype
         self.device = split.train.pixels.device
         set_precision(recipe.precision, self.device)
-        learner = build_learner(recipe, split.info.classes, split.info.side)
-        self.learner: Learner = learner.to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = make_optimizer(self.learner, recipe)
-        self.outcome = Outcome(
-            parameters=learner.parameter_counts(), started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        )
+        self.learner, self.optimizer = self._fresh()
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self.outcome = Outcome(parameters=self.learner.parameter_counts(), started=started)
+
+    def _fresh(self) -> tuple[Learner, torch.optim.SGD]:
+        learner = build_learner(self.recipe, self.split.info.classes, self.split.info.side)
+        learner = learner.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return learner, make_optimizer(learner, self.recipe)
 
     def train(self, watcher: Watcher | None = None) -> Outcome:
         """Train to the end, from the checkpoint if there is one.
@@ -111,9 +113,10 @@ class Run:
         # Every epoch has its own random state, so that a resumed run draws what an uninterrupted one would have.
         torch.manual_seed(self.recipe.seed * 1_000_003 + epoch)
         losses, correct, guided = self._steps(epoch, steps, step_done)
-        self.outcome.local_losses = losses.tolist()
-        if not all(map(math.isfinite, self.outcome.local_losses)):
+        local_losses: list[float] = losses.tolist()
+        if not all(map(math.isfinite, local_losses)):
             raise DivergedError(f"a loss is not finite in epoch {epoch}", "Lower the learning rate.")
+        self.outcome.local_losses = local_losses
         row: Row = {"epoch": epoch, "lr": rate, "train_loss": self.outcome.local_losses[-1]}
         row["train_acc"] = 100 * correct.item() / len(self.split.train)
         row["test_acc"] = self._test(epoch)
@@ -168,8 +171,12 @@ class Run:
         state = load_checkpoint(self.checkpoint, self.device)
         if state is None:
             return
-        self.learner.load_state_dict(state["learner"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.learner.load_state_dict(state["learner"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, KeyError, ValueError):  # written by other code: the run starts from its beginning
+            self.learner, self.optimizer = self._fresh()
+            return
         for name in ("history", "local_losses", "seconds", "started"):
             setattr(self.outcome, name, state[name])
         self.outcome.resumed = state["resumed"] + 1

@@ -20,7 +20,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # fails on "meta" too
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UsageError(f"there is no device {name!r} here", "Use --device cpu, or auto.") from None
     return device

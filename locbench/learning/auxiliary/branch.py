@@ -76,16 +76,16 @@ class Branch(nn.Module):
 
     fuse = "outputs"
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor) -> Tensor:  # noqa: ARG002
         """Map a module's output, B x C x H x W, to the branch's output."""
         raise TypeError(f"{type(self).__name__} has no forward")
 
-    def criterion(self, output: Tensor, targets: Targets) -> Tensor:
+    def criterion(self, output: Tensor, targets: Targets) -> Tensor:  # noqa: ARG002
         """Return the scalar loss of an output."""
         raise TypeError(f"{type(self).__name__} has no criterion")
 
     def backward(self, features: Tensor, targets: Targets, weight: float) -> Tensor:
-        """Back-propagate ``weight`` times the loss into the net, and into ``features`` if it is a leaf that asks for it.
+        """Back-propagate ``weight`` times the loss into the net, and into ``features`` if it asks for a gradient.
 
         The branch's graph is gone on return.
 

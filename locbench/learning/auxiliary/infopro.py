@@ -19,7 +19,7 @@ _ADAPT = {0: "1C2F", 1: "2C2F", 2: "1C3F", 3: "1C2F"}
 
 def build_head(options: Head, cut: Cut) -> Classifier:
     """Return an ``xCyF`` head with cross-entropy, or with the contrastive loss on a normalised feature."""
-    name = options.net
+    name: str = options.net
     if name == "adapt":
         stage = 1 if options.literal_stem and cut.spec.stage == 0 else cut.spec.stage
         name = _ADAPT[stage]
@@ -29,7 +29,7 @@ def build_head(options: Head, cut: Cut) -> Classifier:
 
 
 def head(channels: int, convolutions: int, linears: int, width: int, outputs: int) -> nn.Sequential:
-    """Return ``convolutions`` 3x3 conv-BN-ReLU, global average pooling, and ``linears`` linear layers with ReLU between.
+    """Return ``convolutions`` 3x3 conv-BN-ReLU, global average pooling, ``linears`` linear layers with ReLU between.
 
     Args:
         channels: of the input map.
@@ -111,8 +111,8 @@ class QuadrantDecoders(Branch):
 
     def __init__(self, channels: int, side: int) -> None:
         super().__init__()
-        self.half = side // 2
-        self.decoders = nn.ModuleList(ImageDecoder(channels, self.half) for _ in range(4))
+        part = side // 2
+        self.decoders = nn.ModuleList(ImageDecoder(channels, part) for _ in range(4))
 
     def backward(self, features: Tensor, targets: Targets, weight: float) -> Tensor:
         """Train one quadrant after the other, each graph freed before the next; see `Branch.backward`."""

@@ -1,0 +1,134 @@
+"""How one table is shown to a person: what the paper prints, what each label means as a recipe, and the notes."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from locbench.console import Terminal
+from locbench.report.numbers import NOTHING
+from locbench.report.sentences import heading, metric_label, origin, split_label
+from locbench.tables import Axis, Table
+
+_GAP = 2
+_MORE = ", further columns"
+
+
+def print_all(table: Table) -> None:
+    """Print a table's published and derived numbers, the recipes of its rows and columns, and its notes."""
+    console = Terminal()
+    console.print(Text(heading(table), style="bold"))
+    console.print(Text(origin(table)))
+    for metric in table.metrics:
+        _print_numbers(console, metric_label(table, metric), table, table.published.get(metric, {}))
+    for each in table.derived:
+        title = f"Derived by the paper: {each.label} of {metric_label(table, each.metric)}, in {each.unit}"
+        _print_numbers(console, title, table, each.printed)
+    _print_recipes(console, table)
+    if table.notes:
+        console.print(Text("\nNotes", style="bold"))
+    for note in table.notes:
+        _hang(console, "- ", note)
+
+
+def _print_numbers(console: Console, title: str, table: Table, printed: Mapping[str, Sequence[str]]) -> None:
+    columns = [index for index in range(len(table.columns)) if any(texts[index] for texts in printed.values())]
+    widths = {
+        index: max(len(text) for text in (table.columns[index].label, *(texts[index] for texts in printed.values())))
+        for index in columns
+    }
+    label_width = max((len(split_label(row)[1]) for row in printed), default=0)
+    for part in _parts(widths, console.width - label_width):
+        _say(console, f"\n{title}", "bold")
+        head = [table.columns[index].label.rjust(widths[index]) for index in part]
+        _say(console, (" " * _GAP).join([" " * label_width, *head]), "dim")
+        rows = [row.label for row in table.rows if any(_texts(printed, row.label, part))]
+        for group, own, row in _grouped(rows):
+            if own:
+                found = zip(_texts(printed, row, part), part, strict=True)
+                texts = [(text or NOTHING).rjust(widths[index]) for text, index in found]
+                _say(console, (" " * _GAP).join([own.ljust(label_width), *texts]))
+            else:
+                _say(console, group, "bold")
+        title = f"{title.removesuffix(_MORE)}{_MORE}"
+
+
+def _texts(printed: Mapping[str, Sequence[str]], row: str, part: Sequence[int]) -> list[str]:
+    return [printed[row][index] for index in part] if row in printed else []
+
+
+def _parts(widths: Mapping[int, int], room: int) -> Iterator[list[int]]:
+    """Split the columns so that each part fits the terminal; the parts are shown below each other."""
+    part: list[int] = []
+    used = 0
+    for index, width in widths.items():
+        if part and used + width + _GAP > room:
+            yield part
+            part, used = [], 0
+        part.append(index)
+        used += width + _GAP
+    if part:
+        yield part
+
+
+def _grouped(labels: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield (group, own part, label) for each label, and before a new group (group, "", "")."""
+    previous = ""
+    for label in labels:
+        group, own = split_label(label)
+        if group != previous:
+            yield group, "", ""
+        previous = group
+        yield group, own, label
+
+
+def _print_recipes(console: Console, table: Table) -> None:
+    _say(console, "\nRecipes", "bold")
+    _hang(console, "every cell: ", _setting_words(table.recipe) or "nothing in common")
+    for kind, axis in (("Rows", table.rows), ("Columns", table.columns)):
+        told = [each for each in axis if each.recipe or each.note or each.blocked]
+        if told:
+            _say(console, kind, "dim")
+            _print_axis(console, told)
+
+
+def _print_axis(console: Console, axis: Sequence[Axis]) -> None:
+    by_label = {each.label: each for each in axis}
+    width = max(len(split_label(label)[1]) for label in by_label)
+    for group, own, label in _grouped(list(by_label)):
+        if not own:
+            _say(console, group, "bold")
+            continue
+        _hang(console, own.ljust(width + _GAP), _setting_words(by_label[label].recipe))
+        if by_label[label].note:
+            _hang(console, " " * (width + _GAP), by_label[label].note)
+    for reason in dict.fromkeys(each.blocked for each in axis if each.blocked):
+        places = "; ".join(each.label for each in axis if each.blocked == reason)
+        _hang(console, "Not runnable: ", f"{reason} ({places})")
+
+
+def _setting_words(settings: Mapping[str, Any]) -> str:
+    flat = {name: value for name, value in settings.items() if name != "options"} | settings.get("options", {})
+    return ", ".join(f"{name}={_value(value)}" for name, value in flat.items())
+
+
+def _value(value: Any) -> str:
+    """Return a value as ``--set`` takes it."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _hang(console: Console, mark: str, text: str) -> None:
+    """Print a text with its lines set in below its mark."""
+    room = max(console.width - len(mark), 20)
+    for index, line in enumerate(textwrap.wrap(text, room) or [""]):
+        _say(console, (" " * len(mark) if index else mark) + line)
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(text.rstrip(), style=style), soft_wrap=True)

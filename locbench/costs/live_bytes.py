@@ -1,0 +1,120 @@
+"""Live tensor bytes of a computation, traced operation by operation.
+
+A dispatch mode sees every tensor that an operation returns, and a weak reference on its storage says when it dies. Each
+storage is rounded up to 512 bytes, as CUDA's caching allocator does. Under `FakeTensorMode` the tensors have shapes and
+lifetimes but no memory, so a step of any batch size is traced on a laptop.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+GRANULE = 512
+
+
+@dataclass
+class Storage:
+    """A storage that was alive during the trace.
+
+    Attributes:
+        number: in order of birth.
+        size: bytes, rounded up.
+        kind: what it holds: ``parameters``, ``gradients``, ``optimizer state``, ``input``, ``activations`` (made by a
+            forward pass) or ``temporaries`` (made by a backward pass or the optimizer).
+        module: 0-based index of the local module that it belongs to; -1 for none.
+    """
+
+    number: int
+    size: int
+    kind: str
+    module: int
+
+
+@dataclass
+class Trace:
+    """Births and deaths of storages in order: the storage and +size or -size."""
+
+    events: list[tuple[Storage, int]] = field(default_factory=list)
+
+    def peak(self, start: int = 0) -> tuple[int, int]:
+        """Return the largest number of live bytes from event ``start`` on, and the event after which it was reached."""
+        live = sum(change for _, change in self.events[:start])
+        best, where = live, start
+        for index, (_, change) in enumerate(self.events[start:], start + 1):
+            live += change
+            if live > best:
+                best, where = live, index
+        return best, where
+
+    def alive_at(self, event: int) -> list[Storage]:
+        """Return the storages that are alive after so many events."""
+        alive: dict[int, Storage] = {}
+        for storage, change in self.events[:event]:
+            if change > 0:
+                alive[storage.number] = storage
+            else:
+                alive.pop(storage.number, None)
+        return list(alive.values())
+
+
+class LiveBytes(TorchDispatchMode):
+    """Records every storage's birth and death in a `Trace`.
+
+    Attributes:
+        trace: what was recorded.
+        kind, module: what storages born from now on are labelled with.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.trace = Trace()
+        self.kind = "temporaries"
+        self.module = -1
+        self._alive: dict[int, tuple[weakref.ref[Any], Storage]] = {}
+        self._count = 0
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run an operation and note the storages of what it returns."""
+        result = func(*args, **(kwargs or {}))
+        for each in tree_iter(result):
+            if isinstance(each, Tensor):
+                self.note(each)
+        return result
+
+    def note(self, tensor: Tensor, kind: str | None = None) -> Storage:
+        """Note a tensor's storage if it is new; with ``kind``, label it so also if it is known."""
+        storage = tensor.untyped_storage()
+        key = id(storage)
+        if key not in self._alive:
+            self._born(key, storage)
+        known = self._alive[key][1]
+        if kind is not None:
+            known.kind = kind
+        return known
+
+    def label(self, tensors: Iterable[Tensor], kind: str) -> None:
+        """Label the storages of tensors, whenever they were born."""
+        for tensor in tensors:
+            self.note(tensor, kind)
+
+    def _born(self, key: int, storage: torch.UntypedStorage) -> None:
+        size = -(-storage.nbytes() // GRANULE) * GRANULE
+        entry = Storage(self._count, size, self.kind, self.module)
+        self._count += 1
+
+        def died(_: object) -> None:
+            del self._alive[key]
+            self.trace.events.append((entry, -size))
+
+        self._alive[key] = (weakref.ref(storage, died), entry)
+        self.trace.events.append((entry, size))

@@ -1,0 +1,65 @@
+"""The learning rate against values worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+from specimens import recipe_of
+
+from locbench.recipe import Recipe, warmup_epochs
+from locbench.training.rate import learning_rate
+
+
+def at(epochs: int, lr: float = 0.8) -> Recipe:
+    return recipe_of("bp", {}, epochs=epochs, lr=lr)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "expected"),
+    [
+        (1, 0.01),
+        # c(5) = 0.4 (1 + cos 2.25 deg) = 0.7996916; 0.4 c + 0.6 * 0.01
+        (5, 0.3258766),
+        # c(10) = 0.4 (1 + cos 4.5 deg) = 0.7987669; 0.9 c + 0.1 * 0.01
+        (10, 0.7198902),
+        # 0.4 (1 + cos 4.95 deg)
+        (11, 0.7985081),
+        (200, 0.4),
+        (400, 0.0),
+    ],
+)
+def test_published_schedule_of_400_epochs(epoch: int, expected: float) -> None:
+    assert learning_rate(at(400), epoch) == pytest.approx(expected, abs=1e-7)
+
+
+def test_published_schedule_of_160_epochs() -> None:
+    recipe = at(160)
+    assert recipe.warmup_epochs == 10
+    assert learning_rate(recipe, 1) == 0.01
+    assert learning_rate(recipe, 2) == pytest.approx(0.0889692, abs=1e-7)  # c = 0.4 (1 + cos 2.25 deg); 0.1 c + 0.009
+    assert learning_rate(recipe, 40) == pytest.approx(0.4 * (1 + 0.5**0.5))
+    assert learning_rate(recipe, 80) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("epochs", [2, 4, 12, 100, 160, 400])
+def test_last_epoch_stands_still(epochs: int) -> None:
+    assert learning_rate(at(epochs), epochs) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("epochs", "warm"), [(1, 1), (4, 1), (16, 1), (17, 2), (100, 7), (159, 10), (160, 10), (400, 10)]
+)
+def test_shorter_runs_warm_up_for_a_sixteenth(epochs: int, warm: int) -> None:
+    assert warmup_epochs(epochs) == warm
+    assert at(epochs).warmup_epochs == warm
+
+
+def test_reduced_warmup_by_hand() -> None:
+    """E=32, two warm-up epochs: 0.01, then half of c(2) = 0.4 (1 + cos 11.25 deg) = 0.7923141 and half of 0.01."""
+    recipe = at(32)
+    assert [learning_rate(recipe, epoch) for epoch in (1, 2)] == pytest.approx([0.01, 0.4011571], abs=1e-7)
+    assert learning_rate(recipe, 3) == pytest.approx(0.7827762, abs=1e-7)  # 0.4 (1 + cos 16.875 deg)
+
+
+def test_stl10_warms_up_from_the_same_rate() -> None:
+    assert learning_rate(at(400, lr=0.1), 1) == 0.01
+    assert learning_rate(at(400, lr=0.1), 200) == pytest.approx(0.05)

@@ -1,0 +1,109 @@
+"""Schedules: how a run falls short of the published one, and when two runs are one apart from that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from locbench.recipe import Recipe, make_recipe
+from locbench.schedule import (
+    Schedule,
+    preset_schedule,
+    reductions,
+    same_run,
+    same_task_key,
+    scaled_rate,
+    schedule_of,
+    with_schedule,
+)
+
+PUBLISHED = Schedule("cifar10", 160, 1024, 0.8, 10, None, None, 1, "fp32")
+
+
+def shorter(**changes: Any) -> Schedule:
+    return msgspec.structs.replace(PUBLISHED, **changes)
+
+
+def recipe(method: str = "dgl", **changes: Any) -> Recipe:
+    settings = {"network": "resnet32", "modules": 16, "dataset": "cifar10", "epochs": 160, "batch_size": 1024}
+    return make_recipe({**settings, "lr": 0.8, "method": method, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, []),
+        ({"epochs": 10}, ["10 of 160 epochs"]),
+        ({"dataset": "digits"}, ["data set digits instead of cifar10"]),
+        ({"train_limit": 4000}, ["4,000 training images"]),
+        ({"test_limit": 100}, ["100 test images"]),
+        ({"batch_size": 64, "lr": 0.05}, ["batch 64", "learning rate 0.05"]),
+        ({"precision": "bf16"}, ["bf16"]),
+        ({"warmup_epochs": 1, "test_every": 5}, []),
+    ],
+)
+def test_reductions_in_words(changes: dict[str, Any], words: list[str]) -> None:
+    assert reductions(shorter(**changes), PUBLISHED) == words
+
+
+def test_longer_than_a_reduced_table_is_said_too() -> None:
+    assert reductions(PUBLISHED, shorter(train_limit=100, test_limit=50)) == ["all training images", "all test images"]
+
+
+def test_reductions_keep_their_order() -> None:
+    words = reductions(shorter(dataset="digits", epochs=4, train_limit=64, batch_size=8), PUBLISHED)
+    assert words == ["data set digits instead of cifar10", "4 of 160 epochs", "64 training images", "batch 8"]
+
+
+def test_scaled_rate_by_hand() -> None:
+    assert scaled_rate(0.8, 1024, 64) == pytest.approx(0.05)
+    assert scaled_rate(0.1, 128, 256) == pytest.approx(0.2)
+    assert scaled_rate(0.05, 64, 64) == 0.05
+
+
+def test_schedule_and_recipe_are_inverse() -> None:
+    made = recipe("auglocal", options={"depth": 4}, train_limit=64)
+    assert with_schedule(made, schedule_of(made), made.seed) == made
+
+
+def test_a_schedule_leaves_the_method_alone() -> None:
+    made = recipe("infopro")
+    moved = with_schedule(made, preset_schedule("smoke", schedule_of(made)), seed=4)
+    assert moved.composition == made.composition
+    assert (moved.dataset, moved.epochs, moved.seed) == ("digits", 4, 4)
+
+
+def test_same_run_whatever_the_schedule_and_seed() -> None:
+    published = recipe()
+    assert same_run(with_schedule(published, shorter(epochs=2, dataset="digits"), seed=7), published)
+    assert same_run(msgspec.structs.replace(published, method="another name"), published)
+
+
+@pytest.mark.parametrize("other", [recipe("bp"), recipe(modules=8), recipe(network="resnet110"), recipe("pff+dgl")])
+def test_other_methods_and_cuts_are_other_runs(other: Recipe) -> None:
+    assert not same_run(other, recipe())
+    assert same_task_key(other) != same_task_key(recipe())
+
+
+def test_weights_that_follow_the_data_set_are_another_run() -> None:
+    on_svhn = recipe("infopro", network="resnet110", dataset="svhn")
+    on_cifar = recipe("infopro", network="resnet110", dataset="cifar10")
+    assert not same_run(on_svhn, on_cifar)
+
+
+def test_task_keys_do_not_see_the_schedule() -> None:
+    made = recipe()
+    assert same_task_key(with_schedule(made, preset_schedule("quick", schedule_of(made)), 2)) == same_task_key(made)
+
+
+def test_presets() -> None:
+    assert preset_schedule("paper", PUBLISHED) is PUBLISHED
+    quick = preset_schedule("quick", PUBLISHED)
+    assert (quick.dataset, quick.epochs, quick.train_limit, quick.test_limit) == ("cifar10", 10, 4000, None)
+    smoke = preset_schedule("smoke", PUBLISHED)
+    assert (smoke.dataset, smoke.epochs, smoke.train_limit) == ("digits", 4, None)
+    for each in (quick, smoke):
+        assert (each.batch_size, each.warmup_epochs) == (64, 1)
+        assert each.lr == pytest.approx(0.05)
