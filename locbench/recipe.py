@@ -6,17 +6,20 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
+from types import UnionType
 from typing import Any, Literal
 
 import msgspec
 
 from locbench.errors import UsageError
-from locbench.learning.methods import Site, compose
-from locbench.learning.options import Composition
+from locbench.learning.expression import compose
+from locbench.learning.methods import Site
+from locbench.learning.options import Composition, Isolated
 from locbench.networks.catalogue import NETWORKS, units_per_module
 from locbench.registry import suggestion
 
 Precision = Literal["fp32", "tf32", "bf16"]
+Memory = Literal["plain", "lean"]
 
 
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,6 +37,8 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         train_limit, test_limit: use only so many images, balanced over classes; None uses all.
         test_every: epochs between two evaluations on the test set; the last epoch is always evaluated.
         precision: arithmetic of the training step.
+        memory: ``lean`` needs less of it, by computing again what ``plain`` keeps; the numbers are the same up to
+            rounding. For methods whose modules are isolated.
         seed: initial weights, data order and augmentation.
     """
 
@@ -54,6 +59,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     test_limit: int | None = None
     test_every: int = 1
     precision: Precision = "fp32"
+    memory: Memory = "plain"
     seed: int = 0
 
     @property
@@ -86,6 +92,20 @@ def warmup_epochs(epochs: int) -> int:
     return min(10, math.ceil(epochs / 16))
 
 
+def refuse_memory(memory: Memory, composition: Composition) -> None:
+    """Refuse lean memory where a gradient crosses a cut, and where another way of recomputing is chosen already.
+
+    Raises:
+        UsageError: the method cannot be run in lean memory.
+    """
+    if memory == "lean" and not isinstance(composition.routing, Isolated):
+        kind = composition.routing.__struct_config__.tag
+        raise UsageError(
+            f"lean memory is for isolated modules and backpropagation, this method's routing is {kind}",
+            "Use --memory plain, or leave the method out.",
+        )
+
+
 def make_recipe(settings: Mapping[str, Any]) -> Recipe:
     """Build a recipe from flat settings, as a table's TOML or the command line gives them.
 
@@ -105,12 +125,30 @@ def make_recipe(settings: Mapping[str, Any]) -> Recipe:
     for name in ("network", "dataset", "method", "epochs", "batch_size", "lr"):
         if name not in fields:
             raise UsageError(f"recipe setting {name!r} is missing", "Give it a value.")
+    _refuse_types({**fields, "options": options})
     modules = fields.get("modules")
     layers = units_per_module(fields["network"], modules)
     site = Site(network=fields["network"], dataset=fields["dataset"], modules=len(layers))
     fields["composition"] = compose(fields["method"], options, site)
-    fields.setdefault("warmup_epochs", warmup_epochs(int(fields["epochs"])))
+    fields.setdefault("warmup_epochs", warmup_epochs(fields["epochs"]))
     return _checked(fields)
+
+
+_TYPES: dict[str, tuple[type | UnionType, str]] = {
+    "network": (str, "text"),
+    "dataset": (str, "text"),
+    "method": (str, "text"),
+    "modules": (int | None, "a whole number"),
+    "epochs": (int, "a whole number"),
+    "options": (Mapping, "a table of names and values"),
+}
+"""Types of the settings that are looked at before the whole recipe is checked."""
+
+
+def _refuse_types(fields: Mapping[str, Any]) -> None:
+    for name, (kind, words) in _TYPES.items():
+        if name in fields and not isinstance(fields[name], kind):
+            raise UsageError(f"recipe setting {name!r} is {fields[name]!r}", f"Set it to {words}.")
 
 
 def _checked(fields: dict[str, Any]) -> Recipe:
@@ -130,6 +168,7 @@ def _checked(fields: dict[str, Any]) -> Recipe:
             least = "above 0" if name == "lr" else "from 0"
             raise UsageError(f"{name} is {value:g}", f"Set {name} to a finite number {least}.")
     _refuse_infinite(plain["composition"])
+    refuse_memory(recipe.memory, recipe.composition)
     return recipe
 
 

@@ -15,11 +15,16 @@ T = TypeVar("T")
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return a sentence that names the closest known names, or all of them when none is close."""
     known = list(known)
-    lowered = {each.lower(): each for each in known}
-    close = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
+    close = close_names(name, known)
     if close:
-        return f"Did you mean {' or '.join(repr(lowered[each]) for each in close)}?"
+        return f"Did you mean {' or '.join(map(repr, close))}?"
     return f"Known: {', '.join(known)}."
+
+
+def close_names(name: str, known: Iterable[str]) -> list[str]:
+    """Return the known names that a misspelt one may mean, closest first, at most three."""
+    lowered = {each.lower(): each for each in known}
+    return [lowered[each] for each in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)]
 
 
 class Registry(Generic[T]):

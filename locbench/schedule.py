@@ -6,13 +6,13 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from locbench.recipe import Precision, Recipe, warmup_epochs
+from locbench.recipe import Memory, Precision, Recipe, warmup_epochs
 
 Preset: TypeAlias = Literal["smoke", "quick", "paper"]
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """The part of a recipe that a reduced run changes; fields as in `Recipe`."""
+    """The part of a recipe that a reduced run changes, and the memory it runs in; fields as in `Recipe`."""
 
     dataset: str
     epochs: int
@@ -23,6 +23,7 @@ class Schedule(msgspec.Struct, frozen=True):
     test_limit: int | None
     test_every: int
     precision: Precision
+    memory: Memory = "plain"
 
 
 def schedule_of(recipe: Recipe) -> Schedule:

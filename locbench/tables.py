@@ -15,6 +15,8 @@ import msgspec
 from locbench.errors import FailureError, LocbenchError, UsageError
 from locbench.recipe import Recipe, make_recipe
 from locbench.registry import suggestion
+from locbench.table_calibration import Calibration
+from locbench.table_faults import faults, mistyped_number
 
 
 class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,12 +25,13 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         unit: as printed, for example ``%``, ``M``, ``GB``; empty for text.
         kind: ``trained`` numbers carry noise, ``exact`` ones must agree after rounding, ``predicted`` ones are costs
-            computed without a device, ``text`` is an architecture string.
+            computed without a device, ``measured`` ones are costs that only a device tells, ``text`` is an
+            architecture string.
         better: which direction is better, for ranks.
     """
 
     unit: str
-    kind: Literal["trained", "exact", "predicted", "text"] = "trained"
+    kind: Literal["trained", "exact", "predicted", "measured", "text"] = "trained"
     better: Literal["higher", "lower", "none"] = "higher"
 
 
@@ -36,6 +39,7 @@ class Axis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A row or a column: its printed label and what it says of the recipes along it.
 
     Attributes:
+        at: what else it says where it meets a row or column of that label; ranks above everything.
         alone: the row's recipe takes nothing from the columns (a row whose one value the paper prints once).
         blocked: why the cells along it cannot be run yet; empty if they can.
         note: what a reader should know of this row or column.
@@ -43,6 +47,7 @@ class Axis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     label: str
     recipe: dict[str, Any] = {}
+    at: dict[str, dict[str, Any]] = {}
     alone: bool = False
     blocked: str = ""
     note: str = ""
@@ -96,6 +101,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         recipe: settings that all cells share; rows and then columns add to them.
         published: for each metric, for each row label, the printed strings by column; an empty one is not printed.
         computed: every cell of the grid exists, also where nothing legible is printed.
+        calibration: what the published memory holds beyond tensors, if that was looked into.
     """
 
     id: str
@@ -112,6 +118,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     recipe: dict[str, Any] = {}
     derived: list[Derived] = []
     computed: bool = False
+    calibration: Calibration | None = None
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -140,15 +147,18 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
     def _cell(self, row: Axis, column: Axis, published: dict[str, Published]) -> Cell:
         blocked = row.blocked or column.blocked
-        settings = merge(self.recipe, row.recipe, {} if row.alone else column.recipe)
-        recipe = None if blocked else make_recipe(settings)
+        recipe = None if blocked else make_recipe(self._settings(row, column))
         return Cell(row=row.label, column=column.label, recipe=recipe, published=published, blocked=blocked)
 
     def settings(self, cell: Cell) -> dict[str, Any]:
         """Return the flat settings behind a cell's recipe, before a preset or an option of the command changes them."""
         row = next(each for each in self.rows if each.label == cell.row)
         column = next(each for each in self.columns if each.label == cell.column)
-        return merge(self.recipe, row.recipe, {} if row.alone else column.recipe)
+        return self._settings(row, column)
+
+    def _settings(self, row: Axis, column: Axis) -> dict[str, Any]:
+        along = {} if row.alone else merge(column.recipe, column.at.get(row.label, {}))
+        return merge(self.recipe, row.recipe, along, row.at.get(column.label, {}))
 
 
 def narrow(table: Table, cells: Collection[Cell]) -> Table:
@@ -245,52 +255,15 @@ def read_table(path: Path) -> Table:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FailureError(f"{path}: not valid TOML: {error}", "Mend the file at the place named.") from None
     except msgspec.ValidationError as error:
-        raise FailureError(f"{path}: {_exact(path) or error}", "Mend the key named after '$'.") from None
+        raise FailureError(f"{path}: {mistyped_number(path) or error}", "Mend the key named after '$'.") from None
     _check(path, table)
     return table
 
 
-def _exact(path: Path) -> str:
-    """Return the fault of a published number with its metric and row, which msgspec leaves out; empty for others."""
-    metrics = tomllib.loads(path.read_text(encoding="utf-8")).get("published", {})
-    for metric, grid in metrics.items() if isinstance(metrics, dict) else ():
-        for row, texts in grid.items() if isinstance(grid, dict) else ():
-            try:
-                msgspec.convert(texts, list[str])
-            except msgspec.ValidationError as error:
-                message, _, place = str(error).rstrip("`").partition(" - at `$")
-                return f"{message} - at `$.published.{metric}.{row!r}{place}`"
-    return ""
-
-
 def _check(path: Path, table: Table) -> None:
-    for key, message in _faults(path, table):
+    for key, message in faults(path, table):
         raise FailureError(f"{path}: key {key}: {message}", "Mend this key of the file.")
     try:
         table.cells  # noqa: B018 - builds every recipe
     except LocbenchError as error:
         raise FailureError(f"{path}: {error}", "Mend the recipe or the number that the message names.") from None
-
-
-def _faults(path: Path, table: Table) -> Iterator[tuple[str, str]]:
-    if table.id != path.stem:
-        yield "id", f"{table.id!r} is not the file's name"
-    rows = [row.label for row in table.rows]
-    for axis, labels in (("rows", rows), ("columns", [column.label for column in table.columns])):
-        for label in {each for each in labels if labels.count(each) > 1}:
-            yield axis, f"label {label!r} is there twice"
-    grids = {f"published.{metric}": grid for metric, grid in table.published.items()}
-    grids |= {f"derived[{index}].printed": each.printed for index, each in enumerate(table.derived)}
-    for key, grid in grids.items():
-        for label, texts in grid.items():
-            if label not in rows:
-                yield f"{key}.{label!r}", f"no such row; {suggestion(label, rows)}"
-            if len(texts) != len(table.columns):
-                yield f"{key}.{label!r}", f"{len(texts)} values for {len(table.columns)} columns"
-    for index, each in enumerate(table.derived):
-        for label in [*each.printed, *each.against.values()]:
-            if label not in rows or (label in each.printed and label not in each.against):
-                yield f"derived[{index}].against", f"no row or no reference for {label!r}; {suggestion(label, rows)}"
-    for metric in [*table.published, *(each.metric for each in table.derived)]:
-        if metric not in table.metrics:
-            yield f"published.{metric}", f"metric is not declared; {suggestion(metric, table.metrics)}"

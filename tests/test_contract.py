@@ -17,7 +17,8 @@ from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import Branch
 from locbench.learning.auxiliary.pff import PatchFusion
 from locbench.learning.learner import Learner, build_branch, build_chain, build_learner
-from locbench.learning.methods import METHODS, MODIFIERS
+from locbench.learning.methods import METHODS
+from locbench.learning.modifiers import MODIFIERS
 from locbench.learning.options import BUILDERS, AnyBranch, AugLocal, Cascade, Checkpointed, Isolated, Patches
 from locbench.networks.catalogue import NETWORKS
 from locbench.recipe import Recipe

@@ -157,7 +157,13 @@ def test_name_holds_no_separator_of_paths() -> None:
         ({"epoch": 3}, ["'epoch'", "'epochs'"]),
         ({"composition": {}}, ["'composition'"]),
         ({"epochs": 0}, ["epochs is 0", "1 or more"]),
-        ({"epochs": "ten"}, ["epochs", "ten"]),
+        ({"epochs": "ten"}, ["'epochs' is 'ten'", "a whole number"]),
+        ({"network": 32}, ["'network' is 32", "text"]),
+        ({"dataset": ["cifar10"]}, ["'dataset'", "text"]),
+        ({"modules": "16"}, ["'modules' is '16'"]),
+        ({"options": "depth=3"}, ["'options'", "names and values"]),
+        ({"momentum": "high"}, ["momentum"]),
+        ({"seed": 0.5}, ["seed"]),
         ({"batch_size": -1}, ["batch_size is -1"]),
         ({"train_limit": 0}, ["train_limit is 0"]),
         ({"precision": "fp16"}, ["precision", "fp16"]),
@@ -183,7 +189,7 @@ def test_missing_settings_are_named(name: str) -> None:
 
 def test_weights_that_json_does_not_know_are_refused() -> None:
     with pytest.raises(UsageError, match="'weight' of the method is nan"):
-        recipe("predsim", {"similarity": float("nan")})
+        recipe("infopro", {"task_weight": [float("nan"), 1.0]})
 
 
 @pytest.mark.parametrize(("epochs", "warm"), [(160, 10), (400, 10), (16, 1), (17, 2), (4, 1), (1, 1)])

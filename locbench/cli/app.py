@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from locbench.cli.costs import costs
 from locbench.cli.data import data
+from locbench.cli.fit import fit
 from locbench.cli.guard import guarded
 from locbench.cli.list import list_tables
 from locbench.cli.report import report
@@ -26,3 +28,5 @@ app.command()(guarded(table))
 app.command()(guarded(run))
 app.command()(guarded(report))
 app.command()(guarded(data))
+app.command()(guarded(costs))
+app.command()(guarded(fit))

@@ -17,6 +17,13 @@ class PrecisionName(StrEnum):
     bf16 = "bf16"
 
 
+class MemoryName(StrEnum):
+    """Whether a training step keeps what it can compute again."""
+
+    plain = "plain"
+    lean = "lean"
+
+
 class PresetName(StrEnum):
     """Length of the schedule."""
 
@@ -40,6 +47,10 @@ DataRoot = Annotated[
 Results = Annotated[Path, typer.Option(help="Folder of the records and reports.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")]
 Precision = Annotated[PrecisionName | None, typer.Option(help="Arithmetic of the training step [default: fp32].")]
+Memory = Annotated[
+    MemoryName | None,
+    typer.Option(help="lean: less memory, some layers run twice; for isolated modules and bp [default: plain]."),
+]
 RESULTS = Path("results")
 
 

@@ -26,9 +26,13 @@ def report(
     ] = None,
     format_: Annotated[list[FormatName] | None, typer.Option("--format", help="Repeat it for several.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write files here instead of printing.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the table's plot into this file instead.")] = None,
     results: Results = RESULTS,
 ) -> None:
     """Hold all records against the published numbers: mean, deviation, difference, verdict, rank, provenance."""
-    from locbench.launch.reporting import report_tables
+    from locbench.launch.reporting import plot_table, report_tables
 
+    if plot is not None:
+        plot_table(table_ids or [], plot, Path(results))
+        return
     report_tables(table_ids or [], [each.value for each in format_ or []], out, Path(results))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from locbench.cli.options import RESULTS, DataRoot, Device, Download, Json, Precision, Results, data_root
+from locbench.cli.options import RESULTS, DataRoot, Device, Download, Json, Memory, Precision, Results, data_root
 
 
 def run(
@@ -25,6 +25,7 @@ def run(
     seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 1,
     device: Device = "auto",
     precision: Precision = None,
+    memory: Memory = None,
     root: DataRoot = None,
     results: Results = RESULTS,
     download: Download = False,
@@ -45,5 +46,5 @@ def run(
         "epochs": epochs,
     }
     wanted |= {"batch_size": batch_size, "lr": lr, "train_limit": limit}
-    wanted |= {"precision": precision.value if precision else None}
+    wanted |= {"precision": precision.value if precision else None, "memory": memory.value if memory else None}
     session.run(recipes_from(wanted, set_ or [], seeds, session.root), rerun=rerun, plan_only=plan)

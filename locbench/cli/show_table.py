@@ -104,6 +104,8 @@ def _print_axis(console: Console, axis: Sequence[Axis]) -> None:
             _say(console, group, "bold")
             continue
         _hang(console, own.ljust(width + _GAP), _setting_words(by_label[label].recipe))
+        for other, settings in by_label[label].at.items():
+            _hang(console, " " * (width + _GAP), f"at {other}: {_setting_words(settings)}")
         if by_label[label].note:
             _hang(console, " " * (width + _GAP), by_label[label].note)
     for reason in dict.fromkeys(each.blocked for each in axis if each.blocked):

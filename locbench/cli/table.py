@@ -13,6 +13,7 @@ from locbench.cli.options import (
     Device,
     Download,
     Json,
+    Memory,
     Precision,
     PresetName,
     RerunName,
@@ -34,6 +35,7 @@ def table(
     preset: Annotated[PresetName, typer.Option(help="smoke: minutes; quick: half an hour.")] = PresetName.paper,
     device: Device = "auto",
     precision: Precision = None,
+    memory: Memory = None,
     root: DataRoot = None,
     results: Results = RESULTS,
     download: Download = False,
@@ -54,6 +56,7 @@ def table(
         epochs=epochs,
         limit=limit,
         precision=precision.value if precision else None,
+        memory=memory.value if memory else None,
     )
     session = Session(Path(results), data_root(root), device, download=download, as_json=as_json)
     session.table(table_id, wishes, rerun=rerun.value if rerun else None, plan_only=plan)

@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-import msgspec
 from torch import nn
 
-from locbench.costs.parameters import meta_learner
+from locbench.costs.parameters import meta_learner, plain
 from locbench.errors import UsageError
 from locbench.learning.learner import Auxiliary, Learner
 from locbench.learning.options import AugLocal
@@ -54,9 +53,7 @@ def architecture_of(recipe: Recipe, label: str) -> str:
     match = _STAGE.fullmatch(label)
     if match is None:
         raise UsageError(f"{label!r} names no stage of a network", "Stages are called 'Stage 1', 'Stage 2' and so on.")
-    # The schedule decides no architecture.
-    plain = msgspec.structs.replace(recipe, method="", epochs=1, batch_size=1, lr=1.0, seed=0)
-    return _by_stage(plain).get(int(match[1]), "none")
+    return _by_stage(plain(recipe)).get(int(match[1]), "none")
 
 
 @lru_cache(maxsize=256)

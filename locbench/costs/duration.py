@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
-from typing import cast
 
-import msgspec
 import torch
 import torch.nn.functional as F
 
-from locbench.costs.flops import forward_flops
-from locbench.costs.parameters import meta_learner
+from locbench.costs.flops import flops_by_part, forward_flops
 from locbench.data.catalogue import info
-from locbench.learning.learner import Auxiliary, Learner, build_chain
+from locbench.learning.learner import build_chain
 from locbench.recipe import Recipe
 
 
@@ -32,7 +28,8 @@ def estimated_seconds(recipe: Recipe, macs_per_second: float) -> float:
 
 def forward_macs(recipe: Recipe) -> tuple[int, int]:
     """Return multiply-accumulates of one image through the network and through all auxiliary nets."""
-    return _macs(msgspec.structs.replace(recipe, method="", epochs=1, batch_size=1, lr=1.0, seed=0))
+    parts = flops_by_part(recipe)
+    return parts.network.macs, parts.heads.macs + parts.extra.macs
 
 
 def measured_rate(device: torch.device, seconds: float = 1.0) -> float:
@@ -51,27 +48,3 @@ def measured_rate(device: torch.device, seconds: float = 1.0) -> float:
         times.append(time.perf_counter() - begun)
     fastest = min(times)  # the first steps warm up, others may be disturbed by other work
     return macs / fastest
-
-
-@lru_cache(maxsize=1024)
-def _macs(recipe: Recipe) -> tuple[int, int]:
-    data = info(recipe.dataset)
-    learner = meta_learner(recipe)
-    network = forward_flops(lambda: learner.chain, (3, data.side, data.side)).macs
-    auxiliaries = [*learner.independents.items(), *learner.cascades.items()]
-    return network, sum(_auxiliary_macs(learner, int(index), cast(Auxiliary, each)) for index, each in auxiliaries)
-
-
-def _auxiliary_macs(learner: Learner, index: int, auxiliary: Auxiliary) -> int:
-    spec = learner.chain.specs[learner.partition.ends[index]]
-    patches = learner.composition.patches
-    n = patches.n if patches else 1
-    shape = (spec.channels, spec.side // n, spec.side // n)
-    total = 0
-    for branch in auxiliary.branches:
-        net = getattr(branch, "branch", branch)  # what patch fusion wraps
-        parts = getattr(net, "decoders", [net])  # one decoder per quadrant sees a quarter of the map
-        side = spec.side // 2 if len(parts) > 1 else shape[1]
-        for part in parts:
-            total += forward_flops(lambda part=part: part, (spec.channels, side, side)).macs  # type: ignore[misc]
-    return total * n * n

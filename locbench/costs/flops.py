@@ -7,11 +7,19 @@ of adaptive pooling, nothing for activations, additions and fixed pooling.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+from locbench.costs.parameters import meta_learner, plain
+from locbench.data.catalogue import info
+from locbench.learning.auxiliary.branch import Classifier
+from locbench.learning.learner import Auxiliary, Learner
+from locbench.recipe import Recipe
 
 
 @dataclass
@@ -25,6 +33,71 @@ class Flops:
 
     macs: int = 0
     flops: int = 0
+
+    def __add__(self, other: Flops) -> Flops:
+        """Add operation by operation."""
+        return Flops(self.macs + other.macs, self.flops + other.flops)
+
+
+@dataclass
+class RecipeFlops:
+    """Forward operations of one image, by what runs.
+
+    Attributes:
+        network: the network with its classifier.
+        heads: auxiliary nets that classify.
+        extra: other auxiliary branches, such as InfoPro's decoder and PredSim's similarity convolution; they run in
+            training alone, and the published FLOPs leave them out (AugLocal, Table 7).
+    """
+
+    network: Flops = field(default_factory=Flops)
+    heads: Flops = field(default_factory=Flops)
+    extra: Flops = field(default_factory=Flops)
+
+
+def recipe_flops(recipe: Recipe) -> Flops:
+    """Return the FLOPs that AugLocal's Tables 7 and 11 print: the network and the classifying auxiliary nets."""
+    parts = flops_by_part(recipe)
+    return parts.network + parts.heads
+
+
+def flops_by_part(recipe: Recipe, side: int | None = None) -> RecipeFlops:
+    """Return the forward operations of one image by part; the schedule decides none.
+
+    Args:
+        recipe: network and method.
+        side: of the image in pixels; None takes the data set's.
+    """
+    return _by_part(plain(recipe), side or info(recipe.dataset).side)
+
+
+@lru_cache(maxsize=1024)
+def _by_part(recipe: Recipe, side: int) -> RecipeFlops:
+    learner = meta_learner(recipe, side)
+    parts = RecipeFlops(forward_flops(lambda: learner.chain, (3, side, side)))
+    seen: dict[tuple[str, tuple[int, ...]], Flops] = {}  # most auxiliary nets are alike
+    for net, shape, times, classifies in _auxiliary_nets(learner):
+        once = seen.get((repr(net), shape)) or forward_flops(lambda net=net: net, shape)  # type: ignore[misc]
+        seen[repr(net), shape] = once
+        whole = Flops(once.macs * times, once.flops * times)
+        if classifies:
+            parts.heads += whole
+        else:
+            parts.extra += whole
+    return parts
+
+
+def _auxiliary_nets(learner: Learner) -> Iterator[tuple[nn.Module, tuple[int, int, int], int, bool]]:
+    """Yield each auxiliary net, the shape it sees, how many patches of that shape, and whether it classifies."""
+    n = learner.composition.patches.n if learner.composition.patches else 1
+    for index, auxiliary in [*learner.independents.items(), *learner.cascades.items()]:
+        spec = learner.chain.specs[learner.partition.ends[int(index)]]
+        for branch in cast(Auxiliary, auxiliary).branches:
+            net = cast(nn.Module, getattr(branch, "branch", branch))  # what patch fusion wraps
+            decoders = getattr(net, "decoders", None)  # one per quadrant
+            for part in cast(nn.ModuleList, decoders or [net]):
+                side = spec.side // (2 if decoders else n)
+                yield part, (spec.channels, side, side), n * n, isinstance(net, Classifier)
 
 
 def forward_flops(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> Flops:

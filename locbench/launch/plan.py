@@ -13,8 +13,8 @@ import msgspec
 
 from locbench.data.catalogue import info, resolve
 from locbench.errors import UsageError
-from locbench.recipe import Recipe, warmup_epochs
-from locbench.registry import suggestion
+from locbench.recipe import Recipe, refuse_memory, warmup_epochs
+from locbench.registry import close_names, suggestion
 from locbench.results.store import Store
 from locbench.schedule import Preset, Schedule, preset_schedule, schedule_of, with_schedule
 from locbench.tables import Axis, Cell, Table
@@ -39,6 +39,7 @@ class Wishes(msgspec.Struct, frozen=True):
     epochs: int | None = None
     limit: int | None = None
     precision: Literal["fp32", "tf32", "bf16"] | None = None
+    memory: Literal["plain", "lean"] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def make_plan(table: Table, wishes: Wishes, store: Store, root: Path, rerun: str
         rerun: ``failed`` or ``all`` runs again what is there.
 
     Raises:
-        UsageError: a row, a column or a data set does not exist.
+        UsageError: a row, a column or a data set does not exist, or a method cannot be run in lean memory.
     """
     cells, substitute = select(table, wishes)
     runnable = [cell for cell in cells if cell.recipe is not None and _trains(table, cell)]
@@ -102,6 +103,7 @@ def make_plan(table: Table, wishes: Wishes, store: Store, root: Path, rerun: str
             schedule, note = _schedule(cell.recipe, wishes, substitute, variant)
             notes |= dict.fromkeys(note)
             recipe = with_schedule(cell.recipe, schedule, seed)
+            _refuse_memory(recipe, cell)
             places.setdefault(recipe.key, (recipe, []))[1].append((cell.row, cell.column))
     jobs = tuple(Job(recipe, tuple(where), _state(recipe.key, store, rerun)) for recipe, where in places.values())
     blocked = tuple(cell for cell in cells if cell.blocked)
@@ -134,9 +136,15 @@ def _matching(axis: Sequence[Axis], patterns: tuple[str, ...], kind: str, table_
     for pattern in _spread(patterns, labels):
         found = _find(pattern, labels)
         if not found:
-            raise UsageError(f"table {table_id} has no {kind} {pattern!r}", suggestion(pattern, labels))
+            raise UsageError(f"table {table_id} has no {kind} {pattern!r}", _closest(pattern, labels))
         chosen |= found
     return chosen
+
+
+def _closest(pattern: str, labels: list[str]) -> str:
+    """Return a suggestion among the last parts of the labels if one is close, else among the whole ones."""
+    own = [label.rsplit(" / ", 1)[-1] for label in labels]
+    return suggestion(pattern, own if close_names(pattern, own) else labels)
 
 
 def _spread(patterns: tuple[str, ...], labels: list[str]) -> list[str]:
@@ -187,10 +195,20 @@ def _schedule(
         changes["train_limit"] = wishes.limit
     if wishes.precision is not None:
         changes["precision"] = wishes.precision
+    if wishes.memory is not None:
+        changes["memory"] = wishes.memory
     for name in ("epochs", "limit"):
         if (value := getattr(wishes, name)) is not None and value < 1:
             raise UsageError(f"--{name} is {value}", "Ask for 1 or more.")
     return msgspec.structs.replace(schedule, **changes), notes
+
+
+def _refuse_memory(recipe: Recipe, cell: Cell) -> None:
+    try:
+        refuse_memory(recipe.memory, recipe.composition)
+    except UsageError as error:
+        remedy = "Use --memory plain, or choose other cells with --rows and --columns."
+        raise UsageError(f"{cell.row}, {cell.column}: {error.message}", remedy) from None
 
 
 def _with_dataset(

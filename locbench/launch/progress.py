@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as TimeLeft
 
@@ -25,6 +26,7 @@ class Bars:
         self.console = console
         self.progress = Progress(*columns, console=console, transient=True)
         self.sweep: TaskID | None = None
+        self.where = ""
         self.cell = self.progress.add_task("cell", total=None, visible=False)
         self.epoch = self.progress.add_task("epoch", visible=False)
 
@@ -41,7 +43,8 @@ class Bars:
         """Name the cell; the sweep's bar appears with the first one."""
         if self.sweep is None:
             self.sweep = self.progress.add_task("[bold]sweep", total=jobs)
-        self.progress.reset(self.cell, description=_where(job), visible=True)
+        self.where = _where(job)
+        self.progress.reset(self.cell, description=escape(self.where), visible=True)
 
     def run_started(self, epochs: int, steps: int, done: int) -> None:
         """Set both inner bars."""
@@ -59,7 +62,7 @@ class Bars:
 
     def job_done(self, record: Record) -> None:
         """Print the record's line and move the sweep's bar."""
-        self.console.print(summary(record), highlight=False, soft_wrap=True)
+        self.console.print(summary(record, self.where), highlight=False, markup=False, soft_wrap=True)
         if self.sweep is not None:
             self.progress.advance(self.sweep)
 
@@ -120,9 +123,9 @@ def watcher(console: Console) -> Bars | Lines:
     return Bars(console) if console.is_terminal else Lines(console)
 
 
-def summary(record: Record) -> str:
-    """Return a record in one line."""
-    name = f"{record.recipe.method} on {record.recipe.dataset}, seed {record.recipe.seed}"
+def summary(record: Record, where: str = "") -> str:
+    """Return a record in one line, under the name of its cell or of its recipe."""
+    name = where or f"{record.recipe.method} on {record.recipe.dataset}, seed {record.recipe.seed}"
     if record.status == "failed":
         return f"failed: {name}: {record.error}"
     accuracy = f"{record.metrics['test_acc']:.2f} % test accuracy"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from locbench.costs.calibration import calibrated_values
+from locbench.costs.memory_book import MemoryBook
 from locbench.costs.needed import computed_if_needed
 from locbench.errors import UsageError
 from locbench.report.compare import compare
@@ -14,19 +16,20 @@ from locbench.results.record import Record
 from locbench.results.store import Store
 from locbench.tables import Table, load_table, load_tables
 
+_FIRST = "Run a table first: locbench table pgl-period --preset smoke."
 ENDINGS = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 
 
 def report_tables(table_ids: Sequence[str], formats: Sequence[str], out: Path | None, results: Path) -> None:
     """Print or write the reports of tables; without ids, of all that have records."""
+    tables, book = [load_table(each) for each in table_ids] or load_tables(), MemoryBook(results)
+    if not (Store(results).records.is_dir() or book.folder.is_dir()):
+        raise UsageError(f"there are no records below {results}", f"{_FIRST} Or name another folder with --results.")
     records = list(Store(results).all())
-    tables = [load_table(each) for each in table_ids] or load_tables()
-    found = [(table, comparisons_of(table, records)) for table in tables]
+    found = [(table, comparisons_of(table, records, book)) for table in tables]
     wanted = [(table, each) for table, each in found if each] if not table_ids else found
     if not wanted:
-        raise UsageError(
-            f"there are no records below {results}", "Run one first: locbench table pgl-period --preset smoke"
-        )
+        raise UsageError(f"there are no records below {results}", _FIRST)
     endings = [ENDINGS[each] for each in formats] or (list(ENDINGS.values()) if out else ["md"])
     for table, comparisons in wanted:
         if out is None:
@@ -37,6 +40,19 @@ def report_tables(table_ids: Sequence[str], formats: Sequence[str], out: Path | 
                 print(path)
 
 
-def comparisons_of(table: Table, records: Sequence[Record]) -> list[Comparison]:
-    """Return a table's comparisons, computed values included where they cost nothing to have."""
-    return compare(table, records, computed_if_needed(table))
+def plot_table(table_ids: Sequence[str], path: Path, results: Path) -> None:
+    """Draw the plot of one table."""
+    from locbench.report.plots import REDUCTION, plot_reduction
+
+    if len(table_ids) != 1:
+        raise UsageError("--plot draws one table", "For example: locbench report auglocal-pyramid --plot pyramid.png")
+    table = load_table(table_ids[0])
+    values = computed_if_needed(table, MemoryBook(results)) if REDUCTION in table.metrics else {}
+    reductions = {place: float(metrics[REDUCTION]) for place, metrics in values.items()}
+    plot_reduction(table, reductions, Store(results).all(), path)
+    print(path)
+
+
+def comparisons_of(table: Table, records: Sequence[Record], book: MemoryBook) -> list[Comparison]:
+    """Return a table's comparisons, with the values that need no training; memory is as the book has it."""
+    return compare(table, records, computed_if_needed(table, book), calibrated_values(table, book))

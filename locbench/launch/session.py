@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from locbench.console import Terminal
+from locbench.costs.memory_book import MemoryBook
 from locbench.errors import FailureError, StoppedError
 from locbench.launch.plan import Job, Plan, Wishes, make_plan
 from locbench.launch.progress import summary, watcher
@@ -61,7 +62,8 @@ class Session:
         assert plan.table is not None
         records = self._records(plan)
         shown = narrow(plan.table, plan.cells)
-        comparisons = comparisons_of(shown, records)
+        with self.console.status("predicting costs"):
+            comparisons = comparisons_of(shown, records, MemoryBook(self.store.folder, trace=True))
         if self.as_json:
             print(msgspec.json.format(msgspec.json.encode(document(shown, comparisons)), indent=2).decode())
         else:

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from locbench.learning import routing
 from locbench.learning.auxiliary.branch import Branch, Cut, Targets, ramp
 from locbench.learning.auxiliary.pff import PatchFusion
+from locbench.learning.lean import Finished, isolated_lean
 from locbench.learning.options import BUILDERS, AnyBranch, Cascade, Checkpointed, Composition
 from locbench.learning.partition import Partition, partition_of
 from locbench.networks.catalogue import NETWORKS
 from locbench.networks.chain import Chain, initialise
-from locbench.recipe import Recipe
+from locbench.networks.lean import lighten
+from locbench.recipe import Memory, Recipe, refuse_memory
 
 
 class Auxiliary(nn.Module):
@@ -56,31 +58,40 @@ class Learner(nn.Module):
         chain: the network.
         partition: where it is cut.
         composition: the method.
+        memory: ``lean`` trains isolated modules as `isolated_lean` does, of layers that `lighten` has made lean.
     """
 
-    def __init__(self, chain: Chain, partition: Partition, composition: Composition) -> None:
+    def __init__(self, chain: Chain, partition: Partition, composition: Composition, memory: Memory = "plain") -> None:
         super().__init__()
+        refuse_memory(memory, composition)
         self.chain = chain
         self.partition = partition
         self.composition = composition
+        self.memory = memory
         cascading = isinstance(composition.routing, Cascade)
         levels = composition.routing.levels if isinstance(composition.routing, Cascade) else "IL"
         first = 1 if cascading and composition.routing.official_edges else 0  # type: ignore[union-attr]
         self.independents = self._auxiliaries("independent", first) if "IL" in levels else nn.ModuleDict()
         self.cascades = self._auxiliaries("cascade", 1) if "CL" in levels else nn.ModuleDict()
+        if memory == "lean":
+            lighten(self)
 
     @property
     def modules_count(self) -> int:
         """Number of local modules."""
         return self.partition.modules
 
-    def step(self, images: Tensor, targets: Targets, *, guided: bool = False) -> routing.Outcome:
+    def step(
+        self, images: Tensor, targets: Targets, *, guided: bool = False, finished: Finished | None = None
+    ) -> routing.Outcome:
         """Run one batch and add its gradients to the parameters' ``grad``.
 
         Args:
             images: B x 3 x H x W, normalised.
             targets: labels and un-normalised image.
             guided: a step of PGL's global phase.
+            finished: with lean memory, told of every local module whose gradients are complete, in the order of the
+                modules, so that it can be stepped at once. A guided step leaves all gradients behind and tells nothing.
         """
         how = self.composition.routing
         if guided:
@@ -90,6 +101,8 @@ class Learner(nn.Module):
         if isinstance(how, Cascade) and self.modules_count > 1:  # one module has no window: backpropagation
             engine = routing.cascade if how.engine == "reuse" else routing.recomputed_cascade
             return engine(self, images, targets, how)
+        if self.memory == "lean":
+            return isolated_lean(self, images, targets, finished)
         return routing.isolated(self, images, targets)
 
     def run_module(self, index: int, x: Tensor) -> Tensor:
@@ -98,12 +111,21 @@ class Learner(nn.Module):
             x = self.chain.units[unit](x)
         return cast(Tensor, self.chain.head(x)) if index == self.partition.modules - 1 else x
 
+    def module_units(self, index: int) -> list[nn.Module]:
+        """Return the local layers of one local module, without the classifier."""
+        return [self.chain.units[unit] for unit in self.partition.ranges[index]]
+
     def module_parameters(self, index: int) -> list[Tensor]:
         """Return the parameters of one local module, without its auxiliary nets."""
         found: list[Tensor] = [
             each for unit in self.partition.ranges[index] for each in self.chain.units[unit].parameters()
         ]
         return [*found, *self.chain.head.parameters()] if index == self.partition.modules - 1 else found
+
+    def auxiliary_parameters(self, index: int) -> list[Tensor]:
+        """Return the parameters of all auxiliary nets that hang on one local module."""
+        hanging = [each[str(index)] for each in (self.independents, self.cascades) if str(index) in each]
+        return [parameter for each in hanging for parameter in each.parameters()]
 
     def independent(self, index: int, features: Tensor, targets: Targets, scale: float = 1.0) -> Tensor:
         """Back-propagate a module's own auxiliary loss; see `Auxiliary.backward`."""
@@ -169,7 +191,7 @@ def build_learner(recipe: Recipe, classes: int, side: int) -> Learner:
     chain = build_chain(recipe.network, classes, side)
     initialise(chain)
     torch.manual_seed(recipe.seed + 1)
-    learner = Learner(chain, partition_of(recipe), recipe.composition)
+    learner = Learner(chain, partition_of(recipe), recipe.composition, recipe.memory)
     for auxiliaries in (learner.independents, learner.cascades):
         initialise(auxiliaries)
     return learner

@@ -7,7 +7,7 @@ changing the key of any record; a default, once published, never changes.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -16,6 +16,9 @@ from locbench.registry import Registry
 Ramp: TypeAlias = tuple[float, float]
 """A weight that runs linearly from the first local module to the last one that carries an auxiliary net."""
 
+Fraction: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Level: TypeAlias = Literal["both", "independent", "cascade"]
 
 

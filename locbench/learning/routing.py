@@ -47,7 +47,7 @@ def isolated(learner: Learner, images: Tensor, targets: Targets) -> Outcome:
         hand_over(h, leaf)
         x = leaf.detach()
         del h, leaf  # or the old graph would live until the next module's output takes its name
-    return _with_top(losses, learner.run_module(learner.modules_count - 1, x), targets)
+    return with_top(losses, learner.run_module(learner.modules_count - 1, x), targets)
 
 
 def end_to_end(learner: Learner, images: Tensor, targets: Targets) -> Outcome:
@@ -60,7 +60,7 @@ def end_to_end(learner: Learner, images: Tensor, targets: Targets) -> Outcome:
     for index in range(learner.modules_count - 1):
         x = learner.run_module(index, x)
         losses.append(_losses_at(learner, index, x, targets, weights, gradients=False)[0])
-    return _with_top(losses, learner.run_module(learner.modules_count - 1, x), targets)
+    return with_top(losses, learner.run_module(learner.modules_count - 1, x), targets)
 
 
 def checkpointed(learner: Learner, images: Tensor, targets: Targets, options: Checkpointed) -> Outcome:
@@ -73,7 +73,7 @@ def checkpointed(learner: Learner, images: Tensor, targets: Targets, options: Ch
     x = stem(images)
     for segment in _segments(blocks, segments):
         x = checkpoint(_run_in_order, segment, x, use_reentrant=False, context_fn=partial(_contexts, segment))
-    return _with_top([], learner.chain.head(x), targets)
+    return with_top([], learner.chain.head(x), targets)
 
 
 def cascade(learner: Learner, images: Tensor, targets: Targets, options: Cascade) -> Outcome:
@@ -157,11 +157,17 @@ def hand_over(output: Tensor, leaf: Tensor) -> None:
     """
     held = [leaf.grad]
     leaf.grad = None
+    give(output, held)
+
+
+def give(output: Tensor, held: list[Tensor | None]) -> None:
+    """Back-propagate a gradient through an output, taking it out of the list that holds its only reference."""
     output.register_hook(lambda _: held.pop())  # type: ignore[no-untyped-call]
     torch.autograd.backward(output, output.new_zeros(()).expand_as(output))
 
 
-def _with_top(losses: list[Tensor], logits: Tensor, targets: Targets) -> Outcome:
+def with_top(losses: list[Tensor], logits: Tensor, targets: Targets) -> Outcome:
+    """Back-propagate the network's own loss, and return it after the modules' losses."""
     loss = F.cross_entropy(logits, targets.labels)
     loss.backward()  # type: ignore[no-untyped-call]
     return Outcome(torch.stack([*losses, loss.detach()]), logits.detach())

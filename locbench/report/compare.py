@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
+from locbench.costs.calibration import Calibrated
 from locbench.report.comparison import Comparison, Value
 from locbench.report.derived import derived_notes, derived_values
 from locbench.report.entries import CellRuns, cell_entries, runs_of
@@ -17,13 +20,19 @@ Computed = Mapping[Place, Mapping[str, Value]]
 """Values that need no training, such as parameter counts: by (row, column), then by metric, in the metric's unit."""
 
 
-def compare(table: Table, records: Iterable[Record], computed: Computed | None = None) -> list[Comparison]:
+def compare(
+    table: Table,
+    records: Iterable[Record],
+    computed: Computed | None = None,
+    calibrated: tuple[Calibrated, ...] = (),
+) -> list[Comparison]:
     """Hold records against a table, one comparison per kind of schedule, full runs first.
 
     Args:
         table: the published table.
         records: any records; those of no cell of the table are passed over.
         computed: values that need no training; they stand in every comparison.
+        calibrated: what predictions become with the paper's calibration; likewise, and judged by nothing.
 
     Returns:
         Full runs in one comparison, and one for every way of reducing; never mixed. Without any run, one comparison of
@@ -32,7 +41,8 @@ def compare(table: Table, records: Iterable[Record], computed: Computed | None =
     groups = group_records(table, records)
     if not groups and computed:
         groups = [Group(reduced=False, how="", runs={})]
-    return [_comparison(table, group, computed or {}) for group in groups]
+    comparisons = [_comparison(table, group, computed or {}) for group in groups]
+    return [msgspec.structs.replace(each, calibrated=calibrated) for each in comparisons]
 
 
 def unmeasured(table: Table) -> Comparison:

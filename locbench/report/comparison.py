@@ -7,11 +7,12 @@ from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
+from locbench.costs.calibration import Calibrated
 from locbench.tables import Published
 
 Verdict: TypeAlias = Literal["match", "off", "unconfirmed", "reduced", "missing", "failed", "blocked"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-Kind: TypeAlias = Literal["trained", "exact", "predicted", "text"]
+Kind: TypeAlias = Literal["trained", "exact", "predicted", "measured", "text"]
 Value: TypeAlias = float | str
 
 
@@ -133,6 +134,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         ranks, derived: see `Rank` and `DerivedValue`.
         notes: what a reader must know of these numbers.
         sources: provenance of the runs.
+        calibrated: published memory beside its prediction with and without calibration.
     """
 
     table: str
@@ -144,6 +146,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     derived: tuple[DerivedValue, ...]
     notes: tuple[str, ...]
     sources: Sources
+    calibrated: tuple[Calibrated, ...] = ()
 
     @property
     def counts(self) -> dict[Verdict, int]:

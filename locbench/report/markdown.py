@@ -11,7 +11,10 @@ from locbench.report.comparison import Comparison
 from locbench.report.grid import Grid, GridLine, grids
 from locbench.report.numbers import derived_texts, verdict_words
 from locbench.report.sentences import (
+    CALIBRATED_HEADER,
     HOW_TO_READ,
+    calibrated_rows,
+    calibration_lines,
     details,
     heading,
     legend,
@@ -53,6 +56,7 @@ def _section(table: Table, comparison: Comparison) -> Iterator[str]:
     yield _bullets([*tau_lines(table, comparison), verdict_words(comparison.counts), *details(comparison)])
     yield f"Verdicts. {escaped(legend(comparison))}."
     yield from _derived(comparison)
+    yield from _calibrated(table, comparison)
     if comparison.notes:
         yield _bullets(comparison.notes)
     sources = source_lines(comparison)
@@ -84,6 +88,16 @@ def _derived(comparison: Comparison) -> Iterator[str]:
         align = ("left", "left", "left", "right", "right", "right")
         cells = [[escaped(text) for text in row] for row in rows]
         yield tabulate(cells, headers=header, tablefmt="github", disable_numparse=True, colalign=align)
+
+
+def _calibrated(table: Table, comparison: Comparison) -> Iterator[str]:
+    lines = calibration_lines(table, comparison)
+    if lines:
+        yield "**GPU memory with a calibration beyond tensors (GB)**"
+        align = ("left", "left", *("right" for _ in CALIBRATED_HEADER[3:]), "left")
+        cells = [[escaped(text) for text in row] for row in calibrated_rows(comparison)]
+        yield tabulate(cells, headers=CALIBRATED_HEADER, tablefmt="github", disable_numparse=True, colalign=align)
+        yield _bullets(lines)
 
 
 def _bullets(texts: Sequence[str]) -> str:

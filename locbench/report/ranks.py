@@ -30,7 +30,7 @@ def tau_b(measured: Sequence[float], published: Sequence[float]) -> float | None
 def _ranks(table: Table, entries: Sequence[Entry]) -> Iterator[Rank]:
     for name, metric in table.metrics.items():
         # A metric without a direction has no ranks; turning both sides round would leave tau as it is.
-        if metric.kind not in ("trained", "predicted") or metric.better == "none":
+        if metric.kind not in ("trained", "predicted", "measured") or metric.better == "none":
             continue
         both = [entry for entry in entries if entry.metric == name and _pair(entry) is not None]
         if not both:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from locbench.costs.calibration import residuals
 from locbench.report.comparison import Comparison, Verdict
 from locbench.report.numbers import DAGGER, NOTHING, tau_text, time_text
 from locbench.tables import Table
@@ -33,6 +34,8 @@ _METRICS = {
     "top5_err": "Top-5 error",
     "params": "Parameters",
     "flops": "FLOPs",
+    "flops_reduction": "FLOPs reduction",
+    "wall_clock_overhead": "Wall-clock overhead",
     "gpu_memory": "GPU memory",
 }
 
@@ -73,6 +76,43 @@ def reduced_warning(comparison: Comparison) -> str:
 def legend(comparison: Comparison) -> str:
     """Return the meaning of the verdicts that occur."""
     return "; ".join(f"{verdict}: {MEANING[verdict]}" for verdict in comparison.counts)
+
+
+CALIBRATED_HEADER = ("row", "column", "paper", "predicted", "predicted + calibration", "residual", "")
+
+
+def calibrated_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Return the cells of `CALIBRATED_HEADER` for every calibrated value, in decimal GB."""
+    return [
+        (
+            each.row,
+            each.column,
+            f"{each.published:.2f}",
+            f"{each.predicted:.2f}",
+            f"{each.calibrated:.2f}",
+            f"{each.residual:+.2f}",
+            "does not fit" if each.role == "unfit" else each.role,
+        )
+        for each in comparison.calibrated
+    ]
+
+
+def calibration_lines(table: Table, comparison: Comparison) -> list[str]:
+    """Return what a table's calibration is, how far it is off, and why it does not fit where it does not."""
+    if table.calibration is None or not comparison.calibrated:
+        return []
+    lines = [table.calibration.how]
+    for each in residuals(comparison.calibrated):
+        if each.role != "unfit":
+            lines.append(
+                f"{each.n} number{'s' if each.n != 1 else ''} {each.role}: "
+                f"off by {each.mean:.3f} GB on average and {each.worst:.3f} at most, "
+                f"without calibration by {each.mean_before:.3f} and {each.worst_before:.3f}."
+            )
+    for why in dict.fromkeys(each.why for each in comparison.calibrated if each.why):
+        places = [f"{each.row}, {each.column}" for each in comparison.calibrated if each.why == why]
+        lines.append(f"Does not fit: {why} ({_some(places)}).")
+    return lines
 
 
 def tau_lines(table: Table, comparison: Comparison) -> list[str]:

@@ -73,5 +73,5 @@ def _data(data: DataUsed) -> str:
 def _schedule(recipe: Recipe) -> str:
     return (
         f"{recipe.dataset}: {recipe.epochs} epochs ({recipe.warmup_epochs} of warm-up), batch {recipe.batch_size}, "
-        f"learning rate {recipe.lr:g}, {recipe.precision}"
+        f"learning rate {recipe.lr:g}, {recipe.precision}{', lean memory' if recipe.memory == 'lean' else ''}"
     )

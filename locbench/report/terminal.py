@@ -22,6 +22,9 @@ from locbench.report.numbers import (
     verdict_words,
 )
 from locbench.report.sentences import (
+    CALIBRATED_HEADER,
+    calibrated_rows,
+    calibration_lines,
     details,
     heading,
     legend,
@@ -63,6 +66,7 @@ def print_comparison(console: Console, table: Table, comparison: Comparison) -> 
         entries = [entry for entry in comparison.entries if entry.metric == metric]
         _print_metric(console, metric_label(table, metric), entries)
     _print_derived(console, comparison)
+    _print_calibrated(console, table, comparison)
     for line in tau_lines(table, comparison):
         _say(console, line)
     _say(console, verdict_words(comparison.counts), "bold")
@@ -142,3 +146,17 @@ def _print_derived(console: Console, comparison: Comparison) -> None:
             if value.label == label:
                 grid.add_row(*(Text(text) for text in (value.row, value.column, *derived_texts(value))))
         console.print(Padding(grid, (1, 0, 0, 0)))
+
+
+def _print_calibrated(console: Console, table: Table, comparison: Comparison) -> None:
+    lines = calibration_lines(table, comparison)
+    if not lines:
+        return
+    grid = Grid(title=Text("GPU memory with a calibration beyond tensors (GB)"), **_STYLE)
+    for name in CALIBRATED_HEADER:
+        grid.add_column(name, overflow="fold", justify="left" if name in ("row", "column", "") else "right")
+    for row in calibrated_rows(comparison):
+        grid.add_row(*(Text(text) for text in row))
+    console.print(Padding(grid, (1, 0, 0, 0)))
+    for line in lines:
+        _say(console, f"- {line}", "dim")

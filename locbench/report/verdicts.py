@@ -44,8 +44,8 @@ def equal_as_printed(value: float, published: Published) -> bool:
 
 
 def judge_computed(value: Value, kind: Kind, published: Published) -> Verdict:
-    """Judge a value that needed no training; a predicted one has no tolerance yet and stays unconfirmed."""
-    if kind == "predicted":
+    """Judge a value that needed no training; predicted and measured costs have no tolerance and stay unconfirmed."""
+    if kind in ("predicted", "measured"):
         return "unconfirmed"
     if isinstance(value, str) or published.value is None:
         return "match" if str(value).strip() == published.text.strip() else "off"

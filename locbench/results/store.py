@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from locbench.errors import FailureError
+from locbench.errors import FailureError, UsageError
 from locbench.results.record import Record
 from locbench.schedule import same_task_key
 
@@ -94,11 +94,14 @@ def read_record(path: Path) -> Record:
     remedy = "Delete the file to run this cell again, or restore it from version control."
     try:
         record = msgspec.json.decode(path.read_bytes(), type=Record)
+        key = record.recipe.key
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FailureError(f"corrupt record {path}: {error}", remedy) from None
     except OSError as error:
         raise FailureError(f"cannot read record {path}: {error.strerror or error}", remedy) from None
-    if record.recipe.key != record.key or not path.stem.endswith(record.key):
+    except UsageError as error:  # the recipe names a network that is not there
+        raise FailureError(f"corrupt record {path}: {error.message}", remedy) from None
+    if key != record.key or not path.stem.endswith(record.key):
         raise FailureError(f"corrupt record {path}: its recipe does not have the key {record.key}", remedy)
     return record
 

@@ -12,15 +12,17 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from locbench.data.batches import steps_per_epoch, train_batches
+from locbench.data.batches import Batch, steps_per_epoch, train_batches
 from locbench.data.images import Split
 from locbench.errors import DivergedError
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Learner, build_learner
 from locbench.learning.phases import is_global
+from locbench.learning.routing import Outcome as StepOutcome
 from locbench.recipe import Recipe
 from locbench.training.checkpoints import load_checkpoint, save_checkpoint
 from locbench.training.evaluation import accuracy
+from locbench.training.optimizer import ModuleSGD, by_module
 from locbench.training.precision import autocast, set_precision
 from locbench.training.rate import learning_rate
 
@@ -139,13 +141,19 @@ class Run:
             guided = is_global(recipe.composition.phases, (epoch - 1) * steps + index, recipe.epochs * steps)
             guided_steps += guided
             self.optimizer.zero_grad(set_to_none=True)
-            with autocast(recipe.precision, self.device):
-                outcome = self.learner.step(batch.images, Targets(batch.labels, batch.pixels), guided=guided)
-            self.optimizer.step()
+            outcome = self._step(batch, guided=guided)
             losses += outcome.losses * len(batch.labels)
             correct += (outcome.logits.argmax(dim=1) == batch.labels).sum()
             step_done()
         return losses / len(images), correct, guided_steps
+
+    def _step(self, batch: Batch, *, guided: bool) -> StepOutcome:
+        targets, optimizer = Targets(batch.labels, batch.pixels), self.optimizer
+        early = {"finished": optimizer.step_module} if isinstance(optimizer, ModuleSGD) else {}
+        with autocast(self.recipe.precision, self.device):
+            outcome = self.learner.step(batch.images, targets, guided=guided, **early)
+        optimizer.step()  # whatever has not been stepped yet
+        return outcome
 
     def _test(self, epoch: int) -> float | None:
         if epoch % self.recipe.test_every and epoch != self.recipe.epochs:
@@ -185,10 +193,12 @@ class Run:
 def make_optimizer(learner: Learner, recipe: Recipe) -> torch.optim.SGD:
     """Return SGD over the network and all auxiliary nets, weight decay on everything (one group).
 
-    Modules share no parameters, so one step at the end of a batch equals stepping each module by itself.
+    Modules share no parameters, so one step at the end of a batch equals stepping each module by itself; with lean
+    memory each has its own group, to be stepped when its gradients are complete.
     """
-    return torch.optim.SGD(
-        learner.parameters(),
+    lean = recipe.memory == "lean"
+    return (ModuleSGD if lean else torch.optim.SGD)(
+        by_module(learner) if lean else learner.parameters(),
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov and recipe.momentum > 0,

@@ -1,0 +1,30 @@
+"""``locbench fit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from locbench.cli.options import RESULTS, Json, Precision, Results
+
+
+def fit(
+    memory: Annotated[str, typer.Option(help="For example 11GB (decimal) or 24GiB.")],
+    network: Annotated[str, typer.Option(help="For example resnet110.")],
+    method: Annotated[str | None, typer.Option(help="Find its largest batch.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")] = None,
+    modules: Annotated[int | None, typer.Option(help="K local modules [default: every local layer].")] = None,
+    dataset: Annotated[str, typer.Option(help="Decides the image size and the number of classes.")] = "cifar10",
+    batch_size: Annotated[int | None, typer.Option(help="Without --method: find the cheapest method for it.")] = None,
+    precision: Precision = None,
+    results: Results = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Find the largest batch that fits a memory, or the cheapest method for a batch. Tensors alone are counted."""
+    from locbench.launch.costing import Costing
+
+    wanted: dict[str, object] = {"network": network, "method": method, "dataset": dataset, "modules": modules}
+    wanted |= {"batch_size": batch_size, "precision": precision.value if precision else None}
+    Costing(Path(results), as_json=as_json).fit(memory, wanted, set_ or [])

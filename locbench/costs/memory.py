@@ -1,0 +1,161 @@
+"""Peak tensor memory of a training step, predicted without a device.
+
+The second step of a run is traced (momentum exists then), on fake tensors of any batch size. What is counted is the
+storage of tensors: parameters, gradients, optimizer state, activations, temporaries. What a GPU holds besides (context,
+cuDNN's workspaces, fragments of the allocator) is no tensor and is not in the figure.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+import msgspec
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from locbench.costs.live_bytes import LiveBytes, Trace
+from locbench.costs.setting import Setting as Setting
+from locbench.data.catalogue import info
+from locbench.learning.auxiliary.branch import Targets
+from locbench.learning.learner import Auxiliary, Learner, build_learner
+from locbench.recipe import Recipe
+from locbench.training.loop import make_optimizer
+from locbench.training.optimizer import ModuleSGD
+from locbench.training.precision import autocast
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """A traced step.
+
+    Attributes:
+        peak: largest number of live bytes during the second step.
+        peak_event: index of the event in ``trace`` after which the peak was reached.
+        start: index of the second step's first event.
+        trace: all events, both steps.
+    """
+
+    peak: int
+    peak_event: int
+    start: int
+    trace: Trace
+
+    def by_kind(self) -> dict[str, int]:
+        """Return the live bytes at the peak by what they hold."""
+        sums: dict[str, int] = {}
+        for storage in self.trace.alive_at(self.peak_event):
+            sums[storage.kind] = sums.get(storage.kind, 0) + storage.size
+        return dict(sorted(sums.items()))
+
+
+def peak_bytes(recipe: Recipe, setting: Setting = Setting()) -> int:
+    """Return the predicted peak of live tensor bytes in a training step."""
+    plain = msgspec.structs.replace(recipe, method="", epochs=1, lr=1.0, seed=0, train_limit=None, test_limit=None)
+    return _peak(plain, setting)
+
+
+@lru_cache(maxsize=256)
+def _peak(recipe: Recipe, setting: Setting) -> int:
+    return trace_step(recipe, setting).peak
+
+
+def trace_step(recipe: Recipe, setting: Setting = Setting(), live: LiveBytes | None = None) -> StepMemory:
+    """Trace two training steps of a recipe, with a recorder of one's own if given, and return the second's memory."""
+    data = info(recipe.dataset)
+    side, classes = setting.side or data.side, setting.classes or data.classes
+    mode = FakeTensorMode() if setting.fake else nullcontext()
+    with _without_collector(), mode, live or LiveBytes() as live:
+        learner = build_learner(recipe, classes, side)
+        optimizer = make_optimizer(learner, recipe)
+        live.label(learner.buffers(), "buffers")
+        live.label(learner.parameters(), "parameters")
+        images, targets = _batch(setting.batch_size or recipe.batch_size, side, live)
+        _attribute(learner, live)
+        start = 0
+        for _ in range(2):
+            start = len(live.trace.events)
+            _step(learner, optimizer, images, targets, recipe, setting, live)
+        live.label(_state_of(optimizer), "optimizer state")
+        peak, event = live.trace.peak(start)
+        trace = Trace(list(live.trace.events))  # without the deaths that follow when the learner goes
+    return StepMemory(peak, event, start, trace)
+
+
+def _step(
+    learner: Learner,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    targets: Targets,
+    recipe: Recipe,
+    setting: Setting,
+    live: LiveBytes,
+) -> None:
+    optimizer.zero_grad(set_to_none=not setting.keep_gradients)
+
+    def label_gradients() -> None:
+        live.label((each.grad for each in learner.parameters() if each.grad is not None), "gradients")
+
+    def finished(module: int) -> None:
+        if isinstance(optimizer, ModuleSGD):
+            label_gradients()
+            optimizer.step_module(module)
+
+    with autocast(recipe.precision, torch.device("cpu")):
+        learner.step(images, targets, guided=setting.guided, finished=finished)
+    label_gradients()
+    live.kind, live.module = "temporaries", -1
+    optimizer.step()
+
+
+def _batch(size: int, side: int, live: LiveBytes) -> tuple[Tensor, Targets]:
+    images = torch.zeros(size, 3, side, side)
+    targets = Targets(torch.zeros(size, dtype=torch.int64), torch.zeros(size, 3, side, side))
+    live.label([images, targets.labels, targets.pixels], "input")
+    return images, targets
+
+
+def _state_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
+
+
+def _attribute(learner: Learner, live: LiveBytes) -> None:
+    """Let hooks say which local module a storage is born in, and whether in a forward pass."""
+
+    def entering(module: int) -> Any:
+        def hook(_: nn.Module, __: Any) -> None:
+            live.module, live.kind = module, "activations"
+
+        return hook
+
+    def leaving(_: nn.Module, __: Any, ___: Any) -> None:
+        live.kind = "temporaries"
+
+    for index, layers in enumerate(learner.partition.ranges):
+        nets = [learner.chain.units[layer] for layer in layers]
+        for auxiliaries in (learner.independents, learner.cascades):
+            if str(index) in auxiliaries:
+                nets += list(cast(Auxiliary, auxiliaries[str(index)]).branches)
+        if index == learner.partition.modules - 1:
+            nets.append(learner.chain.head)
+        for net in nets:
+            net.register_forward_pre_hook(entering(index))
+            net.register_forward_hook(leaving)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep Python's collector from freeing cycles at random moments of the trace."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,156 @@
+"""Predicted memory, kept on disk: a trace takes seconds, a report none. Imports torch only to trace.
+
+Each trace is one JSON file below ``<results>/costs``, named by what was traced. It says with which code and which torch
+it was made; one made otherwise counts as missing and is replaced by the next command that may trace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+import locbench
+from locbench.costs.setting import Setting
+from locbench.learning.options import Periodic
+from locbench.learning.phases import global_epochs
+from locbench.recipe import Recipe
+from locbench.results.store import write_atomically
+
+
+class TracedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What a traced step says, in bytes.
+
+    Attributes:
+        recipe, setting: what was traced; the recipe without its schedule.
+        made_with: code and torch.
+        peak: largest number of live tensor bytes in the second step.
+        kinds: what was live then, by what it holds.
+        backwards: live bytes after the first backward pass of each shape of convolution, in the first step.
+    """
+
+    recipe: Recipe
+    setting: Setting
+    made_with: str
+    peak: int
+    kinds: dict[str, int]
+    backwards: dict[str, int]
+
+
+class Footprint(msgspec.Struct, frozen=True):
+    """The predicted memory of a training run.
+
+    Attributes:
+        local: a step of local learning, or of any method without phases.
+        guided: a step of PGL's global phase; None without phases.
+        share: of the epochs that are global.
+    """
+
+    local: TracedStep
+    guided: TracedStep | None = None
+    share: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """Bytes at the peak of a step, averaged over epochs: what PGL's Table 2 prints; elsewhere the peak itself."""
+        return self.averaged(lambda step: step.peak)
+
+    def averaged(self, of: Callable[[TracedStep], float]) -> float:
+        """Return something of the local and of the guided step, weighted by their shares of the epochs."""
+        local = of(self.local)
+        return local if self.guided is None else (1 - self.share) * local + self.share * of(self.guided)
+
+
+class MemoryBook:
+    """The traces of one results folder.
+
+    Args:
+        results: the results folder; traces are in its ``costs``.
+        trace: trace what is not there and keep it; without it, what is not there is None.
+    """
+
+    def __init__(self, results: Path, *, trace: bool = False) -> None:
+        self.folder = results / "costs"
+        self.trace = trace
+
+    def footprint(self, recipe: Recipe, setting: Setting = Setting()) -> Footprint | None:
+        """Return a recipe's predicted memory; None if a trace of it is not there."""
+        local = self.step(recipe, setting)
+        if local is None or not isinstance(recipe.composition.phases, Periodic):
+            return None if local is None else Footprint(local)
+        guided = self.step(recipe, msgspec.structs.replace(setting, guided=True))
+        share = global_epochs(recipe.composition.phases, recipe.epochs) / recipe.epochs
+        return None if guided is None else Footprint(local, guided, share)
+
+    def step(self, recipe: Recipe, setting: Setting = Setting()) -> TracedStep | None:
+        """Return a traced step; None if it is not there."""
+        recipe = timeless(recipe)
+        found = self._read(self.path(recipe, setting))
+        return self._traced(recipe, setting) if found is None and self.trace else found
+
+    def path(self, recipe: Recipe, setting: Setting) -> Path:
+        """Return the file of a trace."""
+        content = timeless(recipe).key.encode() + msgspec.json.encode(setting, order="deterministic")
+        words = [recipe.network, recipe.dataset, f"b{setting.batch_size or recipe.batch_size}"]
+        words += ["guided"] if setting.guided else []
+        name = "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", word) for word in words)
+        return self.folder / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}.json"
+
+    def _read(self, path: Path) -> TracedStep | None:
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=TracedStep)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return None  # it can be made again
+        return found if found.made_with == made_with() else None
+
+    def _traced(self, recipe: Recipe, setting: Setting) -> TracedStep:
+        from locbench.costs.convolutions import ConvolutionBytes
+        from locbench.costs.memory import trace_step
+
+        live = ConvolutionBytes()
+        step = trace_step(recipe, setting, live)
+        traced = TracedStep(
+            recipe=recipe,
+            setting=setting,
+            made_with=made_with(),
+            peak=step.peak,
+            kinds=step.by_kind(),
+            backwards=live.first_backwards(),
+        )
+        text = msgspec.json.format(msgspec.json.encode(traced), indent=1)
+        write_atomically(self.path(recipe, setting), text + b"\n")
+        return traced
+
+
+def timeless(recipe: Recipe) -> Recipe:
+    """Return a recipe without what decides no step's memory: schedule, seed, limits, and its method's wording."""
+    return msgspec.structs.replace(
+        recipe,
+        method="",
+        epochs=1,
+        lr=1.0,
+        warmup_epochs=0,
+        warmup_lr=0.0,
+        test_every=1,
+        train_limit=None,
+        test_limit=None,
+        seed=0,
+    )
+
+
+@cache
+def made_with() -> str:
+    """Return the versions of locbench and torch, and a hash of the code that a trace runs through."""
+    package = Path(__file__).resolve().parent.parent
+    files = [*package.glob("learning/**/*.py"), *package.glob("networks/*.py")]
+    files += [package / "training" / name for name in ("loop.py", "optimizer.py", "precision.py")]
+    files += [package / "costs" / name for name in ("memory.py", "live_bytes.py", "convolutions.py")]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.read_bytes())
+    return f"locbench {locbench.__version__} ({digest.hexdigest()[:12]}), torch {version('torch')}"

@@ -1,0 +1,154 @@
+"""The cost columns of a table's recipes: parameters, operations, memory, beside what the paper prints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from locbench.costs.flops import flops_by_part
+from locbench.costs.memory_book import MemoryBook
+from locbench.costs.parameters import parameter_counts
+from locbench.costs.setting import Setting
+from locbench.errors import UsageError
+from locbench.learning.expression import compose
+from locbench.learning.methods import Site
+from locbench.recipe import Recipe, refuse_memory
+from locbench.tables import Cell, Published, Table
+
+MEMORY = "gpu_memory"
+
+
+class CostRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one recipe costs.
+
+    Attributes:
+        row, column: the first place of the table that the recipe fills; empty outside a table.
+        recipe: the recipe.
+        params_primary, params_auxiliary: parameters of the network and of all auxiliary nets.
+        macs, flops: forward operations of one image through the network and the classifying auxiliary nets.
+        extra_macs: those of branches that run in training alone and that published FLOPs leave out.
+        memory_peak_bytes: predicted peak of live tensor bytes in a training step; with PGL, the mean over epochs.
+        memory_local_bytes, memory_guided_bytes: of a local and of a global step; None without phases.
+        memory_lean_bytes: the peak with ``--memory lean``; None where the method does not have it.
+        bp_peak_bytes: the predicted peak of backpropagation on the same network, data and batch.
+        published: what the paper prints for the recipe, by metric.
+        published_bp: the memory that the paper prints for backpropagation, in its unit.
+        seconds: time it took to work this row out; a trace that was kept from before takes none.
+    """
+
+    row: str
+    column: str
+    recipe: Recipe
+    params_primary: int
+    params_auxiliary: int
+    macs: int
+    flops: int
+    extra_macs: int
+    memory_peak_bytes: int
+    memory_local_bytes: int | None
+    memory_guided_bytes: int | None
+    memory_lean_bytes: int | None
+    bp_peak_bytes: int
+    published: dict[str, Published]
+    published_bp: float | None
+    seconds: float
+
+    @property
+    def ratio(self) -> float:
+        """Predicted memory as a share of backpropagation's."""
+        return self.memory_peak_bytes / self.bp_peak_bytes
+
+    @property
+    def published_ratio(self) -> float | None:
+        """Published memory as a share of the published backpropagation's; None where one is not printed."""
+        memory = self.published.get(MEMORY)
+        if memory is None or memory.value is None or not self.published_bp:
+            return None
+        return memory.value / self.published_bp
+
+
+def table_rows(table: Table, book: MemoryBook) -> Iterator[CostRow]:
+    """Yield one row per recipe of a table, in the table's order, as soon as it is worked out."""
+    cells: dict[str, list[Cell]] = {}
+    for cell in table.cells:
+        if cell.recipe is not None:
+            cells.setdefault(cell.recipe.key, []).append(cell)
+    for same in cells.values():
+        published = {metric: value for cell in same for metric, value in cell.published.items()}
+        yield _row(same[0], published, _published_bp(table, same[0]), book)
+
+
+def recipe_row(recipe: Recipe, book: MemoryBook, setting: Setting = Setting()) -> CostRow:
+    """Return the row of a recipe that belongs to no table."""
+    return _row(Cell(row="", column="", recipe=recipe, published={}), {}, None, book, setting)
+
+
+def row_entry(row: CostRow) -> dict[str, Any]:
+    """Return a row as plain JSON types: bytes, operations and parameters, not rounded."""
+    entry = {name: getattr(row, name) for name in CostRow.__struct_fields__ if name not in ("recipe", "published")}
+    published = {metric: each.text if each.value is None else each.value for metric, each in row.published.items()}
+    return entry | {"published": published, "key": row.recipe.key, "recipe": row.recipe.describe()}
+
+
+def backpropagation(recipe: Recipe) -> Recipe:
+    """Return plain backpropagation on a recipe's network, data and batch."""
+    site = Site(network=recipe.network, dataset=recipe.dataset, modules=1)
+    return msgspec.structs.replace(recipe, method="bp", modules=None, composition=compose("bp", {}, site))
+
+
+def _row(
+    cell: Cell,
+    published: dict[str, Published],
+    published_bp: float | None,
+    book: MemoryBook,
+    setting: Setting = Setting(),
+) -> CostRow:
+    recipe, begun = cell.recipe, time.perf_counter()
+    assert recipe is not None
+    counts, parts = parameter_counts(recipe), flops_by_part(recipe, setting.side)
+    footprint = book.footprint(recipe, setting)
+    assert footprint is not None  # the book may trace
+    seconds = time.perf_counter() - begun
+    baseline = book.footprint(backpropagation(recipe), setting)
+    assert baseline is not None
+    phases = footprint.guided is not None
+    return CostRow(
+        row=cell.row,
+        column=cell.column,
+        recipe=recipe,
+        params_primary=counts["primary"],
+        params_auxiliary=counts["auxiliary"],
+        macs=parts.network.macs + parts.heads.macs,
+        flops=parts.network.flops + parts.heads.flops,
+        extra_macs=parts.extra.macs,
+        memory_peak_bytes=round(footprint.mean),
+        memory_local_bytes=footprint.local.peak if phases else None,
+        memory_guided_bytes=footprint.guided.peak if footprint.guided else None,
+        memory_lean_bytes=_lean(recipe, book, setting),
+        bp_peak_bytes=round(baseline.mean),
+        published=published,
+        published_bp=published_bp,
+        seconds=round(seconds, 3),
+    )
+
+
+def _lean(recipe: Recipe, book: MemoryBook, setting: Setting) -> int | None:
+    try:
+        refuse_memory("lean", recipe.composition)
+    except UsageError:
+        return None
+    footprint = book.footprint(msgspec.structs.replace(recipe, memory="lean"), setting)
+    return None if footprint is None else round(footprint.mean)
+
+
+def _published_bp(table: Table, cell: Cell) -> float | None:
+    """Return the memory that the table prints for backpropagation on the same network and data."""
+    assert cell.recipe is not None
+    wanted = backpropagation(cell.recipe).key
+    for other in table.cells:
+        if other.recipe is not None and other.recipe.key == wanted and MEMORY in other.published:
+            return other.published[MEMORY].value
+    return None

@@ -1,0 +1,26 @@
+"""What a step's memory depends on besides the recipe. Imports no torch."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a step's memory depends on besides the recipe.
+
+    Attributes:
+        batch_size: images per step; None takes the recipe's.
+        side: side of the images in pixels; None takes the data set's.
+        classes: number of classes; None takes the data set's.
+        guided: trace a step of PGL's global phase.
+        keep_gradients: gradients stay allocated between steps, as PyTorch before 2.0 did by default; without it they
+            are freed before the next step, as locbench's loop does.
+        fake: trace on fake tensors; without it the step really runs, on the CPU.
+    """
+
+    batch_size: int | None = None
+    side: int | None = None
+    classes: int | None = None
+    guided: bool = False
+    keep_gradients: bool = True
+    fake: bool = True

@@ -1,0 +1,190 @@
+"""The store: a record is there whole or not at all, whatever happens while it is written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+import pytest
+from report_builders import make_record, make_table, recipe_at
+
+from locbench.errors import FailureError
+from locbench.results import store as module
+from locbench.results.record import Record
+from locbench.results.store import Store, read_record, write_atomically
+from locbench.schedule import same_task_key
+
+
+def record(row: str = "DGL", **changes: Any) -> Record:
+    return make_record(recipe_at(make_table(), row), **changes)
+
+
+def failing(error: BaseException) -> Callable[..., NoReturn]:
+    def fail(*arguments: object, **options: object) -> NoReturn:
+        raise error
+
+    return fail
+
+
+def parts(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.name.endswith(".part") or path.name.startswith(".probe")]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(tmp_path / "results")
+    made.prepare()
+    return made
+
+
+def test_saved_record_is_found_and_equal(store: Store) -> None:
+    made = record()
+    path = store.save(made)
+    assert path.name == f"{made.recipe.name}.json"
+    assert store.find(made.key) == made
+    assert list(store.all()) == [made]
+    assert parts(store.folder) == []
+
+
+def test_empty_folder_holds_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "never made")
+    assert list(store.all()) == []
+    assert store.find("0" * 12) is None
+    assert store.task_keys() == set()
+
+
+def test_saving_replaces_a_file_of_the_same_key_under_another_name(store: Store) -> None:
+    made = record()
+    store.save(made)
+    renamed = msgspec.structs.replace(made, recipe=msgspec.structs.replace(made.recipe, method="renamed"))
+    store.save(renamed)
+    assert [path.name for path in store.records.iterdir()] == [store.path(renamed).name]
+
+
+def test_saving_removes_the_checkpoint(store: Store) -> None:
+    made = record()
+    store.checkpoint(made.key).write_bytes(b"state")
+    store.save(made)
+    assert not store.checkpoint(made.key).exists()
+
+
+def test_task_keys_leave_failed_runs_out(store: Store) -> None:
+    store.save(record("DGL", accuracy=90.0))
+    store.save(record("BP"))  # without an accuracy: failed
+    assert store.task_keys() == {same_task_key(recipe_at(make_table(), "DGL"))}
+
+
+@pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_failing_write_leaves_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, code: int
+) -> None:
+    path = tmp_path / "folder" / "record.json"
+    write_atomically(path, b"old")
+    error = OSError(code, os.strerror(code))
+    monkeypatch.setattr(os if step == "fsync" else Path, step, failing(error))
+    with pytest.raises(FailureError, match=os.strerror(code)) as raised:
+        write_atomically(path, b"new")
+    monkeypatch.undo()
+    assert str(path) in raised.value.message
+    assert raised.value.remedy
+    assert path.read_bytes() == b"old"
+    assert parts(tmp_path) == []
+
+
+def test_interrupted_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "record.json"
+    write_atomically(path, b"old")
+    monkeypatch.setattr(os, "fsync", failing(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert parts(tmp_path) == []
+
+
+def test_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("not a folder")
+    with pytest.raises(FailureError, match="cannot write to the results folder") as raised:
+        Store(tmp_path / "results").prepare()
+    assert "--results DIR" in raised.value.remedy
+
+
+def test_prepare_removes_old_parts_alone(store: Store) -> None:
+    old, young = store.checkpoints / ".old.part", store.records / ".young.part"
+    for path in (old, young):
+        path.write_bytes(b"half")
+    yesterday = time.time() - 25 * 3600
+    os.utime(old, (yesterday, yesterday))
+    store.prepare()
+    assert parts(store.folder) == [young]
+    assert list(store.all()) == []
+
+
+@pytest.mark.parametrize("keep", [0, 1, 40, 300, -3])
+def test_truncated_record(store: Store, keep: int) -> None:
+    made = record()
+    path = store.save(made)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(FailureError, match="corrupt record") as raised:
+        store.find(made.key)
+    assert str(path) in raised.value.message
+    assert "Delete the file" in raised.value.remedy
+
+
+def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def edit(path: Path) -> None:
+        plain = msgspec.json.decode(path.read_bytes())
+        change(plain)
+        path.write_bytes(msgspec.json.encode(plain))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        edited(lambda plain: plain["recipe"].update(lr=0.9)),
+        edited(lambda plain: plain.update(key="0" * 12)),
+        edited(lambda plain: plain.pop("metrics")),
+        edited(lambda plain: plain.update(status="finished")),
+        edited(lambda plain: plain.update(surprise=1)),
+        edited(lambda plain: plain["recipe"].update(network="resnet33")),
+        lambda path: path.write_bytes(b"\xff\xfe\x00"),
+        lambda path: path.write_bytes(b"[]"),
+    ],
+    ids=["other recipe", "other key", "no metrics", "status", "unknown field", "network", "binary", "list"],
+)
+def test_spoilt_record_is_one_message(store: Store, spoil: Callable[[Path], None]) -> None:
+    path = store.save(record())
+    spoil(path)
+    with pytest.raises(FailureError, match="corrupt record") as raised:
+        read_record(path)
+    assert str(path) in raised.value.message
+    assert raised.value.exit_code == 1
+
+
+def test_record_under_a_foreign_name(store: Store) -> None:
+    path = store.save(record())
+    path.rename(path.with_name("copy.json"))
+    with pytest.raises(FailureError, match=r"corrupt record .*copy\.json"):
+        list(store.all())
+
+
+def test_unreadable_record(store: Store) -> None:
+    path = store.save(record())
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(FailureError, match="cannot read record"):
+        list(store.all())
+
+
+def test_the_parent_folder_is_synchronised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synchronised: list[Path] = []
+    monkeypatch.setattr(module, "_sync_folder", synchronised.append)
+    write_atomically(tmp_path / "record.json", b"new")
+    assert synchronised == [tmp_path]
