@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from locbench.data.description import KNOWN
 from locbench.recipe import Memory, Precision, Recipe, warmup_epochs
 
 Preset: TypeAlias = Literal["smoke", "quick", "paper"]
@@ -54,7 +55,7 @@ def reductions(schedule: Schedule, published: Schedule) -> list[str]:
     """Return, in words, how a schedule falls short of the published one; empty for a full run."""
     words = []
     if schedule.dataset != published.dataset:
-        words.append(f"data set {schedule.dataset} instead of {published.dataset}")
+        words.append(f"data set {_label(schedule.dataset)} instead of {_label(published.dataset)}")
     if schedule.epochs != published.epochs:
         words.append(f"{schedule.epochs} of {published.epochs} epochs")
     if schedule.train_limit != published.train_limit:
@@ -65,6 +66,10 @@ def reductions(schedule: Schedule, published: Schedule) -> list[str]:
         if getattr(schedule, name) != getattr(published, name):
             words.append(f"{label} {getattr(schedule, name):g}" if name != "precision" else schedule.precision)
     return words
+
+
+def _label(dataset: str) -> str:
+    return KNOWN[dataset].label if dataset in KNOWN else dataset
 
 
 def scaled_rate(lr: float, batch_size: int, new_batch: int) -> float:

@@ -58,7 +58,11 @@ def test_full_quick_and_smoke_runs_of_one_cell_never_mix():
         "": (False, 91.0, 3),
         "12 of 160 epochs, 5,000 training images, batch 64, learning rate 0.05": (True, 41.0, 2),
         "24 of 160 epochs, 5,000 training images, batch 64, learning rate 0.05": (True, 50.0, 1),
-        "data set digits instead of cifar10, 4 of 160 epochs, batch 64, learning rate 0.05": (True, 95.0, 1),
+        "data set digits (scikit-learn) instead of CIFAR-10, 4 of 160 epochs, batch 64, learning rate 0.05": (
+            True,
+            95.0,
+            1,
+        ),
     }
     for comparison in comparisons[1:]:
         assert entry_of(comparison, "DGL").verdict == "reduced"
@@ -70,7 +74,7 @@ def test_three_reduced_runs_at_the_published_number_are_no_match():
     recipe = msgspec.structs.replace(recipe_at(table, "DGL"), dataset="cifar10-jpeg")
     (comparison,) = compare(table, [make_record(recipe, 90.0, seed) for seed in range(3)])
     assert comparison.reduced
-    assert comparison.how == "data set cifar10-jpeg instead of cifar10"
+    assert comparison.how == "data set CIFAR-10 (JPEG q75) instead of CIFAR-10"
     assert entry_of(comparison, "DGL").verdict == "reduced"
 
 
@@ -138,7 +142,8 @@ def test_columns_reduced_in_the_same_way_stand_in_one_comparison():
 def test_words_of_columns_with_different_data_sets_are_merged():
     table = dataset_table()
     (comparison,) = compare(table, [make_record(reduced(recipe_at(table, "DGL", "SVHN"), "smoke"), 50.0)])
-    expected = "data set digits instead of cifar10 or svhn or stl10, 4 of 160 epochs, batch 64, learning rate 0.05"
+    expected = "data set digits (scikit-learn) instead of CIFAR-10 or SVHN or STL-10, 4 of 160 epochs, "
+    expected += "batch 64, learning rate 0.05"
     assert comparison.how == expected
     assert {entry.verdict for entry in comparison.entries} == {"reduced"}
 

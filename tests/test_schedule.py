@@ -36,7 +36,7 @@ def recipe(method: str = "dgl", **changes: Any) -> Recipe:
     [
         ({}, []),
         ({"epochs": 10}, ["10 of 160 epochs"]),
-        ({"dataset": "digits"}, ["data set digits instead of cifar10"]),
+        ({"dataset": "digits"}, ["data set digits (scikit-learn) instead of CIFAR-10"]),
         ({"train_limit": 4000}, ["4,000 training images"]),
         ({"test_limit": 100}, ["100 test images"]),
         ({"batch_size": 64, "lr": 0.05}, ["batch 64", "learning rate 0.05"]),
@@ -54,7 +54,12 @@ def test_longer_than_a_reduced_table_is_said_too() -> None:
 
 def test_reductions_keep_their_order() -> None:
     words = reductions(shorter(dataset="digits", epochs=4, train_limit=64, batch_size=8), PUBLISHED)
-    assert words == ["data set digits instead of cifar10", "4 of 160 epochs", "64 training images", "batch 8"]
+    assert words == [
+        "data set digits (scikit-learn) instead of CIFAR-10",
+        "4 of 160 epochs",
+        "64 training images",
+        "batch 8",
+    ]
 
 
 def test_scaled_rate_by_hand() -> None:

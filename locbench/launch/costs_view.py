@@ -27,11 +27,11 @@ def print_rows(console: Console, title: str, rows: Sequence[CostRow]) -> None:
         grid.add_row(_name(row), *(each[index] for index in shown))
     console.print(grid)
     console.print(
-        "params: of the network; auxiliary: of all auxiliary nets. MACs, FLOPs: forward, one image, in G; network and "
-        "classifying auxiliary nets; FLOPs count 2 per BatchNorm element and 1 per pooled element besides. memory: "
-        "predicted peak of live tensors in a training step, in GB (1e9 bytes), gradients kept between steps; with PGL "
-        "the mean over local and global epochs. lean: the same with --memory lean. paper: as published, which holds "
-        "more than tensors.",
+        "params, auxiliary: parameters of the network and of all auxiliary nets, in M. MACs, FLOPs: forward, one "
+        "image, in G, of the network and classifying auxiliary nets; FLOPs count 2 per BatchNorm element and 1 per "
+        "pooled element besides. memory: predicted peak of live tensors in a training step, in GB (1e9 bytes), "
+        "gradients kept between steps; with PGL the mean over local and global epochs. lean: the same with --memory "
+        "lean. paper: as published, which holds more than tensors.",
         style="dim",
     )
 
@@ -63,8 +63,8 @@ def _name(row: CostRow) -> str:
 def _figures(row: CostRow) -> list[str]:
     memory, flops = row.published.get(MEMORY), row.published.get("flops")
     return [
-        f"{row.params_primary:,}",
-        f"{row.params_auxiliary:,}",
+        f"{row.params_primary / 1e6:.3f}",
+        f"{row.params_auxiliary / 1e6:.3f}",
         f"{row.macs / 1e9:.3f}",
         f"{row.flops / 1e9:.3f}",
         f"{row.memory_peak_bytes / 1e9:.3f}",

@@ -47,8 +47,7 @@ def heading(table: Table) -> str:
 
 def origin(table: Table) -> str:
     """Return where the table is printed and how many runs stand behind a published number."""
-    runs = f"{table.trials} runs" if table.trials != 1 else "one run"
-    return f"{table.source}. The paper reports {runs} per number."
+    return f"{table.source}. Runs per number: {table.trials}."
 
 
 def metric_label(table: Table, metric: str) -> str:
