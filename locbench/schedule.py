@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -43,7 +44,12 @@ def same_task_key(recipe: Recipe) -> str:
     Methods whose published weights depend on the data set keep apart, as their weights differ.
     """
     neutral = Schedule("", 1, 1, 1.0, 0, None, None, 1, "fp32")
-    return with_schedule(recipe, neutral).key
+    return _key(msgspec.structs.replace(with_schedule(recipe, neutral), method=""))
+
+
+@lru_cache(maxsize=4096)
+def _key(recipe: Recipe) -> str:
+    return recipe.key
 
 
 def same_run(recipe: Recipe, published: Recipe) -> bool:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from report_builders import BASE, cell_at, make_record, make_table, recipe_at, reduced
 
+from locbench.cli.show_tables import list_entry
 from locbench.report.compare import compare, unmeasured
 from locbench.report.entries import runs_of
 from locbench.schedule import same_run
@@ -125,6 +126,14 @@ def test_a_run_on_one_columns_data_set_stays_in_that_column():
         assert entry_of(comparison, "DGL", "CIFAR-10").measured is not None
         assert entry_of(comparison, "DGL", "SVHN").verdict == "missing"
         assert entry_of(comparison, "DGL", "STL-10").verdict == "missing"
+
+
+def test_the_list_counts_a_run_in_its_own_column_alone():
+    table = dataset_table()
+    quick = reduced(recipe_at(table, "DGL", "CIFAR-10"), "quick")
+    jpeg = make_record(msgspec.structs.replace(quick, dataset="cifar10-jpeg"), 40.0)
+    assert list_entry(table, [jpeg])["recorded"] == 1
+    assert list_entry(table, [])["recorded"] == 0
 
 
 def test_columns_reduced_in_the_same_way_stand_in_one_comparison():

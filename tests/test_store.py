@@ -17,7 +17,6 @@ from locbench.errors import FailureError
 from locbench.results import store as module
 from locbench.results.record import Record
 from locbench.results.store import Store, read_record, write_atomically
-from locbench.schedule import same_task_key
 
 
 def record(row: str = "DGL", **changes: Any) -> Record:
@@ -55,7 +54,6 @@ def test_empty_folder_holds_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "never made")
     assert list(store.all()) == []
     assert store.find("0" * 12) is None
-    assert store.task_keys() == set()
 
 
 def test_saving_replaces_a_file_of_the_same_key_under_another_name(store: Store) -> None:
@@ -71,12 +69,6 @@ def test_saving_removes_the_checkpoint(store: Store) -> None:
     store.checkpoint(made.key).write_bytes(b"state")
     store.save(made)
     assert not store.checkpoint(made.key).exists()
-
-
-def test_task_keys_leave_failed_runs_out(store: Store) -> None:
-    store.save(record("DGL", accuracy=90.0))
-    store.save(record("BP"))  # without an accuracy: failed
-    assert store.task_keys() == {same_task_key(recipe_at(make_table(), "DGL"))}
 
 
 @pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
+from locbench.report.groups import group_records
+from locbench.results.record import Record
 from locbench.results.store import Store
-from locbench.schedule import same_task_key
 from locbench.tables import Cell, Table
 
 WIDE = 100
@@ -17,8 +18,8 @@ WIDE = 100
 
 def print_list(tables: Sequence[Table], store: Store, *, as_json: bool) -> None:
     """Print one line per table, or JSON."""
-    trained = store.task_keys()
-    entries = [list_entry(table, trained) for table in tables]
+    records = [record for record in store.all() if record.status == "done"]
+    entries = [list_entry(table, records) for table in tables]
     if as_json:
         _print_json(entries)
         return
@@ -51,9 +52,9 @@ def _fitted(text: str, width: int, *, right: bool) -> str:
     return text.ljust(width) if len(text) <= width else text[: max(width - 3, 0)].rstrip() + "..."
 
 
-def list_entry(table: Table, trained: set[str]) -> dict[str, Any]:
-    """Return what `locbench list` says of a table."""
-    recorded = sum(cell.recipe is not None and same_task_key(cell.recipe) in trained for cell in table.cells)
+def list_entry(table: Table, records: Sequence[Record]) -> dict[str, Any]:
+    """Return what `locbench list` says of a table; a cell is recorded if a report would show a run in it."""
+    recorded = len({place for group in group_records(table, records) for place in group.runs}) if records else 0
     return {
         "id": table.id,
         "paper": table.paper,

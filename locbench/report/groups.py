@@ -4,32 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from itertools import zip_longest
 from typing import Any, TypeAlias
 
 import msgspec
 
-from locbench.recipe import Recipe
 from locbench.results.record import Record
-from locbench.schedule import Schedule, reductions, schedule_of, with_schedule
+from locbench.schedule import Schedule, reductions, same_task_key, schedule_of
 from locbench.tables import Cell, Table
 
 Place: TypeAlias = tuple[str, str]
 Way: TypeAlias = tuple[tuple[str, Any], ...]
 """A way of reducing: the fields of the schedule that differ from the published one, with their values."""
-
-_ANY_SCHEDULE = Schedule(
-    dataset="",
-    epochs=1,
-    batch_size=1,
-    lr=1.0,
-    warmup_epochs=0,
-    train_limit=None,
-    test_limit=None,
-    test_every=1,
-    precision="fp32",
-)
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -46,12 +32,12 @@ def group_records(table: Table, records: Iterable[Record]) -> list[Group]:
     A record that is the full run of some cells belongs to these alone; one on a cell's own data set, or a variant of
     it, is no reduced run of a cell on another.
     """
-    cells = _cells_by_family(table)
+    cells = _cells_bysame_task_key(table)
     runs: dict[Way, dict[Place, list[Record]]] = defaultdict(lambda: defaultdict(list))
     words: dict[Way, dict[tuple[str, ...], None]] = defaultdict(dict)
     for record in {record.key: record for record in records}.values():
         schedule = schedule_of(record.recipe)
-        for cell, published in _homes(schedule, cells.get(_family(record.recipe), [])):
+        for cell, published in _homes(schedule, cells.get(same_task_key(record.recipe), [])):
             way = way_of_reducing(schedule, published)
             runs[way][cell.row, cell.column].append(record)
             words[way][_words(schedule, published, way)] = None
@@ -80,27 +66,17 @@ def _words(schedule: Schedule, published: Schedule, way: Way) -> tuple[str, ...]
     return tuple(words or [f"{name} {value}" for name, value in way])
 
 
-def _cells_by_family(table: Table) -> dict[str, list[tuple[Cell, Schedule]]]:
+def _cells_bysame_task_key(table: Table) -> dict[str, list[tuple[Cell, Schedule]]]:
     families: dict[str, list[tuple[Cell, Schedule]]] = defaultdict(list)
     for cell in table.cells:
         if cell.recipe is not None and _holds_trained(table, cell):
-            families[_family(cell.recipe)].append((cell, schedule_of(cell.recipe)))
+            families[same_task_key(cell.recipe)].append((cell, schedule_of(cell.recipe)))
     return families
 
 
 def _holds_trained(table: Table, cell: Cell) -> bool:
     names = table.metrics if table.computed else cell.published
     return any(table.metrics[name].kind == "trained" for name in names)
-
-
-def _family(recipe: Recipe) -> str:
-    """Return what recipes share that are the same run apart from schedule and seed, as `schedule.same_run` has it."""
-    return _key(msgspec.structs.replace(with_schedule(recipe, _ANY_SCHEDULE), method=""))
-
-
-@lru_cache(maxsize=4096)
-def _key(recipe: Recipe) -> str:
-    return recipe.key
 
 
 def _homes(schedule: Schedule, cells: list[tuple[Cell, Schedule]]) -> list[tuple[Cell, Schedule]]:

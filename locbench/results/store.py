@@ -13,7 +13,6 @@ import msgspec
 
 from locbench.errors import FailureError, UsageError
 from locbench.results.record import Record
-from locbench.schedule import same_task_key
 
 
 class Store:
@@ -74,10 +73,6 @@ class Store:
         """
         path = next(iter(self.records.glob(f"*{key}.json")), None)
         return None if path is None else read_record(path)
-
-    def task_keys(self) -> set[str]:
-        """Return the keys that all records have once their schedule and seed are left aside; see `find` for errors."""
-        return {same_task_key(record.recipe) for record in self.all() if record.status == "done"}
 
     def all(self) -> Iterator[Record]:
         """Read all records, in the order of their names; see `find` for errors."""
