@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from locbench.data.catalogue import DatasetStatus
+from locbench.json_output import print_json
 
 _COLOURS = {"ready": "green", "missing": "yellow", "broken": "red"}
 
@@ -14,7 +13,7 @@ _COLOURS = {"ready": "green", "missing": "yellow", "broken": "red"}
 def print_statuses(statuses: Sequence[DatasetStatus], *, as_json: bool) -> None:
     """Print one data set after the other, or JSON."""
     if as_json:
-        print(msgspec.json.format(msgspec.json.encode(statuses), indent=2).decode())
+        print_json(statuses)
         return
     from rich.text import Text
 

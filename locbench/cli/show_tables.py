@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from locbench.json_output import print_json
 from locbench.report.groups import group_records
 from locbench.results.record import Record
 from locbench.results.store import Store
@@ -21,7 +22,7 @@ def print_list(tables: Sequence[Table], store: Store, *, as_json: bool) -> None:
     records = [record for record in store.all() if record.status == "done"]
     entries = [list_entry(table, records) for table in tables]
     if as_json:
-        _print_json(entries)
+        print_json(entries)
         return
     from rich.text import Text
 
@@ -69,7 +70,7 @@ def list_entry(table: Table, records: Sequence[Record]) -> dict[str, Any]:
 def print_table(table: Table, *, as_json: bool) -> None:
     """Print a table's axes, published numbers, recipes and notes, or JSON."""
     if as_json:
-        _print_json(table_entry(table))
+        print_json(table_entry(table))
         return
     from locbench.cli.show_table import print_all
 
@@ -107,7 +108,3 @@ def _cell_entries(table: Table, cell: Cell) -> list[dict[str, Any]]:
         }
         for metric, value in cell.published.items()
     ]
-
-
-def _print_json(value: Any) -> None:
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

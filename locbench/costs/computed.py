@@ -7,12 +7,11 @@ from collections.abc import Callable
 import msgspec
 
 from locbench.costs.flops import flops_by_part, recipe_flops
+from locbench.costs.needed import Values
 from locbench.costs.parameters import parameter_counts
 from locbench.learning.options import AugLocal
 from locbench.recipe import Recipe
 from locbench.tables import Cell, Table
-
-Values = dict[tuple[str, str], dict[str, float | str]]
 
 
 def computed_values(table: Table) -> Values:

@@ -10,26 +10,40 @@ import torch.nn.functional as F
 from locbench.costs.flops import flops_by_part, forward_flops
 from locbench.data.catalogue import info
 from locbench.learning.learner import build_chain
+from locbench.learning.options import Cascade, Checkpointed
 from locbench.recipe import Recipe
 
 
 def estimated_seconds(recipe: Recipe, macs_per_second: float) -> float:
-    """Return the time of a run: three times the forward operations per training image, once per test image.
+    """Return the time of a run: the operations of its training images, and forward ones of its test images.
 
-    A rough figure: methods that run modules more than once, and launches of many small kernels, take longer.
+    A rough figure: launches of many small kernels take longer.
     """
     data = info(recipe.dataset)
     train = min(recipe.train_limit or data.train_size, data.train_size)
     test = min(recipe.test_limit or data.test_size, data.test_size)
     tests = -(-recipe.epochs // recipe.test_every)
-    network, auxiliary = forward_macs(recipe)
-    return (3 * (network + auxiliary) * train * recipe.epochs + network * test * tests) / macs_per_second
+    network = flops_by_part(recipe).network.macs
+    return (training_macs(recipe) * train * recipe.epochs + network * test * tests) / macs_per_second
 
 
-def forward_macs(recipe: Recipe) -> tuple[int, int]:
-    """Return multiply-accumulates of one image through the network and through all auxiliary nets."""
-    parts = flops_by_part(recipe)
-    return parts.network.macs, parts.heads.macs + parts.extra.macs
+def training_macs(recipe: Recipe) -> int:
+    """Return the multiply-accumulates of training on one image: a backward pass counts as two forward ones.
+
+    Checkpointing and lean memory run the network forward once more; HPFF's cascade carries a gradient to each module's
+    input besides, or runs forward and backward once per loss; two-pass patch fusion runs the auxiliary nets once more.
+    """
+    parts, composition = flops_by_part(recipe), recipe.composition
+    patches = composition.patches is not None and composition.patches.passes == "two"
+    auxiliary = (3 + patches) * (parts.heads.macs + parts.extra.macs)
+    return _network_passes(recipe) * parts.network.macs + auxiliary
+
+
+def _network_passes(recipe: Recipe) -> int:
+    routing = recipe.composition.routing
+    if isinstance(routing, Cascade) and "CL" in routing.levels:
+        return 4 if routing.engine == "reuse" else 6 + 3 * ("IL" in routing.levels)
+    return 4 if isinstance(routing, Checkpointed) or recipe.memory == "lean" else 3
 
 
 def measured_rate(device: torch.device, seconds: float = 1.0) -> float:

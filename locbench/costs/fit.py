@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from locbench.costs.duration import forward_macs
+from locbench.costs.duration import training_macs
 from locbench.costs.memory import Setting, peak_bytes
 from locbench.errors import FailureError, UsageError
+from locbench.learning.options import Periodic
 from locbench.recipe import Recipe
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -19,7 +20,7 @@ _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(|[kmgt]i?)b?\s*$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Candidate:
-    """A recipe, its predicted peak in bytes, and the multiply-accumulates of one training image (three forward)."""
+    """A recipe, its predicted peak in bytes, and the multiply-accumulates of training on one image."""
 
     recipe: Recipe
     peak: int
@@ -49,7 +50,7 @@ def largest_batch(recipe: Recipe, memory: int, setting: Setting = Setting()) -> 
     """
 
     def peak(batch: int) -> int:
-        return peak_bytes(recipe, msgspec.structs.replace(setting, batch_size=batch))
+        return largest_peak(recipe, msgspec.structs.replace(setting, batch_size=batch))
 
     low, high = _bracket(peak, memory)
     slope = max((peak(high) - peak(low)) / (high - low), 1.0)
@@ -63,9 +64,15 @@ def largest_batch(recipe: Recipe, memory: int, setting: Setting = Setting()) -> 
     return low, peak(low)
 
 
+def largest_peak(recipe: Recipe, setting: Setting = Setting()) -> int:
+    """Return the predicted peak of the step that needs most: with PGL that may be one of either phase."""
+    phases = (False, True) if isinstance(recipe.composition.phases, Periodic) else (False,)
+    return max(peak_bytes(recipe, msgspec.structs.replace(setting, guided=guided)) for guided in phases)
+
+
 def rank_for_batch(recipes: Iterable[Recipe], memory: int, setting: Setting = Setting()) -> list[Candidate]:
     """Return all recipes with their peaks, those that fit first and among these the cheapest first."""
-    found = [Candidate(each, peak_bytes(each, setting), 3 * sum(forward_macs(each))) for each in recipes]
+    found = [Candidate(each, largest_peak(each, setting), training_macs(each)) for each in recipes]
     return sorted(found, key=lambda each: (each.peak > memory, each.macs if each.peak <= memory else each.peak))
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from locbench.console import Terminal
 from locbench.costs.memory_book import MemoryBook
 from locbench.costs.setting import Setting
 from locbench.data.catalogue import info
 from locbench.errors import UsageError
+from locbench.json_output import print_json
 from locbench.launch.costs_view import candidate_entry, print_candidates, print_rows
 from locbench.launch.single import parse_option
 from locbench.recipe import Recipe, make_recipe
@@ -58,7 +56,7 @@ class Costing:
         with self.console.status("tracing"):
             rows = list(table_rows(table, self.book))
         if self.as_json:
-            _print_json({"id": table.id, "cells": [row_entry(row) for row in rows]})
+            print_json({"id": table.id, "cells": [row_entry(row) for row in rows]})
         else:
             print_rows(self.console, f"{table.id} ({table.number}: {table.title})", rows)
 
@@ -75,7 +73,7 @@ class Costing:
         if timeline is not None:
             self._draw(recipe, setting, timeline)
         if self.as_json:
-            _print_json(row_entry(row))
+            print_json(row_entry(row))
         else:
             print_rows(self.console, f"{recipe.network}, {recipe.method}, batch {recipe.batch_size}", [row])
 
@@ -88,14 +86,14 @@ class Costing:
             recipes = [cost_recipe({**wanted, "method": name}, given) for name, given in CANDIDATES]
             found = rank_for_batch(recipes, size)
             if self.as_json:
-                _print_json([candidate_entry(each) for each in found])
+                print_json([candidate_entry(each) for each in found])
             else:
                 print_candidates(self.console, found, size)
             return
         recipe = cost_recipe(wanted, dict(parse_option(each) for each in options))
         batch, peak = largest_batch(recipe, size)
         if self.as_json:
-            _print_json({"batch_size": batch, "memory_peak_bytes": peak, "memory_bytes": size})
+            print_json({"batch_size": batch, "memory_peak_bytes": peak, "memory_bytes": size})
         else:
             self.console.print(
                 f"{recipe.network}, {recipe.method}: the largest batch that fits {size / 1e9:.2f} GB is "
@@ -120,7 +118,3 @@ def cost_recipe(wanted: Mapping[str, object], options: Mapping[str, object]) -> 
     data = info(str(settings["dataset"]))
     settings.setdefault("batch_size", data.batch)
     return make_recipe(settings | {"epochs": 160, "lr": data.lr, "options": dict(options)})
-
-
-def _print_json(value: Any) -> None:
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

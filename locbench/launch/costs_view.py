@@ -46,7 +46,7 @@ def print_candidates(console: Console, found: Sequence[Candidate], memory: int) 
         words = (f"{each.peak / 1e9:.3f}", f"{each.macs / 1e9:.3f}", "fits" if fits else "does not fit")
         grid.add_row(each.recipe.method, _options(each), *words, style=None if fits else "dim")
     console.print(grid)
-    console.print("GMACs per image: three forward passes through the network and its auxiliary nets.", style="dim")
+    console.print("GMACs per image: of one training step, recomputation included.", style="dim")
 
 
 def candidate_entry(candidate: Candidate) -> dict[str, Any]:

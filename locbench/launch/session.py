@@ -11,6 +11,7 @@ import msgspec
 from locbench.console import Terminal
 from locbench.costs.memory_book import MemoryBook
 from locbench.errors import FailureError, StoppedError
+from locbench.json_output import print_json
 from locbench.launch.plan import Job, Plan, Wishes, make_plan
 from locbench.launch.progress import summary, watcher
 from locbench.launch.reporting import comparisons_of
@@ -65,7 +66,7 @@ class Session:
         with self.console.status("predicting costs"):
             comparisons = comparisons_of(shown, records, MemoryBook(self.store.folder, trace=True))
         if self.as_json:
-            print(msgspec.json.format(msgspec.json.encode(document(shown, comparisons)), indent=2).decode())
+            print_json(document(shown, comparisons))
         else:
             for comparison in comparisons:
                 print_comparison(self.console, shown, comparison)
@@ -84,7 +85,7 @@ class Session:
         said = {job.recipe.key for job in open_jobs}
         records = [record for recipe in recipes if (record := self.store.find(recipe.key))]
         if self.as_json:
-            print(msgspec.json.format(msgspec.json.encode(records), indent=2).decode())
+            print_json(records)
         else:
             for record in records:
                 if record.key not in said:
@@ -130,7 +131,7 @@ class Session:
         rate = measured_rate(choose_device(self.device))
         if self.as_json:
             entry: dict[str, Any] = plan_entry(plan, rate)
-            print(msgspec.json.format(msgspec.json.encode(entry), indent=2).decode())
+            print_json(entry)
         else:
             print_plan(self.console, plan, rate)
 
