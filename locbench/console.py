@@ -10,8 +10,8 @@ from rich.console import Console
 class Terminal(Console):
     """A console without guessed colours for numbers, and whose reader may go: rich would end the program in silence."""
 
-    def __init__(self, *, stderr: bool = False, soft_wrap: bool = False) -> None:
-        super().__init__(stderr=stderr, soft_wrap=soft_wrap, highlight=False)
+    def __init__(self, *, stderr: bool = False, soft_wrap: bool = False, quiet: bool = False) -> None:
+        super().__init__(stderr=stderr, soft_wrap=soft_wrap, quiet=quiet, highlight=False)
 
     def on_broken_pipe(self) -> NoReturn:
         """Raise BrokenPipeError."""

@@ -11,15 +11,21 @@ from typing import Any, Literal
 
 import msgspec
 
+from locbench.data.catalogue import info
+from locbench.data.imagenet.layout import streams
 from locbench.errors import UsageError
 from locbench.learning.expression import compose
 from locbench.learning.methods import Site
-from locbench.learning.options import Composition, Isolated
-from locbench.networks.catalogue import NETWORKS, units_per_module
+from locbench.learning.options import AugLocal, Composition, Isolated
+from locbench.networks.catalogue import NETWORKS, check_side, units_per_module
 from locbench.registry import suggestion
 
 Precision = Literal["fp32", "tf32", "bf16"]
 Memory = Literal["plain", "lean"]
+Optimizer = Literal["sgd", "adamw"]
+Rate = Literal["cosine-epoch", "cosine-epoch0", "cosine-step"]
+Augmentation = Literal["standard", "swin", "imagenet"]
+Init = Literal["scratch", "pretrained"]
 
 
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
@@ -40,6 +46,23 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         memory: ``lean`` needs less of it, by computing again what ``plain`` keeps; the numbers are the same up to
             rounding. For methods whose modules are isolated.
         seed: initial weights, data order and augmentation.
+        image_size: side that images are scaled to, in pixels; None keeps the data set's.
+        augmentation: ``standard`` pads, crops and mirrors; ``swin`` is the Swin pipeline at ``image_size``;
+            ``imagenet`` takes random crops, scales them to ``image_size`` and mirrors; images in files have no other.
+        color_jitter: strength of colour jitter in the Swin pipeline, which has none beside RandAugment.
+        mixup: Mixup and CutMix as in the Swin pipeline, for backpropagation alone.
+        optimizer: momentum and nesterov are SGD's, betas and eps AdamW's, which spares biases, norms and relative
+            position biases from decay.
+        rate: the cosine falls from epoch to epoch (InfoPro; ``cosine-epoch0`` begins at the full rate, as on ImageNet)
+            or from step to step (Swin).
+        min_lr: where a cosine from step to step ends.
+        lr_scaling: ``linear`` multiplies lr, warmup_lr and min_lr by batch_size / 512 (Swin).
+        clip_norm: largest norm of each local module's gradients, its auxiliary nets' included; None clips nothing.
+        drop_path: rate of stochastic depth at the last block of a transformer.
+        init: ``pretrained`` starts from ImageNet weights, the classifier drawn anew.
+        weights: digest of the file that pretrained weights came from; empty for timm's published ones.
+        processes: that share every batch; BatchNorm and contrastive losses see a process's share alone.
+        sync_bn: BatchNorm sees the whole batch of several processes; on CUDA devices.
     """
 
     network: str
@@ -61,12 +84,33 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     precision: Precision = "fp32"
     memory: Memory = "plain"
     seed: int = 0
+    image_size: int | None = None
+    augmentation: Augmentation = "standard"
+    color_jitter: float = 0.0
+    mixup: bool = False
+    optimizer: Optimizer = "sgd"
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    rate: Rate = "cosine-epoch"
+    min_lr: float = 0.0
+    lr_scaling: Literal["none", "linear"] = "none"
+    clip_norm: float | None = None
+    drop_path: float = 0.0
+    init: Init = "scratch"
+    weights: str = ""
+    processes: int = 1
+    sync_bn: bool = False
 
     @property
     def key(self) -> str:
         """Twelve hexadecimal digits that name this recipe's record."""
         canonical = msgspec.structs.replace(self, method="", **self._implied())
         return hashlib.sha256(msgspec.json.encode(_canonical(canonical), order="deterministic")).hexdigest()[:12]
+
+    @property
+    def side(self) -> int:
+        """Side of the images that the network sees, in pixels."""
+        return self.image_size or info(self.dataset).side
 
     @property
     def name(self) -> str:
@@ -126,6 +170,11 @@ def make_recipe(settings: Mapping[str, Any]) -> Recipe:
         if name not in fields:
             raise UsageError(f"recipe setting {name!r} is missing", "Give it a value.")
     _refuse_types({**fields, "options": options})
+    transformer = NETWORKS[fields["network"]].transformer
+    if transformer is not None:
+        fields.setdefault("image_size", transformer.side)
+    if streams(fields["dataset"]):
+        fields.setdefault("augmentation", "imagenet")
     modules = fields.get("modules")
     layers = units_per_module(fields["network"], modules)
     site = Site(network=fields["network"], dataset=fields["dataset"], modules=len(layers))
@@ -158,18 +207,61 @@ def _checked(fields: dict[str, Any]) -> Recipe:
         recipe = msgspec.convert(plain, Recipe, strict=True)
     except msgspec.ValidationError as error:
         raise UsageError(f"bad recipe: {error}", "Check the setting that the message names.") from None
-    for name in ("epochs", "batch_size", "train_limit", "test_limit", "test_every"):
+    for name in ("epochs", "batch_size", "train_limit", "test_limit", "test_every", "image_size"):
         value = getattr(recipe, name)
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}", f"Set {name} to 1 or more.")
-    for name in ("lr", "momentum", "weight_decay", "warmup_epochs", "warmup_lr"):
+    for name in ("lr", "momentum", "weight_decay", "warmup_epochs", "warmup_lr", "min_lr", "drop_path"):
         value = getattr(recipe, name)
         if not 0 <= value < math.inf or (name == "lr" and value == 0):
             least = "above 0" if name == "lr" else "from 0"
             raise UsageError(f"{name} is {value:g}", f"Set {name} to a finite number {least}.")
+    _refuse_shares(recipe)
     _refuse_infinite(plain["composition"])
     refuse_memory(recipe.memory, recipe.composition)
+    refuse_unfit(recipe)
     return recipe
+
+
+def _refuse_shares(recipe: Recipe) -> None:
+    shares = {"drop_path": recipe.drop_path, "betas": max(recipe.betas), "color_jitter": recipe.color_jitter}
+    for name, value in (*shares.items(), ("betas", min(recipe.betas))):
+        if not 0 <= value < 1:
+            raise UsageError(f"{name} is {value:g}", f"Set {name} from 0 to below 1.")
+    if not 0 < recipe.eps < 1:
+        raise UsageError(f"eps is {recipe.eps:g}", "Set eps to a small number above 0.")
+
+
+def refuse_unfit(recipe: Recipe) -> None:
+    """Refuse settings that do not go together: network and image size, what transformers alone have, mixing.
+
+    Raises:
+        UsageError: two settings do not fit.
+    """
+    transformer = NETWORKS[recipe.network].transformer
+    if transformer is not None:
+        check_side(recipe.network, recipe.side)
+    if transformer is None and (recipe.drop_path or recipe.init == "pretrained"):
+        name = "drop_path" if recipe.drop_path else "init"
+        raise UsageError(f"{name} is for transformers, {recipe.network} is none", f"Leave {name} out.")
+    if recipe.drop_path and recipe.memory == "lean":
+        raise UsageError("lean memory runs a module twice, which drop_path draws anew", "Use --memory plain.")
+    if transformer is not None and any(isinstance(each, AugLocal) for each in recipe.composition.branches):
+        raise UsageError("AugLocal copies convolutional layers and has no rule for transformers", "Use another method.")
+    if streams(recipe.dataset) and recipe.augmentation != "imagenet":
+        raise UsageError(
+            f"{recipe.dataset!r} is read from files, the augmentation {recipe.augmentation!r} is for images in memory",
+            "Choose a table of ImageNet, or another data set.",
+        )
+    if recipe.weights and recipe.init != "pretrained":
+        raise UsageError("weights name a file, but the run starts from random ones", "Leave them out, or set init.")
+    if recipe.rate != "cosine-step" and (recipe.min_lr or recipe.lr_scaling != "none"):
+        name = "min_lr" if recipe.min_lr else "lr_scaling"
+        raise UsageError(f"{name} belongs to the rate 'cosine-step'", f"Set rate, or leave {name} out.")
+    if recipe.clip_norm is not None and not 0 < recipe.clip_norm < math.inf:
+        raise UsageError(f"clip_norm is {recipe.clip_norm:g}", "Set clip_norm above 0, or leave it out.")
+    if recipe.mixup and not recipe.composition.end_to_end:
+        raise UsageError("mixup makes soft labels, which local losses do not take", "Use it with the method 'bp'.")
 
 
 def _refuse_infinite(value: Any, name: str = "") -> None:

@@ -34,11 +34,15 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         how: the reasoning, and how well it does.
         terms: the calibrated value is the largest of the predicted peak and of each term's base and gigabytes.
+        legacy: instead of constants: the prediction as training was measured in 2022, with softmax keeping its
+            input (torch up to 1.10) and one more copy of all parameters (DistributedDataParallel's buckets). Nothing
+            is fitted.
         of: id of the paper's other table whose terms apply; empty if they are here.
         unfit: places that are neither fitted on nor counted as a test.
     """
 
     how: str
     terms: list[Term] = []
+    legacy: bool = False
     of: str = ""
     unfit: list[Unfit] = []

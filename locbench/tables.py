@@ -15,6 +15,8 @@ import msgspec
 from locbench.errors import FailureError, LocbenchError, UsageError
 from locbench.recipe import Recipe, make_recipe
 from locbench.registry import suggestion
+from locbench.table_aliases import ALIASES
+from locbench.table_aliases import aliased as aliased
 from locbench.table_calibration import Calibration
 from locbench.table_faults import faults, mistyped_number
 
@@ -231,16 +233,21 @@ def table_ids() -> list[str]:
 
 
 def load_table(table_id: str) -> Table:
-    """Read one table.
+    """Read one table, by its id or by a name that stands for it.
 
     Raises:
         UsageError: there is no table of that id.
         FailureError: its file is malformed; the message names the file, the key and the remedy.
     """
-    path = tables_folder() / f"{table_id}.toml"
+    path = tables_folder() / f"{aliased(table_id)}.toml"
     if not path.is_file():
-        raise UsageError(f"unknown table {table_id!r}", suggestion(table_id, table_ids()) + " See: locbench list")
+        raise UsageError(f"unknown table {table_id!r}", suggestion(table_id, _names()) + " See: locbench list")
     return read_table(path)
+
+
+def _names() -> list[str]:
+    ids = table_ids()
+    return [*ids, *(name for name in ALIASES if aliased(name) in ids)]
 
 
 def load_tables() -> list[Table]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from report_builders import make_record, reduced
+from small_table import Bench
 
 from locbench.cli.app import app
 from locbench.costs.duration import training_macs
@@ -112,6 +113,35 @@ def test_costs_of_a_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
 def test_costs_need_a_table_or_a_recipe() -> None:
     with pytest.raises(UsageError, match="a table or a recipe is needed"):
         app(["costs", "--network", "resnet8"], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("nosuch",), ["unknown table 'nosuch'", "locbench list"]),
+        (("--network", "resnet999", "--method", "bp"), ["unknown network 'resnet999'", "Did you mean"]),
+        (("--network", "resnet8", "--method", "foo"), ["unknown method 'foo'"]),
+        (("--network", "resnet8", "--method", "bp", "--batch-size", "0"), ["batch_size is 0", "1 or more"]),
+        (("--network", "resnet8", "--method", "bp", "--image-size", "0"), ["image_size is 0", "1 or more"]),
+        (("--network", "resnet8", "--method", "dgl", "--batch-size", "1"), ["cannot be traced", "larger batch"]),
+        (("mini", "--network", "resnet8"), ["too much is given: the table's ID, --network", "Give an ID, or"]),
+        (("mini", "--batch-size", "0"), ["the table's ID, --batch-size"]),
+        (("mini", "--residuals"), ["the table's ID, --residuals"]),
+        (("--residuals", "--set", "depth=3"), ["--residuals, --set"]),
+        (("--network", "resnet8"), ["a table or a recipe is needed", "--network and --method"]),
+    ],
+)
+def test_bad_input(
+    words: tuple[str, ...],
+    parts: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    called = Bench(tmp_path, monkeypatch, capsys).call("costs", *words)
+    assert called.code == 2
+    assert called.err.startswith("error: ")
+    assert all(part in called.err for part in parts)
 
 
 def test_pyramid_plot(tmp_path: Path) -> None:

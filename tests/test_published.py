@@ -23,12 +23,22 @@ VALUES = {
     "auglocal-matched-flops": 20,
     "auglocal-infopro": 16,
     "hpff-benchmarks": 78,
+    "hpff-imagenet": 24,
     "hpff-ablation": 12,
     "hpff-pff": 12,
     "hpff-memory": 14,
     "auglocal-memory": 9,
     "auglocal-costs": 39,
+    "auglocal-vgg19": 12,
+    "auglocal-convnets": 15,
+    "auglocal-imagenet": 14,
     "auglocal-pyramid": 25,
+    "swin-splits": 9,
+    "swin-tiny-pretrained": 55,
+    "swin-tiny-scratch": 33,
+    "swin-losses": 8,
+    "swin-base": 9,
+    "swin-large": 9,
 }
 RUNS = {
     "pgl-blocks": 68,
@@ -41,14 +51,25 @@ RUNS = {
     "auglocal-ablation": 7,
     "auglocal-infopro": 16,
     "hpff-benchmarks": 78,
-    "hpff-ablation": 4,
+    "hpff-imagenet": 12,
+    "hpff-ablation": 8,
     "hpff-pff": 6,
-    "hpff-memory": 8,
-    "auglocal-memory": 5,
+    "hpff-memory": 14,
+    "auglocal-memory": 9,
     "auglocal-costs": 10,
+    "auglocal-vgg19": 12,
+    "auglocal-convnets": 15,
+    "auglocal-imagenet": 7,
     "auglocal-pyramid": 25,
+    "swin-splits": 9,
+    "swin-tiny-pretrained": 44,
+    "swin-tiny-scratch": 33,
+    "swin-losses": 4,
+    "swin-base": 6,
+    "swin-large": 6,
 }
 TABLES = sorted(RUNS)
+CONVOLUTIONAL = [table_id for table_id in TABLES if not table_id.startswith("swin-")]
 R32 = "CIFAR-10 / ResNet-32"
 R110_K55 = "CIFAR-10 / ResNet-110 K=55"
 DGL_ABLATION = "CIFAR-10 / ResNet-32 K=16 / DGL"
@@ -73,6 +94,12 @@ SPOT = [
     ("auglocal-ablation", "Replace with repe. in Stage 2", "Acc.", "test_acc", "91.73 ± 0.11"),
     ("auglocal-ablation", "Replace with repe. in Stage 1", "Stage 3", "architecture", "Uniform Selection"),
     ("auglocal-infopro", "CE + reconstruction", "d=3", "test_acc", "92.75 ± 0.50"),
+    ("auglocal-vgg19", "SVHN", "DGL", "test_acc", "96.63 ± 0.08"),
+    ("auglocal-convnets", "RegNetX_400MF", "AugLocal d=5", "test_acc", "95.09 ± 0.10"),
+    ("auglocal-imagenet", "VGG13 / AugLocal", "Top-1 Acc.", "test_acc", "70.92"),
+    ("auglocal-imagenet", "ResNet-101 / AugLocal", "Top-5 Acc.", "top5_acc", "93.29"),
+    ("hpff-imagenet", "VGG13 K=10 / DGL*", "Top1-Error", "top1_err", "32.49"),
+    ("hpff-imagenet", "ResNet-101 K=4 / InfoPro", "Top5-Error", "top5_err", "6.54"),
     ("hpff-benchmarks", "CIFAR-10 / PredSim*", "ResNet-110 K=32", "test_err", "16.51"),
     ("hpff-benchmarks", "STL-10 / InfoPro", "ResNet-32 K=16", "test_err", "29.28"),
     ("hpff-benchmarks", "STL-10 / BP", "ResNet-110", "test_err", "19.67"),
@@ -93,8 +120,8 @@ def key(table_id: str, row: str, column: str) -> str:
     return recipe.key
 
 
-def test_every_table_of_the_three_papers_is_there() -> None:
-    assert set(TABLES) <= set(table_ids())
+def test_every_table_of_the_four_papers_is_there() -> None:
+    assert table_ids() == TABLES
 
 
 @pytest.mark.parametrize("table_id", sorted(VALUES))
@@ -108,6 +135,8 @@ def test_number_of_values_by_metric() -> None:
     assert counts["auglocal-ablation"] == {"test_acc": 7, "architecture": 9}
     assert counts["hpff-ablation"] == {"test_err": 4, "top1_err": 4, "top5_err": 4}
     assert counts["hpff-pff"] == {"gpu_memory": 6, "test_err": 6}
+    assert counts["auglocal-imagenet"] == {"test_acc": 7, "top5_acc": 7}
+    assert counts["hpff-imagenet"] == {"top1_err": 12, "top5_err": 12}
 
 
 def values_by_metric(table: Table) -> Counter[str]:
@@ -292,31 +321,72 @@ def test_runs_that_only_look_alike_have_two_keys() -> None:
     [("cifar10", (1024, 0.8)), ("svhn", (1024, 0.8)), ("stl10", (128, 0.1))],
 )
 def test_batch_and_learning_rate_follow_the_data_set(dataset: str, schedule: tuple[int, float]) -> None:
-    recipes = [each.recipe for table_id in TABLES for each in load_table(table_id).cells if each.recipe]
+    recipes = [each.recipe for table_id in CONVOLUTIONAL for each in load_table(table_id).cells if each.recipe]
     found = [each for each in recipes if each.dataset == dataset]
     assert found
     assert {(each.batch_size, each.lr) for each in found} == {schedule}
 
 
-@pytest.mark.parametrize("table_id", TABLES)
+ONE_TRIAL = {"auglocal-imagenet", "hpff-imagenet"}
+
+
+@pytest.mark.parametrize("table_id", CONVOLUTIONAL)
 def test_schedule_and_trials_follow_the_paper(table_id: str) -> None:
     table = load_table(table_id)
     epochs, trials = {"pgl": (160, 3), "auglocal": (400, 3), "hpff": (400, 5)}[table.paper]
     trained = any(metric.kind == "trained" for metric in table.metrics.values())
-    assert table.trials == (trials if trained else 1) or table_id == "auglocal-auxnets"
-    assert {each.recipe.epochs for each in table.cells if each.recipe} == {epochs}
+    trials = 1 if table_id in ONE_TRIAL or not trained else trials
+    assert table.trials == trials or table_id == "auglocal-auxnets"
+    recipes = [each.recipe for each in table.cells if each.recipe and each.recipe.dataset != "imagenet"]
+    assert {each.epochs for each in recipes} <= {epochs}
+
+
+# Epochs, batch and learning rate of each network, from the papers' implementation details.
+ON_IMAGENET = {
+    "auglocal": {"vgg13": (90, 256, 0.1), "resnet34": (200, 1024, 0.4), "resnet101": (200, 512, 0.2)},
+    "hpff": {
+        "vgg13": (90, 64, 0.025),
+        "resnet101": (90, 128, 0.05),
+        "resnet152": (90, 128, 0.05),
+        "resnext101-32x8d": (90, 64, 0.025),
+    },
+}
+
+
+@pytest.mark.parametrize("paper", ["auglocal", "hpff"])
+def test_schedule_on_imagenet_follows_the_network(paper: str) -> None:
+    cells = [each for table_id in TABLES if table_id.startswith(paper) for each in load_table(table_id).cells]
+    recipes = [each.recipe for each in cells if each.recipe and each.recipe.dataset == "imagenet"]
+    assert {each.network: (each.epochs, each.batch_size, each.lr) for each in recipes} == ON_IMAGENET[paper]
+    for each in recipes:
+        assert ON_IMAGENET[paper][each.network] == (each.epochs, each.batch_size, each.lr)
+        assert (each.rate, each.warmup_epochs, each.augmentation) == ("cosine-epoch0", 0, "imagenet")
 
 
 def test_every_data_set_is_known() -> None:
     recipes = [each.recipe for table_id in TABLES for each in load_table(table_id).cells if each.recipe]
-    assert {recipe.dataset for recipe in recipes} == {"cifar10", "svhn", "stl10"} <= set(names())
+    found = {recipe.dataset for recipe in recipes}
+    assert found == {"cifar10", "cifar100", "svhn", "stl10", "imagenet"} <= set(names())
 
 
-def test_only_the_rows_on_imagenet_are_blocked() -> None:
-    blocked = {table_id: {each.row for each in load_table(table_id).cells if each.blocked} for table_id in TABLES}
-    counts = {table_id: len(rows) for table_id, rows in blocked.items() if rows}
-    assert counts == {"hpff-ablation": 4, "auglocal-memory": 4, "hpff-memory": 6}
-    assert all(row.startswith("ImageNet / ") for rows in blocked.values() for row in rows)
+def test_no_cell_is_blocked() -> None:
+    assert not [each for table_id in TABLES for each in load_table(table_id).cells if each.blocked]
+
+
+def test_rows_on_imagenet() -> None:
+    tables = {table_id: [each for each in load_table(table_id).cells if _on_imagenet(each)] for table_id in TABLES}
+    counts = {table_id: len({each.row for each in cells}) for table_id, cells in tables.items() if cells}
+    assert counts == {
+        "auglocal-imagenet": 7,
+        "auglocal-memory": 4,
+        "hpff-imagenet": 12,
+        "hpff-ablation": 4,
+        "hpff-memory": 6,
+    }
+
+
+def _on_imagenet(each: Cell) -> bool:
+    return each.recipe is not None and each.recipe.dataset == "imagenet"
 
 
 def test_task_weight_ramps_the_cross_entropy_of_auglocal() -> None:

@@ -12,14 +12,13 @@ from locbench.schedule import (
     Schedule,
     preset_schedule,
     reductions,
-    same_run,
     same_task_key,
     scaled_rate,
     schedule_of,
     with_schedule,
 )
 
-PUBLISHED = Schedule("cifar10", 160, 1024, 0.8, 10, None, None, 1, "fp32")
+PUBLISHED = Schedule("resnet32", "cifar10", 160, 1024, 0.8, 10, None, None, 1, "fp32")
 
 
 def shorter(**changes: Any) -> Schedule:
@@ -80,22 +79,22 @@ def test_a_schedule_leaves_the_method_alone() -> None:
     assert (moved.dataset, moved.epochs, moved.seed) == ("digits", 4, 4)
 
 
-def test_same_run_whatever_the_schedule_and_seed() -> None:
+def test_same_task_whatever_the_schedule_and_seed() -> None:
     published = recipe()
-    assert same_run(with_schedule(published, shorter(epochs=2, dataset="digits"), seed=7), published)
-    assert same_run(msgspec.structs.replace(published, method="another name"), published)
+    shortened = with_schedule(published, shorter(epochs=2, dataset="digits"), seed=7)
+    assert same_task_key(shortened) == same_task_key(published)
+    assert same_task_key(msgspec.structs.replace(published, method="another name")) == same_task_key(published)
 
 
 @pytest.mark.parametrize("other", [recipe("bp"), recipe(modules=8), recipe(network="resnet110"), recipe("pff+dgl")])
-def test_other_methods_and_cuts_are_other_runs(other: Recipe) -> None:
-    assert not same_run(other, recipe())
+def test_other_methods_and_cuts_are_other_tasks(other: Recipe) -> None:
     assert same_task_key(other) != same_task_key(recipe())
 
 
-def test_weights_that_follow_the_data_set_are_another_run() -> None:
+def test_weights_that_follow_the_data_set_are_another_task() -> None:
     on_svhn = recipe("infopro", network="resnet110", dataset="svhn")
     on_cifar = recipe("infopro", network="resnet110", dataset="cifar10")
-    assert not same_run(on_svhn, on_cifar)
+    assert same_task_key(on_svhn) != same_task_key(on_cifar)
 
 
 def test_task_keys_do_not_see_the_schedule() -> None:

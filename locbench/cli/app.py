@@ -12,6 +12,7 @@ from locbench.cli.list import list_tables
 from locbench.cli.report import report
 from locbench.cli.run import run
 from locbench.cli.show import show
+from locbench.cli.splits import splits
 from locbench.cli.table import table
 
 app = typer.Typer(
@@ -30,3 +31,4 @@ app.command()(guarded(report))
 app.command()(guarded(data))
 app.command()(guarded(costs))
 app.command()(guarded(fit))
+app.command()(guarded(splits))

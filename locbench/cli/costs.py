@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from locbench.cli.options import RESULTS, Json, Precision, Results
+from locbench.cli.options import RESULTS, AutogradName, Json, Precision, Results
 
 
 def costs(
@@ -15,22 +15,36 @@ def costs(
     network: Annotated[str | None, typer.Option(help="For example resnet110.")] = None,
     method: Annotated[str | None, typer.Option(help="For example auglocal, hpff+dgl.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")] = None,
-    modules: Annotated[int | None, typer.Option(help="K local modules [default: every local layer].")] = None,
-    dataset: Annotated[str, typer.Option(help="Decides the image size and the number of classes.")] = "cifar10",
-    batch_size: Annotated[int | None, typer.Option(help="[default: the papers' for the data set]")] = None,
+    modules: Annotated[int | None, typer.Option(help="K local modules (default: every local layer).")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Decides image size and classes (default: cifar10).")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per step (default: the papers' for the data set).")
+    ] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the images in pixels.")] = None,
     precision: Precision = None,
+    autograd: Annotated[
+        AutogradName, typer.Option(help="torch<=1.10: softmax keeps its input for the backward pass.")
+    ] = AutogradName.current,
+    ddp_buckets: Annotated[
+        bool, typer.Option("--ddp-buckets", help="One more copy of all parameters, as with several processes.")
+    ] = False,
     timeline: Annotated[Path | None, typer.Option(help="Draw the live bytes over the step into this file.")] = None,
+    residuals: Annotated[bool, typer.Option("--residuals", help="Distance from all papers' memory; no ID.")] = False,
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
     """Predict what training costs, without a GPU: parameters, operations, and the peak of tensor memory."""
-    from locbench.launch.costing import Costing
+    from locbench.costs.setting import Setting
+    from locbench.launch.costing import Costing, one_of
 
-    costing = Costing(Path(results), as_json=as_json)
-    if table_id is not None:
-        costing.table(table_id)
-        return
     wanted: dict[str, object] = {"network": network, "method": method, "dataset": dataset, "modules": modules}
-    wanted |= {"batch_size": batch_size, "precision": precision.value if precision else None}
-    costing.recipe(wanted, set_ or [], image_size, timeline)
+    wanted |= {"batch_size": batch_size, "image_size": image_size, "precision": precision and precision.value}
+    one_of(table_id, residuals, wanted | {"set": set_, "timeline": timeline, "ddp_buckets": ddp_buckets or None})
+    costing = Costing(Path(results), as_json=as_json)
+    if residuals:
+        costing.residuals()
+    elif table_id is not None:
+        costing.table(table_id)
+    else:
+        setting = Setting(kept_softmax=autograd is not AutogradName.current, ddp_buckets=ddp_buckets)
+        costing.recipe(wanted, set_ or [], timeline, setting)

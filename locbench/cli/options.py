@@ -32,6 +32,20 @@ class PresetName(StrEnum):
     paper = "paper"
 
 
+class AutogradName(StrEnum):
+    """Whose rules of what is kept for the backward pass."""
+
+    current = "current"
+    legacy = "torch<=1.10"
+
+
+class InitName(StrEnum):
+    """Initial weights."""
+
+    pretrained = "pretrained"
+    scratch = "scratch"
+
+
 class RerunName(StrEnum):
     """Which recorded cells run again."""
 

@@ -12,6 +12,7 @@ from locbench.cli.options import (
     DataRoot,
     Device,
     Download,
+    InitName,
     Json,
     Memory,
     Precision,
@@ -36,16 +37,24 @@ def table(
     device: Device = "auto",
     precision: Precision = None,
     memory: Memory = None,
+    init: Annotated[InitName | None, typer.Option(help="Which of swin-tiny's two tables: from these weights.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="File of pretrained weights, in place of timm's hub.")] = None,
     root: DataRoot = None,
     results: Results = RESULTS,
     download: Download = False,
     rerun: Annotated[RerunName | None, typer.Option(help="Run recorded cells again.")] = None,
+    measure: Annotated[
+        bool | None,
+        typer.Option("--measure/--no-measure", help="Measure costs on the device [default: if it is a GPU]."),
+    ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Show the cells and the time they need; run nothing.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run what is missing of a table, one record per cell and seed, and show it against the published numbers."""
     from locbench.launch.plan import Wishes
     from locbench.launch.session import Session
+    from locbench.table_aliases import aliased
+    from locbench.weight_files import digest
 
     wishes = Wishes(
         preset=preset.value,
@@ -57,6 +66,8 @@ def table(
         limit=limit,
         precision=precision.value if precision else None,
         memory=memory.value if memory else None,
+        weights=digest(weights) if weights else "",
     )
-    session = Session(Path(results), data_root(root), device, download=download, as_json=as_json)
-    session.table(table_id, wishes, rerun=rerun.value if rerun else None, plan_only=plan)
+    session = Session(Path(results), data_root(root), device, download=download, as_json=as_json, weights=weights)
+    meant = aliased(table_id, init.value if init else None)
+    session.table(meant, wishes, rerun=rerun.value if rerun else None, plan_only=plan, measure=measure)

@@ -13,7 +13,8 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from locbench.costs.memory_book import Footprint, MemoryBook, TracedStep
-from locbench.costs.needed import MEMORY
+from locbench.costs.needed import MEMORY, memory_scale
+from locbench.costs.setting import Setting, legacy
 from locbench.table_calibration import Calibration, Term
 from locbench.tables import Cell, Table, load_table
 
@@ -22,12 +23,13 @@ ROLES: tuple[Role, ...] = ("fitted", "held out", "unfit")
 
 
 class Calibrated(msgspec.Struct, frozen=True):
-    """A published memory, its prediction, and the prediction with the paper's calibration; in decimal GB.
+    """A published memory, its prediction, and the prediction with the paper's calibration; in ``unit``.
 
     Attributes:
         paper, table, row, column: where it is printed.
         role: whether the calibration was ``fitted`` on it, may be tested on it (``held out``), or is known not to fit.
         why: why it does not fit; empty for others.
+        unit: ``GB`` (10^9 bytes) or ``MiB``, as the table prints memory.
     """
 
     paper: str
@@ -39,6 +41,7 @@ class Calibrated(msgspec.Struct, frozen=True):
     calibrated: float
     role: Role
     why: str = ""
+    unit: str = "GB"
 
     @property
     def residual(self) -> float:
@@ -47,12 +50,13 @@ class Calibrated(msgspec.Struct, frozen=True):
 
 
 class Residuals(msgspec.Struct, frozen=True, kw_only=True):
-    """How far predictions and calibrated values of one paper and role are from what is printed, in GB.
+    """How far predictions and calibrated values of one paper and role are from what is printed, in ``unit``.
 
     Attributes:
         n: number of different published numbers.
         mean_before, worst_before: mean and largest absolute difference of the predictions.
         mean, worst: the same after calibration.
+        within: number of calibrated values that are at most 1 % off.
     """
 
     paper: str
@@ -62,6 +66,8 @@ class Residuals(msgspec.Struct, frozen=True, kw_only=True):
     worst_before: float
     mean: float
     worst: float
+    within: int = 0
+    unit: str = "GB"
 
 
 def calibrated_values(table: Table, book: MemoryBook) -> tuple[Calibrated, ...]:
@@ -74,16 +80,27 @@ def calibrated_values(table: Table, book: MemoryBook) -> tuple[Calibrated, ...]:
         return ()
     source = load_table(calibration.of or table.id)  # whole, even where the table is only a part of itself
     assert source.calibration is not None
-    fitted = _fitted_keys(source, source.calibration)
+    fitted, scale = _fitted_keys(source, source.calibration), memory_scale(table)
+    unit = table.metrics[MEMORY].unit
     values = []
     for cell in table.cells:
         published, footprint = _published(cell), _footprint(cell, book)
-        if published is not None and footprint is not None:
+        calibrated = _calibrated(cell, footprint, source.calibration, book)
+        if published is not None and footprint is not None and calibrated is not None:
             role, why = _role(cell, calibration, fitted)
-            calibrated = _with_terms(footprint, source.calibration.terms)
-            numbers = (published, footprint.mean / 1e9, calibrated)
-            values.append(Calibrated(table.paper, table.id, cell.row, cell.column, *numbers, role, why))
+            numbers = (published, footprint.mean / scale, calibrated / scale)
+            values.append(Calibrated(table.paper, table.id, cell.row, cell.column, *numbers, role, why, unit))
     return tuple(values)
+
+
+def _calibrated(cell: Cell, footprint: Footprint | None, calibration: Calibration, book: MemoryBook) -> float | None:
+    """Return a cell's calibrated memory in bytes."""
+    if footprint is None:
+        return None
+    if not calibration.legacy:
+        return _with_terms(footprint, calibration.terms)
+    found = _footprint(cell, book, legacy(Setting()))
+    return None if found is None else found.mean
 
 
 def refitted(table: Table, book: MemoryBook) -> list[Term]:
@@ -120,6 +137,8 @@ def _summary(paper: str, role: Role, values: list[Calibrated]) -> Residuals:
         worst_before=max(before),
         mean=statistics.fmean(after),
         worst=max(after),
+        within=sum(abs(each.residual) <= 0.01 * each.published for each in values),
+        unit=values[0].unit,
     )
 
 
@@ -135,8 +154,8 @@ def _role(cell: Cell, calibration: Calibration, fitted: set[str]) -> tuple[Role,
     return ("fitted", "") if cell.recipe is not None and cell.recipe.key in fitted else ("held out", "")
 
 
-def _footprint(cell: Cell, book: MemoryBook) -> Footprint | None:
-    return book.footprint(cell.recipe) if cell.recipe is not None and MEMORY in cell.published else None
+def _footprint(cell: Cell, book: MemoryBook, setting: Setting = Setting()) -> Footprint | None:
+    return book.footprint(cell.recipe, setting) if cell.recipe is not None and MEMORY in cell.published else None
 
 
 def _published(cell: Cell) -> float | None:
@@ -144,7 +163,7 @@ def _published(cell: Cell) -> float | None:
 
 
 def _with_terms(footprint: Footprint, terms: list[Term]) -> float:
-    return footprint.averaged(lambda step: max(_with(step, terms))) / 1e9
+    return footprint.averaged(lambda step: max(_with(step, terms)))
 
 
 def _with(step: TracedStep, terms: list[Term]) -> Iterator[float]:

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from locbench.costs.parameters import meta_learner, plain
-from locbench.data.catalogue import info
 from locbench.learning.auxiliary.branch import Classifier
 from locbench.learning.learner import Auxiliary, Learner
 from locbench.recipe import Recipe
@@ -68,7 +67,7 @@ def flops_by_part(recipe: Recipe, side: int | None = None) -> RecipeFlops:
         recipe: network and method.
         side: of the image in pixels; None takes the data set's.
     """
-    return _by_part(plain(recipe), side or info(recipe.dataset).side)
+    return _by_part(plain(recipe), side or recipe.side)
 
 
 @lru_cache(maxsize=1024)
@@ -127,8 +126,12 @@ def forward_flops(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> Flo
 def _operations(layer: nn.Module, x: Tensor, y: Tensor) -> tuple[int, int]:
     if isinstance(layer, nn.Conv2d):
         return y.numel() * layer.in_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1], 0
+    if isinstance(layer, nn.ConvTranspose2d):
+        return x.numel() * layer.out_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1], 0
     if isinstance(layer, nn.Linear):
         return y.numel() * layer.in_features, 0
+    if type(layer).__name__ == "WindowAttention":  # its two products; by name, as importing timm takes seconds
+        return 2 * x.numel() * x.shape[-2], 0
     if isinstance(layer, nn.modules.batchnorm._BatchNorm):
         return 0, 2 * y.numel()
     if isinstance(layer, nn.AdaptiveAvgPool2d):

@@ -19,14 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from locbench.costs.legacy import gradient_buckets, with_kept_softmax
 from locbench.costs.live_bytes import LiveBytes, Trace
 from locbench.costs.setting import Setting as Setting
 from locbench.data.catalogue import info
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Auxiliary, Learner, build_learner
 from locbench.recipe import Recipe
-from locbench.training.loop import make_optimizer
-from locbench.training.optimizer import ModuleSGD
+from locbench.training.optimizer import ModuleSGD, make_optimizer
 from locbench.training.precision import autocast
 
 
@@ -68,26 +68,31 @@ def _peak(recipe: Recipe, setting: Setting) -> int:
 def trace_step(recipe: Recipe, setting: Setting = Setting(), live: LiveBytes | None = None) -> StepMemory:
     """Trace two training steps of a recipe, with a recorder of one's own if given, and return the second's memory."""
     data = info(recipe.dataset)
-    side, classes = setting.side or data.side, setting.classes or data.classes
+    side, classes = setting.side or recipe.side, setting.classes or data.classes
     mode = FakeTensorMode() if setting.fake else nullcontext()
-    with _without_collector(), mode, live or LiveBytes() as live:
+    with without_collector(), mode, live or LiveBytes() as live:
         learner = build_learner(recipe, classes, side)
+        if setting.kept_softmax:
+            with_kept_softmax(learner)
+        buckets = gradient_buckets(learner) if setting.ddp_buckets else []
+        live.label(buckets, "gradient buckets")
         optimizer = make_optimizer(learner, recipe)
         live.label(learner.buffers(), "buffers")
         live.label(learner.parameters(), "parameters")
-        images, targets = _batch(setting.batch_size or recipe.batch_size, side, live)
+        pixels = recipe.augmentation == "standard" or learner.restores_image
+        images, targets = _batch(setting.batch_size or recipe.batch_size, side, live, pixels=pixels)
         _attribute(learner, live)
         start = 0
         for _ in range(2):
             start = len(live.trace.events)
-            _step(learner, optimizer, images, targets, recipe, setting, live)
+            take_step(learner, optimizer, images, targets, recipe, setting, live)
         live.label(_state_of(optimizer), "optimizer state")
         peak, event = live.trace.peak(start)
         trace = Trace(list(live.trace.events))  # without the deaths that follow when the learner goes
     return StepMemory(peak, event, start, trace)
 
 
-def _step(
+def take_step(
     learner: Learner,
     optimizer: torch.optim.Optimizer,
     images: Tensor,
@@ -96,6 +101,16 @@ def _step(
     setting: Setting,
     live: LiveBytes,
 ) -> None:
+    """Take a training step as the loop does, labelling what is born in it.
+
+    Args:
+        learner: what is trained.
+        optimizer: of all its parameters.
+        images, targets: a batch.
+        recipe: precision of the step.
+        setting: phase, and whether gradients stay allocated.
+        live: the recorder.
+    """
     optimizer.zero_grad(set_to_none=not setting.keep_gradients)
 
     def label_gradients() -> None:
@@ -113,11 +128,11 @@ def _step(
     optimizer.step()
 
 
-def _batch(size: int, side: int, live: LiveBytes) -> tuple[Tensor, Targets]:
-    images = torch.zeros(size, 3, side, side)
-    targets = Targets(torch.zeros(size, dtype=torch.int64), torch.zeros(size, 3, side, side))
-    live.label([images, targets.labels, targets.pixels], "input")
-    return images, targets
+def _batch(size: int, side: int, live: LiveBytes, *, pixels: bool) -> tuple[Tensor, Targets]:
+    images, labels = torch.zeros(size, 3, side, side), torch.zeros(size, dtype=torch.int64)
+    restored = torch.zeros(size, 3, side, side) if pixels else None
+    live.label([each for each in (images, labels, restored) if each is not None], "input")
+    return images, Targets(labels, restored)
 
 
 def _state_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
@@ -149,7 +164,7 @@ def _attribute(learner: Learner, live: LiveBytes) -> None:
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """Keep Python's collector from freeing cycles at random moments of the trace."""
     gc.collect()
     enabled = gc.isenabled()

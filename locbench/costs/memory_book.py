@@ -140,6 +140,12 @@ def timeless(recipe: Recipe) -> Recipe:
         train_limit=None,
         test_limit=None,
         seed=0,
+        init="scratch",
+        weights="",
+        rate="cosine-epoch",
+        min_lr=0.0,
+        lr_scaling="none",
+        processes=1,
     )
 
 
@@ -149,7 +155,7 @@ def made_with() -> str:
     package = Path(__file__).resolve().parent.parent
     files = [*package.glob("learning/**/*.py"), *package.glob("networks/*.py")]
     files += [package / "training" / name for name in ("loop.py", "optimizer.py", "precision.py")]
-    files += [package / "costs" / name for name in ("memory.py", "live_bytes.py", "convolutions.py")]
+    files += [package / "costs" / name for name in ("memory.py", "live_bytes.py", "convolutions.py", "legacy.py")]
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.read_bytes())

@@ -22,7 +22,7 @@ def meta_learner(recipe: Recipe, side: int | None = None) -> Learner:
     """
     data = info(recipe.dataset)
     with torch.device("meta"):
-        chain = build_chain(recipe.network, data.classes, side or data.side)
+        chain = build_chain(recipe.network, data.classes, side or recipe.side)
         return Learner(chain, partition_of(recipe), recipe.composition)
 
 

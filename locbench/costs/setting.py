@@ -15,6 +15,8 @@ class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
         guided: trace a step of PGL's global phase.
         keep_gradients: gradients stay allocated between steps, as PyTorch before 2.0 did by default; without it they
             are freed before the next step, as locbench's loop does.
+        kept_softmax: softmax keeps its input for the backward pass, as up to torch 1.10.
+        ddp_buckets: one more copy of all parameters, as DistributedDataParallel's gradient buckets are.
         fake: trace on fake tensors; without it the step really runs, on the CPU.
     """
 
@@ -23,4 +25,11 @@ class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
     classes: int | None = None
     guided: bool = False
     keep_gradients: bool = True
+    kept_softmax: bool = False
+    ddp_buckets: bool = False
     fake: bool = True
+
+
+def legacy(setting: Setting) -> Setting:
+    """Return a setting as training was measured in 2022: torch up to 1.10, several processes."""
+    return msgspec.structs.replace(setting, kept_softmax=True, ddp_buckets=True)

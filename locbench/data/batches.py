@@ -22,12 +22,13 @@ class Batch:
     Attributes:
         images: (B, 3, H, W), normalised, in channels-last memory.
         labels: (B,) int64.
-        pixels: (B, 3, H, W) in 0..1: the same augmented images before normalisation (InfoPro's target).
+        pixels: (B, 3, H, W) in 0..1: the same augmented images before normalisation (InfoPro's target); None from a
+            pipeline that makes them on demand alone.
     """
 
     images: Tensor
     labels: Tensor
-    pixels: Tensor
+    pixels: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -96,14 +97,15 @@ def test_batches(
 test_batches.__test__ = False  # type: ignore[attr-defined]
 
 
-def _epoch_seed(seed: int, epoch: int) -> int:
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Return the seed of an epoch's draws, 63 bits."""
     digest = hashlib.sha256(f"locbench epoch {seed} {epoch}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1  # 63 bits: what a torch generator takes
 
 
 def _draw(count: int, info: DatasetInfo, seed: int, epoch: int, device: torch.device) -> _Draws:
     # On the CPU whatever the device: a GPU's generator gives other numbers.
-    generator = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
+    generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
     order = torch.randperm(count, generator=generator)
     corners = torch.randint(0, 2 * info.pad + 1, (count, 2), generator=generator)
     flips = torch.rand(count, generator=generator) < (0.5 if info.flip else 0.0)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from locbench.data.description import KNOWN, DatasetInfo
 from locbench.data.imagefolder import PATTERN, PREFIX, folder_info
-from locbench.data.presence import DatasetStatus, look, look_folder
+from locbench.data.imagenet import layout
+from locbench.data.presence import DatasetStatus, look, look_folder, look_streamed
 from locbench.errors import UsageError
 from locbench.registry import suggestion
 
@@ -20,25 +21,28 @@ def default_root() -> Path:
 
 
 def names() -> list[str]:
-    """Return the names of the known data sets; ``imagefolder:PATH`` comes on top of them."""
+    """Return the names of the known data sets; ``imagefolder:PATH`` and ``imagenet:PATH`` come on top of them."""
     return list(KNOWN)
 
 
 def info(name: str, root: Path | None = None) -> DatasetInfo:  # noqa: ARG001 - for sets described by their files
-    """Describe a data set; only an ``imagefolder:PATH`` is looked at on the disk.
+    """Describe a data set; only an ``imagefolder:PATH`` or ``imagenet:PATH`` is looked at on the disk.
 
     Args:
-        name: a known name, ``imagefolder:PATH`` or ``imagefolder:PATH?side=64`` (PATH relative to the current folder).
+        name: a known name, ``imagefolder:PATH`` or ``imagefolder:PATH?side=64`` (PATH relative to the current folder);
+            ``imagenet:PATH`` and ``imagenet:PATH?side=64`` are read from files while a network trains.
         root: the folder that holds the data sets; default :func:`default_root`.
 
     Raises:
         UsageError: there is no such data set (with the closest names).
-        FailureError: the folder of an ``imagefolder:`` is missing or laid out otherwise.
+        FailureError: the folder that is named is missing or laid out otherwise.
     """
+    if name.startswith(layout.PREFIX):
+        return layout.layout_info(name)
     if name.startswith(PREFIX):
         return folder_info(name)
     if name not in KNOWN:
-        raise UsageError(f"unknown data set {name!r}", suggestion(name, [*KNOWN, PATTERN]))
+        raise UsageError(f"unknown data set {name!r}", suggestion(name, [*KNOWN, PATTERN, layout.PATTERN]))
     return KNOWN[name]
 
 
@@ -56,6 +60,8 @@ def status(name: str, root: Path) -> DatasetStatus:
     """Look whether a data set is below ``root`` and whole (file sizes, images per class); UsageError if unknown."""
     if name.startswith(PREFIX):
         return look_folder(name)
+    if layout.streams(name):
+        return look_streamed(name, root)
     return look(info(name, root), root)
 
 

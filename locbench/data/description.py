@@ -118,8 +118,25 @@ _DIGITS = msgspec.structs.replace(
     lr=0.05,
 )
 
+# No padding: the ImageNet recipe crops at random and scales. Batch and rate are AugLocal's for VGG13 (Ma et al. 2024).
+_IMAGENET = DatasetInfo(
+    name="imagenet",
+    label="ImageNet",
+    classes=1000,
+    side=224,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    pad=0,
+    padding="zero",
+    flip=True,
+    train_size=1_281_167,
+    test_size=50_000,
+    batch=256,
+    lr=0.1,
+)
+
 _CIFAR10_JPEG = msgspec.structs.replace(_CIFAR10, name="cifar10-jpeg", label="CIFAR-10 (JPEG q75)")
 
 KNOWN: Registry[DatasetInfo] = Registry("data set")
-for _info in (_DIGITS, _CIFAR10, _CIFAR10_JPEG, _CIFAR100, _SVHN, _STL10):
+for _info in (_DIGITS, _CIFAR10, _CIFAR10_JPEG, _CIFAR100, _SVHN, _STL10, _IMAGENET):
     KNOWN.add(_info.name, _info)

@@ -1,4 +1,4 @@
-"""A data set as two blocks of images on a device: load, limit, fingerprint."""
+"""A data set as two blocks of images on a device, or as two lists of files: load, limit, fingerprint."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torch import Tensor
 from locbench.data.arrays import READERS, Arrays
 from locbench.data.catalogue import default_root, info
 from locbench.data.description import DatasetInfo
+from locbench.data.imagenet.files import Stream, file_fingerprint
+from locbench.data.imagenet.layout import list_images, streams
 from locbench.data.subsets import balanced_order
 from locbench.errors import UsageError
 
@@ -42,12 +44,13 @@ class Split:
         info: its description; the sizes in it are those of the whole set, whatever was kept of it.
         train: the training images.
         test: the test images.
-        fingerprint: 16 hexadecimal digits over all pixels and labels, before any limit.
+        fingerprint: 16 hexadecimal digits over all pixels and labels, before any limit; over the files' names, classes
+            and sizes where they are read while a network trains.
     """
 
     info: DatasetInfo
-    train: Images
-    test: Images
+    train: Images | Stream
+    test: Images | Stream
     fingerprint: str
 
 
@@ -80,6 +83,8 @@ def load(
         if value is not None and value < 1:
             raise UsageError(f"the {option} of {value} images is below 1", "Give a number of images, or leave it out.")
     described = info(name, root)
+    if streams(name):
+        return _streamed(described, root, limit, test_limit, device)
     train, test = READERS[name.partition(":")[0]](described, root, download)
     return Split(
         info=described,
@@ -87,6 +92,25 @@ def load(
         test=_kept(test, test_limit, f"{described.seed_key or described.name} test").to(device),
         fingerprint=_fingerprint(train, test),
     )
+
+
+def _streamed(
+    info: DatasetInfo, root: Path, limit: int | None, test_limit: int | None, device: torch.device | str
+) -> Split:
+    parts = list_images(info, info.name, root)
+    train, test = (Stream.of(part) for part in parts)
+    return Split(
+        info=info,
+        train=_kept_files(train, limit, f"{info.seed_key or info.name} train").to(device),
+        test=_kept_files(test, test_limit, f"{info.seed_key or info.name} test").to(device),
+        fingerprint=file_fingerprint(*parts),
+    )
+
+
+def _kept_files(stream: Stream, limit: int | None, key: str) -> Stream:
+    if limit is None or limit >= len(stream):
+        return stream
+    return stream.kept(balanced_order(stream.labels.numpy(), key)[:limit])
 
 
 def _kept(arrays: Arrays, limit: int | None, key: str) -> Images:

@@ -7,8 +7,9 @@ from typing import Literal
 
 import msgspec
 
-from locbench.data.description import CIFAR10_CLASSES, DatasetInfo
+from locbench.data.description import CIFAR10_CLASSES, KNOWN, DatasetInfo
 from locbench.data.imagefolder import parse
+from locbench.data.imagenet.layout import PREFIX, check_parts, find_parts, how_to_get
 from locbench.data.layout import LAYOUT, cifar10_jpeg_folder, list_part, list_parts, part_folders
 from locbench.errors import FailureError
 
@@ -134,6 +135,20 @@ def look_folder(name: str, label: str = "") -> DatasetStatus:
         return DatasetStatus(name, label, str(folder), state, error.message, f"Lay it out as {LAYOUT}.")
     detail = f"{len(train.files):,} training and {len(test.files):,} test images in {len(train.classes):,} classes"
     return DatasetStatus(name, label, str(folder), "ready", detail, "")
+
+
+def look_streamed(name: str, root: Path) -> DatasetStatus:
+    """Look at ``imagenet`` or an ``imagenet:PATH``: its class folders, not every one of its images."""
+    info, parts = KNOWN["imagenet"], find_parts(name, root)
+    own, folder = name.startswith(PREFIX), parts.train.parent
+    label = folder.resolve().name if own else info.label
+    try:
+        check_parts(parts, None if own else info.classes)
+    except FailureError as error:
+        state: State = "broken" if any(each.is_dir() for each in parts) else "missing"
+        how = error.remedy if state == "broken" else how_to_get(folder)
+        return DatasetStatus(name, label, str(folder), state, error.message, how)
+    return DatasetStatus(name, label, str(folder), "ready", "all classes there" if own else _sizes(info), "")
 
 
 def _sizes(info: DatasetInfo) -> str:

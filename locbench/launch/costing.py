@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from locbench.console import Terminal
+from locbench.costs.measurement_book import MeasurementBook
 from locbench.costs.memory_book import MemoryBook
 from locbench.costs.setting import Setting
 from locbench.data.catalogue import info
 from locbench.errors import UsageError
 from locbench.json_output import print_json
-from locbench.launch.costs_view import candidate_entry, print_candidates, print_rows
-from locbench.launch.single import parse_option
+from locbench.launch.single import parse_option, published_settings
 from locbench.recipe import Recipe, make_recipe
-from locbench.tables import load_table
+from locbench.tables import load_table, load_tables
+
+if TYPE_CHECKING:
+    from locbench.launch.cost_grids import Labels
+    from locbench.launch.cost_judgement import JudgedRow
 
 CANDIDATES: tuple[tuple[str, dict[str, object]], ...] = (
     ("bp", {}),
@@ -44,42 +49,92 @@ class Costing:
     """
 
     def __init__(self, results: Path, *, as_json: bool) -> None:
-        self.book = MemoryBook(results, trace=True)
+        self.results = results
+        self.book, self.measurements = MemoryBook(results, trace=True), MeasurementBook(results)
         self.as_json = as_json
         self.console = Terminal(stderr=as_json)
 
     def table(self, table_id: str) -> None:
-        """Show the costs of every recipe of a table."""
-        from locbench.costs.rows import row_entry, table_rows
+        """Show the costs of every recipe of a table, held against what it prints."""
+        from locbench.costs.rows import table_rows
+        from locbench.launch.cost_findings import print_findings
+        from locbench.launch.cost_judgement import judge, judged_entry
+        from locbench.launch.cost_labels import labels_of
+        from locbench.launch.costs_view import print_rows
+        from locbench.launch.reporting import comparisons_of
 
         table = load_table(table_id)
-        with self.console.status("tracing"):
-            rows = list(table_rows(table, self.book))
+        traced = self._untraced(cell.recipe for cell in table.cells if cell.recipe)
+        with self.console.status("tracing") as status:
+            rows = []
+            for row in table_rows(table, self.book):
+                rows.append(row)
+                status.update(f"tracing: {len(rows)} recipes done")
+            comparisons = comparisons_of(table, [], self.book)
+        judged = judge(rows, comparisons, self.measurements)
         if self.as_json:
-            print_json({"id": table.id, "cells": [row_entry(row) for row in rows]})
+            print_json({"id": table.id, "cells": [judged_entry(each) for each in judged]})
+            return
+        labels = labels_of(rows)
+        print_rows(self.console, f"{table.id} ({table.number}: {table.title})", labels, judged)
+        print_findings(self.console, table, labels, judged, comparisons)
+        self._beside(labels, judged, traced)
+
+    def residuals(self) -> None:
+        """Show how far predicted and calibrated memory are from what the papers print, over all calibrated tables."""
+        from locbench.costs.calibration import calibrated_values, residuals
+        from locbench.launch.cost_findings import print_residuals
+
+        with self.console.status("tracing"):
+            found = residuals(each for table in load_tables() for each in calibrated_values(table, self.book))
+        if self.as_json:
+            print_json({"residuals": found})
         else:
-            print_rows(self.console, f"{table.id} ({table.number}: {table.title})", rows)
+            print_residuals(self.console, found)
 
     def recipe(
-        self, wanted: Mapping[str, object], options: Sequence[str], side: int | None, timeline: Path | None
+        self, wanted: dict[str, object], options: Sequence[str], timeline: Path | None, setting: Setting = Setting()
     ) -> None:
         """Show the costs of one recipe and draw its timeline if asked for."""
-        from locbench.costs.rows import recipe_row, row_entry
+        from locbench.costs.rows import recipe_row
+        from locbench.launch.cost_judgement import judge, judged_entry
+        from locbench.launch.cost_labels import labels_of
+        from locbench.launch.costs_view import print_rows
 
-        if wanted["network"] is None or wanted["method"] is None:
-            raise UsageError("a table or a recipe is needed", "Give an ID, or --network and --method.")
-        recipe, setting = cost_recipe(wanted, dict(parse_option(each) for each in options)), Setting(side=side)
-        row = recipe_row(recipe, self.book, setting)
+        wanted = wanted | {"dataset": wanted["dataset"] or "cifar10"}
+        recipe = cost_recipe(wanted, dict(parse_option(each) for each in options))
+        traced = self._untraced([recipe])
+        try:
+            row = recipe_row(recipe, self.book, setting)
+        except (ValueError, RuntimeError) as error:  # BatchNorm refuses one value, a convolution no pixels
+            raise UsageError(f"such a step cannot be traced: {error}", "Take a larger batch or image.") from None
         if timeline is not None:
-            self._draw(recipe, setting, timeline)
+            self._draw(recipe, timeline, setting)
+        (judged,) = judge([row], [], self.measurements)
         if self.as_json:
-            print_json(row_entry(row))
-        else:
-            print_rows(self.console, f"{recipe.network}, {recipe.method}, batch {recipe.batch_size}", [row])
+            print_json(judged_entry(judged))
+            return
+        labels = labels_of([row])
+        print_rows(self.console, f"{recipe.network}, {recipe.method}, batch {recipe.batch_size}", labels, [judged])
+        self._beside(labels, [judged], traced)
+
+    def _beside(self, labels: Labels, judged: Sequence[JudgedRow], traced: set[str]) -> None:
+        from locbench.launch.cost_measured import print_measured_steps
+        from locbench.launch.costs_view import print_slowest
+
+        print_measured_steps(self.console, labels, [each.measured for each in judged])
+        for fault in self.measurements.faults.values():
+            self.console.print(fault, markup=False, soft_wrap=True)
+        print_slowest(self.console, labels, [each.row for each in judged], traced)
+
+    def _untraced(self, recipes: Iterable[Recipe]) -> set[str]:
+        kept = MemoryBook(self.results)
+        return {each.key for each in recipes if kept.footprint(each) is None}
 
     def fit(self, memory: str, wanted: Mapping[str, object], options: Sequence[str]) -> None:
         """Show the largest batch of a method, or the methods by what they cost at a batch."""
         from locbench.costs.fit import largest_batch, parse_bytes, rank_for_batch
+        from locbench.launch.fit_view import candidate_entry, print_candidates
 
         size = parse_bytes(memory)
         if wanted["method"] is None:
@@ -102,7 +157,7 @@ class Costing:
             )
             self.console.print("A device holds more than tensors: leave about 1 GB for its context and workspaces.")
 
-    def _draw(self, recipe: Recipe, setting: Setting, path: Path) -> None:
+    def _draw(self, recipe: Recipe, path: Path, setting: Setting) -> None:
         from locbench.costs.memory import trace_step
         from locbench.costs.timeline import draw
         from locbench.learning.partition import partition_of
@@ -112,9 +167,25 @@ class Costing:
         self.console.print(f"timeline: {path}", markup=False, soft_wrap=True)
 
 
+def one_of(table_id: str | None, residuals: bool, wanted: Mapping[str, object]) -> None:
+    """Refuse anything but a table, a recipe, or ``--residuals``.
+
+    Raises:
+        UsageError: none of them is given, or more than one.
+    """
+    given = ["the table's ID"] if table_id is not None else []
+    given += ["--residuals"] if residuals else []
+    options = [f"--{name.replace('_', '-')}" for name, value in wanted.items() if value not in (None, [])]
+    if given and (options or len(given) > 1):
+        names = ", ".join([*given, *options])
+        raise UsageError(f"too much is given: {names}", "Give an ID, or a recipe with its options, or --residuals.")
+    if not given and (wanted["network"] is None or wanted["method"] is None):
+        raise UsageError("a table or a recipe is needed", "Give an ID, or --network and --method.")
+
+
 def cost_recipe(wanted: Mapping[str, object], options: Mapping[str, object]) -> Recipe:
     """Return a recipe of which only the costs are of interest; the schedule is the published one of the data set."""
-    settings = {name: value for name, value in wanted.items() if value is not None}
-    data = info(str(settings["dataset"]))
-    settings.setdefault("batch_size", data.batch)
-    return make_recipe(settings | {"epochs": 160, "lr": data.lr, "options": dict(options)})
+    given = {name: value for name, value in wanted.items() if value is not None}
+    data = info(str(given["dataset"]))
+    usual = {"batch_size": data.batch, "epochs": 160, "lr": data.lr}
+    return make_recipe(usual | published_settings(str(given["network"])) | given | {"options": dict(options)})

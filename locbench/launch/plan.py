@@ -13,7 +13,8 @@ import msgspec
 
 from locbench.data.catalogue import info, resolve
 from locbench.errors import UsageError
-from locbench.recipe import Recipe, refuse_memory, warmup_epochs
+from locbench.networks.catalogue import NETWORKS
+from locbench.recipe import Recipe, refuse_memory, refuse_unfit, warmup_epochs
 from locbench.registry import close_names, suggestion
 from locbench.results.store import Store
 from locbench.schedule import Preset, Schedule, preset_schedule, schedule_of, with_schedule
@@ -29,6 +30,8 @@ class Wishes(msgspec.Struct, frozen=True):
         dataset: one of the table's data sets narrows it to that one's cells; any other stands in for its first one.
         rows, columns: labels, parts of labels or patterns; empty means all.
         seeds: number of seeds, 0 and up.
+        weights: digest of a file that pretrained weights are taken from.
+        processes: that share every run.
     """
 
     preset: Preset = "paper"
@@ -40,6 +43,8 @@ class Wishes(msgspec.Struct, frozen=True):
     limit: int | None = None
     precision: Literal["fp32", "tf32", "bf16"] | None = None
     memory: Literal["plain", "lean"] | None = None
+    weights: str = ""
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ def make_plan(table: Table, wishes: Wishes, store: Store, root: Path, rerun: str
             schedule, note = _schedule(cell.recipe, wishes, substitute, variant)
             notes |= dict.fromkeys(note)
             recipe = with_schedule(cell.recipe, schedule, seed)
-            _refuse_memory(recipe, cell)
+            _refuse_unfit(recipe, cell)
             places.setdefault(recipe.key, (recipe, []))[1].append((cell.row, cell.column))
     jobs = tuple(Job(recipe, tuple(where), _state(recipe.key, store, rerun)) for recipe, where in places.values())
     blocked = tuple(cell for cell in cells if cell.blocked)
@@ -121,11 +126,16 @@ def select(table: Table, wishes: Wishes) -> tuple[list[Cell], str | None]:
     if dataset is None:
         return cells, None
     info(dataset)  # an unknown one is refused before anything runs
-    own = [cell for cell in cells if cell.recipe is None or cell.recipe.dataset == dataset]
-    if any(cell.recipe for cell in own):
-        return own, None
+    if any(cell.recipe and cell.recipe.dataset == dataset for cell in cells):
+        trains = any(_trains(table, cell) for cell in cells)
+        return [cell for cell in cells if _stays(table, cell, dataset, trains)], None
     first = next((cell.recipe.dataset for cell in cells if cell.recipe), None)
     return [cell for cell in cells if cell.recipe is None or cell.recipe.dataset == first], dataset
+
+
+def _stays(table: Table, cell: Cell, dataset: str, trains: bool) -> bool:
+    """Whether a cell is left where one data set is asked for: its own, and costs that stand beside trained ones."""
+    return cell.recipe is None or cell.recipe.dataset == dataset or (trains and not _trains(table, cell))
 
 
 def _matching(axis: Sequence[Axis], patterns: tuple[str, ...], kind: str, table_id: str) -> set[str]:
@@ -185,11 +195,12 @@ def _seeds(table: Table, wishes: Wishes) -> int:
 def _schedule(
     published: Recipe, wishes: Wishes, substitute: str | None, variant: Callable[[str], str]
 ) -> tuple[Schedule, list[str]]:
-    schedule = preset_schedule(wishes.preset, schedule_of(published))
+    schedule = preset_schedule(wishes.preset, schedule_of(published), wishes.dataset)
     schedule, notes = _with_dataset(schedule, substitute, variant)
     changes: dict[str, object] = {}
     if wishes.epochs is not None:
-        changes |= {"epochs": wishes.epochs, "warmup_epochs": warmup_epochs(wishes.epochs)}
+        warm = warmup_epochs(wishes.epochs) if schedule.warmup_epochs else 0
+        changes |= {"epochs": wishes.epochs, "warmup_epochs": warm}
         changes["test_every"] = min(schedule.test_every, max(wishes.epochs, 1))
     if wishes.limit is not None:
         changes["train_limit"] = wishes.limit
@@ -197,18 +208,35 @@ def _schedule(
         changes["precision"] = wishes.precision
     if wishes.memory is not None:
         changes["memory"] = wishes.memory
+    changes |= _with_weights(schedule, wishes.weights) | {"processes": wishes.processes}
     for name in ("epochs", "limit"):
         if (value := getattr(wishes, name)) is not None and value < 1:
             raise UsageError(f"--{name} is {value}", "Ask for 1 or more.")
     return msgspec.structs.replace(schedule, **changes), notes
 
 
-def _refuse_memory(recipe: Recipe, cell: Cell) -> None:
+def _refuse_unfit(recipe: Recipe, cell: Cell) -> None:
+    try:
+        refuse_unfit(recipe)
+    except UsageError as error:
+        raise UsageError(f"{cell.row}, {cell.column}: {error.message}", error.remedy) from None
     try:
         refuse_memory(recipe.memory, recipe.composition)
     except UsageError as error:
         remedy = "Use --memory plain, or choose other cells with --rows and --columns."
         raise UsageError(f"{cell.row}, {cell.column}: {error.message}", remedy) from None
+
+
+def _with_weights(schedule: Schedule, weights: str) -> dict[str, object]:
+    if not weights:
+        return {}
+    if schedule.init != "pretrained":
+        network = NETWORKS[schedule.network].label
+        raise UsageError(
+            f"--weights is for runs from pretrained weights; {network} starts from random ones here",
+            "Leave --weights out, or choose a table of pretrained networks without a preset.",
+        )
+    return {"weights": weights}
 
 
 def _with_dataset(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from locbench.costs.calibration import calibrated_values
+from locbench.costs.measured_costs import measured_costs
+from locbench.costs.measurement_book import MeasurementBook
 from locbench.costs.memory_book import MemoryBook
 from locbench.costs.needed import computed_if_needed
 from locbench.errors import UsageError
@@ -23,10 +26,13 @@ ENDINGS = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 def report_tables(table_ids: Sequence[str], formats: Sequence[str], out: Path | None, results: Path) -> None:
     """Print or write the reports of tables; without ids, of all that have records."""
     tables, book = [load_table(each) for each in table_ids] or load_tables(), MemoryBook(results)
-    if not (Store(results).records.is_dir() or book.folder.is_dir()):
+    measurements = MeasurementBook(results)
+    if not any(folder.is_dir() for folder in (Store(results).records, book.folder, measurements.folder)):
         raise UsageError(f"there are no records below {results}", f"{_FIRST} Or name another folder with --results.")
     records = list(Store(results).all())
-    found = [(table, comparisons_of(table, records, book)) for table in tables]
+    found = [(table, comparisons_of(table, records, book, measurements)) for table in tables]
+    for fault in measurements.faults.values():
+        print(fault, file=sys.stderr)
     wanted = [(table, each) for table, each in found if each] if not table_ids else found
     if not wanted:
         raise UsageError(f"there are no records below {results}", _FIRST)
@@ -53,6 +59,9 @@ def plot_table(table_ids: Sequence[str], path: Path, results: Path) -> None:
     print(path)
 
 
-def comparisons_of(table: Table, records: Sequence[Record], book: MemoryBook) -> list[Comparison]:
-    """Return a table's comparisons, with the values that need no training; memory is as the book has it."""
-    return compare(table, records, computed_if_needed(table, book), calibrated_values(table, book))
+def comparisons_of(
+    table: Table, records: Sequence[Record], book: MemoryBook, measurements: MeasurementBook | None = None
+) -> list[Comparison]:
+    """Return a table's comparisons, with the values that need no training and with what was measured on devices."""
+    measured = measured_costs(table, measurements, book) if measurements else ()
+    return compare(table, records, computed_if_needed(table, book), calibrated_values(table, book), measured)

@@ -9,18 +9,22 @@ from typing import Any
 import msgspec
 
 from locbench.console import Terminal
+from locbench.costs.measurement_book import MeasurementBook
 from locbench.costs.memory_book import MemoryBook
 from locbench.errors import FailureError, StoppedError
 from locbench.json_output import print_json
+from locbench.launch.measuring import Measuring
 from locbench.launch.plan import Job, Plan, Wishes, make_plan
+from locbench.launch.processes import leads, own_device, process_count
 from locbench.launch.progress import summary, watcher
 from locbench.launch.reporting import comparisons_of
 from locbench.recipe import Recipe
+from locbench.report.comparison import Comparison
 from locbench.report.document import document
-from locbench.report.terminal import print_comparison
+from locbench.report.terminal import print_comparison, print_measured
 from locbench.results.record import Record
 from locbench.results.store import Store
-from locbench.tables import load_table, narrow
+from locbench.tables import Table, load_table, narrow
 
 
 class Session:
@@ -32,56 +36,87 @@ class Session:
         device: name of the device.
         download: fetch a data set that is missing.
         as_json: print JSON on standard output, and progress on standard error.
+        weights: file of pretrained weights; None asks timm's hub where a run wants some.
     """
 
     def __init__(
-        self, results: Path, root: Path, device: str, *, download: bool = False, as_json: bool = False
+        self,
+        results: Path,
+        root: Path,
+        device: str,
+        *,
+        download: bool = False,
+        as_json: bool = False,
+        weights: Path | None = None,
     ) -> None:
-        self.store, self.root, self.device, self.download, self.as_json = (
-            Store(results),
-            root,
-            device,
-            download,
-            as_json,
-        )
-        self.console = Terminal(stderr=as_json)
+        self.store, self.root, self.device = Store(results), root, own_device(device)
+        self.download, self.as_json, self.weights = download, as_json, weights
+        self.console = Terminal(stderr=as_json, quiet=not leads())
 
-    def table(self, table_id: str, wishes: Wishes, *, rerun: str | None, plan_only: bool) -> None:
-        """Run what is missing of a table and show it; with ``plan_only`` show the plan.
+    def table(
+        self, table_id: str, wishes: Wishes, *, rerun: str | None, plan_only: bool, measure: bool | None = None
+    ) -> None:
+        """Run what is missing of a table and show it, then measure its costs; with ``plan_only`` show the plan.
+
+        Args:
+            table_id: which table.
+            wishes: selection and schedule.
+            rerun: ``failed`` or ``all``, runs and measurements alike.
+            plan_only: run and measure nothing.
+            measure: see `Measuring`.
 
         Raises:
-            LocbenchError: see `make_plan` and `Sweep.run`.
+            LocbenchError: see `make_plan`, `Sweep.run` and `Measuring.run`.
             FailureError: a cell failed; the others are recorded and shown.
         """
+        wishes = msgspec.structs.replace(wishes, processes=process_count())
         plan = make_plan(load_table(table_id), wishes, self.store, self.root, rerun)
+        assert plan.table is not None
+        shown, book = narrow(plan.table, plan.cells), MeasurementBook(self.store.folder)
+        measuring = Measuring(shown, book, self.device, wishes, asked=measure, rerun=rerun)
         if plan_only:
-            self._show_plan(plan)
+            self._show_plan(plan, measuring)
             return
         self._records(plan)  # a corrupt one is reported before anything is computed
         self._announce(plan)
         self._train(plan.open, again=f"locbench table {table_id} with the same options")
-        assert plan.table is not None
+        if not leads():
+            return
         records = self._records(plan)
-        shown = narrow(plan.table, plan.cells)
-        with self.console.status("predicting costs"):
-            comparisons = comparisons_of(shown, records, MemoryBook(self.store.folder, trace=True))
-        if self.as_json:
-            print_json(document(shown, comparisons))
-        else:
-            for comparison in comparisons:
-                print_comparison(self.console, shown, comparison)
-            where = f"Records: {self.store.records}. Report: locbench report {table_id} --results {self.store.folder}"
-            self.console.print(where, markup=False, soft_wrap=True)
+        self._show(shown, records, measuring)
         _complain(records, "--rerun failed")
+
+    def _show(self, table: Table, records: Sequence[Record], measuring: Measuring) -> None:
+        """Show the records and the predictions, then measure, then show what is measured; JSON comes in one piece."""
+        comparisons = self._compared(table, records, measuring.book)
+        if not self.as_json:
+            for comparison in comparisons:
+                print_comparison(self.console, table, comparison)
+        if measuring.wanted:
+            measuring.run(self.console)
+            comparisons = self._compared(table, records, measuring.book)
+        if self.as_json:
+            print_json(document(table, comparisons))
+            return
+        print_measured(self.console, comparisons[0].measured if comparisons else ())
+        where = f"Records: {self.store.records}. Report: locbench report {table.id} --results {self.store.folder}"
+        self.console.print(where, markup=False, soft_wrap=True)
+
+    def _compared(self, table: Table, records: Sequence[Record], measured: MeasurementBook) -> list[Comparison]:
+        with self.console.status("predicting costs"):
+            return comparisons_of(table, records, MemoryBook(self.store.folder, trace=True), measured)
 
     def run(self, recipes: Sequence[Recipe], *, rerun: bool, plan_only: bool) -> None:
         """Run recipes that belong to no table."""
+        recipes = [msgspec.structs.replace(recipe, processes=process_count()) for recipe in recipes]
         jobs = [Job(recipe, (), "to do" if rerun or not self.store.find(recipe.key) else "done") for recipe in recipes]
         if plan_only:
-            self._show_plan(Plan(None, tuple(jobs), ()))
+            self._show_plan(Plan(None, tuple(jobs), ()), None)
             return
         open_jobs = [job for job in jobs if job.state == "to do"]
         self._train(open_jobs, again="the same command")
+        if not leads():
+            return
         said = {job.recipe.key for job in open_jobs}
         records = [record for recipe in recipes if (record := self.store.find(recipe.key))]
         if self.as_json:
@@ -99,11 +134,15 @@ class Session:
         self.store.prepare()
         try:
             from locbench.launch.sweep import Sweep
+            from locbench.training.distributed import join_world, leave_world
             from locbench.training.precision import choose_device
 
-            sweep = Sweep(self.store, choose_device(self.device), self.root, download=self.download)
+            device = choose_device(self.device)
+            world = join_world(device)
+            sweep = Sweep(self.store, device, self.root, download=self.download, weights=self.weights, world=world)
             with watcher(self.console) as progress:
                 sweep.run(jobs, progress)
+            leave_world()
         except (KeyboardInterrupt, BrokenPipeError) as cause:
             done = sum(self.store.find(job.recipe.key) is not None for job in jobs)
             gone = "" if isinstance(cause, KeyboardInterrupt) else " since nobody reads the output any more"
@@ -123,7 +162,7 @@ class Session:
         wanted = {msgspec.structs.replace(job.recipe, seed=0).key for job in plan.jobs}
         return [each for each in self.store.all() if msgspec.structs.replace(each.recipe, seed=0).key in wanted]
 
-    def _show_plan(self, plan: Plan) -> None:
+    def _show_plan(self, plan: Plan, measuring: Measuring | None) -> None:
         from locbench.costs.duration import measured_rate
         from locbench.launch.plan_view import plan_entry, print_plan
         from locbench.training.precision import choose_device
@@ -134,6 +173,9 @@ class Session:
             print_json(entry)
         else:
             print_plan(self.console, plan, rate)
+            line = measuring.plan_line() if measuring else ""
+            if line:
+                self.console.print(line, markup=False, soft_wrap=True)
 
 
 def _complain(records: Sequence[Record], option: str) -> None:

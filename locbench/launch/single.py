@@ -8,8 +8,10 @@ from typing import Any
 
 from locbench.data.catalogue import info, resolve
 from locbench.errors import UsageError
+from locbench.networks.catalogue import NETWORKS
 from locbench.recipe import Recipe, make_recipe
-from locbench.schedule import scaled_rate
+from locbench.schedule import scaled_rate, stand_in
+from locbench.tables import load_tables
 
 
 def recipes_from(wanted: Mapping[str, Any], options: Sequence[str], seeds: int, root: Path) -> list[Recipe]:
@@ -27,14 +29,36 @@ def recipes_from(wanted: Mapping[str, Any], options: Sequence[str], seeds: int, 
     """
     if seeds < 1:
         raise UsageError(f"--seeds is {seeds}", "Ask for 1 or more.")
-    settings = {name: value for name, value in wanted.items() if value is not None}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    settings = published_settings(str(given["network"])) | given
     settings["dataset"] = resolve(settings["dataset"], root)
     data = info(settings["dataset"], root)
-    settings.setdefault("epochs", 4 if data.name == "digits" else 160)
+    if data.name == "digits" and "epochs" not in given:
+        settings["epochs"] = 4
+    settings.setdefault("epochs", 160)
     settings.setdefault("batch_size", data.batch)
     settings.setdefault("lr", scaled_rate(data.lr, data.batch, settings["batch_size"]))
     settings["options"] = dict(parse_option(each) for each in options)
     return [make_recipe(settings | {"seed": seed}) for seed in range(seeds)]
+
+
+def published_settings(network: str) -> dict[str, Any]:
+    """Return how a transformer is trained where it was published first, without method and data; or nothing.
+
+    Batch, image size, optimizer and augmentation belong to it; a small one is trained as those it stands in for, on
+    images of its own size. Convolutional networks are trained as their data set says.
+    """
+    transformer = NETWORKS[network].transformer
+    if transformer is None:
+        return {}
+    named = [name for name in NETWORKS if name == network or stand_in(name) == network]
+    for table in load_tables():
+        for cell in table.cells:
+            if cell.recipe is not None and cell.recipe.network in named:
+                settings = table.settings(cell) | {"network": network, "image_size": transformer.side}
+                left_out = ("method", "modules", "options", "init")
+                return {name: settings[name] for name in settings if name not in left_out}
+    return {}
 
 
 def parse_option(text: str) -> tuple[str, object]:

@@ -17,6 +17,7 @@ from locbench.recipe import Recipe
 from locbench.results.provenance import commit, versions
 from locbench.results.record import DataUsed, Provenance, Record
 from locbench.results.store import Store
+from locbench.training.distributed import ALONE, World
 from locbench.training.loop import Outcome, Run, Watcher
 from locbench.training.precision import device_name
 
@@ -39,10 +40,22 @@ class Sweep:
         device: where to train.
         root: folder of the data sets.
         download: fetch what is missing.
+        weights: file of pretrained weights; None asks timm's hub where a recipe wants some.
+        world: processes that share every run; one of them writes the records.
     """
 
-    def __init__(self, store: Store, device: torch.device, root: Path, *, download: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        device: torch.device,
+        root: Path,
+        *,
+        download: bool = False,
+        weights: Path | None = None,
+        world: World = ALONE,
+    ) -> None:
         self.store, self.device, self.root, self.download = store, device, root, download
+        self.weights, self.world = weights, world
         self._splits: dict[tuple[str, int | None, int | None], Split] = {}
 
     def run(self, jobs: Sequence[Job], watcher: SweepWatcher) -> list[Record]:
@@ -59,7 +72,8 @@ class Sweep:
             split = self.split(job.recipe)
             watcher.job_started(job, index, len(jobs))
             record = self._record(job.recipe, split, watcher)
-            self.store.save(record)
+            if self.world.leads:
+                self.store.save(record)
             watcher.job_done(record)
             records.append(record)
         return records
@@ -82,7 +96,7 @@ class Sweep:
     def _record(self, recipe: Recipe, split: Split, watcher: Watcher) -> Record:
         outcome = Outcome()
         try:
-            run = Run(recipe, split, self.store.checkpoint(recipe.key))
+            run = Run(recipe, split, self.store.checkpoint(recipe.key), weights=self.weights, world=self.world)
             outcome = run.outcome
             run.train(watcher)
         except DivergedError as error:
@@ -90,6 +104,10 @@ class Sweep:
         except (LocbenchError, BrokenPipeError):
             raise  # no space, a request that no cell can meet, nobody who listens: the next cell would meet it too
         except Exception as error:  # a failed cell never ends the sweep; the record says why
+            if self.world.size > 1:  # the other processes may not have met it and would wait for this one
+                raise FailureError(
+                    f"a process failed: {type(error).__name__}: {error}", "Start torchrun again."
+                ) from error
             return self._failed(recipe, split, outcome, error)
         return self._make(recipe, split, outcome, final_metrics(outcome))
 
@@ -134,7 +152,11 @@ def refuse_missing(names: Iterable[str], root: Path) -> None:
 
 
 def final_metrics(outcome: Outcome) -> dict[str, float]:
-    """Return a run's numbers: accuracy and error after the last epoch, the best accuracy and its epoch."""
+    """Return a run's numbers: accuracy and error after the last epoch, the best accuracy and its epoch.
+
+    The error has two names, as in the papers: ``test_err``, and ``top1_err`` on ImageNet. Where the first five guesses
+    were counted, with 200 classes or more, there are ``top5_acc`` and ``top5_err`` too.
+    """
     tested = [(row["test_acc"], row["epoch"]) for row in outcome.history if row["test_acc"] is not None]
     final = tested[-1][0]
     best, epoch = max(tested, key=lambda pair: (pair[0] or 0.0, -(pair[1] or 0.0)))
@@ -146,7 +168,13 @@ def final_metrics(outcome: Outcome) -> dict[str, float]:
     return {
         "test_acc": round(final, 4),
         "test_err": round(100 - final, 4),
+        "top1_err": round(100 - final, 4),
         "best_acc": round(best, 4),
         "best_epoch": epoch,
         "train_loss": loss,
-    }
+    } | _among_five(outcome)
+
+
+def _among_five(outcome: Outcome) -> dict[str, float]:
+    counted = [five for row in outcome.history if (five := row.get("test_top5")) is not None]
+    return {"top5_acc": round(counted[-1], 4), "top5_err": round(100 - counted[-1], 4)} if counted else {}

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from locbench.learning.auxiliary.branch import Targets
-from locbench.learning.routing import Outcome, give, with_top
+from locbench.learning.handover import give
+from locbench.learning.routing import Outcome, with_top
 from locbench.learning.statistics import batch_statistics_only
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ def isolated_lean(learner: Learner, images: Tensor, targets: Targets, finished: 
     losses, x = [], images
     top = learner.modules_count - 1
     for index in range(top):
-        leaf = _first_run(learner, index, x)
-        losses.append(learner.independent(index, leaf, targets))
+        leaf, features = _first_run(learner, index, x)
+        losses.append(learner.independent(index, leaf, targets.with_features(features)))
         gradient = [leaf.grad]
-        del leaf
+        del leaf, features
         with batch_statistics_only(*learner.module_units(index)):
             h = learner.run_module(index, x)
         x = h.detach()
@@ -45,12 +46,12 @@ def isolated_lean(learner: Learner, images: Tensor, targets: Targets, finished: 
     return outcome
 
 
-def _first_run(learner: Learner, index: int, x: Tensor) -> Tensor:
-    """Return a module's output as a leaf that gathers its gradient."""
+def _first_run(learner: Learner, index: int, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return a module's output as a leaf that gathers its gradient, and its input features if they are wanted."""
     with torch.no_grad():
-        h = learner.run_module(index, x)
+        h, features = learner.run_module_from(index, x)
     torch.clear_autocast_cache()  # weights cast without a graph would serve the second run too (PyTorch #158232)
-    return h.requires_grad_()
+    return h.requires_grad_(), features
 
 
 def _keep(_: int) -> None:

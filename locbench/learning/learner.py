@@ -73,6 +73,7 @@ class Learner(nn.Module):
         first = 1 if cascading and composition.routing.official_edges else 0  # type: ignore[union-attr]
         self.independents = self._auxiliaries("independent", first) if "IL" in levels else nn.ModuleDict()
         self.cascades = self._auxiliaries("cascade", 1) if "CL" in levels else nn.ModuleDict()
+        self._branches = tuple(each for each in self.modules() if isinstance(each, Branch))
         if memory == "lean":
             lighten(self)
 
@@ -110,6 +111,33 @@ class Learner(nn.Module):
         for unit in self.partition.ranges[index]:
             x = self.chain.units[unit](x)
         return cast(Tensor, self.chain.head(x)) if index == self.partition.modules - 1 else x
+
+    def run_module_from(self, index: int, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Run a local module below the last one.
+
+        Returns:
+            Its output, and its input features, detached, if an auxiliary block is to restore them; see `Cut.source`.
+        """
+        if not self.restores_features:
+            return self.run_module(index, x), None
+        if index > 0 or len(self.partition.ranges[0]) == 1:
+            return self.run_module(index, x), x.detach()
+        first, *others = self.module_units(0)
+        x = first(x)
+        features = x.detach()
+        for unit in others:
+            x = unit(x)
+        return x, features
+
+    @property
+    def restores_features(self) -> bool:
+        """Whether any branch wants a module's input features."""
+        return any(each.restores_features for each in self._branches)
+
+    @property
+    def restores_image(self) -> bool:
+        """Whether any branch wants the un-normalised image."""
+        return any(each.restores_image for each in self._branches)
 
     def module_units(self, index: int) -> list[nn.Module]:
         """Return the local layers of one local module, without the classifier."""
@@ -170,11 +198,18 @@ def build_branch(options: AnyBranch, cut: Cut) -> Branch:
     return builder(options, cut)
 
 
-def build_chain(network: str, classes: int, side: int) -> Chain:
-    """Return a network by name, its weights as PyTorch draws them."""
+def build_chain(network: str, classes: int, side: int, drop_path: float = 0.0) -> Chain:
+    """Return a network by name with freshly drawn weights.
+
+    Args:
+        network: a name of the network catalogue.
+        classes: number of classes.
+        side: side of the images in pixels.
+        drop_path: rate of stochastic depth; for transformers alone.
+    """
     module, _, attribute = NETWORKS[network].builder.partition(":")
-    builder = cast(Callable[[int, int], Chain], getattr(import_module(module), attribute))
-    return builder(classes, side)
+    builder = cast(Callable[..., Chain], getattr(import_module(module), attribute))
+    return builder(classes, side, drop_path) if NETWORKS[network].transformer else builder(classes, side)
 
 
 def build_learner(recipe: Recipe, classes: int, side: int) -> Learner:
@@ -188,8 +223,7 @@ def build_learner(recipe: Recipe, classes: int, side: int) -> Learner:
         side: side of its images in pixels.
     """
     torch.manual_seed(recipe.seed)
-    chain = build_chain(recipe.network, classes, side)
-    initialise(chain)
+    chain = build_chain(recipe.network, classes, side, recipe.drop_path)
     torch.manual_seed(recipe.seed + 1)
     learner = Learner(chain, partition_of(recipe), recipe.composition, recipe.memory)
     for auxiliaries in (learner.independents, learner.cascades):

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from locbench.errors import UsageError
-from locbench.learning.lambdas import infopro_weights
+from locbench.learning.lambdas import infopro_nets, infopro_weights
+from locbench.learning.lambdas import reconstruction_weights as reconstruction_weights
 from locbench.learning.options import (
     AugLocal,
     Composition,
     Decoder,
+    DecoderVariant,
     Fraction,
     Head,
+    HeadNet,
     Mlp,
     PooledLinear,
     Positive,
     Ramp,
     Selection,
+    SharedStem,
     Similarity,
 )
 from locbench.registry import Registry
@@ -86,10 +90,12 @@ class PredSim(Method, frozen=True):
 class InfoPro(Method, frozen=True):
     """InfoPro: image reconstruction and a task head, weights ramped over the modules (Wang et al. 2021).
 
-    ``reconstruction_weight`` and ``task_weight`` default to the published values for the network, data set and K.
+    ``reconstruction_weight`` and ``task_weight`` default to the published values for the network, data set and K,
+    ``net`` and ``decoder`` to the published nets: 1C2F and one resizing, or on ImageNet's networks those of ImageNet.
     """
 
-    net: Literal["0C1F", "0C2F", "1C1F", "1C2F", "1C3F", "2C1F", "2C2F", "2C3F", "adapt"] = "1C2F"
+    net: HeadNet | None = None
+    decoder: DecoderVariant | None = None
     loss: Literal["softmax", "contrast"] = "softmax"
     reconstruction_weight: Ramp | None = None
     task_weight: Ramp | None = None
@@ -97,10 +103,11 @@ class InfoPro(Method, frozen=True):
     def compose(self, site: Site) -> Composition:
         """Return the task head and the decoder, with their weights filled in."""
         reconstruction, task = infopro_weights(site.network, site.dataset, site.modules)
+        net, decoder = infopro_nets(site.network)
         return Composition(
             branches=(
-                Head(net=self.net, loss=self.loss, weight=self.task_weight or task),
-                Decoder(weight=self.reconstruction_weight or reconstruction),
+                Head(net=self.net or net, loss=self.loss, weight=self.task_weight or task),
+                Decoder(variant=self.decoder or decoder, weight=self.reconstruction_weight or reconstruction),
             )
         )
 
@@ -109,7 +116,7 @@ class InfoPro(Method, frozen=True):
 class LocalHead(Method, frozen=True):
     """Cross-entropy (or a contrastive loss) on an ``xCyF`` head: PGL's DGL with 1C2F, Greedy SL with 0C1F."""
 
-    net: Literal["0C1F", "0C2F", "1C1F", "1C2F", "1C3F", "2C1F", "2C2F", "2C3F", "adapt"] = "1C2F"
+    net: HeadNet = "1C2F"
     loss: Literal["softmax", "contrast"] = "softmax"
     literal_stem: bool = False
 
@@ -150,3 +157,87 @@ class AugLocalMethod(Method, frozen=True):
             weight=self.task_weight or (1.0, 1.0),
         )
         return Composition(branches=(branch,), merge_top=self.depth - 1 if self.merge_top else 0)
+
+
+class SharedStemMethod(Method, frozen=True):
+    """What the methods of Swin feature reconstruction share (Pathak et al. 2023); options as in `options.SharedStem`.
+
+    The weights default to the paper's, which run over the modules 1 ... K from alpha = 3, beta = 1 to alpha = 0,
+    beta = 4; the last module has no auxiliary block.
+    """
+
+    stem_width: Annotated[float, msgspec.Meta(gt=0.0)] = 0.5
+    task_weight: Ramp | None = None
+
+    def compose(self, site: Site) -> Composition:
+        """Return the one branch, its weights filled in."""
+        return Composition(branches=(SharedStem(**{"stem_width": self.stem_width} | self.own(site)),))
+
+    def own(self, site: Site) -> dict[str, Any]:  # noqa: ARG002
+        """Return the branch's other options."""
+        raise TypeError(f"{type(self).__name__} has no options of its own")
+
+
+class RestoringMethod(SharedStemMethod, frozen=True):
+    """A method whose modules restore something beside the contrastive loss."""
+
+    decoder: Literal["linear", "deconv", "interp"] = "deconv"
+    decoder_width: Positive = 256
+    feature_dim: Positive = 128
+    temperature: Annotated[float, msgspec.Meta(gt=0.0)] = 0.07
+    reconstruction_weight: Ramp | None = None
+
+    def own(self, site: Site) -> dict[str, Any]:
+        """Return both weights, the decoder and the feature."""
+        alpha, beta = reconstruction_weights(site.modules)
+        width = {"decoder_width": self.decoder_width} if self.decoder == "deconv" else {}
+        return width | {
+            "decoder": self.decoder,
+            "feature_dim": self.feature_dim,
+            "temperature": self.temperature,
+            "reconstruction_weight": self.reconstruction_weight or alpha,
+            "task_weight": self.task_weight or beta,
+        }
+
+
+@METHODS.register("swin-reconstruction")
+class FeatureReconstruction(RestoringMethod, frozen=True):
+    """Each module restores its own input features (Pathak et al. 2023, section 3.2)."""
+
+    feature_target: Literal["sigmoid-ln", "sigmoid", "minmax", "raw-mse"] = "sigmoid-ln"
+
+    def own(self, site: Site) -> dict[str, Any]:
+        """Return the target besides."""
+        return super().own(site) | {"target": "features", "feature_target": self.feature_target}
+
+
+@METHODS.register("swin-infopro")
+class InfoProTransformer(RestoringMethod, frozen=True):
+    """InfoPro-Transformer: each module restores the input image (Pathak et al. 2023, section 4.1)."""
+
+    def own(self, site: Site) -> dict[str, Any]:
+        """Return the target besides."""
+        return super().own(site) | {"target": "image"}
+
+
+@METHODS.register("swin-greedy")
+class GreedyCrossEntropy(SharedStemMethod, frozen=True):
+    """Cross-entropy alone on the shared stem (Pathak et al. 2023, Table 4); its weight is 1."""
+
+    def own(self, site: Site) -> dict[str, Any]:  # noqa: ARG002
+        """Return the loss; no decoder."""
+        return {"decoder": "none", "task": "softmax", "weight": self.task_weight or (1.0, 1.0)}
+
+
+@METHODS.register("swin-contrast")
+class GreedyContrast(SharedStemMethod, frozen=True):
+    """The supervised contrastive loss alone on the shared stem (Pathak et al. 2023, Table 4)."""
+
+    feature_dim: Positive = 128
+    temperature: Annotated[float, msgspec.Meta(gt=0.0)] = 0.07
+
+    def own(self, site: Site) -> dict[str, Any]:
+        """Return the loss; no decoder."""
+        weight = self.task_weight or reconstruction_weights(site.modules)[1]
+        own = {"feature_dim": self.feature_dim, "temperature": self.temperature}
+        return own | {"decoder": "none", "weight": weight}

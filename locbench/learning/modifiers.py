@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from locbench.errors import UsageError
-from locbench.learning.lambdas import infopro_weights
+from locbench.learning.lambdas import infopro_nets, infopro_weights
 from locbench.learning.methods import Site
 from locbench.learning.options import (
     Always,
@@ -18,6 +18,7 @@ from locbench.learning.options import (
     Composition,
     Count,
     Decoder,
+    DecoderVariant,
     Fraction,
     Head,
     Isolated,
@@ -25,6 +26,7 @@ from locbench.learning.options import (
     Periodic,
     Positive,
     Ramp,
+    SharedStem,
     Similarity,
 )
 from locbench.registry import Registry
@@ -62,11 +64,13 @@ class Reconstruction(Modifier, frozen=True):
     """InfoPro's decoder beside any other auxiliary net (AugLocal, appendix A.9)."""
 
     reconstruction_weight: Ramp | None = None
+    decoder: DecoderVariant | None = None
 
     def modify(self, composition: Composition, site: Site) -> Composition:
-        """Add the decoder; its weights default to InfoPro's for the network, data set and K."""
+        """Add the decoder; its weights default to InfoPro's for the network, data set and K, its form likewise."""
         weight = self.reconstruction_weight or infopro_weights(site.network, site.dataset, site.modules)[0]
-        return _with_branch(composition, Decoder(weight=weight))
+        variant = self.decoder or infopro_nets(site.network)[1]
+        return _with_branch(composition, Decoder(variant=variant, weight=weight))
 
 
 @MODIFIERS.register("similarity")
@@ -109,6 +113,7 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
 
     def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
         """Route by levels, drop the decoder from the independent level, and patch the auxiliary nets."""
+        _refuse_shared_stem(composition, "hpff")
         branches, patches = _by_level(composition.branches, self.levels), None
         if self.pff > 1 and self.pff_scope == "all":
             patches = Patches(n=self.pff, passes=self.passes)
@@ -138,6 +143,7 @@ class PatchFeatureFusion(Modifier, frozen=True):
 
     def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
         """Patch every auxiliary net."""
+        _refuse_shared_stem(composition, "pff")
         patches = Patches(n=self.pff, passes=self.passes) if self.pff > 1 else None
         return msgspec.structs.replace(composition, patches=patches)
 
@@ -162,6 +168,14 @@ class PeriodicGlobalGuidance(Modifier, frozen=True):
             return msgspec.structs.replace(composition, phases=Always())
         phases = Periodic(self.period, self.duration, self.cycle, self.schedule_epochs)
         return msgspec.structs.replace(composition, phases=phases)
+
+
+def _refuse_shared_stem(composition: Composition, name: str) -> None:
+    if any(isinstance(each, SharedStem) and each.decoder != "none" for each in composition.branches):
+        raise UsageError(
+            f"{name!r} cannot split what a module's decoder restores into patches",
+            "Use it with 'swin-greedy', 'swin-contrast' or a convolutional method.",
+        )
 
 
 def _with_branch(composition: Composition, branch: AnyBranch) -> Composition:

@@ -59,30 +59,43 @@ class Similarity(Branch, frozen=True, tag="similarity"):
     """PredSim's similarity matching: a 3x3 convolution whose similarity matrix is held against the labels'."""
 
 
+HeadNet: TypeAlias = Literal["0C1F", "0C2F", "1C1F", "1C2F", "1C3F", "2C1F", "2C2F", "2C3F", "adapt", "imagenet"]
+
+
 class Head(Branch, frozen=True, tag="head"):
     """InfoPro's ``xCyF`` heads, which PGL uses too; ``adapt`` is PGL's Aux-Adapt, chosen by residual stage.
 
+    ``imagenet`` is InfoPro's head on ImageNet, which narrows the map to four times fewer channels, strides twice and
+    widens to 2048.
+
     Attributes:
-        net: number of 3x3 convolutions (0-2) and of linear layers (1-3).
+        net: number of 3x3 convolutions (0-2) and of linear layers (1-3), or one of the other two.
         loss: cross-entropy on class scores, or the supervised contrastive loss on a normalised feature.
         feature_dim: width of the hidden linear layers and of the contrastive feature.
         literal_stem: Aux-Adapt only: give the stem's cut the 16-channel net as the paper's text says.
     """
 
-    net: Literal["0C1F", "0C2F", "1C1F", "1C2F", "1C3F", "2C1F", "2C2F", "2C3F", "adapt"] = "1C2F"
+    net: HeadNet = "1C2F"
     loss: Literal["softmax", "contrast"] = "softmax"
     feature_dim: int = 128
     temperature: float = 0.07
     literal_stem: bool = False
 
 
+DecoderVariant: TypeAlias = Literal["resize", "doubling"]
+
+
 class Decoder(Branch, frozen=True, tag="decoder"):
     """InfoPro's reconstruction of the input image from the module's output.
 
-    ``quadrants`` is the form of HPFF's released code: four separate decoders, one per image quadrant, losses summed.
+    Attributes:
+        quadrants: the form of HPFF's released code: four separate decoders, one per image quadrant, losses summed.
+        variant: ``resize`` brings the map to the image's size at once; ``doubling``, InfoPro's decoder on ImageNet,
+            doubles it between convolutions.
     """
 
     quadrants: bool = False
+    variant: DecoderVariant = "resize"
 
 
 Selection: TypeAlias = Literal[
@@ -108,7 +121,37 @@ class AugLocal(Branch, frozen=True, tag="auglocal"):
     head_bn: bool = True
 
 
-AnyBranch: TypeAlias = Mlp | PooledLinear | Similarity | Head | Decoder | AugLocal
+class SharedStem(Branch, frozen=True, tag="shared-stem"):
+    """The auxiliary block of Swin feature reconstruction (Pathak et al. 2023, section 3.2).
+
+    LayerNorm and a convolution feed a task branch and, unless ``decoder`` is ``none``, a decoder.
+
+    Attributes:
+        decoder: one linear layer (as SimMIM), a stack of deconvolutions, or InfoPro's bilinear resizing.
+        target: what the decoder restores: the module's input features, or the input image (InfoPro-Transformer).
+        feature_target: how features become a target in [0, 1]; ``raw-mse`` holds them as they are, by squared error.
+        task: the supervised contrastive loss on a feature, or cross-entropy on class scores.
+        reconstruction_weight: alpha, at the first and at the last auxiliary block.
+        task_weight: beta, likewise.
+        feature_dim: width of the contrastive feature.
+        temperature: of the contrastive loss.
+        stem_width: output channels of the convolution as a share of the module's channels.
+        decoder_width: channels between two deconvolutions.
+    """
+
+    decoder: Literal["none", "linear", "deconv", "interp"] = "deconv"
+    target: Literal["features", "image"] = "features"
+    feature_target: Literal["sigmoid-ln", "sigmoid", "minmax", "raw-mse"] = "sigmoid-ln"
+    task: Literal["contrast", "softmax"] = "contrast"
+    reconstruction_weight: Ramp = (1.0, 1.0)
+    task_weight: Ramp = (1.0, 1.0)
+    feature_dim: int = 128
+    temperature: float = 0.07
+    stem_width: float = 0.5
+    decoder_width: int = 256
+
+
+AnyBranch: TypeAlias = Mlp | PooledLinear | Similarity | Head | Decoder | AugLocal | SharedStem
 
 
 class Patches(Part, frozen=True, tag="patches"):
@@ -201,5 +244,6 @@ for _tag, _target in {
     "head": "infopro:build_head",
     "decoder": "infopro:build_decoder",
     "auglocal": "auglocal:build",
+    "shared-stem": "swin:build",
 }.items():
     BUILDERS.add_lazy(_tag, f"locbench.learning.auxiliary.{_target}")

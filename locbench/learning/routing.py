@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from locbench.learning.auxiliary.branch import Targets
+from locbench.learning.handover import hand_over
 from locbench.learning.options import AnyRouting, Cascade, Checkpointed
 from locbench.learning.statistics import batch_statistics_only
 
@@ -41,13 +42,23 @@ def isolated(learner: Learner, images: Tensor, targets: Targets) -> Outcome:
     """Train every module by its own loss; with one module this is backpropagation."""
     losses, x = [], images
     for index in range(learner.modules_count - 1):
-        h = learner.run_module(index, x)
-        leaf = h.detach().requires_grad_()
-        losses.append(learner.independent(index, leaf, targets))
-        hand_over(h, leaf)
-        x = leaf.detach()
-        del h, leaf  # or the old graph would live until the next module's output takes its name
+        loss, x = train_module(learner, index, x, targets)
+        losses.append(loss)
     return with_top(losses, learner.run_module(learner.modules_count - 1, x), targets)
+
+
+def train_module(learner: Learner, index: int, x: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+    """Train one local module below the top by its own loss; its graph is gone on return.
+
+    Returns:
+        The loss, and the module's output, detached.
+    """
+    h, features = learner.run_module_from(index, x)
+    leaf = h.detach().requires_grad_()
+    loss = learner.independent(index, leaf, targets.with_features(features))
+    del features
+    hand_over(h, leaf)
+    return loss, leaf.detach()
 
 
 def end_to_end(learner: Learner, images: Tensor, targets: Targets) -> Outcome:
@@ -58,8 +69,10 @@ def end_to_end(learner: Learner, images: Tensor, targets: Targets) -> Outcome:
     weights = Weights.of(learner.composition.routing)
     losses, x = [], images
     for index in range(learner.modules_count - 1):
-        x = learner.run_module(index, x)
-        losses.append(_losses_at(learner, index, x, targets, weights, gradients=False)[0])
+        x, features = learner.run_module_from(index, x)
+        wanted = targets.with_features(features)
+        losses.append(_losses_at(learner, index, x, wanted, weights, gradients=False)[0])
+        del features, wanted
     return with_top(losses, learner.run_module(learner.modules_count - 1, x), targets)
 
 
@@ -149,26 +162,9 @@ class _Owed:
     gradient: Tensor | None
 
 
-def hand_over(output: Tensor, leaf: Tensor) -> None:
-    """Back-propagate the gradient that a leaf has gathered through the output it stands for.
-
-    The gradient enters by a hook that gives the only reference to it away. Passed as an argument it would stay alive
-    through the whole backward pass, one feature map more at the peak.
-    """
-    held = [leaf.grad]
-    leaf.grad = None
-    give(output, held)
-
-
-def give(output: Tensor, held: list[Tensor | None]) -> None:
-    """Back-propagate a gradient through an output, taking it out of the list that holds its only reference."""
-    output.register_hook(lambda _: held.pop())  # type: ignore[no-untyped-call]
-    torch.autograd.backward(output, output.new_zeros(()).expand_as(output))
-
-
 def with_top(losses: list[Tensor], logits: Tensor, targets: Targets) -> Outcome:
     """Back-propagate the network's own loss, and return it after the modules' losses."""
-    loss = F.cross_entropy(logits, targets.labels)
+    loss = F.cross_entropy(logits, targets.labels if targets.mixed is None else targets.mixed)
     loss.backward()  # type: ignore[no-untyped-call]
     return Outcome(torch.stack([*losses, loss.detach()]), logits.detach())
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 Copy = Callable[[int, int, int], nn.Module]
 """(input channels, output channels, stride) -> a fresh layer of the same kind."""
+
+Closing = Callable[[int], nn.Module]
+"""Number of classes -> what maps B x C x H x W of any C, H and W to class scores."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,24 @@ class LayerSpec:
         side: side of the output map in pixels.
         stage: residual stage, 0 for the stem.
         copy: builds a layer of the same architecture with fresh weights; for the stem, a residual block.
+        width: the channels that AugLocal's copies count when they choose strides; None means ``channels``. A bottleneck
+            counts its base width, a quarter of what it gives.
+        carry: whether a jump of four in width makes two copies stride; without it, one change is one halving (VGG).
+        closing: ends AugLocal's nets in the place of average pooling and one linear layer; None keeps these.
     """
 
     channels: int
     side: int
     stage: int
     copy: Copy
+    width: int | None = None
+    carry: bool = True
+    closing: Closing | None = None
+
+    @property
+    def base_width(self) -> int:
+        """What AugLocal's copies count when they choose strides."""
+        return self.channels if self.width is None else self.width
 
 
 class Chain(nn.Module):
@@ -58,6 +74,37 @@ class Chain(nn.Module):
         for unit in self.units:
             x = unit(x)
         return self.head(x)  # type: ignore[no-any-return]
+
+
+class Assembly:
+    """Local layers put one behind the other, with their specs and the side of the map that each leaves.
+
+    Args:
+        side: of the input image in pixels.
+    """
+
+    def __init__(self, side: int) -> None:
+        self.image_side = self.side = side
+        self.units: list[nn.Module] = []
+        self.specs: list[LayerSpec] = []
+
+    def add(self, unit: nn.Module, stride: int, channels: int, stage: int, copy: Copy, **rules: Any) -> None:
+        """Append a layer.
+
+        Args:
+            unit: the layer.
+            stride: what it divides the map's side by, rounded up.
+            channels, stage, copy, rules: the other attributes of its `LayerSpec`.
+        """
+        self.side = (self.side - 1) // stride + 1
+        self.units.append(unit)
+        self.specs.append(LayerSpec(channels, self.side, stage, copy, **rules))
+
+    def chain(self, head: nn.Module, classes: int) -> Chain:
+        """Return the network, initialised by `initialise`."""
+        chain = Chain(self.units, head, self.specs, classes, self.image_side)
+        initialise(chain)
+        return chain
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from locbench.networks.chain import Chain, LayerSpec
+from locbench.networks.chain import Chain, LayerSpec, initialise
 
 WIDTHS = (16, 16, 32, 64)
 
@@ -68,7 +68,9 @@ def build(depth: int, classes: int, side: int) -> Chain:
             units.append(BasicBlock(channels, WIDTHS[stage], stride))
             channels = WIDTHS[stage]
             specs.append(LayerSpec(channels, side, stage, BasicBlock))
-    return Chain(units, pooled_classifier(channels, classes), specs, classes, specs[0].side)
+    chain = Chain(units, pooled_classifier(channels, classes), specs, classes, specs[0].side)
+    initialise(chain)
+    return chain
 
 
 resnet8, resnet14, resnet20 = partial(build, 8), partial(build, 14), partial(build, 20)

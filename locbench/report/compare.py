@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from locbench.costs.calibration import Calibrated
-from locbench.report.comparison import Comparison, Value
+from locbench.costs.measured_costs import MeasuredCost
+from locbench.report.comparison import Comparison, Entry, Value
 from locbench.report.derived import derived_notes, derived_values
 from locbench.report.entries import CellRuns, cell_entries, runs_of
 from locbench.report.groups import Group, Place, group_records
@@ -25,6 +26,7 @@ def compare(
     records: Iterable[Record],
     computed: Computed | None = None,
     calibrated: tuple[Calibrated, ...] = (),
+    measured: tuple[MeasuredCost, ...] = (),
 ) -> list[Comparison]:
     """Hold records against a table, one comparison per kind of schedule, full runs first.
 
@@ -33,16 +35,35 @@ def compare(
         records: any records; those of no cell of the table are passed over.
         computed: values that need no training; they stand in every comparison.
         calibrated: what predictions become with the paper's calibration; likewise, and judged by nothing.
+        measured: what was measured of the table's costs on devices; it stands apart and fills no entry.
 
     Returns:
         Full runs in one comparison, and one for every way of reducing; never mixed. Without any run, one comparison of
-        the computed values, or none if there are none of those either.
+        the computed and measured values, or none if there are none of those either.
     """
     groups = group_records(table, records)
-    if not groups and computed:
+    if not groups and (computed or measured):
         groups = [Group(reduced=False, how="", runs={})]
     comparisons = [_comparison(table, group, computed or {}) for group in groups]
-    return [msgspec.structs.replace(each, calibrated=calibrated) for each in comparisons]
+    return [
+        msgspec.structs.replace(
+            each, entries=_pointed(each.entries, measured), calibrated=calibrated, measured=measured
+        )
+        for each in comparisons
+    ]
+
+
+def _pointed(entries: tuple[Entry, ...], measured: tuple[MeasuredCost, ...]) -> tuple[Entry, ...]:
+    """Let entries that only a device can fill say where that device's value stands."""
+    devices = {place: each.device for each in measured for place in each.places}
+    return tuple(
+        msgspec.structs.replace(
+            entry, detail=f"measured on {devices[entry.row, entry.column]}, in a section of its own"
+        )
+        if entry.kind == "measured" and entry.verdict == "missing" and (entry.row, entry.column) in devices
+        else entry
+        for entry in entries
+    )
 
 
 def unmeasured(table: Table) -> Comparison:

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, get_args
 import msgspec
 
 from locbench.costs.calibration import Calibrated
+from locbench.costs.measured_costs import MeasuredCost
 from locbench.tables import Published
 
 Verdict: TypeAlias = Literal["match", "off", "unconfirmed", "reduced", "missing", "failed", "blocked"]
@@ -135,6 +136,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         notes: what a reader must know of these numbers.
         sources: provenance of the runs.
         calibrated: published memory beside its prediction with and without calibration.
+        measured: what was measured of the table's costs on devices; the same in every comparison of a table.
     """
 
     table: str
@@ -147,6 +149,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     sources: Sources
     calibrated: tuple[Calibrated, ...] = ()
+    measured: tuple[MeasuredCost, ...] = ()
 
     @property
     def counts(self) -> dict[Verdict, int]:

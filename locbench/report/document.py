@@ -13,15 +13,25 @@ from locbench.tables import Table
 
 
 def document(table: Table, comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """Return a table's report as plain types."""
+    """Return a table's report as plain types; what was measured on devices stands once, apart from the comparisons."""
+    measured = comparisons[0].measured if comparisons else ()
     return {
         "table": table.id,
         "heading": heading(table),
         "source": table.source,
         "trials": table.trials,
         "notes": table_notes(table),
-        "comparisons": [msgspec.to_builtins(each) | {"counts": each.counts} for each in comparisons],
+        "comparisons": [_comparison(each) for each in comparisons],
+        "measured": [
+            msgspec.to_builtins(each) | {"predicted_percent_of_allocated": each.predicted_share} for each in measured
+        ],
     }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    entry: dict[str, Any] = msgspec.to_builtins(comparison) | {"counts": comparison.counts}
+    del entry["measured"]
+    return entry
 
 
 def json_text(table: Table, comparisons: Sequence[Comparison]) -> str:

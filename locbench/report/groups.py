@@ -51,10 +51,12 @@ def group_records(table: Table, records: Iterable[Record]) -> list[Group]:
 def way_of_reducing(schedule: Schedule, published: Schedule) -> Way:
     """Return how a schedule departs from the published one; empty for a full run.
 
-    How often a run is tested changes no number, nor does the memory it runs in; and the warm-up of a run of another
-    length follows from that length.
+    How often a run is tested changes no number, nor does the memory it runs in; the processes that shared it are part
+    of its recipe, no reduction; and the warm-up of a run of another length follows from that length.
     """
-    ignored = {"test_every", "memory"} | ({"warmup_epochs"} if schedule.epochs != published.epochs else set())
+    ignored = {"test_every", "memory", "processes", "sync_bn"} | (
+        {"warmup_epochs"} if schedule.epochs != published.epochs else set()
+    )
     own, other = msgspec.structs.asdict(schedule), msgspec.structs.asdict(published)
     return tuple((name, value) for name, value in own.items() if name not in ignored and value != other[name])
 
@@ -80,9 +82,18 @@ def _holds_trained(table: Table, cell: Cell) -> bool:
 
 
 def _homes(schedule: Schedule, cells: list[tuple[Cell, Schedule]]) -> list[tuple[Cell, Schedule]]:
+    cells = [each for each in cells if _starts_alike(schedule, each[1])]
     full = [each for each in cells if not way_of_reducing(schedule, each[1])]
     near = [each for each in cells if _is_variant(schedule.dataset, each[1].dataset)]
     return full or near or cells
+
+
+def _starts_alike(schedule: Schedule, published: Schedule) -> bool:
+    """Whether two schedules of one network start from the same weights; else neither is a reduced form of the other.
+
+    A small network that stands in for another has no pretrained weights and may stand for either.
+    """
+    return schedule.network != published.network or schedule.init == published.init
 
 
 def _is_variant(dataset: str, published: str) -> bool:

@@ -9,12 +9,14 @@ from tabulate import tabulate
 
 from locbench.report.comparison import Comparison
 from locbench.report.grid import Grid, GridLine, grids
+from locbench.report.measured import MeasuredSection, measured_sections
 from locbench.report.numbers import derived_texts, verdict_words
 from locbench.report.sentences import (
     CALIBRATED_HEADER,
     HOW_TO_READ,
     calibrated_rows,
     calibration_lines,
+    calibration_title,
     details,
     heading,
     legend,
@@ -29,10 +31,12 @@ from locbench.tables import Table
 
 
 def markdown(table: Table, comparisons: Sequence[Comparison]) -> str:
-    """Return a table's report: a section for the full runs and one for each kind of reduced run."""
+    """Return a table's report: sections for the full runs, for each kind of reduced run, and for measured costs."""
     blocks = [f"# {escaped(heading(table))}", escaped(origin(table)), HOW_TO_READ]
     for comparison in comparisons:
         blocks += _section(table, comparison)
+    for section in measured_sections(comparisons[0].measured if comparisons else ()):
+        blocks += _measured(section)
     notes = table_notes(table)
     if notes:
         blocks += ["## Notes", _bullets(notes)]
@@ -93,11 +97,22 @@ def _derived(comparison: Comparison) -> Iterator[str]:
 def _calibrated(table: Table, comparison: Comparison) -> Iterator[str]:
     lines = calibration_lines(table, comparison)
     if lines:
-        yield "**GPU memory with a calibration beyond tensors (GB)**"
+        yield f"**{calibration_title(comparison)}**"
         align = ("left", "left", *("right" for _ in CALIBRATED_HEADER[3:]), "left")
         cells = [[escaped(text) for text in row] for row in calibrated_rows(comparison)]
         yield tabulate(cells, headers=CALIBRATED_HEADER, tablefmt="github", disable_numparse=True, colalign=align)
         yield _bullets(lines)
+
+
+def _measured(section: MeasuredSection) -> Iterator[str]:
+    yield f"## {escaped(section.heading)}"
+    for grid in section.grids:
+        yield f"**{escaped(grid.caption)}**"
+        align = ("left", *("right" for _ in grid.header[1:]))
+        cells = [[escaped(text) for text in row] for row in grid.rows]
+        header = [escaped(text) for text in grid.header]
+        yield tabulate(cells, headers=header, tablefmt="github", disable_numparse=True, colalign=align)
+    yield _bullets(section.lines)
 
 
 def _bullets(texts: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from locbench.costs.calibration import residuals
+from locbench.costs.calibration import Residuals, residuals
 from locbench.report.comparison import Comparison, Verdict
 from locbench.report.numbers import DAGGER, NOTHING, tau_text, time_text
 from locbench.tables import Table
@@ -81,19 +81,43 @@ CALIBRATED_HEADER = ("row", "column", "paper", "predicted", "predicted + calibra
 
 
 def calibrated_rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    """Return the cells of `CALIBRATED_HEADER` for every calibrated value, in decimal GB."""
+    """Return the cells of `CALIBRATED_HEADER` for every calibrated value: hundredths of a GB, or whole MiB."""
     return [
         (
             each.row,
             each.column,
-            f"{each.published:.2f}",
-            f"{each.predicted:.2f}",
-            f"{each.calibrated:.2f}",
-            f"{each.residual:+.2f}",
+            _memory(each.published, each.unit),
+            _memory(each.predicted, each.unit),
+            _memory(each.calibrated, each.unit),
+            f"{_memory(each.residual, each.unit, '+')}, {each.residual / each.published:+.1%}",
             "does not fit" if each.role == "unfit" else each.role,
         )
         for each in comparison.calibrated
     ]
+
+
+def _memory(value: float, unit: str, sign: str = "") -> str:
+    return f"{value:{sign}.{2 if unit == 'GB' else 0}f}"
+
+
+def _fine(value: float, unit: str) -> str:
+    return f"{value:.{3 if unit == 'GB' else 0}f}"
+
+
+def _residual_line(found: Residuals) -> str:
+    mean, worst, mean_before, worst_before = (
+        _fine(each, found.unit) for each in (found.mean, found.worst, found.mean_before, found.worst_before)
+    )
+    return (
+        f"{found.n} number{'s' if found.n != 1 else ''} {found.role}: off by {mean} {found.unit} on average and "
+        f"{worst} at most, without calibration by {mean_before} and {worst_before}; {found.within} of {found.n} within "
+        "1 % of what is printed."
+    )
+
+
+def calibration_title(comparison: Comparison) -> str:
+    """Return what stands above a table's calibrated values."""
+    return f"GPU memory with a calibration beyond tensors ({comparison.calibrated[0].unit})"
 
 
 def calibration_lines(table: Table, comparison: Comparison) -> list[str]:
@@ -103,11 +127,7 @@ def calibration_lines(table: Table, comparison: Comparison) -> list[str]:
     lines = [table.calibration.how]
     for each in residuals(comparison.calibrated):
         if each.role != "unfit":
-            lines.append(
-                f"{each.n} number{'s' if each.n != 1 else ''} {each.role}: "
-                f"off by {each.mean:.3f} GB on average and {each.worst:.3f} at most, "
-                f"without calibration by {each.mean_before:.3f} and {each.worst_before:.3f}."
-            )
+            lines.append(_residual_line(each))
     for why in dict.fromkeys(each.why for each in comparison.calibrated if each.why):
         places = [f"{each.row}, {each.column}" for each in comparison.calibrated if each.why == why]
         lines.append(f"Does not fit: {why} ({_some(places)}).")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich import box
@@ -11,7 +11,9 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
+from locbench.costs.measured_costs import MeasuredCost
 from locbench.report.comparison import Comparison, Entry, Verdict
+from locbench.report.measured import Columns, measured_sections
 from locbench.report.numbers import (
     NOTHING,
     best_text,
@@ -25,6 +27,7 @@ from locbench.report.sentences import (
     CALIBRATED_HEADER,
     calibrated_rows,
     calibration_lines,
+    calibration_title,
     details,
     heading,
     legend,
@@ -152,7 +155,7 @@ def _print_calibrated(console: Console, table: Table, comparison: Comparison) ->
     lines = calibration_lines(table, comparison)
     if not lines:
         return
-    grid = Grid(title=Text("GPU memory with a calibration beyond tensors (GB)"), **_STYLE)
+    grid = Grid(title=Text(calibration_title(comparison)), **_STYLE)
     for name in CALIBRATED_HEADER:
         grid.add_column(name, overflow="fold", justify="left" if name in ("row", "column", "") else "right")
     for row in calibrated_rows(comparison):
@@ -160,3 +163,31 @@ def _print_calibrated(console: Console, table: Table, comparison: Comparison) ->
     console.print(Padding(grid, (1, 0, 0, 0)))
     for line in lines:
         _say(console, f"- {line}", "dim")
+
+
+def print_measured(console: Console, measured: Sequence[MeasuredCost]) -> None:
+    """Print what was measured on devices, one section per device."""
+    for section in measured_sections(measured):
+        _say(console, f"\n{section.heading}", "bold")
+        for grid in section.grids:
+            console.print(Padding(_measured_grid(grid), (1, 0, 0, 0)))
+        for line in section.lines:
+            _say(console, f"- {line}", "dim")
+
+
+def _measured_grid(columns: Columns) -> Grid:
+    grid = Grid(title=Text(columns.caption), **_STYLE)
+    grid.add_column("row, column", overflow="fold", ratio=1)
+    for name in columns.header[1:]:
+        grid.add_column(Text(_two_lines(name)), justify="right", no_wrap=True)
+    for row in columns.rows:
+        grid.add_row(*map(Text, row))
+    return grid
+
+
+def _two_lines(name: str) -> str:
+    """Return a column's head broken where its second half begins."""
+    for mark in (", ", " / ", " "):
+        if mark in name:
+            return name.replace(mark, f"{mark.rstrip()}\n", 1)
+    return name

@@ -1,11 +1,14 @@
-"""Reports as CSV: one line per published value and kind of schedule. Imports no torch."""
+"""Reports as CSV: one line per published value and kind of schedule, and one per measured cost. Imports no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from locbench.costs.measured_costs import MeasuredCost
+from locbench.costs.reading import Reading
 from locbench.report.comparison import Comparison, Entry
+from locbench.report.measured import step_words
 from locbench.tables import Table
 
 COLUMNS = (
@@ -31,12 +34,19 @@ COLUMNS = (
     "data_label",
     "best",
     "detail",
+    "device",
+    "engine",
+    "benchmark",
+    "predicted",
 )
+"""The last four are of measured costs alone."""
 
 
 def tidy_rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """Return one mapping per entry, with the keys of `COLUMNS`."""
-    return [_row(comparison, entry) for comparison in comparisons for entry in comparison.entries]
+    """Return one mapping per entry and then one per measured figure, with the keys of `COLUMNS`."""
+    entries = [_row(comparison, entry) for comparison in comparisons for entry in comparison.entries]
+    measured = comparisons[0].measured if comparisons else ()
+    return [*entries, *(row for cost in measured for row in _measured(comparisons[0].table, cost))]
 
 
 def tidy_csv(table: Table, comparisons: Sequence[Comparison]) -> str:  # noqa: ARG001 - as every format
@@ -61,3 +71,49 @@ def _row(comparison: Comparison, entry: Entry) -> dict[str, Any]:
         "reduced": comparison.reduced,
         "how": comparison.how,
     }
+
+
+def _measured(table: str, cost: MeasuredCost) -> Iterator[dict[str, Any]]:
+    for benchmark, reading in ((False, cost.off), (True, cost.on)):
+        if reading is not None:
+            common = {
+                "table": table,
+                "row": cost.row,
+                "column": cost.column,
+                "kind": "measured",
+                "n": reading.steps,
+                "reduced": False,
+                "how": step_words(cost),
+                "detail": reading.error,
+                "device": cost.device,
+                "engine": cost.engine,
+                "benchmark": benchmark,
+            }
+            yield from (common | figure for figure in _figures(cost, reading))
+
+
+def _figures(cost: MeasuredCost, reading: Reading) -> Iterator[dict[str, Any]]:
+    """Yield the figures of a reading under names of their own, which no prediction has."""
+    cuda, failed = cost.meter == "cuda allocator", bool(reading.error)
+    figures = (
+        ("max_memory_allocated" if cuda else "cpu_allocated_peak", "GB", _gigabytes(reading.allocated_bytes)),
+        ("max_memory_reserved", "GB", _gigabytes(reading.reserved_bytes)),
+        ("first_steps_allocated", "GB", _gigabytes(reading.first_allocated_bytes)),
+        ("step_time", "ms", reading.milliseconds),
+        ("measured_wall_clock_overhead", "%", reading.overhead),
+    )
+    for metric, unit, value in figures:
+        if metric == figures[0][0] or (value is not None and not failed):
+            yield {"metric": metric, "unit": unit, "measured": None if failed else value} | _beside(cost, metric)
+
+
+def _beside(cost: MeasuredCost, metric: str) -> dict[str, Any]:
+    memory = metric in ("max_memory_allocated", "cpu_allocated_peak")
+    overhead = metric == "measured_wall_clock_overhead"
+    printed = cost.published_memory if memory else cost.published_overhead if overhead else None
+    known = {} if printed is None else {"published": printed.value, "published_text": printed.text}
+    return known | ({"predicted": _gigabytes(cost.predicted_bytes)} if memory else {})
+
+
+def _gigabytes(count: float | None) -> float | None:
+    return None if count is None else count / 1e9

@@ -11,9 +11,9 @@ from locbench import __version__
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of locbench, Python, torch and torchvision."""
+    """Return the versions of locbench, Python, torch, torchvision and timm."""
     found = {"locbench": __version__, "python": platform.python_version()}
-    for name in ("torch", "torchvision"):
+    for name in ("torch", "torchvision", "timm"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

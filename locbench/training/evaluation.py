@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import torch
+from torch import Tensor
 
-from locbench.data.batches import test_batches
-from locbench.data.catalogue import DatasetInfo
-from locbench.data.images import Images
+from locbench.data.batches import Batch
 from locbench.networks.chain import Chain
+from locbench.training.distributed import ALONE, World
 
-BATCH = 250
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares of test images in percent: the class is the first guess, or among the first five."""
+
+    top1: float
+    top5: float
 
 
 @torch.inference_mode()
-def accuracy(chain: Chain, images: Images, info: DatasetInfo, dtype: torch.dtype = torch.float32) -> float:
-    """Return the top-1 accuracy in percent, in evaluation mode and without augmentation."""
+def accuracy(chain: Chain, batches: Iterable[Batch], device: torch.device, world: World = ALONE) -> Accuracy:
+    """Return the accuracy over batches on a device, in evaluation mode.
+
+    Args:
+        chain: the network.
+        batches: this process's share of the test set.
+        device: of the batches.
+        world: processes that share the work.
+    """
     training = chain.training
     chain.eval()
-    correct = torch.zeros((), dtype=torch.int64, device=images.labels.device)
-    for batch in test_batches(images, info, BATCH, dtype=dtype):
-        correct += (chain(batch.images).argmax(dim=1) == batch.labels).sum()
+    counts = torch.zeros(3, dtype=torch.int64, device=device)
+    for batch in batches:
+        counts += _counts(chain(batch.images), batch.labels)
     chain.train(training)
-    return 100 * correct.item() / len(images)
+    world.sum(counts)
+    first, five, images = counts.tolist()
+    return Accuracy(100 * first / images, 100 * five / images)
+
+
+def _counts(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return how many labels of a batch are the first guess, how many among the first five, and how many there are."""
+    guesses = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+    images = torch.full((), len(labels), dtype=torch.int64, device=labels.device)
+    return torch.stack([guesses[:, 0].sum(), guesses.sum(), images])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from locbench.data.batches import Batch, steps_per_epoch, train_batches
+from locbench.data.batches import Batch, steps_per_epoch
 from locbench.data.images import Split
 from locbench.errors import DivergedError
 from locbench.learning.auxiliary.branch import Targets
@@ -21,12 +21,17 @@ from locbench.learning.phases import is_global
 from locbench.learning.routing import Outcome as StepOutcome
 from locbench.recipe import Recipe
 from locbench.training.checkpoints import load_checkpoint, save_checkpoint
+from locbench.training.distributed import ALONE, World, with_synchronised_norms
 from locbench.training.evaluation import accuracy
-from locbench.training.optimizer import ModuleSGD, by_module
+from locbench.training.feed import testing_feed, training_feed
+from locbench.training.optimizer import ModuleSGD, clip_module, make_optimizer
 from locbench.training.precision import autocast, set_precision
-from locbench.training.rate import learning_rate
+from locbench.training.rate import learning_rate, step_rate
 
 Row = dict[str, float | None]
+
+MANY_CLASSES = 200
+"""From so many classes on, and where ImageNet is stood in for, the share among the first five guesses is recorded."""
 
 
 class Watcher(Protocol):
@@ -71,22 +76,44 @@ class Run:
         split: the images, on the device that is to train.
         checkpoint: where the state is kept between epochs; None keeps none.
         dtype: of images and weights; float64 for tests.
+        weights: file of pretrained weights, for a recipe that starts from them; None asks timm's hub.
+        world: the processes that share the run; every one of them makes its own `Run`.
     """
 
     def __init__(
-        self, recipe: Recipe, split: Split, checkpoint: Path | None = None, dtype: torch.dtype = torch.float32
+        self,
+        recipe: Recipe,
+        split: Split,
+        checkpoint: Path | None = None,
+        dtype: torch.dtype = torch.float32,
+        weights: Path | None = None,
+        world: World = ALONE,
     ) -> None:
         self.recipe, self.split, self.checkpoint, self.dtype = recipe, split, checkpoint, dtype
+        self.weights, self.world = weights, world
         self.device = split.train.pixels.device
+        world.refuse_empty_shares(len(split.train), recipe.batch_size)
         set_precision(recipe.precision, self.device)
         self.learner, self.optimizer = self._fresh()
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self.outcome = Outcome(parameters=self.learner.parameter_counts(), started=started)
 
-    def _fresh(self) -> tuple[Learner, torch.optim.SGD]:
-        learner = build_learner(self.recipe, self.split.info.classes, self.split.info.side)
+    def _fresh(self) -> tuple[Learner, torch.optim.Optimizer]:
+        recipe, classes = self.recipe, self.split.info.classes
+        learner = build_learner(recipe, classes, self.side)
+        if recipe.init == "pretrained":
+            from locbench.networks.pretrained import load_pretrained
+
+            load_pretrained(learner.chain, recipe.network, classes, self.side, self.weights)
+        if recipe.sync_bn:
+            learner = with_synchronised_norms(learner)
         learner = learner.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return learner, make_optimizer(learner, self.recipe)
+
+    @property
+    def side(self) -> int:
+        """Side of the images that the network sees, in pixels."""
+        return self.recipe.image_size or self.split.info.side
 
     def train(self, watcher: Watcher | None = None) -> Outcome:
         """Train to the end, from the checkpoint if there is one.
@@ -103,25 +130,24 @@ class Run:
             self.outcome.history.append(row)
             if watcher:
                 watcher.epoch_done(row)
-            if self.checkpoint and epoch < self.recipe.epochs:
+            if self.checkpoint and self.world.leads and epoch < self.recipe.epochs:
                 save_checkpoint(self.checkpoint, self._state())
         return self.outcome
 
     def _epoch(self, epoch: int, steps: int, step_done: Callable[[], None]) -> Row:
         begun = time.perf_counter()
-        rate = learning_rate(self.recipe, epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self._set_rate(epoch, 0, steps)
         # Every epoch has its own random state, so that a resumed run draws what an uninterrupted one would have.
-        torch.manual_seed(self.recipe.seed * 1_000_003 + epoch)
+        torch.manual_seed((self.recipe.seed * 1_000_003 + epoch) * self.world.size + self.world.rank)
         losses, correct, guided = self._steps(epoch, steps, step_done)
         local_losses: list[float] = losses.tolist()
         if not all(map(math.isfinite, local_losses)):
             raise DivergedError(f"a loss is not finite in epoch {epoch}", "Lower the learning rate.")
         self.outcome.local_losses = local_losses
+        rate = float(self.optimizer.param_groups[0]["lr"])
         row: Row = {"epoch": epoch, "lr": rate, "train_loss": self.outcome.local_losses[-1]}
         row["train_acc"] = 100 * correct.item() / len(self.split.train)
-        row["test_acc"] = self._test(epoch)
+        row |= self._test(epoch)
         row["global_share"] = guided / steps
         row["seconds"] = round(time.perf_counter() - begun, 4)
         self.outcome.seconds += row["seconds"] or 0.0
@@ -133,32 +159,72 @@ class Run:
         recipe, images = self.recipe, self.split.train
         losses = torch.zeros(self.learner.modules_count, dtype=self.dtype, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        batches = train_batches(
-            images, self.split.info, recipe.batch_size, seed=recipe.seed, epoch=epoch, dtype=self.dtype
-        )
+        wanted = self.learner.restores_image
+        batches = training_feed(recipe, self.split, epoch, pixels=wanted, dtype=self.dtype, world=self.world)
+        prepare = self._preparation(epoch)
         guided_steps = 0
         for index, batch in enumerate(batches):
             guided = is_global(recipe.composition.phases, (epoch - 1) * steps + index, recipe.epochs * steps)
             guided_steps += guided
+            if recipe.rate == "cosine-step":
+                self._set_rate(epoch, index, steps)
             self.optimizer.zero_grad(set_to_none=True)
-            outcome = self._step(batch, guided=guided)
+            whole = min(recipe.batch_size, len(images) - index * recipe.batch_size)
+            outcome = self._step(*prepare(batch), guided=guided, whole=whole)
             losses += outcome.losses * len(batch.labels)
             correct += (outcome.logits.argmax(dim=1) == batch.labels).sum()
             step_done()
+        self.world.sum(losses, correct)
         return losses / len(images), correct, guided_steps
 
-    def _step(self, batch: Batch, *, guided: bool) -> StepOutcome:
-        targets, optimizer = Targets(batch.labels, batch.pixels), self.optimizer
-        early = {"finished": optimizer.step_module} if isinstance(optimizer, ModuleSGD) else {}
+    def _preparation(self, epoch: int) -> Callable[[Batch], tuple[Batch, Targets]]:
+        """Return what is done to the batches of an epoch before a step: their targets are made, or they are mixed."""
+        if not self.recipe.mixup:
+            return lambda batch: (batch, Targets(batch.labels, batch.pixels))
+        from locbench.training.mixing import Mixer
+
+        return Mixer(self.split.info.classes, self.recipe.seed * 1_000_003 + epoch)
+
+    def _set_rate(self, epoch: int, index: int, steps: int) -> None:
+        recipe = self.recipe
+        by_step = recipe.rate == "cosine-step"
+        rate = step_rate(recipe, (epoch - 1) * steps + index, steps) if by_step else learning_rate(recipe, epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def _step(self, batch: Batch, targets: Targets, *, guided: bool, whole: int | None = None) -> StepOutcome:
+        """Take one step on this process's share of a batch of ``whole`` images; without a number it is all of it."""
+        own = len(batch.labels)
+        whole = whole or own
+
+        def finish(module: int) -> None:  # its gradients are complete
+            assert isinstance(self.optimizer, ModuleSGD)
+            parameters = [*self.learner.module_parameters(module), *self.learner.auxiliary_parameters(module)]
+            self.world.average_gradients(parameters, own, whole)
+            self._clip([module])
+            self.optimizer.step_module(module)
+
+        early = {"finished": finish} if isinstance(self.optimizer, ModuleSGD) else {}
         with autocast(self.recipe.precision, self.device):
             outcome = self.learner.step(batch.images, targets, guided=guided, **early)
-        optimizer.step()  # whatever has not been stepped yet
+        self.world.average_gradients(self.learner.parameters(), own, whole)
+        self._clip(range(self.learner.modules_count))
+        self.optimizer.step()  # whatever has not been stepped yet
         return outcome
 
-    def _test(self, epoch: int) -> float | None:
+    def _clip(self, modules: Iterable[int]) -> None:
+        if self.recipe.clip_norm is not None:
+            for module in modules:
+                clip_module(self.learner, module, self.recipe.clip_norm)
+
+    def _test(self, epoch: int) -> Row:
         if epoch % self.recipe.test_every and epoch != self.recipe.epochs:
-            return None
-        return accuracy(self.learner.chain, self.split.test, self.split.info, self.dtype)
+            return {"test_acc": None}
+        batches = testing_feed(self.recipe, self.split, self.dtype, self.world)
+        found = accuracy(self.learner.chain, batches, self.device, self.world)
+        many = self.split.info.classes >= MANY_CLASSES or self.recipe.augmentation == "imagenet"
+        row: Row = {"test_acc": found.top1}
+        return row | {"test_top5": found.top5} if many else row
 
     def _state(self) -> dict[str, Any]:
         outcome = self.outcome
@@ -188,23 +254,6 @@ class Run:
         for name in ("history", "local_losses", "seconds", "started"):
             setattr(self.outcome, name, state[name])
         self.outcome.resumed = state["resumed"] + 1
-
-
-def make_optimizer(learner: Learner, recipe: Recipe) -> torch.optim.SGD:
-    """Return SGD over the network and all auxiliary nets, weight decay on everything (one group).
-
-    Modules share no parameters, so one step at the end of a batch equals stepping each module by itself; with lean
-    memory each has its own group, to be stepped when its gradients are complete.
-    """
-    lean = recipe.memory == "lean"
-    return (ModuleSGD if lean else torch.optim.SGD)(
-        by_module(learner) if lean else learner.parameters(),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov and recipe.momentum > 0,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
 
 
 def _ignore() -> None:

@@ -1,10 +1,12 @@
-"""Stochastic gradient descent that can step one local module at a time."""
+"""One optimizer over the network and all auxiliary nets, and what is done to gradients before its step."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
 
 from locbench.learning.learner import Learner
+from locbench.recipe import Recipe
 
 
 class ModuleSGD(torch.optim.SGD):
@@ -31,3 +33,46 @@ def by_module(learner: Learner) -> list[dict[str, object]]:
         for index in range(learner.modules_count)
     ]
     return groups
+
+
+def make_optimizer(learner: Learner, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the optimizer of a recipe over the network and all auxiliary nets.
+
+    Modules share no parameters, so one step at the end of a batch equals stepping each module by itself; with lean
+    memory SGD has one group per module, to be stepped when its gradients are complete.
+    """
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(
+            by_decay(learner, recipe.weight_decay), lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=True
+        )
+    lean = recipe.memory == "lean"
+    return (ModuleSGD if lean else torch.optim.SGD)(
+        by_module(learner) if lean else learner.parameters(),
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov and recipe.momentum > 0,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+    )
+
+
+def by_decay(learner: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Return parameters in two groups: decayed ones, and vectors, biases and relative position biases without decay.
+
+    That is the Swin pipeline's rule (microsoft/Swin-Transformer, optimizer.py).
+    """
+    decayed: list[Tensor] = []
+    spared: list[Tensor] = []
+    for name, each in learner.named_parameters():
+        spare = each.ndim <= 1 or name.endswith(("bias", "relative_position_bias_table"))
+        (spared if spare else decayed).append(each)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
+
+
+def clip_module(learner: Learner, index: int, largest: float) -> None:
+    """Scale one local module's gradients, its auxiliary nets' included, to a norm of at most ``largest``.
+
+    Modules stay independent so: no module's gradients depend on another's. Nothing is read back from the device.
+    """
+    parameters = [*learner.module_parameters(index), *learner.auxiliary_parameters(index)]
+    nn.utils.clip_grad_norm_(parameters, largest)

@@ -28,6 +28,7 @@ def test_catalogue_is_quick_to_import() -> None:
         ("svhn", 73_257, 26_032, 1024, 0.8, 2, "zero", False),
         ("stl10", 5_000, 8_000, 128, 0.1, 4, "zero", True),
         ("digits", 1_437, 360, 64, 0.05, 2, "zero", False),
+        ("imagenet", 1_281_167, 50_000, 256, 0.1, 0, "zero", True),
     ],
 )
 def test_recipe_of_the_papers(

@@ -1,5 +1,8 @@
 """AugLocal's auxiliary nets: fresh copies of later local layers (Ma et al. 2024, sections 3.2 and 3.3).
 
+What differs from network to network (how a layer is copied, which widths decide strides, what ends a net) is in the
+network's `LayerSpec`.
+
 Indices are 0-based and rounding is Python's (half to even): both decide ties that the published FLOPs depend on.
 """
 
@@ -9,6 +12,7 @@ from math import floor, log2
 
 from torch import nn
 
+from locbench.errors import UsageError
 from locbench.learning.auxiliary import dgl
 from locbench.learning.auxiliary.branch import Classifier, Cut
 from locbench.learning.auxiliary.matching import matched_width
@@ -37,6 +41,11 @@ def stage_selection(options: AugLocal, cut: Cut) -> str:
     """Return how layers are selected at a cut: one word for all, or one per stage with the stem in stage 1."""
     if isinstance(options.selection, str):
         return options.selection
+    if cut.specs[-1].stage > len(options.selection):
+        raise UsageError(
+            f"selection names the nets of {len(options.selection)} stages, the network has {cut.specs[-1].stage}",
+            "Give one selection for all stages.",
+        )
     return options.selection[max(cut.spec.stage, 1) - 1]
 
 
@@ -69,35 +78,36 @@ def uniform(layer: int, layers: int, copied: int) -> list[int]:
     return [round(layer + ((layers - layer - 1) / copied) * i) for i in range(1, copied + 1)]
 
 
-def strides(channels: int, selected: list[int]) -> list[int]:
-    """Return the stride of each copied layer: 2 where the channels at least double, with a carry for jumps of four.
+def strides(width: int, selected: list[int], *, carry: bool = True) -> list[int]:
+    """Return the stride of each copied layer: 2 where the width at least doubles.
 
     Args:
-        channels: of the map that the net sees.
-        selected: output channels of the selected layers.
+        width: of the map that the net sees; see `LayerSpec.base_width`.
+        selected: widths of the selected layers.
+        carry: whether a jump of four makes the layer after it stride as well.
     """
     result, pending = [], 0
-    for width in selected:
-        pending += floor(log2(max(1, width // channels)))
+    for wanted in selected:
+        pending += floor(log2(max(1, wanted // width)))
         result.append(2 if pending >= 1 else 1)
-        pending -= result[-1] - 1
-        channels = width
+        pending = pending - result[-1] + 1 if carry else 0
+        width = wanted
     return result
 
 
 def _copies(selected: list[int], options: AugLocal, cut: Cut, copied: int) -> Classifier:
-    channels = cut.spec.channels
-    widths = [cut.specs[index].channels for index in selected]
+    channels, specs = cut.spec.channels, [cut.specs[index] for index in selected]
+    steps = strides(cut.spec.base_width, [each.base_width for each in specs], carry=cut.spec.carry)
     layers: list[nn.Module] = []
-    for index, width, stride in zip(selected, widths, strides(channels, widths), strict=True):
-        layers.append(cut.specs[index].copy(channels, width, stride))
-        channels = width
+    for spec, stride in zip(specs, steps, strict=True):
+        layers.append(spec.copy(channels, spec.channels, stride))
+        channels = spec.channels
     return _closed(layers, channels, cut, head_bn=options.head_bn and copied <= 1)
 
 
 def _repeated(options: AugLocal, cut: Cut, copied: int, *, downsampled: bool) -> Classifier:
-    # Downsampling stands for the stage changes that lie ahead: two in stage 1, one in stage 2, none in stage 3.
-    ahead = 3 - max(cut.spec.stage, 1) if downsampled else 0
+    # Downsampling stands for the stage changes that lie ahead: of three stages, two in the first and one in the second.
+    ahead = cut.specs[-1].stage - max(cut.spec.stage, 1) if downsampled else 0
     channels = cut.spec.channels
     layers = [cut.spec.copy(channels, channels, 2 if index < ahead else 1) for index in range(copied)]
     return _closed(layers, channels, cut, head_bn=options.head_bn and copied <= 1)
@@ -114,6 +124,8 @@ def _plain(kernel: int, multiplier: float, cut: Cut, copied: int) -> Classifier:
 
 
 def _closed(layers: list[nn.Module], channels: int, cut: Cut, *, head_bn: bool) -> Classifier:
+    if cut.spec.closing is not None:
+        return Classifier(nn.Sequential(*layers, cut.spec.closing(cut.classes)))
     norm = [nn.BatchNorm1d(channels)] if head_bn else []
     linear = nn.Linear(channels, cut.classes)
     return Classifier(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *norm, linear))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +17,26 @@ class Targets:
 
     Attributes:
         labels: B class indices.
-        pixels: B x 3 x H x W in [0, 1], the augmented image before normalisation.
+        pixels: B x 3 x H x W in [0, 1], the augmented image before normalisation; None where no branch wants it.
+        features: B x C x H' x W', what the module's input features are; None where no branch wants them.
+        mixed: B x classes, the shares of classes in mixed images, for the network's loss; None without mixing.
     """
 
     labels: Tensor
-    pixels: Tensor
+    pixels: Tensor | None = None
+    features: Tensor | None = None
+    mixed: Tensor | None = None
+
+    def with_features(self, features: Tensor | None) -> Targets:
+        """Return the same targets for a module of these input features."""
+        return self if features is None else replace(self, features=features)
+
+
+class Map(NamedTuple):
+    """Channels and side of a square feature map."""
+
+    channels: int
+    side: int
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,22 @@ class Cut:
         """0 at the first auxiliary net, 1 at the last; 0 if there is only one (InfoPro's r = m / (K - 2))."""
         return self.module / (self.modules - 2) if self.modules > 2 else 0.0
 
+    @property
+    def image(self) -> Map:
+        """The input image."""
+        return Map(3, self.image_side)
+
+    @property
+    def source(self) -> Map:
+        """The module's input features: what the module before gave; for the first module, what its first layer gives.
+
+        That layer is the patch embedding of a transformer. A first module of one layer alone has the image as input.
+        """
+        first = 0 if self.module == 0 else self.ends[self.module - 1]
+        if self.layer == first:
+            return self.image
+        return Map(self.specs[first].channels, self.specs[first].side)
+
     def whole(self) -> Cut:
         """Return the same place without patches."""
         return replace(self, patches=1)
@@ -71,10 +103,13 @@ class Branch(nn.Module):
     """A net and its criterion. Subclasses give `forward` and `criterion`.
 
     ``fuse`` says how patch feature fusion joins patches: ``outputs`` averages the net's outputs before the criterion,
-    ``losses`` averages the losses of patches, each held against its own part of the image.
+    ``losses`` averages the losses of patches, each held against its own part of the image. ``restores_image`` and
+    ``restores_features`` say whether the criterion wants `Targets.pixels` and `Targets.features`.
     """
 
     fuse = "outputs"
+    restores_image = False
+    restores_features = False
 
     def forward(self, features: Tensor) -> Tensor:  # noqa: ARG002
         """Map a module's output, B x C x H x W, to the branch's output."""

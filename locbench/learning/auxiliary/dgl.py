@@ -7,11 +7,17 @@ from math import ceil
 from torch import nn
 
 from locbench.learning.auxiliary.branch import Classifier, Cut
+from locbench.learning.auxiliary.refusals import refuse_empty_patches
 from locbench.learning.options import Mlp
 
 
 def build(options: Mlp, cut: Cut) -> Classifier:
-    """Return the net for a cut."""
+    """Return the net for a cut.
+
+    Raises:
+        UsageError: the map is too small to be cut into patches.
+    """
+    refuse_empty_patches(cut.spec.side, cut.patches)
     builder = _cnn if options.variant == "cnn" else _mlp
     return Classifier(builder(options, cut))
 

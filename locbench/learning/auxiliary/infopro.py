@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import Branch, Classifier, Cut, Targets
 from locbench.learning.auxiliary.patches import split
+from locbench.learning.auxiliary.refusals import refuse_empty_patches
 from locbench.learning.losses import reconstruction, supervised_contrast
 from locbench.learning.options import Decoder, Head
 
@@ -17,14 +22,29 @@ _ADAPT = {0: "1C2F", 1: "2C2F", 2: "1C3F", 3: "1C2F"}
 """Residual stage of the cut (0: stem) -> head of PGL's Aux-Adapt; fixed by the parameter totals of PGL's Table 2."""
 
 
+_WIDTHS = {3: (128, 32, 12)}
+"""Doublings of a `DoublingDecoder` -> channels of its maps, as InfoPro publishes them; others halve from 128 on."""
+
+
 def build_head(options: Head, cut: Cut) -> Classifier:
-    """Return an ``xCyF`` head with cross-entropy, or with the contrastive loss on a normalised feature."""
+    """Return a head, ``xCyF`` or ImageNet's, with cross-entropy, or with the contrastive loss on a normalised feature.
+
+    Raises:
+        UsageError: Aux-Adapt at a stage that PGL's networks do not have.
+    """
     name: str = options.net
     if name == "adapt":
         stage = 1 if options.literal_stem and cut.spec.stage == 0 else cut.spec.stage
+        if stage not in _ADAPT:
+            raise UsageError(
+                f"Aux-Adapt has no head for a cut in stage {stage}", "Choose another net, or fewer modules."
+            )
         name = _ADAPT[stage]
     outputs = cut.classes if options.loss == "softmax" else options.feature_dim
-    net = head(cut.spec.channels, int(name[0]), int(name[2]), options.feature_dim, outputs)
+    if name == "imagenet":
+        net = imagenet_head(cut.spec.channels, outputs)
+    else:
+        net = head(cut.spec.channels, int(name[0]), int(name[2]), options.feature_dim, outputs)
     return Classifier(net) if options.loss == "softmax" else Contrast(net, options.temperature)
 
 
@@ -51,6 +71,24 @@ def head(channels: int, convolutions: int, linears: int, width: int, outputs: in
     return nn.Sequential(*layers, nn.Linear(channels, outputs))
 
 
+def imagenet_head(channels: int, outputs: int) -> nn.Sequential:
+    """Return InfoPro's head for ImageNet: convolutions of 1, 3, 3 and 1 pixels, average pooling, one linear layer.
+
+    Every convolution has BatchNorm and ReLU behind it; those of 3 pixels have stride 2. InfoPro publishes it for 512
+    channels, HPFF's code for 1024; in both the first convolution leaves a quarter.
+
+    Args:
+        channels: of the input map.
+        outputs: of the linear layer.
+    """
+    layers: list[nn.Module] = []
+    for width, kernel, stride in ((max(1, channels // 4), 1, 1), (256, 3, 2), (512, 3, 2), (2048, 1, 1)):
+        conv = nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False)
+        layers += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        channels = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, outputs))
+
+
 class Contrast(Classifier):
     """A head whose output is a feature, trained with the supervised contrastive loss."""
 
@@ -64,13 +102,34 @@ class Contrast(Classifier):
 
 
 def build_decoder(options: Decoder, cut: Cut) -> Branch:
-    """Return the decoder, or four decoders of one quadrant each."""
+    """Return the decoder, or four decoders of one quadrant each.
+
+    Raises:
+        UsageError: the map is too small to be cut into patches.
+    """
+    parts = 2 if options.quadrants else cut.patches
+    refuse_empty_patches(cut.spec.side, parts)
+    make: Callable[[int, int], Restorer] = ImageDecoder
+    if options.variant == "doubling":
+        make = partial(DoublingDecoder, start=cut.spec.side // parts)
     if options.quadrants:
-        return QuadrantDecoders(cut.spec.channels, cut.image_side)
-    return ImageDecoder(cut.spec.channels, cut.image_side // cut.patches)
+        return QuadrantDecoders(cut.spec.channels, cut.image_side, make)
+    return make(cut.spec.channels, cut.image_side // parts)
 
 
-class ImageDecoder(Branch):
+class Restorer(Branch):
+    """A net whose output is an image, trained with binary cross-entropy."""
+
+    fuse = "losses"
+    restores_image = True
+
+    def criterion(self, output: Tensor, targets: Targets) -> Tensor:
+        """Return the mean binary cross-entropy against the un-normalised image."""
+        assert targets.pixels is not None
+        return reconstruction(output, targets.pixels)
+
+
+class ImageDecoder(Restorer):
     """Bilinear resizing to the image's size, two 3x3 convolutions, sigmoid; trained with binary cross-entropy.
 
     Resizing comes before the convolutions and makes wide maps at full resolution: that is part of the measured cost.
@@ -79,8 +138,6 @@ class ImageDecoder(Branch):
         channels: of the input map.
         side: of the image, or of the part of the image that a patch stands for, in pixels.
     """
-
-    fuse = "losses"
 
     def __init__(self, channels: int, side: int) -> None:
         super().__init__()
@@ -99,26 +156,64 @@ class ImageDecoder(Branch):
             features = F.interpolate(features, size=(self.side, self.side), mode="bilinear", align_corners=True)
         return self.net(features)  # type: ignore[no-any-return]
 
-    def criterion(self, output: Tensor, targets: Targets) -> Tensor:
-        """Return the mean binary cross-entropy against the un-normalised image."""
-        return reconstruction(output, targets.pixels)
+
+class DoublingDecoder(Restorer):
+    """A 1x1 convolution, then bilinear doubling and a 3x3 convolution in turn up to the image's size, sigmoid.
+
+    InfoPro publishes it for maps of 28 pixels, HPFF's code for 14. There the first doubling goes to 112 pixels and back
+    to 56, which looks like a slip; here 14 become 28, 56, 112 and 224.
+
+    Args:
+        channels: of the input map.
+        side: of the image, or of the part of the image that a patch stands for, in pixels.
+        start: side of the map or patch in pixels.
+    """
+
+    def __init__(self, channels: int, side: int, start: int) -> None:
+        super().__init__()
+        sides = doublings(start, side)
+        widths = _WIDTHS.get(len(sides), tuple(max(3, 128 >> step) for step in range(len(sides))))
+        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 1)]
+        for width, after, to in zip(widths, (*widths[1:], 3), sides, strict=True):
+            resized = nn.Upsample((to, to), mode="bilinear", align_corners=True)
+            layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True), resized, nn.Conv2d(width, after, 3, padding=1)]
+        self.net = nn.Sequential(*layers, nn.Sigmoid())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map B x C x start x start to an image, B x 3 x side x side, in [0, 1]."""
+        return self.net(features)  # type: ignore[no-any-return]
+
+
+def doublings(start: int, side: int) -> list[int]:
+    """Return the sides from ``start``, left out, to ``side``, each half the next, rounded up; at least ``side``."""
+    sides = [side]
+    while (sides[0] + 1) // 2 > start:
+        sides.insert(0, (sides[0] + 1) // 2)
+    return sides
 
 
 class QuadrantDecoders(Branch):
-    """HPFF's released code: one decoder per quadrant; the four losses are summed."""
+    """HPFF's released code: one decoder per quadrant; the four losses are summed.
+
+    Args:
+        channels: of the input map.
+        side: of the image in pixels.
+        make: builds a decoder for so many channels and a quadrant's side.
+    """
 
     fuse = "losses"
+    restores_image = True
 
-    def __init__(self, channels: int, side: int) -> None:
+    def __init__(self, channels: int, side: int, make: Callable[[int, int], Restorer] = ImageDecoder) -> None:
         super().__init__()
-        part = side // 2
-        self.decoders = nn.ModuleList(ImageDecoder(channels, part) for _ in range(4))
+        self.decoders = nn.ModuleList(make(channels, side // 2) for _ in range(4))
 
     def backward(self, features: Tensor, targets: Targets, weight: float) -> Tensor:
         """Train one quadrant after the other, each graph freed before the next; see `Branch.backward`."""
         total = features.new_zeros(())
+        assert targets.pixels is not None
         maps, images = split(features, 2), split(targets.pixels, 2)
         for decoder, part, pixels in zip(self.decoders, maps, images, strict=True):
-            assert isinstance(decoder, ImageDecoder)
-            total += decoder.backward(part, Targets(targets.labels, pixels), weight)
+            assert isinstance(decoder, Restorer)
+            total = total + decoder.backward(part, Targets(targets.labels, pixels), weight)
         return total

@@ -13,7 +13,7 @@ from itertools import count
 
 from locbench.learning.auxiliary.branch import Cut
 from locbench.learning.options import AugLocal
-from locbench.networks.chain import LayerSpec
+from locbench.networks.chain import Closing, LayerSpec
 
 GRID = 16
 
@@ -61,7 +61,7 @@ def _solve(
     best = (float("inf"), 0.0)
     for multiplier in _grid():
         flops = sum(
-            plain_flops(kernel, spec.channels, int(multiplier * spec.channels), spec.side, k, classes)
+            plain_flops(kernel, spec, int(multiplier * spec.channels), k, classes)
             for spec, k in zip((specs[end] for end in ends[:-1]), copied, strict=True)
         )
         best = min(best, (abs(flops - target), multiplier))
@@ -74,12 +74,28 @@ def _grid() -> Iterator[float]:
     return (step / GRID for step in count(GRID // 2))
 
 
-def plain_flops(kernel: int, channels: int, width: int, side: int, layers: int, classes: int) -> int:
-    """Return the forward FLOPs of ``layers`` conv-BN-ReLU of one width, pooling and a linear layer.
+def plain_flops(kernel: int, spec: LayerSpec, width: int, layers: int, classes: int) -> int:
+    """Return the forward FLOPs of ``layers`` conv-BN-ReLU of one width and of what ends the net.
 
     Counted as everywhere in locbench: one per multiply-accumulate, two per BatchNorm element, one per pooled element.
+
+    Args:
+        kernel: 1 or 3.
+        spec: the local layer that the net hangs on.
+        width: output channels of every convolution.
+        layers: number of convolutions.
+        classes: number of classes.
     """
-    positions = side * side
-    first = kernel * kernel * channels * width * positions
+    positions = spec.side * spec.side
+    first = kernel * kernel * spec.channels * width * positions
     later = (layers - 1) * kernel * kernel * width * width * positions
-    return first + later + layers * 2 * width * positions + width * positions + width * classes
+    pooled = width * positions + width * classes
+    closing = pooled if spec.closing is None else _closing_flops(spec.closing, classes)
+    return first + later + layers * 2 * width * positions + closing
+
+
+@lru_cache(maxsize=256)
+def _closing_flops(closing: Closing, classes: int) -> int:
+    from locbench.costs.flops import forward_flops
+
+    return forward_flops(lambda: closing(classes), (1, 1, 1)).flops  # it makes the same of a map of any size

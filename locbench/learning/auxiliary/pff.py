@@ -41,6 +41,7 @@ class PatchFusion(Branch):
         return self._in_two_passes(patches, targets, weight)
 
     def _by_loss(self, patches: list[Tensor], targets: Targets, weight: float) -> Tensor:
+        assert targets.pixels is not None
         images = split(targets.pixels, self.options.n)
         losses = [
             self.branch.backward(patch, Targets(targets.labels, image), weight / len(patches))

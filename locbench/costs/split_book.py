@@ -1,0 +1,143 @@
+"""The best divisions of networks, kept on disk beside traced steps: tracing modules takes long, a report none.
+
+Imports torch only to trace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import cache
+from itertools import accumulate
+from pathlib import Path
+
+import msgspec
+
+from locbench.costs.memory_book import made_with, timeless
+from locbench.costs.setting import Setting
+from locbench.costs.split_search import Search
+from locbench.costs.splits import Division, ground_of
+from locbench.networks.catalogue import NETWORKS, units_per_module
+from locbench.recipe import Recipe
+from locbench.results.store import write_atomically
+
+SHOWN = 5
+"""So many of the best divisions are worked out unless more are asked for."""
+
+
+class Splits(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found for a network, a method and K.
+
+    Attributes:
+        recipe, setting: what was traced; the recipe without its schedule.
+        made_with: code and torch.
+        divisions: how many divisions there are.
+        best: the best of them, the best first.
+        trained: the division that ``locbench run`` trains; None if it cuts where none of these does.
+        rank: of that division, 1 for the best; None where it is not known.
+    """
+
+    recipe: Recipe
+    setting: Setting
+    made_with: str
+    divisions: int
+    best: tuple[Division, ...]
+    trained: Division | None
+    rank: int | None
+
+    def loss(self, division: Division) -> float:
+        """Return by how many percent a division's largest module needs more than the best division's."""
+        return 100 * (max(division.peaks) / max(self.best[0].peaks) - 1)
+
+
+class SplitBook:
+    """The divisions that a results folder holds.
+
+    Args:
+        folder: where traces are kept; see `MemoryBook.folder`.
+        trace: work out what is not there and keep it; without it, what is not there is None.
+    """
+
+    def __init__(self, folder: Path, *, trace: bool = False) -> None:
+        self.folder, self.trace = folder, trace
+
+    def splits(self, recipe: Recipe, setting: Setting = Setting(), count: int = SHOWN) -> Splits | None:
+        """Return the ``count`` best divisions; None if they are not there.
+
+        Raises:
+            UsageError: see `ground_of`.
+        """
+        ground_of(recipe)
+        found = self._read(self.path(recipe, setting))
+        if found is not None and len(found.best) >= min(count, found.divisions):
+            return found
+        return self._searched(recipe, setting, count) if self.trace else None
+
+    def path(self, recipe: Recipe, setting: Setting = Setting()) -> Path:
+        """Return the file of a recipe's divisions."""
+        content = timeless(recipe).key.encode() + msgspec.json.encode(setting, order="deterministic")
+        words = ["splits", recipe.network, recipe.dataset, f"k{recipe.modules}", f"b{recipe.batch_size}"]
+        name = "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", word) for word in words)
+        return self.folder / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}.json"
+
+    def _read(self, path: Path) -> Splits | None:
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=Splits)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return None  # it can be made again
+        return found if found.made_with == split_code() else None
+
+    def _searched(self, recipe: Recipe, setting: Setting, count: int) -> Splits:
+        from locbench.costs.segments import Segments
+
+        search = Search(ground_of(recipe), Segments(recipe, setting))
+        best = search.best(count)
+        trained = trained_division(recipe, search)
+        splits = Splits(
+            recipe=timeless(recipe),
+            setting=setting,
+            made_with=split_code(),
+            divisions=search.ground.divisions,
+            best=tuple(best),
+            trained=trained,
+            rank=search.rank(trained, best) if trained else None,
+        )
+        text = msgspec.json.format(msgspec.json.encode(splits), indent=1)
+        write_atomically(self.path(recipe, setting), text + b"\n")
+        return splits
+
+
+def trained_division(recipe: Recipe, search: Search) -> Division | None:
+    """Return the division that a recipe trains, as published or in equal parts; None if it is none of the search's."""
+    ends = tuple(each - 1 for each in accumulate(units_per_module(recipe.network, recipe.modules)))
+    return search.division(ends) if set(ends[:-1]) <= set(search.ground.cuts) else None
+
+
+def split_text(network: str, units: tuple[int, ...]) -> str:
+    """Return local layers per module as Pathak et al. 2023 print them (Table 1).
+
+    A transformer's blocks are counted; its patch embedding, trained with the first module, is none.
+    """
+    first, *others = units
+    return ",".join(map(str, (first - (NETWORKS[network].transformer is not None), *others)))
+
+
+def table_split(recipe: Recipe, book: SplitBook) -> str | None:
+    """Return the best division of a recipe's network; without local modules, its blocks per stage.
+
+    None if the book has not got it and may not trace.
+    """
+    transformer = NETWORKS[recipe.network].transformer
+    if recipe.composition.end_to_end and transformer is not None:
+        return ",".join(map(str, transformer.depths))
+    splits = book.splits(recipe)
+    return None if splits is None else split_text(recipe.network, splits.best[0].units)
+
+
+@cache
+def split_code() -> str:
+    """Return what `made_with` does, with a hash of the code that divides networks."""
+    digest = hashlib.sha256()
+    for name in ("segments.py", "lone_module.py", "splits.py", "split_search.py", "split_book.py"):
+        digest.update((Path(__file__).parent / name).read_bytes())
+    return f"{made_with()}, splits {digest.hexdigest()[:12]}"

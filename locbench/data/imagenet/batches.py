@@ -1,0 +1,142 @@
+"""Batches of the ImageNet recipe: workers decode and crop, the device normalises.
+
+Training: a random crop of 8 to 100 % of the area scaled bilinearly, and a flip. Testing: the shorter side scaled to
+256/224 of the wanted one, the middle. That is torchvision's pipeline and the official scripts' of AugLocal and HPFF.
+Pixels stay uint8 on their way to the device, a quarter of the bytes of normalised images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from locbench.data.batches import Batch, epoch_seed
+from locbench.data.description import DatasetInfo
+from locbench.data.imagenet.files import Stream
+from locbench.data.imagenet.views import middle_pixels, random_pixels
+from locbench.data.imagenet.workers import Take, decoded, worker_count
+from locbench.data.images import Images
+
+__all__ = ["imagenet_test_batches", "imagenet_train_batches"]
+
+PIECE = 64
+"""Images that a worker hands over at once."""
+
+
+def imagenet_train_batches(
+    images: Images | Stream,
+    info: DatasetInfo,
+    batch_size: int,
+    *,
+    side: int,
+    seed: int,
+    epoch: int,
+    pixels: bool = False,
+    share: Callable[[int], slice] | None = None,
+    workers: int | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[Batch]:
+    """Yield one epoch of shuffled and augmented training batches, the incomplete last one included.
+
+    The order is drawn from ``(seed, epoch)`` and each crop from these and the image's number: not from global
+    generators, the device, the batch size, the number of workers or processes, or what was trained before.
+
+    Args:
+        images: the training images, in files or in memory.
+        info: normalisation.
+        batch_size: images per batch.
+        side: height and width of the batches' images in pixels.
+        seed: the run's seed.
+        epoch: which epoch; any whole number.
+        pixels: whether the batches hold the un-normalised images too.
+        share: which of a batch's so many images are decoded and yielded; None for all.
+        workers: processes that decode; see :func:`_batches`.
+        dtype: of ``images`` and ``pixels``.
+
+    Raises:
+        FailureError: an image cannot be decoded; the message names its file.
+    """
+    generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
+    order = torch.randperm(len(images), generator=generator)
+    batches = [each[share(len(each))] if share else each for each in torch.split(order, batch_size)]
+    take = partial(random_pixels, side=side, seed=seed, epoch=epoch)
+    for stored, labels in _batches(images, batches, take, side, workers):
+        yield _normalised(stored, labels, info, pixels, dtype)
+
+
+def imagenet_test_batches(
+    images: Images | Stream,
+    info: DatasetInfo,
+    batch_size: int,
+    *,
+    side: int,
+    chosen: slice = slice(None),
+    workers: int | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[Batch]:
+    """Yield the middles of images in order, the incomplete last batch included.
+
+    Args:
+        images: the test images, in files or in memory.
+        info: normalisation.
+        batch_size: images per batch.
+        side: height and width of the batches' images in pixels.
+        chosen: which of the batches are decoded and yielded.
+        workers: processes that decode; see :func:`_batches`.
+        dtype: of the images.
+
+    Raises:
+        FailureError: an image cannot be decoded; the message names its file.
+    """
+    batches = list(torch.split(torch.arange(len(images)), batch_size))[chosen]
+    for stored, labels in _batches(images, batches, partial(middle_pixels, side=side), side, workers):
+        yield _normalised(stored, labels, info, False, dtype)
+
+
+# The name is what it does; pytest must not take it for a test where it is imported.
+imagenet_test_batches.__test__ = False  # type: ignore[attr-defined]
+
+
+class _InMemory:
+    """Images of a loaded set, as Pillow's."""
+
+    def __init__(self, images: Images) -> None:
+        self.pixels = images.pixels.cpu().numpy()
+
+    def opened(self, index: int) -> Image.Image:
+        return Image.fromarray(self.pixels[index])
+
+    def path(self, index: int) -> Path:
+        return Path(f"image {index}")
+
+
+def _batches(
+    images: Images | Stream, batches: list[Tensor], take: Take, side: int, workers: int | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield pixels (B, S, S, 3) uint8 and labels on the images' device.
+
+    Without a number of ``workers`` it is :func:`worker_count`, and 0 for what lies in memory or in one piece.
+    """
+    device = images.labels.device
+    pieces = [piece for batch in batches for piece in torch.split(batch, PIECE)]
+    if workers is None:
+        workers = worker_count() if isinstance(images, Stream) and len(pieces) > 1 else 0
+    source = images.files if isinstance(images, Stream) else _InMemory(images)
+    arriving = decoded(source, take, pieces, min(workers, len(pieces)), device)
+    for batch in batches:
+        stored = torch.empty(len(batch), side, side, 3, dtype=torch.uint8, device=device)
+        for place in torch.split(stored, PIECE):
+            place.copy_(next(arriving), non_blocking=True)
+        yield stored, images.labels[batch.to(device)]
+
+
+def _normalised(stored: Tensor, labels: Tensor, info: DatasetInfo, pixels: bool, dtype: torch.dtype) -> Batch:
+    mean, std = torch.tensor([info.mean, info.std], dtype=dtype, device=stored.device)
+    found = stored.to(dtype).div_(255)
+    images = (found - mean if pixels else found.sub_(mean)).div_(std)  # in place where it can be
+    return Batch(images.permute(0, 3, 1, 2), labels, found.permute(0, 3, 1, 2) if pixels else None)

@@ -1,0 +1,1 @@
+"""The Swin training pipeline's augmentation, batched on the device of the images."""

@@ -1,0 +1,85 @@
+"""MobileNetV2 for small images (Sandler et al. 2018) in the layout common for CIFAR-10; AugLocal's 19 layers fit it.
+
+It differs from the paper's in strides (the stem and the second row of Table 2 have none), in plain ReLU, and in a
+projected shortcut where a block of stride 1 changes the width.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+
+from torch import Tensor, nn
+
+from locbench.networks.chain import Assembly, Chain, Copy
+from locbench.networks.resnet_cifar import pooled_classifier
+
+ROWS = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+"""Expansion, output channels, number of blocks and stride of the first block (Sandler et al. 2018, Table 2)."""
+
+STEM, TAIL = 32, 1280
+
+
+class InvertedResidual(nn.Module):
+    """1x1 convolution that widens, depthwise 3x3 convolution, linear 1x1 convolution; a shortcut where the stride is 1.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        stride: of the depthwise convolution.
+        expansion: channels of the depthwise convolution for each input channel.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = expansion * inputs
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, wide, 1, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(wide, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.shortcut: nn.Module | None = nn.Identity() if stride == 1 else None
+        if stride == 1 and inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map B x inputs x H x W to B x outputs x H/stride x W/stride."""
+        out: Tensor = self.body(x)
+        if self.shortcut is not None:
+            out += self.shortcut(x)
+        return out
+
+
+def pointwise(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """Return a 1x1 convolution with BatchNorm and ReLU, the last local layer."""
+    conv = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+@cache
+def copier(expansion: int) -> Copy:
+    """Return what builds blocks of one expansion, the same object every time, so that like layers compare equal."""
+    return partial(InvertedResidual, expansion=expansion)
+
+
+def build(classes: int, side: int) -> Chain:
+    """Return MobileNetV2 as 19 local layers: stem, 17 blocks, and the 1x1 convolution before the classifier.
+
+    Args:
+        classes: number of classes.
+        side: side of the input images in pixels.
+    """
+    layers, channels = Assembly(side), STEM
+    stem = nn.Sequential(nn.Conv2d(3, STEM, 3, 1, 1, bias=False), nn.BatchNorm2d(STEM), nn.ReLU(inplace=True))
+    layers.add(stem, 1, STEM, 0, copier(ROWS[0][0]))
+    for stage, (expansion, width, depth, first) in enumerate(ROWS, 1):
+        for stride in (first, *(1,) * (depth - 1)):
+            block = InvertedResidual(channels, width, stride, expansion)
+            layers.add(block, stride, width, stage, copier(expansion))
+            channels = width
+    layers.add(pointwise(channels, TAIL), 1, TAIL, len(ROWS) + 1, pointwise)
+    return layers.chain(pooled_classifier(TAIL, classes), classes)

@@ -1,0 +1,101 @@
+"""Pretrained weights of transformers: timm's from the hub, or a local file of them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from locbench.errors import FailureError
+from locbench.networks.catalogue import NETWORKS
+from locbench.networks.swin import SwinParts, chain_of
+
+_HEAD = "head."
+
+
+def load_pretrained(chain: nn.Module, network: str, classes: int, side: int, file: Path | None = None) -> None:
+    """Give a chain pretrained weights; the classifier keeps the ones it has.
+
+    Position biases are resized where the window differs, as timm does.
+
+    Args:
+        chain: the network, built for these classes and this side.
+        network: its name.
+        classes: number of classes.
+        side: side of the images in pixels.
+        file: safetensors or a torch state dict, in timm's or in the original naming; None asks the hub.
+
+    Raises:
+        FailureError: there is no file, no network, or the weights are of another model.
+    """
+    shape = NETWORKS[network].transformer
+    assert shape is not None
+    if file is None and not shape.weights:
+        remedy = "Choose a table of networks from random weights, or give --weights FILE."
+        raise FailureError(f"{NETWORKS[network].label} has no pretrained weights", remedy)
+    weights = _from_hub(shape.weights) if file is None else _from_file(file)
+    model = SwinParts(shape, classes, side)
+    source = str(file) if file else shape.weights
+    _fill(model, weights, source, NETWORKS[network].label)
+    wanted = chain_of(model, classes, side).state_dict()
+    kept = {name: each for name, each in chain.state_dict().items() if name.startswith("head.head.")}
+    chain.load_state_dict(wanted | kept)
+
+
+def _fill(model: SwinParts, weights: dict[str, Tensor], source: str, label: str) -> None:
+    from timm.models.swin_transformer import checkpoint_filter_fn
+
+    remedy = f"Give the weights of {label} with --weights, or train from random weights."
+    try:
+        converted = checkpoint_filter_fn(dict(weights), model)
+        body = {name: each for name, each in converted.items() if not name.startswith(_HEAD)}
+        found = model.load_state_dict(body, strict=False)
+    except (RuntimeError, KeyError, AttributeError, ValueError, IndexError, TypeError, AssertionError) as error:
+        first = str(error).strip().splitlines()
+        detail = first[1].strip() if len(first) > 1 else first[0] if first else type(error).__name__
+        raise FailureError(f"{source} holds weights of another model than {label}: {detail}", remedy) from None
+    missing = [name for name in found.missing_keys if not name.startswith(_HEAD)]
+    if missing or found.unexpected_keys:
+        odd = f"{missing[0]!r} is missing" if missing else f"{found.unexpected_keys[0]!r} is unknown"
+        raise FailureError(f"{source} holds weights of another model than {label}: {odd}", remedy)
+
+
+def _from_file(path: Path) -> dict[str, Tensor]:
+    remedy = "Give a safetensors file or a torch state dict with --weights."
+    if not path.is_file():
+        raise FailureError(f"there is no weight file {path}", remedy)
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # every library has its own for a file that is none of its kind
+        raise FailureError(f"{path} is no weight file: {_reason(error)}", remedy) from None
+    for key in ("model", "state_dict"):
+        found = found[key] if isinstance(found, dict) and isinstance(found.get(key), dict) else found
+    if not isinstance(found, dict) or not all(isinstance(each, Tensor) for each in found.values()):
+        raise FailureError(f"{path} holds no state dict", remedy)
+    return found
+
+
+def _from_hub(name: str) -> dict[str, Tensor]:
+    import timm
+
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # or it tells of every attempt besides
+    try:
+        return timm.create_model(name, pretrained=True).state_dict()  # type: ignore[no-any-return]
+    except Exception as error:  # no network, no such file, no space: the hub raises many kinds
+        raise FailureError(
+            f"timm's weights {name} could not be fetched: {_reason(error)}",
+            "Connect to the network, give a file with --weights FILE, or train from random ones: --init scratch.",
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    """Return a library's first sentence; what follows is its own advice, such as to run a file's code."""
+    lines = str(error).strip().splitlines()
+    return lines[0].partition(". ")[0][:200] if lines else type(error).__name__

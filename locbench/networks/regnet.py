@@ -1,0 +1,67 @@
+"""RegNetX-400MF for small images (Radosavovic et al. 2020) in the layout common for CIFAR-10; AugLocal's 23 layers fit.
+
+It differs from the paper's in its stem (64 channels, no stride) and in the strides of the first two stages.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from locbench.networks.chain import Assembly, Chain
+from locbench.networks.resnet_cifar import pooled_classifier
+
+STAGES = ((32, 1, 1), (64, 2, 1), (160, 7, 2), (384, 12, 2))
+"""Channels, number of blocks and stride of the first block."""
+
+STEM, GROUP_WIDTH = 64, 16
+
+
+class XBlock(nn.Module):
+    """1x1 convolution, 3x3 convolution in groups of 16 channels, 1x1 convolution, plus shortcut, then ReLU.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels, a multiple of 16; also those between the convolutions.
+        stride: of the 3x3 convolution and the shortcut.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(outputs, outputs, 3, stride, 1, groups=outputs // GROUP_WIDTH, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(outputs, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.relu = nn.ReLU(inplace=True)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            conv = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map B x inputs x H x W to B x outputs x H/stride x W/stride."""
+        out = self.body(x)
+        out += self.shortcut(x)
+        return self.relu(out)  # type: ignore[no-any-return]
+
+
+def build(classes: int, side: int) -> Chain:
+    """Return RegNetX-400MF as 23 local layers: stem and 22 blocks.
+
+    Args:
+        classes: number of classes.
+        side: side of the input images in pixels.
+    """
+    layers, channels = Assembly(side), STEM
+    stem = nn.Sequential(nn.Conv2d(3, STEM, 3, 1, 1, bias=False), nn.BatchNorm2d(STEM), nn.ReLU(inplace=True))
+    layers.add(stem, 1, STEM, 0, XBlock)
+    for stage, (width, depth, first) in enumerate(STAGES, 1):
+        for stride in (first, *(1,) * (depth - 1)):
+            layers.add(XBlock(channels, width, stride), stride, width, stage, XBlock)
+            channels = width
+    return layers.chain(pooled_classifier(channels, classes), classes)

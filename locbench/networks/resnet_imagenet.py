@@ -1,0 +1,72 @@
+"""ResNets and ResNeXts for ImageNet (He et al. 2016; Xie et al. 2017), made of torchvision's blocks.
+
+The stem with its max-pooling is one local layer, every block another.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+
+from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from locbench.networks.chain import Assembly, Chain, Copy
+from locbench.networks.resnet_cifar import pooled_classifier
+
+STEM = 64
+WIDTHS = (64, 128, 256, 512)
+
+
+def block(
+    inputs: int, outputs: int, stride: int = 1, *, bottleneck: bool, groups: int = 1, group_width: int = 64
+) -> nn.Module:
+    """Return a residual block, its shortcut projected where the shape changes.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels, four times the base width for a bottleneck.
+        stride: of the first 3x3 convolution and the shortcut.
+        bottleneck: 1x1, 3x3 and 1x1 convolutions rather than two of 3x3.
+        groups: of a bottleneck's 3x3 convolution.
+        group_width: channels per group where the base width is 64.
+    """
+    kind = Bottleneck if bottleneck else BasicBlock
+    projection: nn.Module | None = None
+    if stride != 1 or inputs != outputs:
+        projection = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+    made: nn.Module = kind(inputs, outputs // kind.expansion, stride, projection, groups, group_width)
+    return made
+
+
+@cache
+def copier(bottleneck: bool, groups: int = 1, group_width: int = 64) -> Copy:
+    """Return what builds blocks of one kind, the same object every time, so that like layers compare equal."""
+    return partial(block, bottleneck=bottleneck, groups=groups, group_width=group_width)
+
+
+def build(copy: Copy, expansion: int, depths: tuple[int, ...], classes: int, side: int) -> Chain:
+    """Return a ResNet with one local layer for the stem and one for each block.
+
+    Args:
+        copy: builds a block.
+        expansion: output channels of a block for each channel of its base width.
+        depths: blocks per stage.
+        classes: number of classes.
+        side: side of the input images in pixels, 224 as published.
+    """
+    layers, channels = Assembly(side), STEM
+    conv = nn.Conv2d(3, STEM, 7, 2, 3, bias=False)
+    stem = nn.Sequential(conv, nn.BatchNorm2d(STEM), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1))
+    layers.add(stem, 4, STEM, 0, copy)
+    for stage, (width, depth) in enumerate(zip(WIDTHS, depths, strict=True), 1):
+        for index in range(depth):
+            stride = 2 if stage > 1 and index == 0 else 1
+            layers.add(copy(channels, width * expansion, stride), stride, width * expansion, stage, copy, width=width)
+            channels = width * expansion
+    return layers.chain(pooled_classifier(channels, classes), classes)
+
+
+resnet34 = partial(build, copier(bottleneck=False), 1, (3, 4, 6, 3))
+resnet101 = partial(build, copier(bottleneck=True), 4, (3, 4, 23, 3))
+resnet152 = partial(build, copier(bottleneck=True), 4, (3, 8, 36, 3))
+resnext101_32x8d = partial(build, copier(bottleneck=True, groups=32, group_width=8), 4, (3, 4, 23, 3))

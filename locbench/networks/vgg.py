@@ -1,0 +1,91 @@
+"""VGG networks with BatchNorm (Simonyan & Zisserman 2014) as chains: one local layer per convolution.
+
+Max-pooling belongs to the beginning of the layer after it (DGL and AugLocal), so an auxiliary net sees the map before;
+the last pooling belongs to the classifier. Odd sides are rounded up, so that images of any size pass.
+
+AugLocal's nets pool before a copied convolution wherever the width changes: once, however large the change.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from locbench.networks.chain import Assembly, Chain, Closing
+
+WIDTHS = (64, 128, 256, 512, 512)
+HIDDEN = 4096
+"""Units of the two hidden layers of VGG13's classifier."""
+
+
+def layer(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """Return convolution, BatchNorm and ReLU; with stride 2, max-pooling before them.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        stride: 1 or 2.
+    """
+    conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+    return nn.Sequential(*_pooling(stride), conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+def _pooling(stride: int) -> list[nn.Module]:
+    return [nn.MaxPool2d(2, ceil_mode=True)] if stride == 2 else []
+
+
+def _layers(depths: tuple[int, ...], side: int, closing: Closing | None = None) -> Assembly:
+    found, channels = Assembly(side), 3
+    for stage, (width, depth) in enumerate(zip(WIDTHS, depths, strict=True), 1):
+        for index in range(depth):
+            stride = 2 if stage > 1 and index == 0 else 1
+            found.add(layer(channels, width, stride), stride, width, stage, layer, carry=False, closing=closing)
+            channels = width
+    return found
+
+
+def vgg19(classes: int, side: int) -> Chain:
+    """Return VGG19 for small images, 16 local layers, with one linear layer as its classifier.
+
+    The source of AugLocal's VGG19 is not released; the classifier is that of the common CIFAR-10 variant, average
+    pooling being of no effect on 32 x 32 images.
+
+    Args:
+        classes: number of classes.
+        side: side of the input images in pixels.
+    """
+    head = nn.Sequential(*_pooling(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], classes))
+    return _layers((2, 2, 4, 4, 4), side).chain(head, classes)
+
+
+def vgg13(classes: int, side: int) -> Chain:
+    """Return VGG13 for ImageNet, 10 local layers, in torchvision's layout and with its initial weights' distribution.
+
+    Args:
+        classes: number of classes.
+        side: side of the input images in pixels, 224 as published.
+    """
+    chain = _layers((2,) * 5, side, reduced_closing).chain(_large_classifier(classes), classes)
+    for each in chain.modules():
+        if isinstance(each, nn.Linear):
+            nn.init.normal_(each.weight, std=0.01)
+        if isinstance(each, nn.Linear | nn.Conv2d) and each.bias is not None:
+            nn.init.zeros_(each.bias)
+    return chain
+
+
+def _large_classifier(classes: int) -> nn.Sequential:
+    layers: list[nn.Module] = [*_pooling(2), nn.AdaptiveAvgPool2d(7), nn.Flatten()]
+    for width in (7 * 7 * WIDTHS[-1], HIDDEN):
+        layers += [nn.Linear(width, HIDDEN), nn.ReLU(inplace=True), nn.Dropout(0.5)]
+    return nn.Sequential(*layers, nn.Linear(HIDDEN, classes))
+
+
+def reduced_closing(classes: int) -> nn.Sequential:
+    """Return the classifier of AugLocal's nets on VGG13: the flattened map averaged to 512 values, three linear layers.
+
+    The paper names the reduction of the hidden layers from 4096 to 512 units, the official code has the rest.
+    """
+    layers: list[nn.Module] = [nn.Flatten(), nn.AdaptiveAvgPool1d(512)]
+    for _ in range(2):
+        layers += [nn.Linear(512, 512), nn.BatchNorm1d(512), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, nn.Linear(512, classes))

@@ -1,0 +1,162 @@
+"""Where a run's batches come from: small images, the Swin pipeline, or the ImageNet recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from locbench.console import Terminal
+from locbench.data.batches import Batch, test_batches, train_batches
+from locbench.data.imagenet.batches import imagenet_test_batches, imagenet_train_batches
+from locbench.data.imagenet.files import Stream
+from locbench.data.imagenet.speed import timed
+from locbench.data.images import Images, Split
+from locbench.errors import UsageError
+from locbench.recipe import Recipe
+from locbench.training.distributed import ALONE, World
+
+SMALL, LARGE = 250, 50
+"""Test images per batch below and from 128 pixels."""
+
+_TIMED: set[str] = set()
+"""Data sets whose speed this process has told already."""
+
+
+def training_feed(
+    recipe: Recipe,
+    split: Split,
+    epoch: int,
+    *,
+    pixels: bool,
+    dtype: torch.dtype = torch.float32,
+    world: World = ALONE,
+) -> Iterator[Batch]:
+    """Yield one epoch of augmented batches at the recipe's image size.
+
+    Args:
+        recipe: pipeline, image size, batch size and seed.
+        split: the images, on the device of the batches.
+        epoch: which epoch.
+        pixels: whether the un-normalised images are wanted.
+        dtype: of the images.
+        world: processes that share every batch; each gets its own share, and decodes no other.
+
+    Raises:
+        UsageError: the images are not in memory, and the pipeline is for such.
+    """
+    if recipe.augmentation != "imagenet":
+        batches = _whole_batches(recipe, split, epoch, pixels=pixels, dtype=dtype)
+        return (_shared(batch, world) for batch in batches)
+    batches = imagenet_train_batches(
+        split.train,
+        split.info,
+        recipe.batch_size,
+        side=recipe.image_size or split.info.side,
+        seed=recipe.seed,
+        epoch=epoch,
+        pixels=pixels,
+        share=world.share,
+        dtype=dtype,
+    )
+    return _told(batches, split, world)
+
+
+def _told(batches: Iterator[Batch], split: Split, world: World) -> Iterator[Batch]:
+    """Pass batches on; the first time that a process reads a data set from files it tells how fast that goes."""
+    if not isinstance(split.train, Stream) or not world.leads or split.info.name in _TIMED:
+        return batches
+    _TIMED.add(split.info.name)
+    each = f" in each of {world.size} processes" if world.size > 1 else ""
+    console = Terminal(stderr=True, soft_wrap=True)
+    return timed(batches, lambda speed: console.print(f"{split.info.label}: {speed}{each}", markup=False))
+
+
+def _whole_batches(recipe: Recipe, split: Split, epoch: int, *, pixels: bool, dtype: torch.dtype) -> Iterator[Batch]:
+    images = _in_memory(split.train, recipe)
+    if recipe.augmentation == "swin":
+        from locbench.data.swin.pipeline import swin_train_batches
+
+        return swin_train_batches(
+            images,
+            recipe.batch_size,
+            side=recipe.side,
+            seed=recipe.seed,
+            epoch=epoch,
+            pixels=pixels,
+            color_jitter=recipe.color_jitter,
+            dtype=dtype,
+        )
+    batches = train_batches(images, split.info, recipe.batch_size, seed=recipe.seed, epoch=epoch, dtype=dtype)
+    return (resized(batch, recipe.image_size) for batch in batches)
+
+
+def testing_feed(
+    recipe: Recipe,
+    split: Split,
+    dtype: torch.dtype,
+    world: World = ALONE,  # noqa: PT028 - not a test
+) -> Iterator[Batch]:
+    """Yield the test images in order, at the recipe's image size, without augmentation.
+
+    Args:
+        recipe: pipeline and image size.
+        split: the images, on the device of the batches.
+        dtype: of the images.
+        world: processes that share the work; each gets every so many-th batch.
+
+    Raises:
+        UsageError: the images are not in memory, and the pipeline is for such.
+    """
+    size = SMALL if (recipe.image_size or split.info.side) < 128 else LARGE
+    if recipe.augmentation == "imagenet":
+        side, chosen = recipe.image_size or split.info.side, slice(world.rank, None, world.size)
+        return imagenet_test_batches(split.test, split.info, size, side=side, chosen=chosen, dtype=dtype)
+    return islice(_tests_in_memory(recipe, split, size, dtype), world.rank, None, world.size)
+
+
+# The name is what it does; pytest must not take it for a test where it is imported.
+testing_feed.__test__ = False  # type: ignore[attr-defined]
+
+
+def _tests_in_memory(recipe: Recipe, split: Split, size: int, dtype: torch.dtype) -> Iterator[Batch]:
+    images = _in_memory(split.test, recipe)
+    if recipe.augmentation == "swin":
+        from locbench.data.swin.pipeline import swin_test_batches
+
+        return swin_test_batches(images, size, side=recipe.side, dtype=dtype)
+    batches = test_batches(images, split.info, size, dtype=dtype)
+    return (resized(batch, recipe.image_size) for batch in batches)
+
+
+def _in_memory(images: Images | Stream, recipe: Recipe) -> Images:
+    if isinstance(images, Stream):
+        raise UsageError(
+            f"the augmentation {recipe.augmentation!r} is for images in memory, {recipe.dataset!r} is read from files",
+            "Choose a table with the augmentation 'imagenet', or another data set.",
+        )
+    return images
+
+
+def _shared(batch: Batch, world: World) -> Batch:
+    if world.size == 1:
+        return batch
+    own = world.share(len(batch.labels))
+    pixels = None if batch.pixels is None else batch.pixels[own]
+    return Batch(images=batch.images[own], labels=batch.labels[own], pixels=pixels)
+
+
+def resized(batch: Batch, side: int | None) -> Batch:
+    """Return a batch scaled bicubically to a side; itself where that is its own."""
+    if side is None or side == batch.images.shape[-1]:
+        return batch
+    pixels = None if batch.pixels is None else _scaled(batch.pixels, side).clamp_(0, 1)
+    return replace(batch, images=_scaled(batch.images, side), pixels=pixels)
+
+
+def _scaled(images: Tensor, side: int) -> Tensor:
+    return F.interpolate(images, size=(side, side), mode="bicubic", align_corners=False, antialias=True)
