@@ -62,7 +62,6 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         init: ``pretrained`` starts from ImageNet weights, the classifier drawn anew.
         weights: digest of the file that pretrained weights came from; empty for timm's published ones.
         processes: that share every batch; BatchNorm and contrastive losses see a process's share alone.
-        sync_bn: BatchNorm sees the whole batch of several processes; on CUDA devices.
     """
 
     network: str
@@ -99,7 +98,6 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     init: Init = "scratch"
     weights: str = ""
     processes: int = 1
-    sync_bn: bool = False
 
     @property
     def key(self) -> str:
@@ -207,7 +205,7 @@ def _checked(fields: dict[str, Any]) -> Recipe:
         recipe = msgspec.convert(plain, Recipe, strict=True)
     except msgspec.ValidationError as error:
         raise UsageError(f"bad recipe: {error}", "Check the setting that the message names.") from None
-    for name in ("epochs", "batch_size", "train_limit", "test_limit", "test_every", "image_size"):
+    for name in ("epochs", "batch_size", "train_limit", "test_limit", "test_every", "image_size", "processes"):
         value = getattr(recipe, name)
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}", f"Set {name} to 1 or more.")
@@ -224,8 +222,8 @@ def _checked(fields: dict[str, Any]) -> Recipe:
 
 
 def _refuse_shares(recipe: Recipe) -> None:
-    shares = {"drop_path": recipe.drop_path, "betas": max(recipe.betas), "color_jitter": recipe.color_jitter}
-    for name, value in (*shares.items(), ("betas", min(recipe.betas))):
+    shares = (("drop_path", recipe.drop_path), ("color_jitter", recipe.color_jitter))
+    for name, value in (*shares, *(("betas", each) for each in recipe.betas)):
         if not 0 <= value < 1:
             raise UsageError(f"{name} is {value:g}", f"Set {name} from 0 to below 1.")
     if not 0 < recipe.eps < 1:
@@ -260,6 +258,8 @@ def refuse_unfit(recipe: Recipe) -> None:
         raise UsageError(f"{name} belongs to the rate 'cosine-step'", f"Set rate, or leave {name} out.")
     if recipe.clip_norm is not None and not 0 < recipe.clip_norm < math.inf:
         raise UsageError(f"clip_norm is {recipe.clip_norm:g}", "Set clip_norm above 0, or leave it out.")
+    if recipe.color_jitter and recipe.augmentation != "swin":
+        raise UsageError("color_jitter belongs to the augmentation 'swin'", "Leave it out, or set augmentation.")
     if recipe.mixup and not recipe.composition.end_to_end:
         raise UsageError("mixup makes soft labels, which local losses do not take", "Use it with the method 'bp'.")
 

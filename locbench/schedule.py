@@ -39,7 +39,6 @@ class Schedule(msgspec.Struct, frozen=True):
     init: Init = "scratch"
     weights: str = ""
     processes: int = 1
-    sync_bn: bool = False
 
 
 def schedule_of(recipe: Recipe) -> Schedule:
@@ -80,6 +79,8 @@ def reductions(schedule: Schedule, published: Schedule) -> list[str]:
         words.append("from random weights" if schedule.init == "scratch" else "from pretrained weights")
     elif schedule.weights != published.weights:
         words.append(f"pretrained weights of file {schedule.weights}")
+    if schedule.processes != published.processes:
+        words.append(f"shared by {schedule.processes} processes")
     if schedule.dataset != published.dataset:
         words.append(f"data set {_label(schedule.dataset)} instead of {_label(published.dataset)}")
     if schedule.epochs != published.epochs:

@@ -39,12 +39,17 @@ def costs(
 
     wanted: dict[str, object] = {"network": network, "method": method, "dataset": dataset, "modules": modules}
     wanted |= {"batch_size": batch_size, "image_size": image_size, "precision": precision and precision.value}
-    one_of(table_id, residuals, wanted | {"set": set_, "timeline": timeline, "ddp_buckets": ddp_buckets or None})
+    legacy = None if autograd is AutogradName.current else autograd
+    one_of(
+        table_id,
+        residuals,
+        wanted | {"set": set_, "timeline": timeline, "ddp_buckets": ddp_buckets or None, "autograd": legacy},
+    )
     costing = Costing(Path(results), as_json=as_json)
     if residuals:
         costing.residuals()
     elif table_id is not None:
         costing.table(table_id)
     else:
-        setting = Setting(kept_softmax=autograd is not AutogradName.current, ddp_buckets=ddp_buckets)
+        setting = Setting(kept_softmax=legacy is not None, ddp_buckets=ddp_buckets)
         costing.recipe(wanted, set_ or [], timeline, setting)

@@ -17,7 +17,11 @@ def run(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method; repeat it.")
     ] = None,
-    modules: Annotated[int | None, typer.Option(help="K local modules [default: every local layer].")] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE, any other setting of the recipe, such as drop_path; repeat it."),
+    ] = None,
+    modules: Annotated[int | None, typer.Option(help="K local modules (default: every local layer).")] = None,
     epochs: Annotated[int | None, typer.Option(help="[default: 160, or 4 on digits]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="[default: the papers' for the data set]")] = None,
     lr: Annotated[float | None, typer.Option(help="[default: the papers', scaled to the batch]")] = None,
@@ -26,6 +30,7 @@ def run(
     device: Device = "auto",
     precision: Precision = None,
     memory: Memory = None,
+    weights: Annotated[Path | None, typer.Option(help="Start from the pretrained weights in this file.")] = None,
     root: DataRoot = None,
     results: Results = RESULTS,
     download: Download = False,
@@ -35,9 +40,10 @@ def run(
 ) -> None:
     """Run one recipe: any network, method and data set, also those in no paper."""
     from locbench.launch.session import Session
-    from locbench.launch.single import recipes_from
+    from locbench.launch.single import parse_setting, recipes_from
+    from locbench.weight_files import digest
 
-    session = Session(Path(results), data_root(root), device, download=download, as_json=as_json)
+    session = Session(Path(results), data_root(root), device, download=download, as_json=as_json, weights=weights)
     wanted: dict[str, object] = {
         "network": network,
         "method": method,
@@ -47,4 +53,6 @@ def run(
     }
     wanted |= {"batch_size": batch_size, "lr": lr, "train_limit": limit}
     wanted |= {"precision": precision.value if precision else None, "memory": memory.value if memory else None}
+    wanted |= {"init": "pretrained", "weights": digest(weights)} if weights else {}
+    wanted |= dict(parse_setting(each) for each in recipe or ())
     session.run(recipes_from(wanted, set_ or [], seeds, session.root), rerun=rerun, plan_only=plan)

@@ -111,7 +111,11 @@ def refitted(table: Table, book: MemoryBook) -> list[Term]:
     places = {(cell.row, cell.column): cell for cell in table.cells}
     terms = []
     for term in table.calibration.terms if table.calibration else ():
-        excesses = [excess for place in term.fitted if (excess := _excess(places[place], term, book)) is not None]
+        excesses = [
+            excess
+            for place in term.fitted
+            if (excess := _excess(places[place], term, book, memory_scale(table))) is not None
+        ]
         kept = statistics.fmean(excesses) if excesses else term.gigabytes
         terms.append(msgspec.structs.replace(term, gigabytes=kept))
     return terms
@@ -178,8 +182,8 @@ def _base(step: TracedStep, term: Term) -> int | None:
     return step.backwards.get(term.shape) if term.shape else step.peak
 
 
-def _excess(cell: Cell, term: Term, book: MemoryBook) -> float | None:
+def _excess(cell: Cell, term: Term, book: MemoryBook, scale: int) -> float | None:
     footprint, published = _footprint(cell, book), _published(cell)
     if footprint is None or published is None:
         return None
-    return published - footprint.averaged(lambda step: _base(step, term) or step.peak) / 1e9
+    return published * scale / 1e9 - footprint.averaged(lambda step: _base(step, term) or step.peak) / 1e9

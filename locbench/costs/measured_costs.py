@@ -19,7 +19,7 @@ from locbench.costs.setting import Setting
 from locbench.errors import UsageError
 from locbench.learning.options import Periodic
 from locbench.learning.phases import global_epochs
-from locbench.recipe import Memory, Precision, Recipe, refuse_memory
+from locbench.recipe import Memory, Precision, Recipe, refuse_memory, refuse_unfit
 from locbench.tables import Published, Table
 
 KINDS = ("predicted", "measured")
@@ -47,11 +47,13 @@ class Variant(msgspec.Struct, frozen=True):
     def of(self, recipe: Recipe) -> Recipe | None:
         """Return the recipe in this variant; None if its method does not have it."""
         memory, precision = self.memory or recipe.memory, self.precision or recipe.precision
+        varied = msgspec.structs.replace(recipe, memory=memory, precision=precision)
         try:
             refuse_memory(memory, recipe.composition)
+            refuse_unfit(varied)
         except UsageError:
             return None
-        return msgspec.structs.replace(recipe, memory=memory, precision=precision)
+        return varied
 
 
 class MeasuredCost(msgspec.Struct, frozen=True, kw_only=True):

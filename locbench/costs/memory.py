@@ -2,7 +2,8 @@
 
 The second step of a run is traced (momentum exists then), on fake tensors of any batch size. What is counted is the
 storage of tensors: parameters, gradients, optimizer state, activations, temporaries. What a GPU holds besides (context,
-cuDNN's workspaces, fragments of the allocator) is no tensor and is not in the figure.
+cuDNN's workspaces, fragments of the allocator) is no tensor and is not in the figure. With ``bf16`` the CPU's rules of
+autocast are traced, which keep softmax and LayerNorm in bfloat16 where a GPU's keep them in float32.
 """
 
 from __future__ import annotations

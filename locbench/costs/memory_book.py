@@ -151,12 +151,16 @@ def timeless(recipe: Recipe) -> Recipe:
 
 @cache
 def made_with() -> str:
-    """Return the versions of locbench and torch, and a hash of the code that a trace runs through."""
+    """Return the versions of locbench, torch and timm, and a hash of the code that a trace runs through."""
     package = Path(__file__).resolve().parent.parent
     files = [*package.glob("learning/**/*.py"), *package.glob("networks/*.py")]
     files += [package / "training" / name for name in ("loop.py", "optimizer.py", "precision.py")]
-    files += [package / "costs" / name for name in ("memory.py", "live_bytes.py", "convolutions.py", "legacy.py")]
+    files += [
+        package / "costs" / name
+        for name in ("memory.py", "live_bytes.py", "convolutions.py", "legacy.py", "setting.py")
+    ]
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.read_bytes())
-    return f"locbench {locbench.__version__} ({digest.hexdigest()[:12]}), torch {version('torch')}"
+    code = f"locbench {locbench.__version__} ({digest.hexdigest()[:12]})"
+    return f"{code}, torch {version('torch')}, timm {version('timm')}"

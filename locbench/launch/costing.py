@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from locbench.data.catalogue import info
 from locbench.errors import UsageError
 from locbench.json_output import print_json
 from locbench.launch.single import parse_option, published_settings
+from locbench.networks.catalogue import NETWORKS
 from locbench.recipe import Recipe, make_recipe
 from locbench.tables import load_table, load_tables
 
@@ -104,10 +106,8 @@ class Costing:
         wanted = wanted | {"dataset": wanted["dataset"] or "cifar10"}
         recipe = cost_recipe(wanted, dict(parse_option(each) for each in options))
         traced = self._untraced([recipe])
-        try:
+        with traceable():
             row = recipe_row(recipe, self.book, setting)
-        except (ValueError, RuntimeError) as error:  # BatchNorm refuses one value, a convolution no pixels
-            raise UsageError(f"such a step cannot be traced: {error}", "Take a larger batch or image.") from None
         if timeline is not None:
             self._draw(recipe, timeline, setting)
         (judged,) = judge([row], [], self.measurements)
@@ -138,15 +138,16 @@ class Costing:
 
         size = parse_bytes(memory)
         if wanted["method"] is None:
-            recipes = [cost_recipe({**wanted, "method": name}, given) for name, given in CANDIDATES]
-            found = rank_for_batch(recipes, size)
+            with traceable():
+                found = rank_for_batch(_candidates(wanted), size)
             if self.as_json:
                 print_json([candidate_entry(each) for each in found])
             else:
                 print_candidates(self.console, found, size)
             return
         recipe = cost_recipe(wanted, dict(parse_option(each) for each in options))
-        batch, peak = largest_batch(recipe, size)
+        with traceable():
+            batch, peak = largest_batch(recipe, size)
         if self.as_json:
             print_json({"batch_size": batch, "memory_peak_bytes": peak, "memory_bytes": size})
         else:
@@ -165,6 +166,28 @@ class Costing:
         title = f"{recipe.network}, {recipe.method}, batch {recipe.batch_size}"
         draw(trace_step(recipe, setting), partition_of(recipe).modules, title, path)
         self.console.print(f"timeline: {path}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def traceable() -> Iterator[None]:
+    """Say in one message why a step cannot be traced: BatchNorm refuses one value, a convolution no pixels.
+
+    Raises:
+        UsageError: a layer refused its input.
+    """
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(f"such a step cannot be traced: {error}", "Take a larger batch or image.") from None
+
+
+def _candidates(wanted: Mapping[str, object]) -> list[Recipe]:
+    """Return the recipes that `locbench fit` chooses among; on a transformer also those made for transformers."""
+    transformer = NETWORKS[str(wanted["network"])].transformer is not None
+    if not transformer:
+        return [cost_recipe({**wanted, "method": name}, given) for name, given in CANDIDATES]
+    names = [*(each for each in CANDIDATES if each[0] != "auglocal"), ("swin-reconstruction", {}), ("swin-infopro", {})]
+    return [cost_recipe({**wanted, "method": name}, given) for name, given in names]
 
 
 def one_of(table_id: str | None, residuals: bool, wanted: Mapping[str, object]) -> None:

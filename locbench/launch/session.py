@@ -163,6 +163,8 @@ class Session:
         return [each for each in self.store.all() if msgspec.structs.replace(each.recipe, seed=0).key in wanted]
 
     def _show_plan(self, plan: Plan, measuring: Measuring | None) -> None:
+        if not leads():
+            return
         from locbench.costs.duration import measured_rate
         from locbench.launch.plan_view import plan_entry, print_plan
         from locbench.training.precision import choose_device

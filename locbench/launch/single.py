@@ -30,12 +30,15 @@ def recipes_from(wanted: Mapping[str, Any], options: Sequence[str], seeds: int, 
     if seeds < 1:
         raise UsageError(f"--seeds is {seeds}", "Ask for 1 or more.")
     given = {name: value for name, value in wanted.items() if value is not None}
-    settings = published_settings(str(given["network"])) | given
+    published = published_settings(str(given["network"]))
+    settings = published | given
     settings["dataset"] = resolve(settings["dataset"], root)
     data = info(settings["dataset"], root)
     if data.name == "digits" and "epochs" not in given:
         settings["epochs"] = 4
     settings.setdefault("epochs", 160)
+    if settings["epochs"] != published.get("epochs"):  # a shorter run has a shorter warm-up
+        settings.pop("warmup_epochs", None)
     settings.setdefault("batch_size", data.batch)
     settings.setdefault("lr", scaled_rate(data.lr, data.batch, settings["batch_size"]))
     settings["options"] = dict(parse_option(each) for each in options)
@@ -68,6 +71,28 @@ def parse_option(text: str) -> tuple[str, object]:
         raise UsageError(f"--set {text!r} is not NAME=VALUE", "For example: --set depth=3")
     parts = [_plain(part.strip()) for part in value.split(",")]
     return name.strip(), parts if len(parts) > 1 else parts[0]
+
+
+def parse_setting(text: str) -> tuple[str, object]:
+    """Read ``name=value`` for a field of `Recipe`, numbers as such.
+
+    Raises:
+        UsageError: the text is no setting.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise UsageError(f"--recipe {text!r} is not NAME=VALUE", "For example: --recipe drop_path=0.1")
+    parts = [_number(part.strip()) for part in value.split(",")]
+    return name.strip(), parts if len(parts) > 1 else parts[0]
+
+
+def _number(word: str) -> object:
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return _plain(word)
 
 
 def _plain(word: str) -> object:

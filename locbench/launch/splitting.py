@@ -10,7 +10,7 @@ from locbench.costs.split_book import SHOWN, SplitBook
 from locbench.costs.splits import cuts_for
 from locbench.errors import UsageError
 from locbench.json_output import print_json
-from locbench.launch.costing import cost_recipe
+from locbench.launch.costing import cost_recipe, traceable
 from locbench.launch.single import parse_option, published_settings
 from locbench.launch.splits_view import print_splits, splits_entry
 from locbench.networks.catalogue import NETWORKS
@@ -44,7 +44,7 @@ class Splitting:
         if top is not None and top < 1:
             raise UsageError(f"--top is {top}", "Ask for 1 or more.")
         recipe = split_recipe(wanted, dict(parse_option(each) for each in options))
-        with self.console.status("tracing"):
+        with traceable(), self.console.status("tracing"):
             splits = self.book.splits(recipe, count=top or SHOWN)
         assert splits is not None  # the book may trace
         if self.as_json:

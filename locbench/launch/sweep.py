@@ -155,7 +155,7 @@ def final_metrics(outcome: Outcome) -> dict[str, float]:
     """Return a run's numbers: accuracy and error after the last epoch, the best accuracy and its epoch.
 
     The error has two names, as in the papers: ``test_err``, and ``top1_err`` on ImageNet. Where the first five guesses
-    were counted, with 200 classes or more, there are ``top5_acc`` and ``top5_err`` too.
+    were counted, on ImageNet and with 200 classes or more, there are ``top5_acc`` and ``top5_err`` too.
     """
     tested = [(row["test_acc"], row["epoch"]) for row in outcome.history if row["test_acc"] is not None]
     final = tested[-1][0]

@@ -50,7 +50,7 @@ def _first_run(learner: Learner, index: int, x: Tensor) -> tuple[Tensor, Tensor 
     """Return a module's output as a leaf that gathers its gradient, and its input features if they are wanted."""
     with torch.no_grad():
         h, features = learner.run_module_from(index, x)
-    torch.clear_autocast_cache()  # weights cast without a graph would serve the second run too (PyTorch #158232)
+    torch.clear_autocast_cache()  # weights cast without a graph would serve the second run too
     return h.requires_grad_(), features
 
 

@@ -91,7 +91,7 @@ def _from_hub(name: str) -> dict[str, Tensor]:
     except Exception as error:  # no network, no such file, no space: the hub raises many kinds
         raise FailureError(
             f"timm's weights {name} could not be fetched: {_reason(error)}",
-            "Connect to the network, give a file with --weights FILE, or train from random ones: --init scratch.",
+            "Connect to the network, give a file with --weights FILE, or choose a table of random weights.",
         ) from None
 
 

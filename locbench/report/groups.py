@@ -51,12 +51,10 @@ def group_records(table: Table, records: Iterable[Record]) -> list[Group]:
 def way_of_reducing(schedule: Schedule, published: Schedule) -> Way:
     """Return how a schedule departs from the published one; empty for a full run.
 
-    How often a run is tested changes no number, nor does the memory it runs in; the processes that shared it are part
-    of its recipe, no reduction; and the warm-up of a run of another length follows from that length.
+    How often a run is tested changes no number, nor does the memory it runs in; and the warm-up of a run of another
+    length follows from that length.
     """
-    ignored = {"test_every", "memory", "processes", "sync_bn"} | (
-        {"warmup_epochs"} if schedule.epochs != published.epochs else set()
-    )
+    ignored = {"test_every", "memory"} | ({"warmup_epochs"} if schedule.epochs != published.epochs else set())
     own, other = msgspec.structs.asdict(schedule), msgspec.structs.asdict(published)
     return tuple((name, value) for name, value in own.items() if name not in ignored and value != other[name])
 

@@ -1,7 +1,7 @@
 """One run on several processes, as `torchrun` starts them: each takes its share of every batch.
 
 A local method runs several backward passes per step, so that PyTorch's DistributedDataParallel, which expects one, does
-not fit: gradients are summed over the processes once per step, in one buffer.
+not fit: gradients are summed over the processes once per step, in one buffer; with lean memory once per module.
 """
 
 from __future__ import annotations
@@ -10,15 +10,12 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from locbench.errors import UsageError
-
-T = TypeVar("T", bound=nn.Module)
 
 PATIENCE = timedelta(minutes=30)
 
@@ -43,6 +40,16 @@ class World:
     def share(self, count: int) -> slice:
         """Return which of a batch's ``count`` images are this process's: consecutive ones, as evenly as can be."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+    def average_buffers(self, net: nn.Module) -> None:
+        """Replace a net's floating-point buffers, such as BatchNorm's running statistics, by their means."""
+        floating = [each for each in net.buffers() if each.is_floating_point()]
+        if self.size == 1 or not floating:
+            return
+        buffer = torch.cat([each.reshape(-1) for each in floating]).div_(self.size)
+        dist.all_reduce(buffer)
+        for each, mean in zip(floating, torch.split(buffer, [one.numel() for one in floating]), strict=True):
+            each.copy_(mean.view_as(each))
 
     def refuse_empty_shares(self, images: int, batch_size: int) -> None:
         """Refuse batches of fewer images than there are processes.
@@ -96,6 +103,8 @@ def join_world(device: torch.device) -> World:
             raise UsageError(
                 f"WORLD_SIZE is set and {name} is not", "Start locbench with torchrun, or unset WORLD_SIZE."
             )
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # or every process would open a context on the first one
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     return World(dist.get_rank(), dist.get_world_size())
@@ -105,8 +114,3 @@ def leave_world() -> None:
     """End the processes' exchange, if there is any."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
-
-
-def with_synchronised_norms(net: T) -> T:
-    """Return a net whose BatchNorms take their statistics over the whole batch, of all processes."""
-    return cast(T, nn.SyncBatchNorm.convert_sync_batchnorm(net))  # type: ignore[no-untyped-call]

@@ -146,8 +146,8 @@ def _shared(batch: Batch, world: World) -> Batch:
     if world.size == 1:
         return batch
     own = world.share(len(batch.labels))
-    pixels = None if batch.pixels is None else batch.pixels[own]
-    return Batch(images=batch.images[own], labels=batch.labels[own], pixels=pixels)
+    pixels = None if batch.pixels is None else batch.pixels[own].clone()
+    return Batch(images=batch.images[own].clone(), labels=batch.labels[own], pixels=pixels)
 
 
 def resized(batch: Batch, side: int | None) -> Batch:

@@ -21,7 +21,7 @@ from locbench.learning.phases import is_global
 from locbench.learning.routing import Outcome as StepOutcome
 from locbench.recipe import Recipe
 from locbench.training.checkpoints import load_checkpoint, save_checkpoint
-from locbench.training.distributed import ALONE, World, with_synchronised_norms
+from locbench.training.distributed import ALONE, World
 from locbench.training.evaluation import accuracy
 from locbench.training.feed import testing_feed, training_feed
 from locbench.training.optimizer import ModuleSGD, clip_module, make_optimizer
@@ -105,8 +105,6 @@ class Run:
             from locbench.networks.pretrained import load_pretrained
 
             load_pretrained(learner.chain, recipe.network, classes, self.side, self.weights)
-        if recipe.sync_bn:
-            learner = with_synchronised_norms(learner)
         learner = learner.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return learner, make_optimizer(learner, self.recipe)
 
@@ -175,6 +173,7 @@ class Run:
             correct += (outcome.logits.argmax(dim=1) == batch.labels).sum()
             step_done()
         self.world.sum(losses, correct)
+        self.world.average_buffers(self.learner)
         return losses / len(images), correct, guided_steps
 
     def _preparation(self, epoch: int) -> Callable[[Batch], tuple[Batch, Targets]]:

@@ -65,8 +65,9 @@ def imagenet_train_batches(
     order = torch.randperm(len(images), generator=generator)
     batches = [each[share(len(each))] if share else each for each in torch.split(order, batch_size)]
     take = partial(random_pixels, side=side, seed=seed, epoch=epoch)
+    statistics = torch.tensor([info.mean, info.std], dtype=dtype).to(images.labels.device)
     for stored, labels in _batches(images, batches, take, side, workers):
-        yield _normalised(stored, labels, info, pixels, dtype)
+        yield _normalised(stored, labels, statistics, pixels)
 
 
 def imagenet_test_batches(
@@ -94,8 +95,9 @@ def imagenet_test_batches(
         FailureError: an image cannot be decoded; the message names its file.
     """
     batches = list(torch.split(torch.arange(len(images)), batch_size))[chosen]
+    statistics = torch.tensor([info.mean, info.std], dtype=dtype).to(images.labels.device)
     for stored, labels in _batches(images, batches, partial(middle_pixels, side=side), side, workers):
-        yield _normalised(stored, labels, info, False, dtype)
+        yield _normalised(stored, labels, statistics, False)
 
 
 # The name is what it does; pytest must not take it for a test where it is imported.
@@ -128,15 +130,16 @@ def _batches(
         workers = worker_count() if isinstance(images, Stream) and len(pieces) > 1 else 0
     source = images.files if isinstance(images, Stream) else _InMemory(images)
     arriving = decoded(source, take, pieces, min(workers, len(pieces)), device)
-    for batch in batches:
+    chosen = torch.split(images.labels[torch.cat(batches).to(device)], [len(each) for each in batches])
+    for batch, labels in zip(batches, chosen, strict=True):
         stored = torch.empty(len(batch), side, side, 3, dtype=torch.uint8, device=device)
         for place in torch.split(stored, PIECE):
             place.copy_(next(arriving), non_blocking=True)
-        yield stored, images.labels[batch.to(device)]
+        yield stored, labels
 
 
-def _normalised(stored: Tensor, labels: Tensor, info: DatasetInfo, pixels: bool, dtype: torch.dtype) -> Batch:
-    mean, std = torch.tensor([info.mean, info.std], dtype=dtype, device=stored.device)
-    found = stored.to(dtype).div_(255)
+def _normalised(stored: Tensor, labels: Tensor, statistics: Tensor, pixels: bool) -> Batch:
+    mean, std = statistics
+    found = stored.to(statistics.dtype).div_(255)
     images = (found - mean if pixels else found.sub_(mean)).div_(std)  # in place where it can be
     return Batch(images.permute(0, 3, 1, 2), labels, found.permute(0, 3, 1, 2) if pixels else None)

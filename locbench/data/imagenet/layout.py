@@ -7,6 +7,7 @@ ILSVRC 2012 unpack to are found too.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,6 +81,7 @@ def _parts(folder: Path) -> Parts:
     return Parts(train, val)
 
 
+@lru_cache(maxsize=8)
 def layout_info(name: str) -> DatasetInfo:
     """Describe ``imagenet:PATH``: any number of classes, the rest as ImageNet, the side 224 if none is given.
 
