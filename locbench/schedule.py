@@ -124,7 +124,7 @@ def preset_schedule(preset: Preset, published: Schedule, dataset: str | None = N
     Args:
         preset: its name.
         published: the schedule of the table.
-        dataset: a data set that the user asked for; ``smoke`` then trains on a thousand of its images.
+        dataset: a data set that the user asked for; ``smoke`` then trains on 800 of its images.
     """
     if preset == "paper":
         return published
@@ -133,7 +133,7 @@ def preset_schedule(preset: Preset, published: Schedule, dataset: str | None = N
         changes |= {"epochs": 10, "train_limit": 4000, "test_every": 5}
     else:
         changes |= {"epochs": 4, "dataset": dataset or "digits", "test_every": 4}
-        changes |= {"train_limit": 1000, "test_limit": 1000} if dataset else {}
+        changes |= {"train_limit": 800, "test_limit": 500} if dataset else {}
     changes["warmup_epochs"] = warmup_epochs(changes["epochs"]) if published.warmup_epochs else 0
     return msgspec.structs.replace(published, **changes)
 
