@@ -19,6 +19,7 @@ import locbench
 from locbench.costs.setting import Setting
 from locbench.learning.options import Periodic
 from locbench.learning.phases import global_epochs
+from locbench.networks.catalogue import NETWORKS
 from locbench.recipe import Recipe
 from locbench.results.store import write_atomically
 
@@ -31,7 +32,8 @@ class TracedStep(msgspec.Struct, frozen=True, kw_only=True):
         made_with: code and torch.
         peak: largest number of live tensor bytes in the second step.
         kinds: what was live then, by what it holds.
-        backwards: live bytes after the first backward pass of each shape of convolution, in the first step.
+        backwards: live bytes after the first backward pass of each shape of convolution, in the first step; none of a
+            transformer.
     """
 
     recipe: Recipe
@@ -112,15 +114,17 @@ class MemoryBook:
         from locbench.costs.convolutions import ConvolutionBytes
         from locbench.costs.memory import trace_step
 
+        # The workspaces that calibrations add are taken in the first step, and no transformer's table has such.
+        primed = NETWORKS[recipe.network].transformer is not None
         live = ConvolutionBytes()
-        step = trace_step(recipe, setting, live)
+        step = trace_step(recipe, setting, live, primed=primed)
         traced = TracedStep(
             recipe=recipe,
             setting=setting,
             made_with=made_with(),
             peak=step.peak,
             kinds=step.by_kind(),
-            backwards=live.first_backwards(),
+            backwards={} if primed else live.first_backwards(),
         )
         text = msgspec.json.format(msgspec.json.encode(traced), indent=1)
         write_atomically(self.path(recipe, setting), text + b"\n")
