@@ -106,3 +106,10 @@ def test_fake_step_equals_a_real_one() -> None:
     for method, modules in (("bp", None), ("swin-reconstruction", 2), ("swin-contrast", 4)):
         recipe = swin(method, modules, network="swin-micro", batch=4)
         assert trace_step(recipe).peak == trace_step(recipe, Setting(fake=False)).peak, method
+
+
+@pytest.mark.parametrize(("method", "modules"), [("bp", None), ("swin-reconstruction", 2), ("swin-infopro", 4)])
+def test_a_primed_step_is_the_second_one(method: str, modules: int | None) -> None:
+    recipe = swin(method, modules, network="swin-micro", batch=4)
+    for setting in (Setting(), legacy(Setting()), Setting(keep_gradients=False)):
+        assert trace_step(recipe, setting, primed=True).peak == trace_step(recipe, setting).peak
