@@ -22,14 +22,10 @@ class ConvolutionBytes(LiveBytes):  # type: ignore[no-untyped-call]
         super().__init__()
         self._events: dict[str, int] = {}
 
-    def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run an operation, note the storages of what it returns and, of a convolution's backward, the moment."""
-        result = super().__torch_dispatch__(func, types, args, kwargs)
+    def ran(self, func: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Note the moment of a convolution's backward."""
         if func is torch.ops.aten.convolution_backward.default:
             self._events.setdefault(shape_name(args[1], args[2], args[4][0]), len(self.trace.events))
-        return result
 
     def first_backwards(self) -> dict[str, int]:
         """Return the live bytes at each of these moments, by the name of the shape."""

@@ -23,6 +23,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from locbench.costs.legacy import gradient_buckets, with_kept_softmax
 from locbench.costs.live_bytes import LiveBytes, Trace
 from locbench.costs.setting import Setting as Setting
+from locbench.costs.shape_cache import ShapeCache, forget_values
 from locbench.data.catalogue import info
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Auxiliary, Learner, build_learner
@@ -80,14 +81,17 @@ def trace_step(
     """
     data = info(recipe.dataset)
     side, classes = setting.side or recipe.side, setting.classes or data.classes
-    mode = FakeTensorMode() if setting.fake else nullcontext()
-    with without_collector(), mode, live or LiveBytes() as live:
+    mode = FakeTensorMode() if setting.fake else None
+    with without_collector(), mode or nullcontext(), live or LiveBytes() as live:
+        if mode is not None:
+            live.run = ShapeCache(mode)
         learner = build_learner(recipe, classes, side)
         if setting.kept_softmax:
             with_kept_softmax(learner)
         buckets = gradient_buckets(learner) if setting.ddp_buckets else []
         live.label(buckets, "gradient buckets")
         optimizer = make_optimizer(learner, recipe)
+        forget_values(learner.buffers())  # BatchNorm counts its batches
         live.label(learner.buffers(), "buffers")
         live.label(learner.parameters(), "parameters")
         pixels = recipe.augmentation == "standard" or learner.restores_image

@@ -158,10 +158,10 @@ def made_with() -> str:
     """Return the versions of locbench, torch and timm, and a hash of the code that a trace runs through."""
     package = Path(__file__).resolve().parent.parent
     files = [*package.glob("learning/**/*.py"), *package.glob("networks/*.py")]
-    files += [package / "training" / name for name in ("loop.py", "optimizer.py", "precision.py")]
+    files += [package / "training" / name for name in ("optimizer.py", "precision.py")]
     files += [
         package / "costs" / name
-        for name in ("memory.py", "live_bytes.py", "convolutions.py", "legacy.py", "setting.py")
+        for name in ("memory.py", "live_bytes.py", "shape_cache.py", "convolutions.py", "legacy.py", "setting.py")
     ]
     digest = hashlib.sha256()
     for path in sorted(files):

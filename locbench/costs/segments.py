@@ -23,6 +23,7 @@ from locbench.costs.lone_module import LoneModule
 from locbench.costs.memory import take_step, without_collector
 from locbench.costs.memory_book import timeless
 from locbench.costs.setting import Setting
+from locbench.costs.shape_cache import ShapeCache, forget_values
 from locbench.costs.splits import Place
 from locbench.data.catalogue import info
 from locbench.learning.auxiliary.branch import Targets, ramp
@@ -93,8 +94,11 @@ class TracedNetwork:
 
     def _traced(self, learner: LoneModule) -> int:
         own = [each for net in learner.nets for each in net.parameters()]
+        buffers = [each for net in learner.nets for each in net.buffers()]
         with without_collector(), LiveBytes() as live:
-            live.label((each for net in learner.nets for each in net.buffers()), "buffers")
+            live.run = ShapeCache(self._mode)
+            forget_values(buffers)
+            live.label(buffers, "buffers")
             live.label(own, "parameters")
             buckets = gradient_buckets(nn.ParameterList(own)) if self.setting.ddp_buckets else []
             live.label(buckets, "gradient buckets")

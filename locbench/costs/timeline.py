@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from locbench.costs.live_bytes import Storage
 from locbench.costs.memory import StepMemory
-from locbench.errors import FailureError
+from locbench.figures import figure_file
 
 KINDS = ("parameters", "buffers", "optimizer state", "gradients", "input", "activations", "temporaries")
 _POINTS = 2000
@@ -61,23 +61,12 @@ def draw(step: StepMemory, modules: int, title: str, path: Path) -> None:
     Raises:
         FailureError: the file cannot be written.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(2, 1, figsize=(9, 7), sharex=True, layout="constrained")
-    _panel(panels[0], step, lambda storage: storage.kind, KINDS, "by kind")
-    label, bands = module_bands(step, modules)
-    _panel(panels[1], step, label, bands, "by local module")
-    panels[1].set_xlabel("allocations and releases during one training step")
-    figure.suptitle(f"{title}\npredicted peak {step.peak / 1e9:.3f} GB")
-    try:
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
-        raise FailureError(f"cannot write {path}: {error}", "Choose a file such as timeline.png.") from None
-    finally:
-        pyplot.close(figure)
+    with figure_file(path, panels=2, size=(9, 7)) as (figure, panels):
+        _panel(panels[0], step, lambda storage: storage.kind, KINDS, "by kind")
+        label, bands = module_bands(step, modules)
+        _panel(panels[1], step, label, bands, "by local module")
+        panels[1].set_xlabel("allocations and releases during one training step")
+        figure.suptitle(f"{title}\npredicted peak {step.peak / 1e9:.3f} GB")
 
 
 def _panel(axes: Any, step: StepMemory, label: Callable[[Storage], str], labels: Sequence[str], title: str) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from locbench.errors import FailureError, UsageError
+from locbench.errors import UsageError
+from locbench.figures import figure_file
 from locbench.recipe import Recipe
 from locbench.results.record import Record
 from locbench.schedule import Schedule, same_task_key, schedule_of
@@ -37,25 +38,14 @@ def plot_reduction(
     """
     if REDUCTION not in table.metrics:
         raise UsageError(f"there is no plot of {table.id}", "Plots exist of: auglocal-pyramid.")
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     accuracies, how = accuracy_by_task(table, records)
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
-    if accuracies:
-        _against_accuracy(axes, table, reductions, accuracies, how)
-    else:
-        _over_columns(axes, table, reductions)
-    axes.set_title(f"{table.number}: {table.title}", fontsize="medium", wrap=True)
-    axes.legend(frameon=False)
-    try:
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
-        raise FailureError(f"cannot write {path}: {error}", "Choose a file such as pyramid.png.") from None
-    finally:
-        pyplot.close(figure)
+    with figure_file(path, size=(7, 4.5)) as (_, axes):
+        if accuracies:
+            _against_accuracy(axes, table, reductions, accuracies, how)
+        else:
+            _over_columns(axes, table, reductions)
+        axes.set_title(f"{table.number}: {table.title}", fontsize="medium", wrap=True)
+        axes.legend(frameon=False)
 
 
 def accuracy_by_task(table: Table, records: Iterable[Record]) -> tuple[dict[str, float], str]:

@@ -1,0 +1,37 @@
+"""Figures that become files. Imports matplotlib only when one is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from locbench.errors import FailureError
+
+
+@contextmanager
+def figure_file(path: Path, *, panels: int = 1, size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
+    """Give a matplotlib figure and its axes to draw in, and write it when the block is left.
+
+    Args:
+        path: the file; its ending says the format.
+        panels: axes below each other, with one x axis; several come as an array.
+        size: inches, width and height.
+
+    Raises:
+        FailureError: the file cannot be written.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(panels, 1, figsize=size, sharex=True, layout="constrained")
+    try:
+        yield figure, axes
+        figure.savefig(path, dpi=150)
+    except (OSError, ValueError) as error:
+        raise FailureError(f"cannot write {path}: {error}", "Choose a file such as plot.png.") from None
+    finally:
+        pyplot.close(figure)
