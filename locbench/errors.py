@@ -40,6 +40,12 @@ class StoppedError(LocbenchError):
     exit_code = 130
 
 
+class BudgetSpentError(LocbenchError):
+    """The time that a campaign was given is over; what was recorded is safe. Caught by the campaign: no failure."""
+
+    exit_code = 0
+
+
 class ReaderGoneError(LocbenchError):
     """Who read our output has gone, as in ``locbench list | head -1``: no failure, and nothing is left to say."""
 

@@ -13,6 +13,7 @@ import msgspec
 
 from locbench.data.catalogue import info
 from locbench.data.imagenet.layout import streams
+from locbench.detection.settings import Detection, refuse_unfit_detector
 from locbench.errors import UsageError
 from locbench.learning.expression import compose
 from locbench.learning.methods import Site
@@ -23,9 +24,9 @@ from locbench.registry import suggestion
 Precision = Literal["fp32", "tf32", "bf16"]
 Memory = Literal["plain", "lean"]
 Optimizer = Literal["sgd", "adamw"]
-Rate = Literal["cosine-epoch", "cosine-epoch0", "cosine-step"]
+Rate = Literal["cosine-epoch", "cosine-epoch0", "cosine-step", "steps"]
 Augmentation = Literal["standard", "swin", "imagenet"]
-Init = Literal["scratch", "pretrained"]
+Init = Literal["scratch", "pretrained", "torchvision"]
 
 
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
@@ -54,14 +55,18 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         optimizer: momentum and nesterov are SGD's, betas and eps AdamW's, which spares biases, norms and relative
             position biases from decay.
         rate: the cosine falls from epoch to epoch (InfoPro; ``cosine-epoch0`` begins at the full rate, as on ImageNet)
-            or from step to step (Swin).
+            or from step to step (Swin). ``steps`` falls at a detector's milestones.
         min_lr: where a cosine from step to step ends.
         lr_scaling: ``linear`` multiplies lr, warmup_lr and min_lr by batch_size / 512 (Swin).
         clip_norm: largest norm of each local module's gradients, its auxiliary nets' included; None clips nothing.
         drop_path: rate of stochastic depth at the last block of a transformer.
-        init: ``pretrained`` starts from ImageNet weights, the classifier drawn anew.
-        weights: digest of the file that pretrained weights came from; empty for timm's published ones.
+        init: ``pretrained`` starts a transformer from timm's ImageNet weights, the classifier drawn anew;
+            ``torchvision`` a convolutional network from torchvision's, the last layer drawn anew if the number of
+            classes differs.
+        weights: digest of the file that such weights came from; empty for the published ones.
         processes: that share every batch; BatchNorm and contrastive losses see a process's share alone.
+        detection: what a detector has beside its schedule; None for classifiers.
+        backbone: how a detector's backbone was trained, which is a run of its own; None for classifiers.
     """
 
     network: str
@@ -98,12 +103,14 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     init: Init = "scratch"
     weights: str = ""
     processes: int = 1
+    detection: Detection | None = None
+    backbone: Recipe | None = None
 
     @property
     def key(self) -> str:
         """Twelve hexadecimal digits that name this recipe's record."""
-        canonical = msgspec.structs.replace(self, method="", **self._implied())
-        return hashlib.sha256(msgspec.json.encode(_canonical(canonical), order="deterministic")).hexdigest()[:12]
+        encoded = msgspec.json.encode(_canonical(self._plain()), order="deterministic")
+        return hashlib.sha256(encoded).hexdigest()[:12]
 
     @property
     def side(self) -> int:
@@ -114,13 +121,19 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     def name(self) -> str:
         """A file name that a person can read: what was trained, on what, and the key."""
         module_count = f"k{self.modules}" if self.modules and not self.composition.end_to_end else ""
-        words = [self.network, module_count, self.method, self.dataset, f"e{self.epochs}", f"s{self.seed}", self.key]
+        method = f"{self.backbone.method}-mask-rcnn" if self.backbone else self.method
+        words = [self.network, module_count, method, self.dataset, f"e{self.epochs}", f"s{self.seed}", self.key]
         return "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words if word)
 
     def describe(self) -> dict[str, Any]:
         """Return every value, defaults included, as plain JSON types."""
         described: dict[str, Any] = _with_defaults(self)
         return described
+
+    def _plain(self) -> Recipe:
+        """Return the recipe without what is for reading only, and with what is implied as it is left out."""
+        backbone = self.backbone._plain() if self.backbone else None
+        return msgspec.structs.replace(self, method="", backbone=backbone, **self._implied())
 
     def _implied(self) -> dict[str, Any]:
         # Backpropagation has one module whatever K a row carries, and K = number of local layers is the default.
@@ -153,7 +166,7 @@ def make_recipe(settings: Mapping[str, Any]) -> Recipe:
 
     Args:
         settings: ``network``, ``dataset``, ``method``, ``epochs``, ``batch_size``, ``lr``; optionally ``modules``,
-            ``options`` (of the method) and any further field of `Recipe`.
+            ``options`` (of the method) and any further field of `Recipe`; ``backbone`` is a table of such settings.
 
     Raises:
         UsageError: a setting is unknown, missing or does not fit.
@@ -173,6 +186,8 @@ def make_recipe(settings: Mapping[str, Any]) -> Recipe:
         fields.setdefault("image_size", transformer.side)
     if streams(fields["dataset"]):
         fields.setdefault("augmentation", "imagenet")
+    if fields.get("backbone") is not None:
+        fields["backbone"] = msgspec.to_builtins(make_recipe(fields["backbone"]))
     modules = fields.get("modules")
     layers = units_per_module(fields["network"], modules)
     site = Site(network=fields["network"], dataset=fields["dataset"], modules=len(layers))
@@ -188,6 +203,7 @@ _TYPES: dict[str, tuple[type | UnionType, str]] = {
     "modules": (int | None, "a whole number"),
     "epochs": (int, "a whole number"),
     "options": (Mapping, "a table of names and values"),
+    "backbone": (Mapping | None, "a table of names and values"),
 }
 """Types of the settings that are looked at before the whole recipe is checked."""
 
@@ -236,12 +252,13 @@ def refuse_unfit(recipe: Recipe) -> None:
     Raises:
         UsageError: two settings do not fit.
     """
+    refuse_unfit_detector(recipe)
     transformer = NETWORKS[recipe.network].transformer
     if transformer is not None:
         check_side(recipe.network, recipe.side)
-    if transformer is None and (recipe.drop_path or recipe.init == "pretrained"):
-        name = "drop_path" if recipe.drop_path else "init"
-        raise UsageError(f"{name} is for transformers, {recipe.network} is none", f"Leave {name} out.")
+    if transformer is None and recipe.drop_path:
+        raise UsageError(f"drop_path is for transformers, {recipe.network} is none", "Leave drop_path out.")
+    _refuse_init(recipe)
     if recipe.drop_path and recipe.memory == "lean":
         raise UsageError("lean memory runs a module twice, which drop_path draws anew", "Use --memory plain.")
     if transformer is not None and any(isinstance(each, AugLocal) for each in recipe.composition.branches):
@@ -251,7 +268,7 @@ def refuse_unfit(recipe: Recipe) -> None:
             f"{recipe.dataset!r} is read from files, the augmentation {recipe.augmentation!r} is for images in memory",
             "Choose a table of ImageNet, or another data set.",
         )
-    if recipe.weights and recipe.init != "pretrained":
+    if recipe.weights and recipe.init == "scratch" and recipe.detection is None:
         raise UsageError("weights name a file, but the run starts from random ones", "Leave them out, or set init.")
     if recipe.rate != "cosine-step" and (recipe.min_lr or recipe.lr_scaling != "none"):
         name = "min_lr" if recipe.min_lr else "lr_scaling"
@@ -262,6 +279,20 @@ def refuse_unfit(recipe: Recipe) -> None:
         raise UsageError("color_jitter belongs to the augmentation 'swin'", "Leave it out, or set augmentation.")
     if recipe.mixup and not recipe.composition.end_to_end:
         raise UsageError("mixup makes soft labels, which local losses do not take", "Use it with the method 'bp'.")
+
+
+def _refuse_init(recipe: Recipe) -> None:
+    known = NETWORKS[recipe.network]
+    own = "torchvision" if known.torchvision else "pretrained" if known.transformer else "scratch"
+    if recipe.init not in ("scratch", own):
+        library = "timm" if recipe.init == "pretrained" else "torchvision"
+        fitting = dict.fromkeys((own, "scratch"))
+        raise UsageError(
+            f"{library} has no weights of {known.label}",
+            f"Use --init {' or '.join(fitting)}, or another network; the presets' small networks have none.",
+        )
+    if recipe.init != "scratch" and recipe.detection is not None:
+        raise UsageError("a detector starts from its backbone's weights", "Leave --init out.")
 
 
 def _refuse_infinite(value: Any, name: str = "") -> None:

@@ -65,7 +65,7 @@ def three_steps(run: Run) -> tuple[dict[str, Tensor], Tensor]:
         images, targets = batch(8, SIDE, seed=seed)
         run.optimizer.zero_grad(set_to_none=True)
         guided = seed == 1 and run.recipe.method.startswith("pgl")
-        outcome = run._step(Batch(images, targets.labels, targets.pixels), targets, guided=guided)
+        outcome = run.engine.take(Batch(images, targets.labels, targets.pixels), targets, guided=guided)
         losses.append(torch.cat([outcome.losses, outcome.logits.flatten()]))
     state = {name: each.clone() for name, each in run.learner.state_dict().items()}
     for name, each in run.learner.named_parameters():

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from locbench.recipe import Recipe, make_recipe
+from locbench.report.groups import way_of_reducing
 from locbench.schedule import (
     Schedule,
     preset_schedule,
@@ -111,3 +112,32 @@ def test_presets() -> None:
     for each in (quick, smoke):
         assert (each.batch_size, each.warmup_epochs) == (64, 1)
         assert each.lr == pytest.approx(0.05)
+
+
+def imagenet(network: str) -> Schedule:
+    return schedule_of(recipe("bp", modules=None, network=network, dataset="imagenet", epochs=90, warmup_epochs=0))
+
+
+def test_presets_make_large_networks_narrow() -> None:
+    """As many local layers, on images that a step takes no more time for than on CIFAR-10's."""
+    published = imagenet("resnet101")
+    smoke, quick = preset_schedule("smoke", published), preset_schedule("quick", published)
+    assert (smoke.network, smoke.image_size) == (quick.network, quick.image_size) == ("resnet101-narrow", 32)
+    assert (smoke.dataset, smoke.train_limit, quick.dataset, quick.train_limit) == ("digits", 400, "imagenet", 4000)
+    small = preset_schedule("smoke", schedule_of(recipe("bp", modules=None, network="vgg19")))
+    assert (small.network, small.image_size, small.train_limit, small.test_limit) == ("vgg19-narrow", None, 800, None)
+    started = msgspec.structs.replace(published, init="torchvision", weights="0123456789abcdef")
+    made = preset_schedule("smoke", started)
+    assert (made.init, made.weights) == ("scratch", "")
+
+
+def test_narrow_networks_are_reduced_alike() -> None:
+    ways = set()
+    for network in ("resnet101", "resnet152", "vgg13"):
+        published = imagenet(network)
+        smoke = preset_schedule("smoke", published)
+        assert reductions(smoke, published)[0] == "networks of 1/8 width"
+        whole = recipe("bp", modules=None, network=network, dataset="imagenet")
+        assert same_task_key(with_schedule(whole, smoke)) == same_task_key(whole)
+        ways.add(way_of_reducing(smoke, published))
+    assert len(ways) == 1

@@ -300,7 +300,7 @@ def test_a_transformer_trains_at_its_own_size_unless_told_otherwise() -> None:
 def test_drop_path_is_for_transformers() -> None:
     with pytest.raises(UsageError, match="drop_path is for transformers"):
         recipe_of("bp", {}, drop_path=0.1)
-    with pytest.raises(UsageError, match="init is for transformers"):
+    with pytest.raises(UsageError, match="timm has no weights of ResNet-8"):
         recipe_of("bp", {}, init="pretrained")
 
 

@@ -88,7 +88,7 @@ def test_one_step_of_adamw_by_hand() -> None:
     before = {name: each.detach().clone() for name, each in run.learner.named_parameters()}
     for group in run.optimizer.param_groups:
         group["lr"] = 0.1
-    run._step(*prepared(), guided=False)
+    run.engine.take(*prepared(), guided=False)
     decays = {id(each): group["weight_decay"] for group in run.optimizer.param_groups for each in group["params"]}
     for name, each in run.learner.named_parameters():
         assert each.grad is not None
@@ -151,13 +151,13 @@ def test_published_rates_by_hand() -> None:
 def test_every_step_of_a_run_has_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = swin(epochs=2, warmup_epochs=1, batch_size=16, lr_scaling="linear", warmup_lr=1e-5, min_lr=1e-5)
     run, seen = Run(recipe, digits()), []
-    step = run._step
+    step = run.engine.step
 
     def record(*arguments: Any, **settings: Any) -> Any:
         seen.extend(group["lr"] for group in run.optimizer.param_groups)
         return step(*arguments, **settings)
 
-    monkeypatch.setattr(run, "_step", record)
+    monkeypatch.setattr(run.engine, "step", record)
     history = run.train().history
     lr, low = 1e-3 * 16 / 512, 1e-5 * 16 / 512
     half = (lr + low) / 2  # cos(pi t / 6) at t = 3 is 0
@@ -188,13 +188,13 @@ def norms(net: Learner, found: dict[str, Tensor]) -> list[float]:
 @pytest.mark.parametrize("method", [OURS, "bp", "pgl+swin-reconstruction"])
 def test_gradients_are_clipped_module_by_module(method: str) -> None:
     run = Run(swin(method, clip_norm=None), digits(), dtype=torch.float64)
-    run._step(*prepared(), guided="pgl" in method)
+    run.engine.take(*prepared(), guided="pgl" in method)
     before = gradients(run.learner)
     whole = norms(run.learner, before)
     assert len(whole) == (1 if method == "bp" else 4)
     limit = sorted(whole)[0] * 1.01 if len(whole) > 1 else 0.5 * whole[0]  # one module stays as it is
     clipped = Run(swin(method, clip_norm=limit), digits(), dtype=torch.float64)
-    clipped._step(*prepared(), guided="pgl" in method)
+    clipped.engine.take(*prepared(), guided="pgl" in method)
     after = gradients(clipped.learner)
     assert norms(clipped.learner, after) == pytest.approx([min(each, limit) for each in whole], rel=1e-5)
     for index, norm in enumerate(whole):
@@ -217,7 +217,7 @@ def test_a_modules_clipped_gradient_does_not_depend_on_later_ones() -> None:
     for loudness in (1.0, 1000.0):
         run = Run(swin(clip_norm=0.01), digits(), dtype=torch.float64)
         run.learner.independents["1"].weights = [loudness]  # type: ignore[assignment]
-        run._step(*prepared(), guided=False)
+        run.engine.take(*prepared(), guided=False)
         found.append(gradients(run.learner))
     assert norms(run.learner, found[0])[:2] == pytest.approx([0.01, 0.01], rel=1e-3)
     for name, each in found[0].items():
@@ -252,7 +252,7 @@ def test_three_steps_in_lean_memory_are_the_plain_ones(method: str, optimizer: s
         for seed in range(3):
             run.optimizer.zero_grad(set_to_none=True)
             guided = seed == 1 and method.startswith("pgl")
-            losses.append(run._step(*prepared(seed=seed), guided=guided).losses)
+            losses.append(run.engine.take(*prepared(seed=seed), guided=guided).losses)
         found.append(run.learner.state_dict() | {"losses": torch.stack(losses)})
     assert found[0].keys() == found[1].keys()
     for name, each in found[0].items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from locbench.cli.bench import bench
+from locbench.cli.campaign import campaign
 from locbench.cli.costs import costs
 from locbench.cli.data import data
 from locbench.cli.fit import fit
@@ -27,8 +29,10 @@ app.command("list")(guarded(list_tables))
 app.command()(guarded(show))
 app.command()(guarded(table))
 app.command()(guarded(run))
+app.command()(guarded(campaign))
 app.command()(guarded(report))
 app.command()(guarded(data))
 app.command()(guarded(costs))
 app.command()(guarded(fit))
 app.command()(guarded(splits))
+app.command()(guarded(bench))

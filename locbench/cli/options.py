@@ -39,10 +39,20 @@ class AutogradName(StrEnum):
     legacy = "torch<=1.10"
 
 
+class EngineName(StrEnum):
+    """How training steps are run."""
+
+    auto = "auto"
+    eager = "eager"
+    compiled = "compiled"
+    graphed = "graphed"
+
+
 class InitName(StrEnum):
     """Initial weights."""
 
     pretrained = "pretrained"
+    torchvision = "torchvision"
     scratch = "scratch"
 
 
@@ -55,6 +65,10 @@ class RerunName(StrEnum):
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto.")]
+Devices = Annotated[
+    str, typer.Option(help="cpu, cuda, cuda:1, ... or auto; cuda:0,cuda:1 or all train on several side by side.")
+]
+JobsPerDevice = Annotated[int, typer.Option(help="Cells at a time on each device; their times are marked as shared.")]
 DataRoot = Annotated[
     Path | None, typer.Option("--data-root", help="Folder of the data sets [default: $LOCBENCH_DATA or .data].")
 ]
@@ -64,6 +78,9 @@ Precision = Annotated[PrecisionName | None, typer.Option(help="Arithmetic of the
 Memory = Annotated[
     MemoryName | None,
     typer.Option(help="lean: less memory, some layers run twice; for isolated modules and bp [default: plain]."),
+]
+Engine = Annotated[
+    EngineName, typer.Option(help="How steps are run, to the same numbers; auto: the fastest that is safe there.")
 ]
 RESULTS = Path("results")
 

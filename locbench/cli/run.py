@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from locbench.cli.options import RESULTS, DataRoot, Device, Download, Json, Memory, Precision, Results, data_root
+from locbench.cli.options import (
+    RESULTS,
+    DataRoot,
+    Devices,
+    Download,
+    Engine,
+    EngineName,
+    InitName,
+    JobsPerDevice,
+    Json,
+    Memory,
+    Precision,
+    Results,
+    data_root,
+)
 
 
 def run(
@@ -27,10 +41,15 @@ def run(
     lr: Annotated[float | None, typer.Option(help="[default: the papers', scaled to the batch]")] = None,
     limit: Annotated[int | None, typer.Option(help="Training images, balanced over classes.")] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 1,
-    device: Device = "auto",
+    device: Devices = "auto",
+    jobs_per_device: JobsPerDevice = 1,
     precision: Precision = None,
     memory: Memory = None,
-    weights: Annotated[Path | None, typer.Option(help="Start from the pretrained weights in this file.")] = None,
+    engine: Engine = EngineName.auto,
+    init: Annotated[
+        InitName | None, typer.Option(help="pretrained: timm's, of a transformer; torchvision: of ImageNet's networks.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="File of such weights, in place of their hub.")] = None,
     root: DataRoot = None,
     results: Results = RESULTS,
     download: Download = False,
@@ -40,10 +59,19 @@ def run(
 ) -> None:
     """Run one recipe: any network, method and data set, also those in no paper."""
     from locbench.launch.session import Session
-    from locbench.launch.single import parse_setting, recipes_from
+    from locbench.launch.single import initial_weights, parse_setting, recipes_from
     from locbench.weight_files import digest
 
-    session = Session(Path(results), data_root(root), device, download=download, as_json=as_json, weights=weights)
+    session = Session(
+        Path(results),
+        data_root(root),
+        device,
+        download=download,
+        as_json=as_json,
+        weights=weights,
+        engine=engine.value,
+        jobs_per_device=jobs_per_device,
+    )
     wanted: dict[str, object] = {
         "network": network,
         "method": method,
@@ -53,6 +81,6 @@ def run(
     }
     wanted |= {"batch_size": batch_size, "lr": lr, "train_limit": limit}
     wanted |= {"precision": precision.value if precision else None, "memory": memory.value if memory else None}
-    wanted |= {"init": "pretrained", "weights": digest(weights)} if weights else {}
+    wanted |= initial_weights(network, init.value if init else None, digest(weights) if weights else "")
     wanted |= dict(parse_setting(each) for each in recipe or ())
     session.run(recipes_from(wanted, set_ or [], seeds, session.root), rerun=rerun, plan_only=plan)

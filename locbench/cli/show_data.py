@@ -29,3 +29,6 @@ def print_statuses(statuses: Sequence[DatasetStatus], *, as_json: bool) -> None:
     console.print(
         "imagefolder:PATH        any folder with PATH/train/<class>/* and PATH/test or PATH/val", markup=False
     )
+    console.print(
+        "coco:PATH               any folder with PATH/train2017, PATH/val2017 and PATH/annotations", markup=False
+    )

@@ -119,7 +119,9 @@ def _setting_words(settings: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    """Return a value as ``--set`` takes it."""
+    """Return a value as ``--set`` takes it, settings within settings in brackets."""
+    if isinstance(value, Mapping):
+        return f"({_setting_words(value)})"
     if isinstance(value, list):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -10,9 +10,12 @@ import typer
 from locbench.cli.options import (
     RESULTS,
     DataRoot,
-    Device,
+    Devices,
     Download,
+    Engine,
+    EngineName,
     InitName,
+    JobsPerDevice,
     Json,
     Memory,
     Precision,
@@ -34,11 +37,15 @@ def table(
     epochs: Annotated[int | None, typer.Option(help="Epochs in place of the preset's.")] = None,
     limit: Annotated[int | None, typer.Option(help="Training images, balanced over classes.")] = None,
     preset: Annotated[PresetName, typer.Option(help="smoke: minutes; quick: half an hour.")] = PresetName.paper,
-    device: Device = "auto",
+    device: Devices = "auto",
+    jobs_per_device: JobsPerDevice = 1,
     precision: Precision = None,
     memory: Memory = None,
-    init: Annotated[InitName | None, typer.Option(help="Which of swin-tiny's two tables: from these weights.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="File of pretrained weights, in place of timm's hub.")] = None,
+    engine: Engine = EngineName.auto,
+    init: Annotated[
+        InitName | None, typer.Option(help="torchvision: its ImageNet weights; else: which of swin-tiny's tables.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="File of pretrained weights, in place of their hub.")] = None,
     root: DataRoot = None,
     results: Results = RESULTS,
     download: Download = False,
@@ -66,8 +73,18 @@ def table(
         limit=limit,
         precision=precision.value if precision else None,
         memory=memory.value if memory else None,
+        init="torchvision" if init is InitName.torchvision else None,
         weights=digest(weights) if weights else "",
     )
-    session = Session(Path(results), data_root(root), device, download=download, as_json=as_json, weights=weights)
-    meant = aliased(table_id, init.value if init else None)
+    session = Session(
+        Path(results),
+        data_root(root),
+        device,
+        download=download,
+        as_json=as_json,
+        weights=weights,
+        engine=engine.value,
+        jobs_per_device=jobs_per_device,
+    )
+    meant = aliased(table_id, init.value if init and not wishes.init else None)
     session.table(meant, wishes, rerun=rerun.value if rerun else None, plan_only=plan, measure=measure)

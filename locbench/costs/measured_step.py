@@ -14,6 +14,7 @@ from locbench.data.images import Images, Split
 from locbench.learning.auxiliary.branch import Targets
 from locbench.recipe import Recipe
 from locbench.training.loop import Run
+from locbench.training.stepping import EagerEngine
 
 _RATE = 1e-3
 """Small, so that no step ends in infinities on random images; the rate decides no cost."""
@@ -44,7 +45,8 @@ class TrainingStep(Run):
     def __call__(self) -> None:
         """Take a step; nothing is read back from the device."""
         self.clear()
-        self._step(self.batch, Targets(self.batch.labels, self.batch.pixels), guided=self.setting.guided)
+        plain = EagerEngine(self.learner, self.optimizer, self.recipe, self.world, self.device)
+        plain.take(self.batch, Targets(self.batch.labels, self.batch.pixels), guided=self.setting.guided)
 
     def clear(self) -> None:
         """Set the gradients to zero, or free them, as the setting says."""

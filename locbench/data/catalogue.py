@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from locbench.data.coco import layout as coco
+from locbench.data.coco.described import coco_info
 from locbench.data.description import KNOWN, DatasetInfo
 from locbench.data.imagefolder import PATTERN, PREFIX, folder_info
 from locbench.data.imagenet import layout
-from locbench.data.presence import DatasetStatus, look, look_folder, look_streamed
+from locbench.data.presence import DatasetStatus, look, look_coco, look_folder, look_streamed
 from locbench.errors import UsageError
 from locbench.registry import suggestion
 
@@ -21,16 +23,17 @@ def default_root() -> Path:
 
 
 def names() -> list[str]:
-    """Return the names of the known data sets; ``imagefolder:PATH`` and ``imagenet:PATH`` come on top of them."""
+    """Return the names of the known data sets; ``imagefolder:``, ``imagenet:`` and ``coco:PATH`` come on top."""
     return list(KNOWN)
 
 
 def info(name: str, root: Path | None = None) -> DatasetInfo:  # noqa: ARG001 - for sets described by their files
-    """Describe a data set; only an ``imagefolder:PATH`` or ``imagenet:PATH`` is looked at on the disk.
+    """Describe a data set; only one that is named by its PATH is looked at on the disk.
 
     Args:
         name: a known name, ``imagefolder:PATH`` or ``imagefolder:PATH?side=64`` (PATH relative to the current folder);
-            ``imagenet:PATH`` and ``imagenet:PATH?side=64`` are read from files while a network trains.
+            ``imagenet:PATH`` and ``imagenet:PATH?side=64`` are read from files while a network trains, and so is
+            ``coco:PATH``, a set for detectors.
         root: the folder that holds the data sets; default :func:`default_root`.
 
     Raises:
@@ -41,8 +44,12 @@ def info(name: str, root: Path | None = None) -> DatasetInfo:  # noqa: ARG001 - 
         return layout.layout_info(name)
     if name.startswith(PREFIX):
         return folder_info(name)
+    if name.startswith(coco.PREFIX):
+        return coco_info(name)
     if name not in KNOWN:
-        raise UsageError(f"unknown data set {name!r}", suggestion(name, [*KNOWN, PATTERN, layout.PATTERN]))
+        raise UsageError(
+            f"unknown data set {name!r}", suggestion(name, [*KNOWN, PATTERN, layout.PATTERN, coco.PATTERN])
+        )
     return KNOWN[name]
 
 
@@ -62,6 +69,8 @@ def status(name: str, root: Path) -> DatasetStatus:
         return look_folder(name)
     if layout.streams(name):
         return look_streamed(name, root)
+    if coco.holds_boxes(name) and name != coco.SHAPES:
+        return look_coco(name, root)
     return look(info(name, root), root)
 
 

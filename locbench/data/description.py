@@ -135,8 +135,25 @@ _IMAGENET = DatasetInfo(
     lr=0.1,
 )
 
+# Side: the shorter one. Batch of AugLocal's Table 12 (Ma et al. 2024); the rate is not printed there.
+_COCO = msgspec.structs.replace(
+    _IMAGENET,
+    name="coco",
+    label="COCO 2017",
+    classes=80,
+    side=800,
+    train_size=118_287,
+    test_size=5_000,
+    batch=16,
+    lr=1e-4,
+)
+
+_SHAPES = msgspec.structs.replace(
+    _COCO, name="shapes", label="drawn shapes", classes=3, side=96, train_size=320, test_size=80, batch=8, lr=1e-3
+)
+
 _CIFAR10_JPEG = msgspec.structs.replace(_CIFAR10, name="cifar10-jpeg", label="CIFAR-10 (JPEG q75)")
 
 KNOWN: Registry[DatasetInfo] = Registry("data set")
-for _info in (_DIGITS, _CIFAR10, _CIFAR10_JPEG, _CIFAR100, _SVHN, _STL10, _IMAGENET):
+for _info in (_DIGITS, _CIFAR10, _CIFAR10_JPEG, _CIFAR100, _SVHN, _STL10, _IMAGENET, _COCO, _SHAPES):
     KNOWN.add(_info.name, _info)

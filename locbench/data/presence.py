@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from locbench.data.coco import layout as coco
 from locbench.data.description import CIFAR10_CLASSES, KNOWN, DatasetInfo
 from locbench.data.imagefolder import parse
 from locbench.data.imagenet.layout import PREFIX, check_parts, find_parts, how_to_get
@@ -87,6 +88,8 @@ def look(info: DatasetInfo, root: Path) -> DatasetStatus:
         return _cifar10_jpeg(info, cifar10_jpeg_folder(root))
     if info.name == "digits":
         return DatasetStatus(info.name, info.label, "", "ready", "comes with scikit-learn", "")
+    if info.name == coco.SHAPES:
+        return DatasetStatus(info.name, info.label, "", "ready", "drawn when they are wanted", "")
     return look_folder(info.name, info.label)
 
 
@@ -149,6 +152,20 @@ def look_streamed(name: str, root: Path) -> DatasetStatus:
         how = error.remedy if state == "broken" else how_to_get(folder)
         return DatasetStatus(name, label, str(folder), state, error.message, how)
     return DatasetStatus(name, label, str(folder), "ready", "all classes there" if own else _sizes(info), "")
+
+
+def look_coco(name: str, root: Path) -> DatasetStatus:
+    """Look at ``coco`` or a ``coco:PATH``: its folders and annotation files, not into them."""
+    info, parts = KNOWN[coco.NAME], coco.find_files(name, root)
+    own, folder = name.startswith(coco.PREFIX), parts.train.images.parent
+    label = folder.resolve().name if own else info.label
+    try:
+        coco.check_files(parts)
+    except FailureError as error:
+        some = any(each.images.is_dir() or each.annotations.is_file() for each in parts)
+        state: State = "broken" if some else "missing"
+        return DatasetStatus(name, label, str(folder), state, error.message, error.remedy)
+    return DatasetStatus(name, label, str(folder), "ready", "images and annotations there" if own else _sizes(info), "")
 
 
 def _sizes(info: DatasetInfo) -> str:

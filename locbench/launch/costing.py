@@ -17,7 +17,7 @@ from locbench.json_output import print_json
 from locbench.launch.single import parse_option, published_settings
 from locbench.networks.catalogue import NETWORKS
 from locbench.recipe import Recipe, make_recipe
-from locbench.tables import load_table, load_tables
+from locbench.tables import Table, load_table, load_tables
 
 if TYPE_CHECKING:
     from locbench.launch.cost_grids import Labels
@@ -66,6 +66,7 @@ class Costing:
         from locbench.launch.reporting import comparisons_of
 
         table = load_table(table_id)
+        _refuse_detectors(table)
         traced = self._untraced(cell.recipe for cell in table.cells if cell.recipe)
         with self.console.status("tracing") as status:
             rows = []
@@ -166,6 +167,19 @@ class Costing:
         title = f"{recipe.network}, {recipe.method}, batch {recipe.batch_size}"
         draw(trace_step(recipe, setting), partition_of(recipe).modules, title, path)
         self.console.print(f"timeline: {path}", markup=False, soft_wrap=True)
+
+
+def _refuse_detectors(table: Table) -> None:
+    """Say that costs are of classifiers: a detector's step depends on what it finds and cannot be traced.
+
+    Raises:
+        UsageError: the table has detectors.
+    """
+    if any(cell.recipe and cell.recipe.detection for cell in table.cells):
+        raise UsageError(
+            f"{table.id} is of detectors, whose memory and operations depend on what they find and are not predicted",
+            f"Parameters and time: locbench table {table.id} --plan. Backbones: locbench costs auglocal-imagenet",
+        )
 
 
 @contextmanager

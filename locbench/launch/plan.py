@@ -12,15 +12,16 @@ from typing import Literal
 import msgspec
 
 from locbench.data.catalogue import info, resolve
+from locbench.data.coco.layout import SHAPES
 from locbench.errors import UsageError
+from locbench.launch.job import Job as Job
+from locbench.launch.job import published_backbones, state_of, with_backbones
 from locbench.networks.catalogue import NETWORKS
-from locbench.recipe import Recipe, refuse_memory, refuse_unfit, warmup_epochs
+from locbench.recipe import Init, Recipe, refuse_memory, refuse_unfit, warmup_epochs
 from locbench.registry import close_names, suggestion
 from locbench.results.store import Store
 from locbench.schedule import Preset, Schedule, preset_schedule, schedule_of, with_schedule
 from locbench.tables import Axis, Cell, Table
-
-State = Literal["done", "failed", "unfinished", "to do"]
 
 
 class Wishes(msgspec.Struct, frozen=True):
@@ -30,6 +31,7 @@ class Wishes(msgspec.Struct, frozen=True):
         dataset: one of the table's data sets narrows it to that one's cells; any other stands in for its first one.
         rows, columns: labels, parts of labels or patterns; empty means all.
         seeds: number of seeds, 0 and up.
+        init: initial weights.
         weights: digest of a file that pretrained weights are taken from.
         processes: that share every run.
     """
@@ -43,17 +45,9 @@ class Wishes(msgspec.Struct, frozen=True):
     limit: int | None = None
     precision: Literal["fp32", "tf32", "bf16"] | None = None
     memory: Literal["plain", "lean"] | None = None
+    init: Init | None = None
     weights: str = ""
     processes: int = 1
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run and the places of the table that it fills."""
-
-    recipe: Recipe
-    cells: tuple[tuple[str, str], ...]
-    state: State
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,7 @@ class Plan:
     @property
     def open(self) -> tuple[Job, ...]:
         """The runs that are not there yet; a failed one counts as there unless failed ones are to run again."""
-        return tuple(job for job in self.jobs if job.state in ("unfinished", "to do"))
+        return tuple(job for job in self.jobs if job.open)
 
 
 def make_plan(table: Table, wishes: Wishes, store: Store, root: Path, rerun: str | None = None) -> Plan:
@@ -110,7 +104,13 @@ def make_plan(table: Table, wishes: Wishes, store: Store, root: Path, rerun: str
             recipe = with_schedule(cell.recipe, schedule, seed)
             _refuse_unfit(recipe, cell)
             places.setdefault(recipe.key, (recipe, []))[1].append((cell.row, cell.column))
-    jobs = tuple(Job(recipe, tuple(where), _state(recipe.key, store, rerun)) for recipe, where in places.values())
+    _refuse_shared_weights([recipe for recipe, _ in places.values()])
+    kept = published_backbones() & places.keys()
+    own = [
+        Job(recipe, tuple(where), state_of(key, store, rerun), keeps_weights=key in kept)
+        for key, (recipe, where) in places.items()
+    ]
+    jobs = with_backbones(own, store, rerun)
     blocked = tuple(cell for cell in cells if cell.blocked)
     return Plan(table, jobs, tuple(cells), tuple(notes), blocked)
 
@@ -122,7 +122,8 @@ def select(table: Table, wishes: Wishes) -> tuple[list[Cell], str | None]:
     cells = [cell for cell in table.cells if cell.row in rows and cell.column in columns]
     if not cells:
         raise UsageError(f"{table.id} has no cell in these rows and columns", f"See: locbench show {table.id}")
-    dataset = wishes.dataset or ("digits" if wishes.preset == "smoke" else None)
+    detectors = any(cell.recipe and cell.recipe.detection for cell in cells)
+    dataset = wishes.dataset or ((SHAPES if detectors else "digits") if wishes.preset == "smoke" else None)
     if dataset is None:
         return cells, None
     info(dataset)  # an unknown one is refused before anything runs
@@ -208,7 +209,7 @@ def _schedule(
         changes["precision"] = wishes.precision
     if wishes.memory is not None:
         changes["memory"] = wishes.memory
-    changes |= _with_weights(schedule, wishes.weights) | {"processes": wishes.processes}
+    changes |= _with_weights(schedule, wishes) | {"processes": wishes.processes}
     for name in ("epochs", "limit"):
         if (value := getattr(wishes, name)) is not None and value < 1:
             raise UsageError(f"--{name} is {value}", "Ask for 1 or more.")
@@ -227,16 +228,28 @@ def _refuse_unfit(recipe: Recipe, cell: Cell) -> None:
         raise UsageError(f"{cell.row}, {cell.column}: {error.message}", remedy) from None
 
 
-def _with_weights(schedule: Schedule, weights: str) -> dict[str, object]:
-    if not weights:
-        return {}
-    if schedule.init != "pretrained":
+def _with_weights(schedule: Schedule, wishes: Wishes) -> dict[str, object]:
+    init = wishes.init or schedule.init
+    if wishes.weights and init == "scratch" and schedule.detection is None:
         network = NETWORKS[schedule.network].label
         raise UsageError(
             f"--weights is for runs from pretrained weights; {network} starts from random ones here",
-            "Leave --weights out, or choose a table of pretrained networks without a preset.",
+            "Leave --weights out, choose a table of pretrained networks without a preset, or add --init torchvision.",
         )
-    return {"weights": weights}
+    return {"init": init} | ({"weights": wishes.weights} if wishes.weights else {})
+
+
+def _refuse_shared_weights(recipes: Sequence[Recipe]) -> None:
+    """Refuse one weight file for several networks, or for detectors whose backbones were trained in several ways."""
+    taking = [each for each in recipes if each.weights]
+    networks = dict.fromkeys(NETWORKS[each.network].label for each in taking)
+    backbones = dict.fromkeys(each.backbone.method for each in taking if each.backbone)
+    if max(len(networks), len(backbones)) > 1:
+        several = networks if len(networks) > 1 else backbones
+        raise UsageError(
+            f"--weights is one file, and the chosen cells need one each for {', '.join(several)}",
+            "Choose one of them with --rows and --columns.",
+        )
 
 
 def _with_dataset(
@@ -249,10 +262,3 @@ def _with_dataset(
     if substitute:
         return schedule, []
     return schedule, [f"The official files are not there; the runs use {info(name).label} and are marked so."]
-
-
-def _state(key: str, store: Store, rerun: str | None) -> State:
-    record = store.find(key)
-    if record is not None and rerun != "all" and not (record.status == "failed" and rerun == "failed"):
-        return "done" if record.status == "done" else "failed"
-    return "unfinished" if store.checkpoint(key).is_file() else "to do"

@@ -13,8 +13,10 @@ from rich.text import Text
 
 from locbench.costs.duration import estimated_seconds
 from locbench.costs.parameters import parameter_counts
+from locbench.detection.costs import detector_parameters, detector_seconds
 from locbench.launch.plan import Job, Plan
 from locbench.launch.progress import duration
+from locbench.recipe import Recipe
 from locbench.report.sentences import split_label
 
 _COLOURS = {"done": "green", "failed": "red", "unfinished": "yellow", "to do": ""}
@@ -39,7 +41,7 @@ def print_plan(console: Console, plan: Plan, rate: float) -> None:
     for reason, count in Counter(cell.blocked for cell in plan.blocked).items():
         cells = "1 cell" if count == 1 else f"{count} cells"
         console.print(f"not runnable: {cells}: {reason}", markup=False, soft_wrap=True)
-    left = duration(sum(estimated_seconds(job.recipe, rate) for job in plan.open))
+    left = duration(sum(_seconds(job.recipe, rate) for job in plan.open))
     console.print(f"About {left} left on this device: counted operations over a rate measured now, a rough figure.")
 
 
@@ -74,17 +76,14 @@ def _by_recipe(jobs: Sequence[Job]) -> Iterator[list[Job]]:
 
 def _place(job: Job) -> tuple[str, str, str]:
     """Return the group of the row, the row and the column; cells that share the run are counted."""
-    if not job.cells:
-        return "", job.recipe.method, ""
-    row, column = job.cells[0]
-    more = f" (and {len(job.cells) - 1} more)" if len(job.cells) > 1 else ""
-    group, own = split_label(row)
-    return group, own, column + more
+    row, column = job.place
+    group, own = split_label(row) if job.cells else ("", row)
+    return group, own, column
 
 
 def _costs(jobs: Sequence[Job], plan: Plan, rate: float) -> tuple[str, str, str]:
-    counts = parameter_counts(jobs[0].recipe)
-    seconds = sum(estimated_seconds(job.recipe, rate) for job in jobs if job in plan.open)
+    counts = _parameters(jobs[0].recipe)
+    seconds = sum(_seconds(job.recipe, rate) for job in jobs if job in plan.open)
     parameters = f"{counts['primary'] / 1e6:.2f} + {counts['auxiliary'] / 1e6:.2f} M"
     return parameters, str(jobs[0].recipe.epochs), duration(seconds) if seconds else ""
 
@@ -97,9 +96,18 @@ def _job_entry(job: Job, rate: float) -> dict[str, Any]:
     return {
         "key": job.recipe.key,
         "cells": [{"row": row, "column": column} for row, column in job.cells],
+        "backbone_of": job.backbone_of,
         "state": job.state,
         "seed": job.recipe.seed,
-        "parameters": parameter_counts(job.recipe),
-        "estimated_seconds": round(estimated_seconds(job.recipe, rate), 1),
+        "parameters": _parameters(job.recipe),
+        "estimated_seconds": round(_seconds(job.recipe, rate), 1),
         "recipe": job.recipe.describe(),
     }
+
+
+def _parameters(recipe: Recipe) -> dict[str, int]:
+    return detector_parameters(recipe) if recipe.detection else parameter_counts(recipe)
+
+
+def _seconds(recipe: Recipe, rate: float) -> float:
+    return detector_seconds(recipe, rate) if recipe.detection else estimated_seconds(recipe, rate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ class Bars:
         """Name the cell; the sweep's bar appears with the first one."""
         if self.sweep is None:
             self.sweep = self.progress.add_task("[bold]sweep", total=jobs)
-        self.where = _where(job)
+        self.where = place_of(job)
         self.progress.reset(self.cell, description=escape(self.where), visible=True)
 
     def run_started(self, epochs: int, steps: int, done: int) -> None:
@@ -90,7 +91,7 @@ class Lines:
         if self.finished:
             per_job = (time.monotonic() - self.begun) / self.finished
             left = f", about {duration(per_job * (jobs - self.finished))} left"
-        self._say(f"[{index}/{jobs}] {_where(job)}{left}")
+        self._say(f"[{index}/{jobs}] {place_of(job)}{left}")
 
     def run_started(self, epochs: int, steps: int, done: int) -> None:  # noqa: ARG002
         """Note the length of the run."""
@@ -125,12 +126,20 @@ def watcher(console: Console) -> Bars | Lines:
 
 def summary(record: Record, where: str = "") -> str:
     """Return a record in one line, under the name of its cell or of its recipe."""
-    name = where or f"{record.recipe.method} on {record.recipe.dataset}, seed {record.recipe.seed}"
+    trained = f"Mask R-CNN ({record.recipe.backbone.method})" if record.recipe.backbone else record.recipe.method
+    name = where or f"{trained} on {record.recipe.dataset}, seed {record.recipe.seed}"
     if record.status == "failed":
         return f"failed: {name}: {record.error}"
-    accuracy = f"{record.metrics['test_acc']:.2f} % test accuracy"
+    accuracy = _result(record.metrics)
     epochs = f"{record.recipe.epochs} epoch{'s' if record.recipe.epochs > 1 else ''}"
-    return f"done: {name}: {accuracy} after {epochs}, {duration(record.provenance.seconds)}"
+    beside = f" beside {record.provenance.beside - 1} more" if record.provenance.beside > 1 else ""
+    return f"done: {name}: {accuracy} after {epochs}, {duration(record.provenance.seconds)}{beside}"
+
+
+def _result(metrics: Mapping[str, float]) -> str:
+    if "box_ap" in metrics:
+        return f"box AP {metrics['box_ap']:.1f}, mask AP {metrics['mask_ap']:.1f}"
+    return f"{metrics['test_acc']:.2f} % test accuracy"
 
 
 def duration(seconds: float) -> str:
@@ -144,7 +153,7 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
-def _where(job: Job) -> str:
-    row, column = job.cells[0] if job.cells else (job.recipe.method, "")
-    more = f" (and {len(job.cells) - 1} more)" if len(job.cells) > 1 else ""
-    return f"{row}, {column}{more}, seed {job.recipe.seed}" if column else f"{row}, seed {job.recipe.seed}"
+def place_of(job: Job) -> str:
+    """Return the cell that a run is shown in, and its seed."""
+    row, column = job.place
+    return f"{row}, {column}, seed {job.recipe.seed}" if column else f"{row}, seed {job.recipe.seed}"

@@ -13,11 +13,14 @@ from locbench.costs.measurement_book import MeasurementBook
 from locbench.costs.memory_book import MemoryBook
 from locbench.errors import FailureError, StoppedError
 from locbench.json_output import print_json
+from locbench.launch.devices import places
 from locbench.launch.measuring import Measuring
 from locbench.launch.plan import Job, Plan, Wishes, make_plan
 from locbench.launch.processes import leads, own_device, process_count
-from locbench.launch.progress import summary, watcher
+from locbench.launch.progress import summary
 from locbench.launch.reporting import comparisons_of
+from locbench.launch.training import train
+from locbench.launch.workers import Setup
 from locbench.recipe import Recipe
 from locbench.report.comparison import Comparison
 from locbench.report.document import document
@@ -33,10 +36,12 @@ class Session:
     Args:
         results: the results folder.
         root: folder of the data sets.
-        device: name of the device.
+        device: name of the device; several with commas between them, or ``all``, train one cell each at a time.
         download: fetch a data set that is missing.
         as_json: print JSON on standard output, and progress on standard error.
         weights: file of pretrained weights; None asks timm's hub where a run wants some.
+        engine: how training steps are run; see `choose_engine`.
+        jobs_per_device: cells at a time on each device.
     """
 
     def __init__(
@@ -48,9 +53,13 @@ class Session:
         download: bool = False,
         as_json: bool = False,
         weights: Path | None = None,
+        engine: str = "auto",
+        jobs_per_device: int = 1,
     ) -> None:
-        self.store, self.root, self.device = Store(results), root, own_device(device)
-        self.download, self.as_json, self.weights = download, as_json, weights
+        self.store, self.root = Store(results), root
+        self.places = tuple(map(own_device, places(device, jobs_per_device)))
+        self.device = self.places[0]
+        self.download, self.as_json, self.weights, self.engine = download, as_json, weights, engine
         self.console = Terminal(stderr=as_json, quiet=not leads())
 
     def table(
@@ -131,18 +140,9 @@ class Session:
     def _train(self, jobs: Sequence[Job], again: str) -> None:
         if not jobs:
             return
-        self.store.prepare()
         try:
-            from locbench.launch.sweep import Sweep
-            from locbench.training.distributed import join_world, leave_world
-            from locbench.training.precision import choose_device
-
-            device = choose_device(self.device)
-            world = join_world(device)
-            sweep = Sweep(self.store, device, self.root, download=self.download, weights=self.weights, world=world)
-            with watcher(self.console) as progress:
-                sweep.run(jobs, progress)
-            leave_world()
+            setup = Setup(self.store.folder, self.root, self.places, self.engine, self.download, self.weights)
+            train(jobs, setup, self.console)
         except (KeyboardInterrupt, BrokenPipeError) as cause:
             done = sum(self.store.find(job.recipe.key) is not None for job in jobs)
             gone = "" if isinstance(cause, KeyboardInterrupt) else " since nobody reads the output any more"

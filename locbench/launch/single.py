@@ -45,6 +45,19 @@ def recipes_from(wanted: Mapping[str, Any], options: Sequence[str], seeds: int, 
     return [make_recipe(settings | {"seed": seed}) for seed in range(seeds)]
 
 
+def initial_weights(network: str, init: str | None, digest: str) -> dict[str, str]:
+    """Return the settings of initial weights; a file without a word of whose they are is of the network's own source.
+
+    Args:
+        network: its name.
+        init: as in `Recipe`; None leaves it to the file.
+        digest: of a weight file; empty for none.
+    """
+    if not digest:
+        return {"init": init} if init else {}
+    return {"init": init or ("torchvision" if NETWORKS[network].torchvision else "pretrained"), "weights": digest}
+
+
 def published_settings(network: str) -> dict[str, Any]:
     """Return how a transformer is trained where it was published first, without method and data; or nothing.
 

@@ -11,6 +11,10 @@ import torch
 
 from locbench.data.catalogue import status
 from locbench.data.images import Split, load
+from locbench.detection.backbones import keep_weights, refuse_untrained
+from locbench.detection.evaluation import require_pycocotools
+from locbench.detection.run import DetectionRun, detection_metrics
+from locbench.detection.scenes import SceneSplit, load_scenes
 from locbench.errors import DivergedError, FailureError, LocbenchError
 from locbench.launch.plan import Job
 from locbench.recipe import Recipe
@@ -18,6 +22,7 @@ from locbench.results.provenance import commit, versions
 from locbench.results.record import DataUsed, Provenance, Record
 from locbench.results.store import Store
 from locbench.training.distributed import ALONE, World
+from locbench.training.engine import choose_engine
 from locbench.training.loop import Outcome, Run, Watcher
 from locbench.training.precision import device_name
 
@@ -42,6 +47,8 @@ class Sweep:
         download: fetch what is missing.
         weights: file of pretrained weights; None asks timm's hub where a recipe wants some.
         world: processes that share every run; one of them writes the records.
+        engine: how training steps are run; see `choose_engine`.
+        beside: how many sweeps share the device, this one among them; records say so.
     """
 
     def __init__(
@@ -53,52 +60,80 @@ class Sweep:
         download: bool = False,
         weights: Path | None = None,
         world: World = ALONE,
+        engine: str = "auto",
+        beside: int = 1,
     ) -> None:
         self.store, self.device, self.root, self.download = store, device, root, download
-        self.weights, self.world = weights, world
-        self._splits: dict[tuple[str, int | None, int | None], Split] = {}
+        self.weights, self.world, self.engine, self.beside = weights, world, engine, beside
+        self._splits: dict[tuple[str, int | None, int | None], Split | SceneSplit] = {}
 
     def run(self, jobs: Sequence[Job], watcher: SweepWatcher) -> list[Record]:
         """Run all jobs; a cell that fails is recorded as failed and the next one starts.
 
         Raises:
             FailureError: a data set is missing or a record cannot be written; what was recorded before is safe.
+            UsageError: the engine cannot run one of the jobs.
         """
+        for job in jobs:
+            choose_engine(self.engine, job.recipe, self.device, self.world)
         self.store.prepare()
         if not self.download:
             refuse_missing(dict.fromkeys(job.recipe.dataset for job in jobs), self.root)
+        refuse_unready(jobs, self.root)
         records = []
         for index, job in enumerate(jobs, 1):
             split = self.split(job.recipe)
             watcher.job_started(job, index, len(jobs))
-            record = self._record(job.recipe, split, watcher)
+            record = self._record(job, split, watcher)
             if self.world.leads:
                 self.store.save(record)
             watcher.job_done(record)
             records.append(record)
         return records
 
-    def split(self, recipe: Recipe) -> Split:
-        """Return a recipe's images on the device, loaded once per sweep."""
+    def split(self, recipe: Recipe) -> Split | SceneSplit:
+        """Return a recipe's images, a classifier's on the device, loaded once per sweep."""
         wanted = (recipe.dataset, recipe.train_limit, recipe.test_limit)
         if wanted not in self._splits:
             self._splits.clear()  # one data set at a time: several would not fit every device
-            self._splits[wanted] = load(
-                recipe.dataset,
-                self.root,
-                limit=recipe.train_limit,
-                test_limit=recipe.test_limit,
-                download=self.download,
-                device=str(self.device),
-            )
+            self._splits[wanted] = self._load(recipe)
         return self._splits[wanted]
 
-    def _record(self, recipe: Recipe, split: Split, watcher: Watcher) -> Record:
-        outcome = Outcome()
+    def _load(self, recipe: Recipe) -> Split | SceneSplit:
+        if recipe.detection is not None:
+            return load_scenes(recipe.dataset, self.root, recipe.train_limit, recipe.test_limit)
+        return load(
+            recipe.dataset,
+            self.root,
+            limit=recipe.train_limit,
+            test_limit=recipe.test_limit,
+            download=self.download,
+            device=str(self.device),
+        )
+
+    def _run(self, recipe: Recipe, split: Split | SceneSplit) -> Run | DetectionRun:
+        checkpoint = self.store.checkpoint(recipe.key)
+        if isinstance(split, Split):
+            engine = choose_engine(self.engine, recipe, self.device, self.world)
+            return Run(recipe, split, checkpoint, weights=self.weights, world=self.world, engine=engine)
+        return DetectionRun(recipe, split, self._backbone(recipe), checkpoint, self.device)
+
+    def _backbone(self, recipe: Recipe) -> Path:
+        """Return the file of a detector's backbone's weights."""
+        assert recipe.backbone is not None
+        if recipe.weights:
+            assert self.weights is not None
+            return self.weights
+        return refuse_untrained(self.store, recipe.backbone)
+
+    def _record(self, job: Job, split: Split | SceneSplit, watcher: Watcher) -> Record:
+        recipe, outcome = job.recipe, Outcome()
         try:
-            run = Run(recipe, split, self.store.checkpoint(recipe.key), weights=self.weights, world=self.world)
+            run = self._run(recipe, split)
             outcome = run.outcome
             run.train(watcher)
+            if job.keeps_weights and isinstance(run, Run) and self.world.leads:
+                keep_weights(run.learner.chain, self.store.weights(recipe.key))
         except DivergedError as error:
             return self._failed(recipe, split, outcome, error)
         except (LocbenchError, BrokenPipeError):
@@ -111,11 +146,11 @@ class Sweep:
             return self._failed(recipe, split, outcome, error)
         return self._make(recipe, split, outcome, final_metrics(outcome))
 
-    def _failed(self, recipe: Recipe, split: Split, outcome: Outcome, error: Exception) -> Record:
+    def _failed(self, recipe: Recipe, split: Split | SceneSplit, outcome: Outcome, error: Exception) -> Record:
         message = error.message if isinstance(error, LocbenchError) else f"{type(error).__name__}: {error}"
         return msgspec.structs.replace(self._make(recipe, split, outcome, {}), status="failed", error=message)
 
-    def _make(self, recipe: Recipe, split: Split, outcome: Outcome, metrics: dict[str, float]) -> Record:
+    def _make(self, recipe: Recipe, split: Split | SceneSplit, outcome: Outcome, metrics: dict[str, float]) -> Record:
         code, dirty = commit()
         return Record(
             key=recipe.key,
@@ -138,6 +173,8 @@ class Sweep:
                 seconds=round(outcome.seconds, 2),
                 resumed=outcome.resumed,
                 threads=torch.get_num_threads() if self.device.type == "cpu" else 0,
+                engine=outcome.engine,
+                beside=self.beside,
             ),
         )
 
@@ -151,12 +188,29 @@ def refuse_missing(names: Iterable[str], root: Path) -> None:
             )
 
 
+def refuse_unready(jobs: Sequence[Job], root: Path) -> None:
+    """Refuse what a detector could not do without, before its backbone is trained for hours.
+
+    Raises:
+        FailureError: pycocotools, an image or an annotation file is missing, or that file is none of COCO's.
+    """
+    detectors = [job.recipe.dataset for job in jobs if job.recipe.detection is not None]
+    if detectors:
+        require_pycocotools()
+    for name in dict.fromkeys(detectors):
+        load_scenes(name, root)
+
+
 def final_metrics(outcome: Outcome) -> dict[str, float]:
     """Return a run's numbers: accuracy and error after the last epoch, the best accuracy and its epoch.
+
+    A detector has average precisions instead.
 
     The error has two names, as in the papers: ``test_err``, and ``top1_err`` on ImageNet. Where the first five guesses
     were counted, on ImageNet and with 200 classes or more, there are ``top5_acc`` and ``top5_err`` too.
     """
+    if "box_ap" in outcome.history[-1]:
+        return detection_metrics(outcome)
     tested = [(row["test_acc"], row["epoch"]) for row in outcome.history if row["test_acc"] is not None]
     final = tested[-1][0]
     best, epoch = max(tested, key=lambda pair: (pair[0] or 0.0, -(pair[1] or 0.0)))

@@ -18,7 +18,6 @@ class TransformerInfo(msgspec.Struct, frozen=True):
         heads: attention heads per stage.
         window: side of an attention window, in tokens.
         weights: timm's name of the pretrained weights; empty where there are none.
-        stand_in: the small network of the same number of blocks that takes its place in reduced runs.
     """
 
     side: int
@@ -27,7 +26,6 @@ class TransformerInfo(msgspec.Struct, frozen=True):
     heads: tuple[int, ...]
     window: int
     weights: str = ""
-    stand_in: str = ""
 
 
 class NetworkInfo(msgspec.Struct, frozen=True):
@@ -39,6 +37,7 @@ class NetworkInfo(msgspec.Struct, frozen=True):
         builder: ``module:attribute`` of a function (classes, side) -> Chain; a transformer's takes ``drop_path`` too.
         transformer: its shape if it is one; None for convolutional networks.
         torchvision: torchvision's name of the same network, whose weights load; empty where it has none.
+        stand_in: the small network of as many local layers that takes its place in reduced runs; empty for none.
     """
 
     name: str
@@ -48,6 +47,7 @@ class NetworkInfo(msgspec.Struct, frozen=True):
     splits: dict[int, tuple[int, ...]] = {}
     transformer: TransformerInfo | None = None
     torchvision: str = ""
+    stand_in: str = ""
 
 
 NETWORKS: Registry[NetworkInfo] = Registry("network")
@@ -78,20 +78,31 @@ for _depth in (8, 14, 20, 32, 56):
     _resnet(_depth)
 _resnet(110, _RESNET110_SPLITS)
 
-for _name, _label, _units, _builder in (
-    ("vgg19", "VGG19", 16, "vgg:vgg19"),
-    ("mobilenetv2", "MobileNetV2", 19, "mobilenet:build"),
-    ("efficientnet-b0", "EfficientNet-B0", 17, "efficientnet:build"),
-    ("regnetx-400mf", "RegNetX-400MF", 23, "regnet:build"),
+
+def _with_narrow(info: NetworkInfo, builder: str, width: str) -> None:
+    """Register a network, and the same with fewer channels as its stand-in."""
+    name = f"{info.name}-narrow"
+    path = f"locbench.networks.{builder}"
+    NETWORKS.add(info.name, msgspec.structs.replace(info, stand_in=name))
+    changes = {"name": name, "label": f"{info.label} of {width} width", "builder": path, "torchvision": ""}
+    NETWORKS.add(name, msgspec.structs.replace(info, **changes))
+
+
+for _name, _label, _units, _builder, _narrow, _width in (
+    ("vgg19", "VGG19", 16, "vgg:vgg19", "vgg:vgg19_narrow", "1/8"),
+    ("mobilenetv2", "MobileNetV2", 19, "mobilenet:build", "mobilenet:narrow", "1/4"),
+    ("efficientnet-b0", "EfficientNet-B0", 17, "efficientnet:build", "efficientnet:narrow", "1/4"),
+    ("regnetx-400mf", "RegNetX-400MF", 23, "regnet:build", "regnet:narrow", "1/4"),
 ):
-    NETWORKS.add(_name, NetworkInfo(_name, _label, _units, f"locbench.networks.{_builder}"))
+    _with_narrow(NetworkInfo(_name, _label, _units, f"locbench.networks.{_builder}"), _narrow, _width)
 
 
 def _for_imagenet(
     name: str, label: str, units: int, builder: str, torchvision: str, splits: dict[int, tuple[int, ...]]
 ) -> None:
     path = f"locbench.networks.{builder}"
-    NETWORKS.add(name, NetworkInfo(name, f"{label} (ImageNet)", units, path, splits, torchvision=torchvision))
+    info = NetworkInfo(name, f"{label} (ImageNet)", units, path, splits, torchvision=torchvision)
+    _with_narrow(info, f"{builder}_narrow", "1/8")
 
 
 # Units per module, the stem in the first: for ResNets of InfoPro's ImageNet code (K = 2) and of HPFF's (K = 4 and 8),
@@ -122,7 +133,7 @@ _SHALLOW: dict[int, tuple[int, ...]] = {2: (3, 10), 4: (3, 2, 2, 6)}
 _DEEP: dict[int, tuple[int, ...]] = {2: (9, 16), 4: (3, 6, 8, 8)}
 
 
-def _swin(name: str, label: str, shape: TransformerInfo) -> None:
+def _swin(name: str, label: str, shape: TransformerInfo, stand_in: str = "") -> None:
     blocks = sum(shape.depths)
     NETWORKS.add(
         name,
@@ -133,6 +144,7 @@ def _swin(name: str, label: str, shape: TransformerInfo) -> None:
             builder=f"locbench.networks.swin:{name.removeprefix('swin-').replace('-', '_')}",
             splits=_DEEP if blocks == 24 else _SHALLOW,
             transformer=shape,
+            stand_in=stand_in,
         ),
     )
 
@@ -144,7 +156,6 @@ _TINY = TransformerInfo(
     heads=(3, 6, 12, 24),
     window=7,
     weights="swin_tiny_patch4_window7_224.ms_in1k",
-    stand_in="swin-micro",
 )
 _BASE = TransformerInfo(
     side=384,
@@ -153,7 +164,6 @@ _BASE = TransformerInfo(
     heads=(4, 8, 16, 32),
     window=12,
     weights="swin_base_patch4_window12_384.ms_in1k",
-    stand_in="swin-micro-deep",
 )
 _LARGE = TransformerInfo(
     side=224,
@@ -162,13 +172,12 @@ _LARGE = TransformerInfo(
     heads=(6, 12, 24, 48),
     window=7,
     weights="swin_large_patch4_window7_224.ms_in22k_ft_in1k",
-    stand_in="swin-micro-deep",
 )
 _MICRO = TransformerInfo(side=64, channels=24, depths=(2, 2, 6, 2), heads=(1, 2, 4, 8), window=4)
 
-_swin("swin-tiny", "Swin-T", _TINY)
-_swin("swin-base", "Swin-B", _BASE)
-_swin("swin-large", "Swin-L", _LARGE)
+_swin("swin-tiny", "Swin-T", _TINY, "swin-micro")
+_swin("swin-base", "Swin-B", _BASE, "swin-micro-deep")
+_swin("swin-large", "Swin-L", _LARGE, "swin-micro-deep")
 _swin("swin-micro", "Swin-micro", _MICRO)
 _swin("swin-micro-deep", "Swin-micro (24 blocks)", msgspec.structs.replace(_MICRO, depths=(2, 2, 18, 2)))
 

@@ -92,20 +92,25 @@ def copier(expansion: int, kernel: int) -> Copy:
     return partial(MBConv, expansion=expansion, kernel=kernel)
 
 
-def build(classes: int, side: int) -> Chain:
+def build(classes: int, side: int, narrow: int = 1) -> Chain:
     """Return EfficientNet-B0 as 17 local layers: stem and 16 blocks.
 
     Args:
         classes: number of classes.
         side: side of the input images in pixels.
+        narrow: divides every width; 1 as published.
     """
-    layers, channels = Assembly(side), STEM
-    stem = nn.Sequential(nn.Conv2d(3, STEM, 3, 1, 1, bias=False), nn.BatchNorm2d(STEM), nn.SiLU())
-    layers.add(stem, 1, STEM, 0, copier(ROWS[0][0], ROWS[0][3]))
-    for stage, (expansion, width, depth, kernel, first) in enumerate(ROWS, 1):
+    layers, channels = Assembly(side), STEM // narrow
+    stem = nn.Sequential(nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.SiLU())
+    layers.add(stem, 1, channels, 0, copier(ROWS[0][0], ROWS[0][3]))
+    for stage, (expansion, published, depth, kernel, first) in enumerate(ROWS, 1):
+        width = published // narrow
         for stride in (first, *(1,) * (depth - 1)):
             block = MBConv(channels, width, stride, expansion, kernel)
             layers.add(block, stride, width, stage, copier(expansion, kernel))
             channels = width
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(DROPOUT), nn.Linear(channels, classes))
     return layers.chain(head, classes)
+
+
+narrow = partial(build, narrow=4)

@@ -66,20 +66,25 @@ def copier(expansion: int) -> Copy:
     return partial(InvertedResidual, expansion=expansion)
 
 
-def build(classes: int, side: int) -> Chain:
+def build(classes: int, side: int, narrow: int = 1) -> Chain:
     """Return MobileNetV2 as 19 local layers: stem, 17 blocks, and the 1x1 convolution before the classifier.
 
     Args:
         classes: number of classes.
         side: side of the input images in pixels.
+        narrow: divides every width; 1 as published.
     """
-    layers, channels = Assembly(side), STEM
-    stem = nn.Sequential(nn.Conv2d(3, STEM, 3, 1, 1, bias=False), nn.BatchNorm2d(STEM), nn.ReLU(inplace=True))
-    layers.add(stem, 1, STEM, 0, copier(ROWS[0][0]))
-    for stage, (expansion, width, depth, first) in enumerate(ROWS, 1):
+    layers, channels, tail = Assembly(side), STEM // narrow, TAIL // narrow
+    stem = nn.Sequential(nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+    layers.add(stem, 1, channels, 0, copier(ROWS[0][0]))
+    for stage, (expansion, published, depth, first) in enumerate(ROWS, 1):
+        width = published // narrow
         for stride in (first, *(1,) * (depth - 1)):
             block = InvertedResidual(channels, width, stride, expansion)
             layers.add(block, stride, width, stage, copier(expansion))
             channels = width
-    layers.add(pointwise(channels, TAIL), 1, TAIL, len(ROWS) + 1, pointwise)
-    return layers.chain(pooled_classifier(TAIL, classes), classes)
+    layers.add(pointwise(channels, tail), 1, tail, len(ROWS) + 1, pointwise)
+    return layers.chain(pooled_classifier(tail, classes), classes)
+
+
+narrow = partial(build, narrow=4)

@@ -1,4 +1,4 @@
-"""Pretrained weights of transformers: timm's from the hub, or a local file of them."""
+"""Pretrained weights from a hub or a local file: timm's of transformers, torchvision's of convolutional networks."""
 
 from __future__ import annotations
 
@@ -11,38 +11,54 @@ from torch import Tensor, nn
 
 from locbench.errors import FailureError
 from locbench.networks.catalogue import NETWORKS
+from locbench.networks.chain import Chain
 from locbench.networks.swin import SwinParts, chain_of
+from locbench.networks.torchvision_weights import load_torchvision
+
+VERSION = "IMAGENET1K_V1"
+"""Of torchvision's weights: those of its first, plain recipe, which all of these networks have."""
 
 _HEAD = "head."
 
 
 def load_pretrained(chain: nn.Module, network: str, classes: int, side: int, file: Path | None = None) -> None:
-    """Give a chain pretrained weights; the classifier keeps the ones it has.
+    """Give a chain the published weights of its network on ImageNet.
 
-    Position biases are resized where the window differs, as timm does.
+    A transformer's classifier keeps the weights it has, and its position biases are resized where the window differs,
+    as timm does. A convolutional network's last layer keeps them only where the number of classes is another.
 
     Args:
         chain: the network, built for these classes and this side.
         network: its name.
         classes: number of classes.
         side: side of the images in pixels.
-        file: safetensors or a torch state dict, in timm's or in the original naming; None asks the hub.
+        file: safetensors or a torch state dict, in timm's or in the original naming, or in torchvision's; None asks
+            the hub.
 
     Raises:
         FailureError: there is no file, no network, or the weights are of another model.
     """
     shape = NETWORKS[network].transformer
-    assert shape is not None
+    if shape is None:
+        _fill_convolutional(chain, network, file)
+        return
     if file is None and not shape.weights:
         remedy = "Choose a table of networks from random weights, or give --weights FILE."
         raise FailureError(f"{NETWORKS[network].label} has no pretrained weights", remedy)
-    weights = _from_hub(shape.weights) if file is None else _from_file(file)
+    weights = _from_hub(shape.weights) if file is None else weights_in(file)
     model = SwinParts(shape, classes, side)
     source = str(file) if file else shape.weights
     _fill(model, weights, source, NETWORKS[network].label)
     wanted = chain_of(model, classes, side).state_dict()
     kept = {name: each for name, each in chain.state_dict().items() if name.startswith("head.head.")}
     chain.load_state_dict(wanted | kept)
+
+
+def _fill_convolutional(chain: nn.Module, network: str, file: Path | None) -> None:
+    assert isinstance(chain, Chain)
+    name = NETWORKS[network].torchvision
+    weights = _from_torchvision(name) if file is None else weights_in(file)
+    load_torchvision(chain, network, weights, str(file) if file else name)
 
 
 def _fill(model: SwinParts, weights: dict[str, Tensor], source: str, label: str) -> None:
@@ -63,7 +79,12 @@ def _fill(model: SwinParts, weights: dict[str, Tensor], source: str, label: str)
         raise FailureError(f"{source} holds weights of another model than {label}: {odd}", remedy)
 
 
-def _from_file(path: Path) -> dict[str, Tensor]:
+def weights_in(path: Path) -> dict[str, Tensor]:
+    """Return the tensors by name of a safetensors file or a torch state dict.
+
+    Raises:
+        FailureError: the file is missing, or is none of these.
+    """
     remedy = "Give a safetensors file or a torch state dict with --weights."
     if not path.is_file():
         raise FailureError(f"there is no weight file {path}", remedy)
@@ -89,13 +110,26 @@ def _from_hub(name: str) -> dict[str, Tensor]:
     try:
         return timm.create_model(name, pretrained=True).state_dict()  # type: ignore[no-any-return]
     except Exception as error:  # no network, no such file, no space: the hub raises many kinds
-        raise FailureError(
-            f"timm's weights {name} could not be fetched: {_reason(error)}",
-            "Connect to the network, give a file with --weights FILE, or choose a table of random weights.",
-        ) from None
+        raise _unreachable(f"timm's weights {name}", error) from None
+
+
+def _from_torchvision(name: str) -> dict[str, Tensor]:
+    from torchvision.models import get_model_weights
+
+    try:
+        wanted = get_model_weights(name)[VERSION]
+        return dict(wanted.get_state_dict(progress=False, check_hash=True))
+    except Exception as error:  # no network, no space, a file cut short
+        raise _unreachable(f"torchvision's weights {VERSION} of {name}", error) from None
+
+
+def _unreachable(what: str, error: Exception) -> FailureError:
+    remedy = "Connect to the network, give a file with --weights FILE, or start from random weights."
+    return FailureError(f"{what} could not be fetched: {_reason(error)}", remedy)
 
 
 def _reason(error: Exception) -> str:
     """Return a library's first sentence; what follows is its own advice, such as to run a file's code."""
     lines = str(error).strip().splitlines()
-    return lines[0].partition(". ")[0][:200] if lines else type(error).__name__
+    said = lines[0].partition(". ")[0][:200] if lines else ""
+    return said if " " in said else type(error).__name__  # a lone key or number says nothing

@@ -5,9 +5,11 @@ It differs from the paper's in its stem (64 channels, no stride) and in the stri
 
 from __future__ import annotations
 
+from functools import cache, partial
+
 from torch import Tensor, nn
 
-from locbench.networks.chain import Assembly, Chain
+from locbench.networks.chain import Assembly, Chain, Copy
 from locbench.networks.resnet_cifar import pooled_classifier
 
 STAGES = ((32, 1, 1), (64, 2, 1), (160, 7, 2), (384, 12, 2))
@@ -17,21 +19,22 @@ STEM, GROUP_WIDTH = 64, 16
 
 
 class XBlock(nn.Module):
-    """1x1 convolution, 3x3 convolution in groups of 16 channels, 1x1 convolution, plus shortcut, then ReLU.
+    """1x1 convolution, 3x3 convolution in groups, 1x1 convolution, plus shortcut, then ReLU.
 
     Args:
         inputs: input channels.
-        outputs: output channels, a multiple of 16; also those between the convolutions.
+        outputs: output channels, a multiple of a group's; also those between the convolutions.
         stride: of the 3x3 convolution and the shortcut.
+        group_width: channels per group, 16 as published.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, group_width: int = GROUP_WIDTH) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(inputs, outputs, 1, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
-            nn.Conv2d(outputs, outputs, 3, stride, 1, groups=outputs // GROUP_WIDTH, bias=False),
+            nn.Conv2d(outputs, outputs, 3, stride, 1, groups=outputs // group_width, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
             nn.Conv2d(outputs, outputs, 1, bias=False),
@@ -50,18 +53,29 @@ class XBlock(nn.Module):
         return self.relu(out)  # type: ignore[no-any-return]
 
 
-def build(classes: int, side: int) -> Chain:
+@cache
+def copier(group_width: int) -> Copy:
+    """Return what builds blocks of one kind, the same object every time, so that like layers compare equal."""
+    return partial(XBlock, group_width=group_width)
+
+
+def build(classes: int, side: int, narrow: int = 1) -> Chain:
     """Return RegNetX-400MF as 23 local layers: stem and 22 blocks.
 
     Args:
         classes: number of classes.
         side: side of the input images in pixels.
+        narrow: divides every width, a group's included; 1 as published.
     """
-    layers, channels = Assembly(side), STEM
-    stem = nn.Sequential(nn.Conv2d(3, STEM, 3, 1, 1, bias=False), nn.BatchNorm2d(STEM), nn.ReLU(inplace=True))
-    layers.add(stem, 1, STEM, 0, XBlock)
-    for stage, (width, depth, first) in enumerate(STAGES, 1):
+    layers, channels, copy = Assembly(side), STEM // narrow, copier(GROUP_WIDTH // narrow)
+    stem = nn.Sequential(nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+    layers.add(stem, 1, channels, 0, copy)
+    for stage, (published, depth, first) in enumerate(STAGES, 1):
+        width = published // narrow
         for stride in (first, *(1,) * (depth - 1)):
-            layers.add(XBlock(channels, width, stride), stride, width, stage, XBlock)
+            layers.add(copy(channels, width, stride), stride, width, stage, copy)
             channels = width
     return layers.chain(pooled_classifier(channels, classes), classes)
+
+
+narrow = partial(build, narrow=4)

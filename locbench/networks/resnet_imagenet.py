@@ -44,7 +44,7 @@ def copier(bottleneck: bool, groups: int = 1, group_width: int = 64) -> Copy:
     return partial(block, bottleneck=bottleneck, groups=groups, group_width=group_width)
 
 
-def build(copy: Copy, expansion: int, depths: tuple[int, ...], classes: int, side: int) -> Chain:
+def build(copy: Copy, expansion: int, depths: tuple[int, ...], classes: int, side: int, narrow: int = 1) -> Chain:
     """Return a ResNet with one local layer for the stem and one for each block.
 
     Args:
@@ -53,12 +53,14 @@ def build(copy: Copy, expansion: int, depths: tuple[int, ...], classes: int, sid
         depths: blocks per stage.
         classes: number of classes.
         side: side of the input images in pixels, 224 as published.
+        narrow: divides every width; 1 as published.
     """
-    layers, channels = Assembly(side), STEM
-    conv = nn.Conv2d(3, STEM, 7, 2, 3, bias=False)
-    stem = nn.Sequential(conv, nn.BatchNorm2d(STEM), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1))
-    layers.add(stem, 4, STEM, 0, copy)
-    for stage, (width, depth) in enumerate(zip(WIDTHS, depths, strict=True), 1):
+    layers, channels = Assembly(side), STEM // narrow
+    conv = nn.Conv2d(3, channels, 7, 2, 3, bias=False)
+    stem = nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1))
+    layers.add(stem, 4, channels, 0, copy)
+    for stage, (published, depth) in enumerate(zip(WIDTHS, depths, strict=True), 1):
+        width = published // narrow
         for index in range(depth):
             stride = 2 if stage > 1 and index == 0 else 1
             layers.add(copy(channels, width * expansion, stride), stride, width * expansion, stage, copy, width=width)
@@ -70,3 +72,8 @@ resnet34 = partial(build, copier(bottleneck=False), 1, (3, 4, 6, 3))
 resnet101 = partial(build, copier(bottleneck=True), 4, (3, 4, 23, 3))
 resnet152 = partial(build, copier(bottleneck=True), 4, (3, 8, 36, 3))
 resnext101_32x8d = partial(build, copier(bottleneck=True, groups=32, group_width=8), 4, (3, 4, 23, 3))
+
+resnet34_narrow = partial(resnet34, narrow=8)
+resnet101_narrow = partial(resnet101, narrow=8)
+resnet152_narrow = partial(resnet152, narrow=8)
+resnext101_32x8d_narrow = partial(resnext101_32x8d, narrow=8)

@@ -14,7 +14,9 @@ Renaming = dict[str, str]
 """Prefixes of torchvision's parameter names and the chain's."""
 
 
-def load_torchvision(chain: Chain, network: str, state_dict: Mapping[str, Tensor]) -> None:
+def load_torchvision(
+    chain: Chain, network: str, state_dict: Mapping[str, Tensor], source: str = "this state dict"
+) -> None:
     """Give a chain the weights of torchvision's network; running it computes the same, bit for bit.
 
     The last linear layer keeps its own weights if the number of classes is another.
@@ -23,6 +25,7 @@ def load_torchvision(chain: Chain, network: str, state_dict: Mapping[str, Tensor
         chain: the network, built for any number of classes and any side.
         network: its name, of a network that torchvision has.
         state_dict: of torchvision's model.
+        source: where it comes from, for the message.
 
     Raises:
         FailureError: the weights are of another network.
@@ -35,8 +38,8 @@ def load_torchvision(chain: Chain, network: str, state_dict: Mapping[str, Tensor
     fault = next(_faults(own, renamed), None)
     if fault is not None:
         info = NETWORKS[network]
-        remedy = f"Give torchvision's weights of {info.torchvision}, or train from random weights."
-        raise FailureError(f"these are weights of another network than {info.label}: {fault}", remedy)
+        remedy = f"Give torchvision's weights of {info.torchvision} with --weights, or train from random weights."
+        raise FailureError(f"{source} holds weights of another network than {info.label}: {fault}", remedy)
     chain.load_state_dict(own | renamed)
 
 
@@ -52,7 +55,7 @@ def _faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Iterator[
 
 def _renamed(state_dict: Mapping[str, Tensor], renaming: Renaming) -> Iterator[tuple[str, Tensor]]:
     for name, each in state_dict.items():
-        layer, _, rest = name.rpartition(".")
+        layer, _, rest = str(name).rpartition(".")
         while layer not in renaming and layer:
             layer, _, inner = layer.rpartition(".")
             rest = f"{inner}.{rest}"

@@ -8,6 +8,8 @@ AugLocal's nets pool before a copied convolution wherever the width changes: onc
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import nn
 
 from locbench.networks.chain import Assembly, Chain, Closing
@@ -33,9 +35,10 @@ def _pooling(stride: int) -> list[nn.Module]:
     return [nn.MaxPool2d(2, ceil_mode=True)] if stride == 2 else []
 
 
-def _layers(depths: tuple[int, ...], side: int, closing: Closing | None = None) -> Assembly:
+def _layers(depths: tuple[int, ...], side: int, narrow: int, closing: Closing | None = None) -> Assembly:
     found, channels = Assembly(side), 3
-    for stage, (width, depth) in enumerate(zip(WIDTHS, depths, strict=True), 1):
+    for stage, (published, depth) in enumerate(zip(WIDTHS, depths, strict=True), 1):
+        width = published // narrow
         for index in range(depth):
             stride = 2 if stage > 1 and index == 0 else 1
             found.add(layer(channels, width, stride), stride, width, stage, layer, carry=False, closing=closing)
@@ -43,7 +46,7 @@ def _layers(depths: tuple[int, ...], side: int, closing: Closing | None = None) 
     return found
 
 
-def vgg19(classes: int, side: int) -> Chain:
+def vgg19(classes: int, side: int, narrow: int = 1) -> Chain:
     """Return VGG19 for small images, 16 local layers, with one linear layer as its classifier.
 
     The source of AugLocal's VGG19 is not released; the classifier is that of the common CIFAR-10 variant, average
@@ -52,19 +55,22 @@ def vgg19(classes: int, side: int) -> Chain:
     Args:
         classes: number of classes.
         side: side of the input images in pixels.
+        narrow: divides every width; 1 as published.
     """
-    head = nn.Sequential(*_pooling(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], classes))
-    return _layers((2, 2, 4, 4, 4), side).chain(head, classes)
+    head = nn.Sequential(*_pooling(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1] // narrow, classes))
+    return _layers((2, 2, 4, 4, 4), side, narrow).chain(head, classes)
 
 
-def vgg13(classes: int, side: int) -> Chain:
+def vgg13(classes: int, side: int, narrow: int = 1) -> Chain:
     """Return VGG13 for ImageNet, 10 local layers, in torchvision's layout and with its initial weights' distribution.
 
     Args:
         classes: number of classes.
         side: side of the input images in pixels, 224 as published.
+        narrow: divides every width; 1 as published.
     """
-    chain = _layers((2,) * 5, side, reduced_closing).chain(_large_classifier(classes), classes)
+    layers = _layers((2,) * 5, side, narrow, reduced_closing)
+    chain = layers.chain(_large_classifier(classes, WIDTHS[-1] // narrow, HIDDEN // narrow), classes)
     for each in chain.modules():
         if isinstance(each, nn.Linear):
             nn.init.normal_(each.weight, std=0.01)
@@ -73,11 +79,11 @@ def vgg13(classes: int, side: int) -> Chain:
     return chain
 
 
-def _large_classifier(classes: int) -> nn.Sequential:
+def _large_classifier(classes: int, channels: int, hidden: int) -> nn.Sequential:
     layers: list[nn.Module] = [*_pooling(2), nn.AdaptiveAvgPool2d(7), nn.Flatten()]
-    for width in (7 * 7 * WIDTHS[-1], HIDDEN):
-        layers += [nn.Linear(width, HIDDEN), nn.ReLU(inplace=True), nn.Dropout(0.5)]
-    return nn.Sequential(*layers, nn.Linear(HIDDEN, classes))
+    for width in (7 * 7 * channels, hidden):
+        layers += [nn.Linear(width, hidden), nn.ReLU(inplace=True), nn.Dropout(0.5)]
+    return nn.Sequential(*layers, nn.Linear(hidden, classes))
 
 
 def reduced_closing(classes: int) -> nn.Sequential:
@@ -89,3 +95,7 @@ def reduced_closing(classes: int) -> nn.Sequential:
     for _ in range(2):
         layers += [nn.Linear(512, 512), nn.BatchNorm1d(512), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.Linear(512, classes))
+
+
+vgg19_narrow = partial(vgg19, narrow=8)
+vgg13_narrow = partial(vgg13, narrow=8)

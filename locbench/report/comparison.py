@@ -107,6 +107,7 @@ class Sources(msgspec.Struct, frozen=True):
         first, last: UTC start of the first and of the last run, ISO 8601.
         seconds: training and evaluation time of all runs.
         resumed: number of runs that were continued from a checkpoint.
+        side_by_side: number of runs that shared a device with others.
     """
 
     runs: int = 0
@@ -121,6 +122,7 @@ class Sources(msgspec.Struct, frozen=True):
     last: str = ""
     seconds: float = 0.0
     resumed: int = 0
+    side_by_side: int = 0
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from locbench.results.record import Record
-from locbench.schedule import Schedule, reductions, same_task_key, schedule_of
+from locbench.schedule import Schedule, reductions, same_task_key, schedule_of, stand_in
 from locbench.tables import Cell, Table
 
 Place: TypeAlias = tuple[str, str]
@@ -52,11 +52,17 @@ def way_of_reducing(schedule: Schedule, published: Schedule) -> Way:
     """Return how a schedule departs from the published one; empty for a full run.
 
     How often a run is tested changes no number, nor does the memory it runs in; and the warm-up of a run of another
-    length follows from that length.
+    length follows from that length. Networks replaced by their stand-ins are reduced alike, whatever their names.
     """
     ignored = {"test_every", "memory"} | ({"warmup_epochs"} if schedule.epochs != published.epochs else set())
     own, other = msgspec.structs.asdict(schedule), msgspec.structs.asdict(published)
+    if schedule.network == stand_in(published.network) != published.network:
+        own["network"] = _smaller_label(schedule, published)
     return tuple((name, value) for name, value in own.items() if name not in ignored and value != other[name])
+
+
+def _smaller_label(schedule: Schedule, published: Schedule) -> str:
+    return reductions(schedule, msgspec.structs.replace(schedule, network=published.network))[0]
 
 
 def _words(schedule: Schedule, published: Schedule, way: Way) -> tuple[str, ...]:
@@ -89,9 +95,10 @@ def _homes(schedule: Schedule, cells: list[tuple[Cell, Schedule]]) -> list[tuple
 def _starts_alike(schedule: Schedule, published: Schedule) -> bool:
     """Whether two schedules of one network start from the same weights; else neither is a reduced form of the other.
 
-    A small network that stands in for another has no pretrained weights and may stand for either.
+    A small network that stands in for another has no pretrained weights and may stand for either. No published run
+    starts from torchvision's weights: one that does is shown, marked, beside those from random ones.
     """
-    return schedule.network != published.network or schedule.init == published.init
+    return schedule.network != published.network or schedule.init in (published.init, "torchvision")
 
 
 def _is_variant(dataset: str, published: str) -> bool:

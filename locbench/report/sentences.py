@@ -31,12 +31,19 @@ _METRICS = {
     "test_acc": "Test accuracy",
     "test_err": "Test error",
     "top1_err": "Top-1 error",
+    "top5_acc": "Top-5 accuracy",
     "top5_err": "Top-5 error",
     "params": "Parameters",
     "flops": "FLOPs",
     "flops_reduction": "FLOPs reduction",
     "wall_clock_overhead": "Wall-clock overhead",
     "gpu_memory": "GPU memory",
+    "box_ap": "Box AP",
+    "box_ap50": "Box AP50",
+    "box_ap75": "Box AP75",
+    "mask_ap": "Mask AP",
+    "mask_ap50": "Mask AP50",
+    "mask_ap75": "Mask AP75",
 }
 
 
@@ -183,8 +190,9 @@ def source_lines(comparison: Comparison) -> list[tuple[str, str]]:
         return []
     period = made.first if made.first == made.last else f"{made.first} to {made.last}"
     resumed = f", {made.resumed} of them resumed" if made.resumed else ""
+    shared = f", {made.side_by_side} of them beside others on the device" if made.side_by_side else ""
     lines = [
-        ("runs", f"{made.runs}{resumed}, {time_text(made.seconds)} in all, started {period}"),
+        ("runs", f"{made.runs}{resumed}{shared}, {time_text(made.seconds)} in all, started {period}"),
         ("schedule", "; ".join(made.schedules)),
         ("data", "; ".join(made.data)),
         ("seeds", ", ".join(map(str, made.seeds))),

@@ -31,6 +31,7 @@ def sources_of(records: Sequence[Record]) -> Sources:
         last=max(starts, default=""),
         seconds=sum(each.seconds for each in made),
         resumed=sum(each.resumed > 0 for each in made),
+        side_by_side=sum(each.beside > 1 for each in made),
     )
 
 

@@ -31,6 +31,8 @@ class Provenance(msgspec.Struct, frozen=True):
         seconds: training and evaluation time, all parts of a resumed run together.
         resumed: how many times the run was continued from a checkpoint.
         threads: CPU threads that torch used.
+        engine: how the steps were run; see `training.engine`.
+        beside: how many runs shared the device at a time; their times are not those of a run alone.
     """
 
     device: str
@@ -42,6 +44,7 @@ class Provenance(msgspec.Struct, frozen=True):
     resumed: int = 0
     threads: int = 0
     engine: str = "eager"
+    beside: int = 1
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

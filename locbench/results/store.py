@@ -19,7 +19,8 @@ class Store:
     """The records of one results folder.
 
     Args:
-        folder: the results folder; records are in its ``records``, checkpoints of unfinished runs in ``.checkpoints``.
+        folder: the results folder; records are in its ``records``, checkpoints of unfinished runs in ``.checkpoints``,
+            weights of detectors' backbones in ``weights``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,6 +54,10 @@ class Store:
     def checkpoint(self, key: str) -> Path:
         """Return the file of an unfinished run's checkpoint."""
         return self.checkpoints / f"{key}.pt"
+
+    def weights(self, key: str) -> Path:
+        """Return the file of a run's final weights, which are kept if a detector stands on them."""
+        return self.folder / "weights" / f"{key}.safetensors"
 
     def save(self, record: Record) -> Path:
         """Write a record and remove what it replaces: older files of its key and its checkpoint."""

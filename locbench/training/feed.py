@@ -21,7 +21,10 @@ from locbench.recipe import Recipe
 from locbench.training.distributed import ALONE, World
 
 SMALL, LARGE = 250, 50
-"""Test images per batch below and from 128 pixels."""
+"""Test images per batch below and from 128 pixels; on a CUDA device as many as hold `CUDA_PIXELS`, if that is more."""
+
+CUDA_PIXELS = 2000 * 32 * 32
+"""Pixels of one channel in a batch of test images on a CUDA device, which small batches leave idle."""
 
 _TIMED: set[str] = set()
 """Data sets whose speed this process has told already."""
@@ -112,15 +115,21 @@ def testing_feed(
     Raises:
         UsageError: the images are not in memory, and the pipeline is for such.
     """
-    size = SMALL if (recipe.image_size or split.info.side) < 128 else LARGE
+    size = testing_size(recipe.image_size or split.info.side, split.test.labels.device)
     if recipe.augmentation == "imagenet":
         side, chosen = recipe.image_size or split.info.side, slice(world.rank, None, world.size)
         return imagenet_test_batches(split.test, split.info, size, side=side, chosen=chosen, dtype=dtype)
     return islice(_tests_in_memory(recipe, split, size, dtype), world.rank, None, world.size)
 
 
-# The name is what it does; pytest must not take it for a test where it is imported.
-testing_feed.__test__ = False  # type: ignore[attr-defined]
+def testing_size(side: int, device: torch.device) -> int:
+    """Return how many test images of a side in pixels make a batch on a device."""
+    size = SMALL if side < 128 else LARGE
+    return max(size, CUDA_PIXELS // side**2) if device.type == "cuda" else size
+
+
+# The names are what they do; pytest must not take them for tests where they are imported.
+testing_feed.__test__ = testing_size.__test__ = False  # type: ignore[attr-defined]
 
 
 def _tests_in_memory(recipe: Recipe, split: Split, size: int, dtype: torch.dtype) -> Iterator[Batch]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,54 +17,21 @@ from locbench.errors import DivergedError
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Learner, build_learner
 from locbench.learning.phases import is_global
-from locbench.learning.routing import Outcome as StepOutcome
 from locbench.recipe import Recipe
 from locbench.training.checkpoints import load_checkpoint, save_checkpoint
 from locbench.training.distributed import ALONE, World
+from locbench.training.engine import Engine, EngineName, make_engine
 from locbench.training.evaluation import accuracy
 from locbench.training.feed import testing_feed, training_feed
-from locbench.training.optimizer import ModuleSGD, clip_module, make_optimizer
-from locbench.training.precision import autocast, set_precision
+from locbench.training.optimizer import make_optimizer
+from locbench.training.outcome import Outcome, Row, Watcher
+from locbench.training.precision import set_precision
 from locbench.training.rate import learning_rate, step_rate
 
-Row = dict[str, float | None]
+__all__ = ["Outcome", "Row", "Run", "Watcher"]
 
 MANY_CLASSES = 200
 """From so many classes on, and where ImageNet is stood in for, the share among the first five guesses is recorded."""
-
-
-class Watcher(Protocol):
-    """Who wants to hear how a run is going."""
-
-    def run_started(self, epochs: int, steps: int, done: int) -> None:
-        """A run of so many epochs of so many steps starts, or goes on after ``done`` epochs."""
-
-    def step_done(self) -> None:
-        """A step has been queued."""
-
-    def epoch_done(self, row: Row) -> None:
-        """An epoch is over; ``row`` is its line of the history."""
-
-
-@dataclass
-class Outcome:
-    """What a run gives.
-
-    Attributes:
-        history: one row per epoch, see `Record`.
-        local_losses: mean loss of every module in the last epoch.
-        parameters: counts, primary and auxiliary.
-        seconds: time spent, all parts of a resumed run together.
-        resumed: how often it was continued.
-        started: UTC time of its first start.
-    """
-
-    history: list[Row] = field(default_factory=list)
-    local_losses: list[float] = field(default_factory=list)
-    parameters: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-    resumed: int = 0
-    started: str = ""
 
 
 class Run:
@@ -76,9 +42,12 @@ class Run:
         split: the images, on the device that is to train.
         checkpoint: where the state is kept between epochs; None keeps none.
         dtype: of images and weights; float64 for tests.
-        weights: file of pretrained weights, for a recipe that starts from them; None asks timm's hub.
+        weights: file of pretrained weights, for a recipe that starts from them; None asks their hub.
         world: the processes that share the run; every one of them makes its own `Run`.
+        engine: how steps are run, as `choose_engine` allows.
     """
+
+    engine: Engine
 
     def __init__(
         self,
@@ -88,20 +57,26 @@ class Run:
         dtype: torch.dtype = torch.float32,
         weights: Path | None = None,
         world: World = ALONE,
+        engine: EngineName = "eager",
     ) -> None:
         self.recipe, self.split, self.checkpoint, self.dtype = recipe, split, checkpoint, dtype
-        self.weights, self.world = weights, world
+        self.weights, self.world, self._engine_name = weights, world, engine
         self.device = split.train.pixels.device
         world.refuse_empty_shares(len(split.train), recipe.batch_size)
         set_precision(recipe.precision, self.device)
-        self.learner, self.optimizer = self._fresh()
+        self._start_afresh()
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self.outcome = Outcome(parameters=self.learner.parameter_counts(), started=started)
+        self.outcome = Outcome(parameters=self.learner.parameter_counts(), started=started, engine=self.engine.name)
+
+    def _start_afresh(self) -> None:
+        self.learner, self.optimizer = self._fresh()
+        parts = (self.learner, self.optimizer, self.recipe, self.world, self.device)
+        self.engine = make_engine(self._engine_name, *parts)
 
     def _fresh(self) -> tuple[Learner, torch.optim.Optimizer]:
         recipe, classes = self.recipe, self.split.info.classes
         learner = build_learner(recipe, classes, self.side)
-        if recipe.init == "pretrained":
+        if recipe.init != "scratch":
             from locbench.networks.pretrained import load_pretrained
 
             load_pretrained(learner.chain, recipe.network, classes, self.side, self.weights)
@@ -126,6 +101,7 @@ class Run:
         for epoch in range(len(self.outcome.history) + 1, self.recipe.epochs + 1):
             row = self._epoch(epoch, steps, watcher.step_done if watcher else _ignore)
             self.outcome.history.append(row)
+            self._note_engine()
             if watcher:
                 watcher.epoch_done(row)
             if self.checkpoint and self.world.leads and epoch < self.recipe.epochs:
@@ -166,9 +142,8 @@ class Run:
             guided_steps += guided
             if recipe.rate == "cosine-step":
                 self._set_rate(epoch, index, steps)
-            self.optimizer.zero_grad(set_to_none=True)
             whole = min(recipe.batch_size, len(images) - index * recipe.batch_size)
-            outcome = self._step(*prepare(batch), guided=guided, whole=whole)
+            outcome = self.engine.step(*prepare(batch), guided=guided, whole=whole)
             losses += outcome.losses * len(batch.labels)
             correct += (outcome.logits.argmax(dim=1) == batch.labels).sum()
             step_done()
@@ -191,30 +166,11 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def _step(self, batch: Batch, targets: Targets, *, guided: bool, whole: int | None = None) -> StepOutcome:
-        """Take one step on this process's share of a batch of ``whole`` images; without a number it is all of it."""
-        own = len(batch.labels)
-        whole = whole or own
-
-        def finish(module: int) -> None:  # its gradients are complete
-            assert isinstance(self.optimizer, ModuleSGD)
-            parameters = [*self.learner.module_parameters(module), *self.learner.auxiliary_parameters(module)]
-            self.world.average_gradients(parameters, own, whole)
-            self._clip([module])
-            self.optimizer.step_module(module)
-
-        early = {"finished": finish} if isinstance(self.optimizer, ModuleSGD) else {}
-        with autocast(self.recipe.precision, self.device):
-            outcome = self.learner.step(batch.images, targets, guided=guided, **early)
-        self.world.average_gradients(self.learner.parameters(), own, whole)
-        self._clip(range(self.learner.modules_count))
-        self.optimizer.step()  # whatever has not been stepped yet
-        return outcome
-
-    def _clip(self, modules: Iterable[int]) -> None:
-        if self.recipe.clip_norm is not None:
-            for module in modules:
-                clip_module(self.learner, module, self.recipe.clip_norm)
+    def _note_engine(self) -> None:
+        """Tell in the outcome what has run: an engine may give up, and a resumed run go on with another."""
+        seen = self.outcome.engine.split(", ") if len(self.outcome.history) > 1 else []
+        if self.engine.name not in seen:
+            self.outcome.engine = ", ".join([*seen, self.engine.name])
 
     def _test(self, epoch: int) -> Row:
         if epoch % self.recipe.test_every and epoch != self.recipe.epochs:
@@ -236,6 +192,7 @@ class Run:
             "seconds": outcome.seconds,
             "resumed": outcome.resumed,
             "started": outcome.started,
+            "engine": outcome.engine,
         }
 
     def _resume(self) -> None:
@@ -248,11 +205,12 @@ class Run:
             self.learner.load_state_dict(state["learner"])
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, KeyError, ValueError):  # written by other code: the run starts from its beginning
-            self.learner, self.optimizer = self._fresh()
+            self._start_afresh()
             return
         for name in ("history", "local_losses", "seconds", "started"):
             setattr(self.outcome, name, state[name])
         self.outcome.resumed = state["resumed"] + 1
+        self.outcome.engine = state.get("engine", "eager")
 
 
 def _ignore() -> None:

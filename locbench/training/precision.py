@@ -45,10 +45,10 @@ def set_precision(precision: Precision, device: torch.device) -> None:
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
-def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context of a forward pass."""
+def autocast(precision: Precision, device: torch.device, *, cache: bool = True) -> AbstractContextManager[object]:
+    """Return the context of a forward pass; without a ``cache`` no weight that was cast outlives its use."""
     if precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
+        return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=cache)
     return nullcontext()
 
 

@@ -1,0 +1,149 @@
+"""What is timed: recipes with their phases, and by which engines. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from locbench.costs.measured_costs import OVERHEAD, phase_settings
+from locbench.errors import UsageError
+from locbench.launch.costing import cost_recipe
+from locbench.launch.single import parse_option
+from locbench.learning.options import Periodic
+from locbench.learning.phases import global_epochs
+from locbench.recipe import Recipe
+from locbench.registry import suggestion
+from locbench.tables import load_tables
+
+REFERENCE = "reference"
+
+ENGINES = (REFERENCE, "eager", "compiled", "graphed")
+"""All that can be timed, the plain way first."""
+
+STANDARD: tuple[tuple[str, str, dict[str, object]], ...] = (
+    ("resnet32", "bp", {}),
+    ("resnet32", "dgl", {}),
+    ("resnet32", "auglocal", {"depth": 2}),
+    ("resnet32", "infopro", {}),
+    ("resnet32", "hpff+dgl", {}),
+    ("resnet32", "pgl+head", {"net": "adapt"}),
+    ("resnet110", "bp", {}),
+    ("resnet110", "auglocal", {"depth": 2}),
+)
+"""Network, method and its options: what is timed where nothing is named."""
+
+SLOW_RATE = 1e-3
+"""Learning rate: small, so that no step ends in infinities on random images; it decides no time."""
+
+BATCH = {"cpu": 128, "cuda": 1024}
+"""Images per step, by type of device."""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """A kind of training step.
+
+    Attributes:
+        recipe: what is trained.
+        options: the method's, as the user wrote them.
+        phase: ``local`` or ``global`` with PGL's phases, else empty.
+    """
+
+    recipe: Recipe
+    options: str = ""
+    phase: str = ""
+
+    @property
+    def guided(self) -> bool:
+        """Whether it is a step of PGL's global phase."""
+        return self.phase == "global"
+
+    @property
+    def method(self) -> str:
+        """The method with its options, without the phase."""
+        return " ".join(filter(None, [self.recipe.method, self.options]))
+
+    @property
+    def global_share(self) -> float:
+        """Share of global steps in the recipe's epochs."""
+        phases, epochs = self.recipe.composition.phases, self.recipe.epochs
+        return global_epochs(phases, epochs) / epochs if isinstance(phases, Periodic) else 0.0
+
+
+def standard_cases(shared: Mapping[str, object]) -> list[Case]:
+    """Return the standard list, every recipe with ``shared`` settings (those that are None left out)."""
+    return [
+        case
+        for network, method, options in STANDARD
+        for case in _cases({**shared, "network": network, "method": method}, options)
+    ]
+
+
+def cases_of(wanted: Mapping[str, object], words: Sequence[str]) -> list[Case]:
+    """Return the steps of one recipe, after backpropagation on the same network to hold them against.
+
+    Args:
+        wanted: settings of a recipe; those that are None take their usual values.
+        words: ``name=value`` for the method's options.
+
+    Raises:
+        UsageError: a setting or an option is unknown or does not fit.
+    """
+    own = _cases(wanted, dict(parse_option(each) for each in words))
+    if own[0].recipe.composition.end_to_end and wanted["method"] == "bp":
+        return own
+    return [*_cases({**wanted, "method": "bp", "modules": None, "memory": None}, {}), *own]
+
+
+def _cases(wanted: Mapping[str, object], options: Mapping[str, Any]) -> list[Case]:
+    recipe = cost_recipe({"lr": SLOW_RATE, **wanted}, options)
+    words = " ".join(f"{name}={_word(value)}" for name, value in options.items())
+    phases = [("global" if each.guided else "local") for each in phase_settings(recipe)]
+    return [Case(recipe, words, phase if len(phases) > 1 else "") for phase in phases]
+
+
+def _word(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def parse_engines(text: str | None) -> tuple[str, ...]:
+    """Read ``reference,eager``; None is all of them.
+
+    Raises:
+        UsageError: an engine is unknown, or none is named.
+    """
+    names = ENGINES if text is None else tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    for name in names:
+        if name not in ENGINES:
+            raise UsageError(f"unknown engine {name!r}", suggestion(name, ENGINES))
+    if not names:
+        raise UsageError("--engines names none", f"Known: {', '.join(ENGINES)}.")
+    return names
+
+
+def published_overheads() -> dict[tuple[str, int | None, bytes], str]:
+    """Return the wall-clock overheads over backpropagation that tables print, as printed, by `overhead_key`."""
+    return {
+        overhead_key(cell.recipe): cell.published[OVERHEAD].text
+        for table in load_tables()
+        if OVERHEAD in table.metrics
+        for cell in table.cells
+        if cell.recipe is not None and OVERHEAD in cell.published
+    }
+
+
+def overhead_key(recipe: Recipe) -> tuple[str, int | None, bytes]:
+    """Return what a published overhead belongs to: network, K and method, whatever the batch."""
+    return recipe.network, recipe.modules, msgspec.json.encode(recipe.composition, order="deterministic")
+
+
+def refuse_unnamed(network: str | None, own: Mapping[str, object], words: Sequence[str]) -> None:
+    """Refuse a method or its options without a network: the standard list has its own.
+
+    Raises:
+        UsageError: they are given and no network is.
+    """
+    given = [f"--{name}" for name, value in own.items() if value not in (None, "bp")] + ["--set"] * bool(words)
+    if network is None and given:
+        raise UsageError(f"{given[0]} needs --network", "Name one, or leave it out for the standard list.")

@@ -1,0 +1,92 @@
+"""How fast images arrive without training, and how fast a network is evaluated: batched here, one by one elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+import torch
+
+from locbench.bench.reference import TEST_BATCH, evaluate, loader
+from locbench.data.batches import test_batches, train_batches
+from locbench.data.catalogue import info
+from locbench.data.images import Images
+from locbench.learning.learner import build_chain
+from locbench.recipe import Recipe
+from locbench.training.evaluation import accuracy
+from locbench.training.feed import SMALL
+
+
+def random_images(recipe: Recipe, count: int) -> Images:
+    """Return random images of a data set's shape, on the CPU: how long they take does not depend on what they show."""
+    data, draws = info(recipe.dataset), torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (count, data.side, data.side, 3), dtype=torch.uint8, generator=draws)
+    return Images(pixels, torch.randint(data.classes, (count,), generator=draws))
+
+
+TESTED = 8
+"""Of so many images one is evaluated in a round: evaluation takes the longest."""
+
+
+class Batched:
+    """Locbench's way: images on the device, cropped and mirrored by the batch.
+
+    Args:
+        recipe: data set and batch.
+        count: images of an epoch; a round of evaluation takes fewer.
+        device: of the images.
+    """
+
+    def __init__(self, recipe: Recipe, count: int, device: torch.device) -> None:
+        self.recipe, self.device, self.epoch = recipe, device, 0
+        self.info, self.images = info(recipe.dataset), random_images(recipe, count).to(device)
+        self.tests = random_images(recipe, max(1, count // TESTED)).to(device)
+
+    def train_epoch(self) -> float:
+        """Make one epoch's training batches and return images per second."""
+        self.epoch += 1
+        batches = train_batches(self.images, self.info, self.recipe.batch_size, seed=0, epoch=self.epoch)
+        return _speed(self.device, len(self.images), lambda: _run_through(each.images for each in batches))
+
+    def evaluation(self, network: str) -> float:
+        """Evaluate a network with its pipeline and return images per second."""
+        torch.manual_seed(0)
+        chain = build_chain(network, self.info.classes, self.info.side)
+        chain = chain.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        batches = test_batches(self.tests, self.info, SMALL)
+        return _speed(self.device, len(self.tests), lambda: accuracy(chain, batches, self.device))
+
+
+class OneByOne:
+    """The reference's way: torchvision's transforms in worker processes, tests in batches of 256; see `Batched`."""
+
+    def __init__(self, recipe: Recipe, count: int, device: torch.device) -> None:
+        self.recipe, self.device = recipe, device
+        self.info, self.images = info(recipe.dataset), random_images(recipe, count)
+        self.tests = random_images(recipe, max(1, count // TESTED))
+        self.train = loader(self.images, self.info, recipe.batch_size, augmented=True)
+        self.test = loader(self.tests, self.info, TEST_BATCH, augmented=False)
+
+    def train_epoch(self) -> float:
+        """Make one epoch's training batches and return images per second."""
+        batches = (pixels.to(self.device) for pixels, _ in self.train)
+        return _speed(self.device, len(self.images), lambda: _run_through(batches))
+
+    def evaluation(self, network: str) -> float:
+        """Evaluate a network with its pipeline and return images per second."""
+        torch.manual_seed(0)
+        chain = build_chain(network, self.info.classes, self.info.side).to(self.device)
+        return _speed(self.device, len(self.tests), lambda: evaluate(chain, self.test, self.device))
+
+
+def _run_through(batches: Iterable[object]) -> None:
+    for _ in batches:
+        pass
+
+
+def _speed(device: torch.device, count: int, work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return count / (time.perf_counter() - begun)

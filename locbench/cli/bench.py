@@ -1,0 +1,55 @@
+"""``locbench bench``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from locbench.cli.options import Device, Json, Memory, Precision, PrecisionName
+
+
+def bench(
+    network: Annotated[str | None, typer.Option(help="For example resnet110 [default: a standard list].")] = None,
+    method: Annotated[str, typer.Option(help="Held against bp on the same network.")] = "bp",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")] = None,
+    modules: Annotated[int | None, typer.Option(help="K local modules [default: every local layer].")] = None,
+    dataset: Annotated[str, typer.Option(help="Shape and number of its images; random ones are timed.")] = "cifar10",
+    batch_size: Annotated[int | None, typer.Option(help="[default: 1024, on the CPU 128]")] = None,
+    engines: Annotated[
+        str | None, typer.Option(help="Of reference, eager, compiled, graphed [default: all that can run].")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps per round [default: as --seconds allow].")] = None,
+    rounds: Annotated[int, typer.Option(help="Rounds in which all engines take turns.")] = 5,
+    seconds: Annotated[float, typer.Option(help="For all rounds of one engine with one method.")] = 10.0,
+    profile: Annotated[bool, typer.Option("--profile", help="Show where the time of an eager step goes.")] = False,
+    device: Device = "auto",
+    precision: Precision = None,
+    memory: Memory = None,
+    threads: Annotated[int | None, typer.Option(help="Of the processor.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write CSV to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Time training steps: engines against the plain way, against backpropagation and against the device."""
+    from locbench.bench.cases import cases_of, parse_engines, refuse_unnamed, standard_cases
+
+    parse_engines(engines)
+    name = precision or PrecisionName.fp32
+    wanted: dict[str, object] = {
+        "network": network,
+        "dataset": dataset,
+        "precision": name.value,
+    }
+    own = {"method": method, "modules": modules, "memory": memory.value if memory else None}
+    refuse_unnamed(network, own, set_ or [])
+    from locbench.bench.measuring import Lengths
+    from locbench.bench.session import Session
+
+    session = Session(device, name.value, threads, out, as_json=as_json)
+    wanted["batch_size"] = batch_size or session.batch
+    cases = cases_of(wanted | own, set_ or []) if network else standard_cases(wanted)
+    if profile:
+        session.profile(cases, steps or 3)
+    else:
+        session.bench(cases, engines, Lengths(rounds, steps, seconds))

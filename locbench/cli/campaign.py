@@ -1,0 +1,67 @@
+"""``locbench campaign``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from locbench.cli.options import (
+    RESULTS,
+    DataRoot,
+    Devices,
+    Engine,
+    EngineName,
+    JobsPerDevice,
+    Json,
+    Precision,
+    PresetName,
+    Results,
+    data_root,
+)
+
+
+def campaign(
+    tables: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID[@DATASET][:ROWS[:COLUMNS]]]...",
+            help="Tables or parts of them, most valuable first [default: CIFAR-10 cells of three papers].",
+        ),
+    ] = None,
+    budget: Annotated[str, typer.Option(help="Time to spend, such as 10min or 1h30m.")] = "30min",
+    seeds: Annotated[int | None, typer.Option(help="Seeds per cell [default: the paper's; 1 if reduced].")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs in place of the preset's.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Training images, balanced over classes.")] = None,
+    preset: Annotated[PresetName, typer.Option(help="smoke: minutes; quick: half an hour.")] = PresetName.paper,
+    device: Devices = "auto",
+    jobs_per_device: JobsPerDevice = 1,
+    engine: Engine = EngineName.auto,
+    precision: Precision = None,
+    root: DataRoot = None,
+    results: Results = RESULTS,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Check the device first, a minute.")] = True,
+    plan: Annotated[bool, typer.Option("--plan", help="Show what is there and what is not; run nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train the missing cells of several tables, best first, within a budget of time; go on with the same command.
+
+    Every cell gets its first seed before any gets its second. Runs end between two epochs and continue from there.
+    """
+    from locbench.launch.campaign import start
+
+    wishes = {"preset": preset.value, "seeds": seeds, "epochs": epochs, "limit": limit}
+    start(
+        tables or (),
+        wishes | {"precision": precision.value if precision else None},
+        budget,
+        device=device,
+        jobs_per_device=jobs_per_device,
+        engine=engine.value,
+        results=Path(results),
+        root=data_root(root),
+        check=check,
+        plan_only=plan,
+        as_json=as_json,
+    )

@@ -1,0 +1,1 @@
+"""COCO: images with the boxes and outlines of the objects in them."""

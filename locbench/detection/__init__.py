@@ -1,0 +1,1 @@
+"""Detectors: Mask R-CNN on a backbone that was trained by any method."""

@@ -1,0 +1,127 @@
+"""A locbench network as the backbone of torchvision's Mask R-CNN."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.rpn import AnchorGenerator
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from locbench.data.catalogue import info
+from locbench.detection.settings import Detection
+from locbench.learning.learner import build_chain
+from locbench.networks.chain import Chain
+from locbench.recipe import Recipe
+
+RATIOS = (0.5, 1.0, 2.0)
+MASK_LAYERS = 4
+
+
+class Pyramid(nn.Module):
+    """A chain's local layers without its classifier, and a feature pyramid on the last layers of its last stages.
+
+    Args:
+        chain: the network; its layers are used, not copied.
+        detection: which layers are trained, what becomes of BatchNorm, and how many channels the pyramid has.
+
+    Attributes:
+        out_channels: channels of every map.
+        levels: number of maps that the chain gives; the pyramid adds one more, pooled from the last.
+    """
+
+    def __init__(self, chain: Chain, detection: Detection) -> None:
+        super().__init__()
+        self.units, self.norm = chain.units, detection.norm
+        stages = [spec.stage for spec in chain.specs]
+        ends = [index for index, stage in enumerate(stages) if stage and stage not in stages[index + 1 :]]
+        self.ends = tuple(ends[-detection.levels :])
+        channels = [chain.specs[index].channels for index in self.ends]
+        self.out_channels, self.levels = detection.width, len(self.ends)
+        self.fpn = FeaturePyramidNetwork(channels, detection.width, LastLevelMaxPool())
+        first = max(stages) - detection.trained_stages + 1
+        for unit, stage in zip(self.units, stages, strict=True):
+            unit.requires_grad_(stage >= first)
+        if self.norm == "frozen":
+            for each in self._norms():
+                each.requires_grad_(False)
+
+    def _norms(self) -> list[nn.Module]:
+        return [each for each in self.units.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+
+    def train(self, mode: bool = True) -> Pyramid:
+        """Set the mode; a frozen BatchNorm keeps its statistics in both."""
+        super().train(mode)
+        if self.norm == "frozen":
+            for each in self._norms():
+                each.eval()
+        return self
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Return the backbone's maps that the pyramid stands on, finest first, from images (B, 3, H, W)."""
+        found, x = [], images
+        for index, unit in enumerate(self.units):
+            x = unit(x)
+            if index in self.ends:
+                found.append(x)
+        return found
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the pyramid's maps by name, finest first, from images (B, 3, H, W)."""
+        maps = self.features(images)
+        found: dict[str, Tensor] = self.fpn(OrderedDict((str(level), each) for level, each in enumerate(maps)))
+        return found
+
+
+def backbone_chain(backbone: Recipe) -> Chain:
+    """Return the network of a backbone's recipe, with as many classes as it was trained on, freshly drawn."""
+    return build_chain(backbone.network, info(backbone.dataset).classes, backbone.side)
+
+
+def build_detector(recipe: Recipe, chain: Chain, classes: int) -> MaskRCNN:
+    """Return the detector of a recipe, its heads freshly drawn.
+
+    Args:
+        recipe: a detector's.
+        chain: the backbone; the detector holds its layers.
+        classes: number of categories, without the background.
+    """
+    detection, backbone = recipe.detection, recipe.backbone
+    assert detection is not None
+    assert backbone is not None
+    body, seen = Pyramid(chain, detection), info(backbone.dataset)
+    names = [str(level) for level in range(body.levels)]
+    sides = tuple((detection.anchor * 2**level,) for level in range(body.levels + 1))
+    return MaskRCNN(
+        body,
+        min_size=detection.short_side,
+        max_size=detection.long_side,
+        image_mean=seen.mean,
+        image_std=seen.std,
+        rpn_anchor_generator=AnchorGenerator(sides, (RATIOS,) * len(sides)),
+        rpn_pre_nms_top_n_train=detection.candidates,
+        rpn_post_nms_top_n_train=detection.candidates,
+        rpn_pre_nms_top_n_test=detection.candidates // 2,
+        rpn_post_nms_top_n_test=detection.candidates // 2,
+        rpn_batch_size_per_image=detection.proposals // 2,
+        box_batch_size_per_image=detection.proposals,
+        **_heads(detection, names, classes + 1),
+    )
+
+
+def _heads(detection: Detection, names: list[str], classes: int) -> dict[str, Any]:
+    """Return the heads as He et al. 2017 have them (Figure 4, right), ``classes`` with the background."""
+    width, sampled = detection.width, 2
+    return {
+        "box_roi_pool": MultiScaleRoIAlign(names, 7, sampled),
+        "box_head": TwoMLPHead(width * 7 * 7, detection.box_width),
+        "box_predictor": FastRCNNPredictor(detection.box_width, classes),
+        "mask_roi_pool": MultiScaleRoIAlign(names, 14, sampled),
+        "mask_head": MaskRCNNHeads(width, (width,) * MASK_LAYERS, 1),
+        "mask_predictor": MaskRCNNPredictor(width, width, classes),
+    }

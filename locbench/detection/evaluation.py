@@ -1,0 +1,123 @@
+"""Average precision of boxes and masks, as COCO defines it: computed by pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from locbench.detection.feed import mask_library, validation_samples
+from locbench.detection.scenes import Scenes
+from locbench.errors import FailureError
+
+Detected = dict[str, Tensor]
+"""Of one image: ``boxes`` (N, 4), ``scores`` (N,), ``labels`` (N,) and ``masks`` (N, H, W) bool."""
+
+KINDS: dict[str, Literal["bbox", "segm"]] = {"box": "bbox", "mask": "segm"}
+PRINTED = ("ap", "ap50", "ap75")
+"""The first three numbers of pycocotools: over all overlaps from 0.5 to 0.95, at 0.5, at 0.75."""
+
+
+def require_pycocotools() -> None:
+    """Say at once, and not after hours of training, that the library is missing.
+
+    Raises:
+        FailureError: it is not installed.
+    """
+    if find_spec("pycocotools") is None:
+        raise FailureError(
+            "detectors need pycocotools, which is not installed", "Install it: python -m pip install 'locbench[coco]'"
+        )
+
+
+@torch.inference_mode()
+def detections(detector: nn.Module, scenes: Scenes, batch_size: int, device: torch.device) -> Iterator[Detected]:
+    """Yield what a detector finds on each image, on the CPU, the detector in evaluation mode."""
+    detector.eval()
+    for samples in validation_samples(scenes, batch_size):
+        images = [each.image.to(device).float().div_(255) for each in samples]
+        for found in detector(images):
+            masks = found["masks"][:, 0] > 0.5
+            yield {name: each.cpu() for name, each in (found | {"masks": masks}).items()}
+
+
+def average_precision(scenes: Scenes, detected: Iterable[Detected]) -> dict[str, float]:
+    """Return ``box_ap``, ``box_ap50``, ``box_ap75`` and the same of masks, in percent.
+
+    Args:
+        scenes: the images and what is on them.
+        detected: what was found on each of them, in their order.
+    """
+    results = [each for index, found in enumerate(detected) for each in _results(scenes, index, found)]
+    for number, each in enumerate(results, 1):
+        each["id"] = number
+    truth, answer = _indexed(scenes, _truth(scenes)), _indexed(scenes, results)
+    return {
+        f"{name}_{printed}": value
+        for name, kind in KINDS.items()
+        for printed, value in zip(PRINTED, _evaluated(truth, answer, kind), strict=True)
+    }
+
+
+def _evaluated(truth: Any, answer: Any, kind: Literal["bbox", "segm"]) -> list[float]:
+    from pycocotools.cocoeval import COCOeval
+
+    with _quiet():
+        judged = COCOeval(truth, answer, kind)
+        judged.evaluate()
+        judged.accumulate()
+        judged.summarize()
+    # -1 stands for no object to find at all.
+    return [round(100 * max(float(each), 0.0), 4) for each in judged.stats[: len(PRINTED)]]
+
+
+def _results(scenes: Scenes, index: int, found: Detected) -> Iterator[dict[str, Any]]:
+    if not len(found["scores"]):
+        return
+    mask = mask_library()
+    encoded = mask.encode(np.asfortranarray(found["masks"].numpy().astype(np.uint8).transpose(1, 2, 0)))
+    numbers = (found[name].tolist() for name in ("boxes", "scores", "labels"))
+    for (left, top, right, bottom), score, label, outline in zip(*numbers, encoded, strict=True):
+        yield {
+            "image_id": scenes.pictures[index].id,
+            "category_id": scenes.categories[label - 1].id,
+            "bbox": [left, top, right - left, bottom - top],
+            "segmentation": outline,
+            "area": float(mask.area(outline)),
+            "score": score,
+            "iscrowd": 0,
+        }
+
+
+def _truth(scenes: Scenes) -> list[dict[str, Any]]:
+    return [
+        msgspec.structs.asdict(each) | {"bbox": list(each.bbox), "segmentation": msgspec.to_builtins(each.outline())}
+        for own in scenes.objects
+        for each in own
+    ]
+
+
+def _indexed(scenes: Scenes, annotations: list[dict[str, Any]]) -> Any:
+    """Return annotations as pycocotools holds them."""
+    from pycocotools.coco import COCO
+
+    with _quiet():
+        found: Any = COCO()
+        found.dataset = {
+            "images": [msgspec.to_builtins(each) for each in scenes.pictures],
+            "categories": [msgspec.to_builtins(each) for each in scenes.categories],
+            "annotations": annotations,
+        }
+        found.createIndex()
+    return found
+
+
+def _quiet() -> contextlib.AbstractContextManager[object]:
+    return contextlib.redirect_stdout(io.StringIO())  # it prints as it goes

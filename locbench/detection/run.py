@@ -1,0 +1,195 @@
+"""One detector being trained: epochs of steps, and average precision where it is asked for."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from locbench.data.batches import steps_per_epoch
+from locbench.detection.backbones import load_backbone
+from locbench.detection.detector import backbone_chain, build_detector
+from locbench.detection.evaluation import average_precision, detections
+from locbench.detection.feed import Sample, training_samples
+from locbench.detection.rate import detector_rate
+from locbench.detection.scenes import SceneSplit
+from locbench.errors import DivergedError
+from locbench.recipe import Recipe
+from locbench.training.checkpoints import load_checkpoint, save_checkpoint
+from locbench.training.optimizer import by_decay
+from locbench.training.outcome import Outcome, Row, Watcher
+from locbench.training.precision import autocast, set_precision
+
+TESTED_AT_ONCE = 4
+"""Validation images per batch."""
+
+
+class DetectionRun:
+    """One recipe of a detector being trained, as `training.loop.Run` trains a classifier.
+
+    Args:
+        recipe: what to train.
+        split: the images and what is on them.
+        backbone: file of the backbone's weights.
+        checkpoint: where the state is kept between epochs; None keeps none.
+        device: where to train.
+
+    Raises:
+        FailureError: the file holds no weights of this backbone.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        split: SceneSplit,
+        backbone: Path,
+        checkpoint: Path | None = None,
+        device: torch.device = torch.device("cpu"),
+    ) -> None:
+        self.recipe, self.split, self.backbone, self.checkpoint, self.device = (
+            recipe,
+            split,
+            backbone,
+            checkpoint,
+            device,
+        )
+        set_precision(recipe.precision, device)
+        self.detector, self.optimizer = self._fresh()
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        counts = {"primary": sum(each.numel() for each in self.detector.parameters()), "auxiliary": 0}
+        self.outcome = Outcome(parameters=counts, started=started)
+
+    def _fresh(self) -> tuple[nn.Module, torch.optim.Optimizer]:
+        recipe = self.recipe
+        assert recipe.backbone is not None
+        torch.manual_seed(recipe.seed)
+        chain = backbone_chain(recipe.backbone)
+        load_backbone(chain, recipe.network, self.backbone)
+        detector: nn.Module = build_detector(recipe, chain, self.split.info.classes).to(self.device)
+        return detector, make_detector_optimizer(detector, recipe)
+
+    def train(self, watcher: Watcher | None = None) -> Outcome:
+        """Train to the end, from the checkpoint if there is one.
+
+        Raises:
+            DivergedError: the loss is no longer finite.
+            FailureError: an image cannot be decoded.
+        """
+        self._resume()
+        steps = steps_per_epoch(len(self.split.train), self.recipe.batch_size)
+        if watcher:
+            watcher.run_started(self.recipe.epochs, steps, len(self.outcome.history))
+        for epoch in range(len(self.outcome.history) + 1, self.recipe.epochs + 1):
+            row = self._epoch(epoch, steps, watcher.step_done if watcher else _ignore)
+            self.outcome.history.append(row)
+            if watcher:
+                watcher.epoch_done(row)
+            if self.checkpoint and epoch < self.recipe.epochs:
+                save_checkpoint(self.checkpoint, self._state())
+        return self.outcome
+
+    def _epoch(self, epoch: int, steps: int, step_done: Callable[[], None]) -> Row:
+        begun = time.perf_counter()
+        # Every epoch has its own random state, so that a resumed run draws what an uninterrupted one would have.
+        torch.manual_seed(self.recipe.seed * 1_000_003 + epoch)
+        loss = float(self._steps(epoch, steps, step_done))
+        if not math.isfinite(loss):
+            raise DivergedError(f"the loss is not finite in epoch {epoch}", "Lower the learning rate.")
+        self.outcome.local_losses = [loss]
+        row: Row = {"epoch": epoch, "lr": float(self.optimizer.param_groups[0]["lr"]), "train_loss": loss}
+        row |= self._test(epoch)
+        row["seconds"] = round(time.perf_counter() - begun, 4)
+        self.outcome.seconds += row["seconds"] or 0.0
+        return row
+
+    def _steps(self, epoch: int, steps: int, step_done: Callable[[], None]) -> Tensor:
+        """Take an epoch's steps; return the mean loss over images."""
+        recipe, scenes = self.recipe, self.split.train
+        assert recipe.detection is not None
+        self.detector.train()
+        total = torch.zeros((), device=self.device)
+        flip = recipe.detection.flip
+        batches = training_samples(scenes, recipe.batch_size, seed=recipe.seed, epoch=epoch, flip=flip)
+        for index, samples in enumerate(batches):
+            rate = detector_rate(recipe, (epoch - 1) * steps + index, steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            total += self._step(samples) * len(samples)
+            step_done()
+        return total / len(scenes)
+
+    def _step(self, samples: list[Sample]) -> Tensor:
+        images = [each.image.to(self.device, non_blocking=True).float().div_(255) for each in samples]
+        targets = [
+            {name: part.to(self.device, non_blocking=True) for name, part in each.target.items()} for each in samples
+        ]
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.recipe.precision, self.device):
+            loss: Tensor = sum(self.detector(images, targets).values())
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.detector.parameters(), self.recipe.clip_norm)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _test(self, epoch: int) -> Row:
+        # Reports and progress ask every row for a classifier's accuracy.
+        row: Row = {"test_acc": None}
+        if epoch % self.recipe.test_every and epoch != self.recipe.epochs:
+            return row
+        with autocast(self.recipe.precision, self.device):
+            found = detections(self.detector, self.split.test, TESTED_AT_ONCE, self.device)
+            return row | average_precision(self.split.test, found)
+
+    def _state(self) -> dict[str, Any]:
+        outcome = self.outcome
+        return {
+            "epoch": len(outcome.history),
+            "detector": self.detector.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": outcome.history,
+            "local_losses": outcome.local_losses,
+            "seconds": outcome.seconds,
+            "resumed": outcome.resumed,
+            "started": outcome.started,
+        }
+
+    def _resume(self) -> None:
+        state = load_checkpoint(self.checkpoint, self.device) if self.checkpoint else None
+        if state is None:
+            return
+        try:
+            self.detector.load_state_dict(state["detector"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, KeyError, ValueError):  # written by other code: the run starts from its beginning
+            self.detector, self.optimizer = self._fresh()
+            return
+        for name in ("history", "local_losses", "seconds", "started"):
+            setattr(self.outcome, name, state[name])
+        self.outcome.resumed = state["resumed"] + 1
+
+
+def make_detector_optimizer(detector: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the optimizer over a detector; layers that are not trained have no gradients and are passed over."""
+    groups = by_decay(detector, recipe.weight_decay)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=True)
+    return torch.optim.SGD(
+        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov and recipe.momentum > 0, fused=True
+    )
+
+
+def detection_metrics(outcome: Outcome) -> dict[str, float]:
+    """Return a finished run's numbers: average precisions after the last epoch in percent, and the training loss."""
+    last = outcome.history[-1]
+    kept = {name: value for name, value in last.items() if name.startswith(("box_", "mask_")) or name == "train_loss"}
+    return {name: value for name, value in kept.items() if value is not None}
+
+
+def _ignore() -> None:
+    return None

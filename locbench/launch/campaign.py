@@ -1,0 +1,196 @@
+"""A list of tables within a budget of time: the most valuable missing cells first, stopped in time, continued later."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table as Grid
+
+from locbench.console import Terminal
+from locbench.errors import BudgetSpentError, StoppedError, UsageError
+from locbench.json_output import print_json
+from locbench.launch.device_check import check_devices
+from locbench.launch.devices import places
+from locbench.launch.plan import Job, Plan, Wishes, make_plan
+from locbench.launch.progress import duration
+from locbench.launch.training import train
+from locbench.launch.workers import Setup
+from locbench.results.store import Store
+from locbench.tables import load_table
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A table or a part of one: ``ID``, then at will ``@DATASET``, then ``:ROWS``, then ``:COLUMNS``.
+
+    Attributes:
+        text: as it was written.
+    """
+
+    text: str
+    table: str
+    dataset: str | None
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Entry:
+        """Read an entry.
+
+        Raises:
+            UsageError: the text names no table.
+        """
+        head, *patterns = (part.strip() for part in text.split(":"))
+        table, _, dataset = (part.strip() for part in head.partition("@"))
+        if not table or len(patterns) > 2:
+            raise UsageError(f"{text!r} is no part of a table", "For example: 'auglocal-depth@cifar10:ResNet-32 / *'")
+        rows, columns = ((each,) if each else () for each in (*patterns, "", "")[:2])
+        return cls(text, table, dataset or None, rows, columns)
+
+
+STANDARD = tuple(
+    Entry.parse(each)
+    for each in (
+        "pgl-period@cifar10",
+        "auglocal-depth@cifar10:ResNet-32 / *",
+        "pgl-blocks@cifar10",
+        "hpff-benchmarks@cifar10::ResNet-32*",
+    )
+)
+"""What a campaign trains if nobody says otherwise: the cells that say most of each paper for their price."""
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of a time such as ``90s``, ``30min`` or ``1h30m``.
+
+    Raises:
+        UsageError: the text is no time above 0.
+    """
+    import pandas
+
+    try:
+        seconds = pandas.Timedelta(text).total_seconds()
+    except ValueError:
+        seconds = float("nan")
+    if not seconds > 0 or text.strip().replace(".", "").isdigit():  # a bare number would be nanoseconds
+        raise UsageError(f"--budget {text!r} is no time", "For example: --budget 90s, 30min or 1h30m.")
+    return float(seconds)
+
+
+class Campaign:
+    """Entries within one budget.
+
+    Args:
+        entries: what to train, most valuable first.
+        wishes: preset, seeds and precision for all of them.
+        setup: where to train, and where records go; its ``until`` is set by `run`.
+        console: where to talk.
+    """
+
+    def __init__(self, entries: Sequence[Entry], wishes: Wishes, setup: Setup, console: Console) -> None:
+        self.entries, self.wishes, self.setup, self.console = tuple(entries), wishes, setup, console
+        self.store = Store(setup.results)
+
+    def plans(self) -> list[Plan]:
+        """Return the plan of every entry, by the records that are there now."""
+        return [self._plan(entry) for entry in self.entries]
+
+    def jobs(self) -> list[Job]:
+        """Return the open jobs, each once: first all entries with the first seed, then with the second, and so on."""
+        opened = [job for plan in self.plans() for job in plan.open]
+        seeds = sorted({job.recipe.seed for job in opened})
+        ordered = [job for seed in seeds for job in opened if job.recipe.seed == seed]
+        return list({job.recipe.key: job for job in ordered}.values())
+
+    def run(self, budget: float) -> None:
+        """Train within ``budget`` seconds from now, and say what is there then.
+
+        Raises:
+            StoppedError: Ctrl-C; what is recorded is kept.
+            LocbenchError: see `train`.
+        """
+        until = time.monotonic() + budget
+        jobs = self.jobs()
+        self.show()
+        try:
+            if jobs:
+                train(jobs, replace(self.setup, until=until), self.console)
+        except BudgetSpentError:
+            self._say(f"The {duration(budget)} are over.")
+        except KeyboardInterrupt:
+            raise StoppedError(
+                "stopped: every finished run is recorded, and whole epochs of the ones in progress are kept",
+                "To go on: the same command.",
+            ) from None
+        self.show()
+        left = len(self.jobs())
+        self._say("Everything is recorded." if not left else f"{left} runs are left. To go on: the same command.")
+        self._say(f"Reports: locbench report --results {self.setup.results} --out {self.setup.results}")
+
+    def show(self) -> None:
+        """Print how many runs of every entry there are."""
+        grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        grid.add_column("table", overflow="fold")
+        for name in ("runs", "recorded", "begun", "failed", "to do"):
+            grid.add_column(name, justify="right", no_wrap=True)
+        for row in self.counts():
+            grid.add_row(*map(str, row.values()))
+        self.console.print(grid)
+
+    def counts(self) -> list[dict[str, Any]]:
+        """Return the number of runs of every entry by their state."""
+        counted = []
+        for entry, plan in zip(self.entries, self.plans(), strict=True):
+            states = [job.state for job in plan.jobs]
+            names = {"recorded": "done", "begun": "unfinished", "failed": "failed", "to do": "to do"}
+            counts = {name: states.count(state) for name, state in names.items()}  # type: ignore[arg-type]
+            counted.append({"table": entry.text, "runs": len(states), **counts})
+        return counted
+
+    def _plan(self, entry: Entry) -> Plan:
+        wishes = msgspec.structs.replace(self.wishes, dataset=entry.dataset or self.wishes.dataset)
+        wishes = msgspec.structs.replace(wishes, rows=entry.rows, columns=entry.columns)
+        return make_plan(load_table(entry.table), wishes, self.store, self.setup.root)
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
+
+
+def start(
+    tables: Sequence[str],
+    wishes: Mapping[str, Any],
+    budget: str,
+    *,
+    device: str,
+    jobs_per_device: int,
+    engine: str,
+    results: Path,
+    root: Path,
+    check: bool,
+    plan_only: bool,
+    as_json: bool,
+) -> None:
+    """Do what `locbench campaign` asks; its options are explained there.
+
+    Raises:
+        LocbenchError: an option is wrong, or see `Campaign.run`.
+    """
+    seconds, console = seconds_of(budget), Terminal(stderr=as_json)
+    begun = time.monotonic()
+    setup = Setup(results, root, places(device, jobs_per_device), engine)
+    entries = [Entry.parse(each) for each in tables] or STANDARD
+    campaign = Campaign(entries, Wishes(**wishes), setup, console)
+    if plan_only:
+        campaign.show()
+    else:
+        if check:
+            check_devices(setup, console)
+        campaign.run(seconds - (time.monotonic() - begun))
+    if as_json:
+        print_json(campaign.counts())

@@ -1,0 +1,62 @@
+"""Trains open jobs: in this process, or side by side in several. Imports torch only to train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from locbench.errors import UsageError
+from locbench.launch.deadline import Deadline
+from locbench.launch.plan import Job
+from locbench.launch.processes import process_count
+from locbench.launch.progress import watcher
+from locbench.launch.progress_slots import SlotView
+from locbench.launch.workers import Setup, run_side_by_side
+from locbench.results.store import Store
+
+
+def train(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
+    """Train jobs and record each, showing progress.
+
+    Raises:
+        LocbenchError: see `Sweep.run` and `run_side_by_side`.
+        BudgetSpentError: the setup's time is over.
+    """
+    Store(setup.results).prepare()
+    if len(setup.devices) == 1:
+        _train_here(jobs, setup, console)
+        return
+    if process_count() > 1:
+        raise UsageError(
+            "torchrun's processes share every run, so none can run beside others",
+            "Leave out --jobs-per-device and further devices, or torchrun.",
+        )
+    from locbench.launch.sweep import refuse_missing, refuse_unready
+
+    if not setup.download:
+        refuse_missing(dict.fromkeys(job.recipe.dataset for job in jobs), setup.root)
+    refuse_unready(jobs, setup.root)
+    with SlotView(console) as view:
+        run_side_by_side(jobs, setup, view)
+
+
+def _train_here(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
+    from locbench.launch.sweep import Sweep
+    from locbench.training.distributed import join_world, leave_world
+    from locbench.training.precision import choose_device
+
+    device = choose_device(setup.devices[0])
+    world = join_world(device)
+    sweep = Sweep(
+        Store(setup.results),
+        device,
+        setup.root,
+        download=setup.download,
+        weights=setup.weights,
+        engine=setup.engine,
+        world=world,
+    )
+    with watcher(console) as progress:
+        sweep.run(jobs, progress if setup.until is None else Deadline(progress, setup.until))
+    leave_world()

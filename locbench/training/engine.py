@@ -1,0 +1,127 @@
+"""How training steps are run: the same numbers up to rounding, at different speeds. So no part of a recipe's key.
+
+* ``eager``: Python queues one operation after the other. On the CPU freed memory stays in the process (`keep_blocks`).
+* ``compiled``: layers are compiled by torch.compile, once per distinct shape (`CompiledEngine`).
+* ``graphed``: a whole step is one CUDA graph, which the host starts with a single call (`GraphedEngine`).
+
+``auto`` is ``graphed`` on a CUDA device wherever that is safe, and ``eager`` elsewhere. It never compiles: for
+ResNet-32 with AugLocal on one CPU core that took 67 seconds, and steps took 1.3 times as long afterwards; on a CUDA
+device a graph takes away most of what compiling would, the time between operations.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, get_args
+
+import torch
+
+from locbench.data.batches import Batch
+from locbench.errors import UsageError
+from locbench.learning.auxiliary.branch import Targets
+from locbench.learning.learner import Learner
+from locbench.learning.options import Checkpointed
+from locbench.learning.routing import Outcome
+from locbench.recipe import Recipe
+from locbench.registry import suggestion
+from locbench.training.allocator import keep_blocks
+from locbench.training.distributed import World
+from locbench.training.stepping import EagerEngine
+
+EngineName = Literal["eager", "compiled", "graphed"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+
+
+class Engine(Protocol):
+    """Takes training steps.
+
+    Attributes:
+        name: of what really runs; ``eager`` too where another engine had to give up.
+        compile_seconds: spent so far on compiling or capturing, within steps.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of what really runs."""
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds spent on preparing steps."""
+
+    def step(self, batch: Batch, targets: Targets, *, guided: bool, whole: int | None = None) -> Outcome:
+        """Take one whole step: gradients of all modules, clipped and averaged over processes, and the optimizer's step.
+
+        The learning rate is what the optimizer's groups hold. Nothing is read back from the device, but for the first
+        step of a kind in an engine that prepares it.
+
+        Args:
+            batch: this process's share of a batch, on the device.
+            targets: its labels and images.
+            guided: a step of PGL's global phase.
+            whole: images of the whole batch; without a number the share is all of it.
+        """
+
+
+def choose_engine(name: str, recipe: Recipe, device: torch.device, world: World) -> EngineName:
+    """Return the engine of a name; ``auto`` is the fastest one that is safe for the recipe on the device.
+
+    Raises:
+        UsageError: there is no such engine, or it cannot run the recipe there.
+    """
+    if name == "auto":
+        lean = recipe.memory == "lean"  # a graph holds a step's memory for good
+        return "eager" if lean or _obstacle("graphed", recipe, device, world) else "graphed"
+    known = {each: each for each in ENGINES}
+    if name not in known:
+        raise UsageError(f"unknown engine {name!r}", suggestion(name, [*known, "auto"]))
+    if obstacle := _obstacle(known[name], recipe, device, world):
+        raise UsageError(f"the engine {name!r} {obstacle}", "Use --engine auto, or eager.")
+    return known[name]
+
+
+def _obstacle(name: EngineName, recipe: Recipe, device: torch.device, world: World) -> str:
+    """Return why an engine cannot run a recipe, or nothing."""
+    if name == "eager":
+        return ""
+    if recipe.detection is not None:
+        return "is for classifiers, a detector's steps are eager"
+    if world.size > 1:
+        return f"is for one process, not for {world.size} that share every batch"
+    if name == "compiled":
+        return "keeps other maps than lean memory is to keep" if recipe.memory == "lean" else ""
+    if device.type != "cuda":
+        return f"needs a CUDA device, this one is {device.type}"
+    if isinstance(recipe.composition.routing, Checkpointed):
+        return "cannot capture checkpointing, which keeps the random state on the host"
+    return ""
+
+
+def make_engine(
+    name: EngineName,
+    learner: Learner,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    world: World,
+    device: torch.device,
+) -> Engine:
+    """Return an engine that `choose_engine` has allowed; on the CPU, have freed memory kept from now on.
+
+    Args:
+        name: which.
+        learner: what is trained.
+        optimizer: of all its parameters.
+        recipe: precision and clipping of the step.
+        world: the processes that share every batch.
+        device: of the learner.
+    """
+    if device.type == "cpu":
+        keep_blocks()
+    plain = EagerEngine(learner, optimizer, recipe, world, device)
+    if name == "compiled":
+        from locbench.training.compiled import CompiledEngine
+
+        return CompiledEngine(plain)
+    if name == "graphed":
+        from locbench.training.graphed import CudaGraphs, GraphedEngine
+
+        return GraphedEngine(plain, CudaGraphs(device))
+    return plain

@@ -1,0 +1,188 @@
+"""Whole training steps as CUDA graphs: the host makes one call per step instead of one per operation.
+
+A step of a local method queues several times as many small operations as backpropagation; on a fast device the host
+cannot keep up. A graph records them once, forward and backward passes of all modules and the optimizer's step, and
+replays them on the same memory. That memory, a step's peak, belongs to the graph until the run ends, beside what
+evaluation takes. (Overlapping independent modules on several streams within a graph is left out.)
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from locbench.console import Terminal
+from locbench.data.batches import Batch
+from locbench.learning.auxiliary.branch import Targets
+from locbench.learning.routing import Outcome
+from locbench.training.snapshot import Snapshot, rates_in_tensors, refuse_difference
+from locbench.training.stepping import EagerEngine
+
+Call = Callable[[], None]
+
+WARM_UP = 2
+"""Steps before the one that a graph is held against: libraries choose their algorithms and take their workspaces."""
+
+
+class Graphs(Protocol):
+    """What a device must be able to do."""
+
+    def warm_up(self, call: Call) -> None:
+        """Run what is to be captured, apart from the stream of other work."""
+
+    def capture(self, call: Call) -> Call:
+        """Record what a call queues, without running it; return what runs it again, on the same memory."""
+
+
+class CudaGraphs:
+    """Graphs of a CUDA device; all of them share one pool of memory, since no two run at a time."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def warm_up(self, call: Call) -> None:
+        """Run it on a stream of its own, as capturing does."""
+        with torch.cuda.device(self.device):
+            stream, others = torch.cuda.Stream(), torch.cuda.current_stream()  # type: ignore[no-untyped-call]
+            stream.wait_stream(others)
+            with torch.cuda.stream(stream):
+                call()
+            others.wait_stream(stream)
+
+    def capture(self, call: Call) -> Call:
+        """Capture it; other threads, such as those that load images, may go on using the device."""
+        with torch.cuda.device(self.device):
+            gc.collect()  # nothing of an earlier run may be freed in the middle
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+                call()
+        return graph.replay
+
+
+@dataclass(frozen=True)
+class Step:
+    """A captured step.
+
+    Attributes:
+        inputs: where the graph reads a batch.
+        held: what it gives, written anew by every replay.
+        replay: runs it.
+    """
+
+    inputs: list[Tensor | None]
+    held: list[Outcome]
+    replay: Call
+
+    def __call__(self, given: list[Tensor | None]) -> Outcome:
+        """Take a step on a batch of the captured shapes."""
+        for place, each in zip(self.inputs, given, strict=True):
+            if place is not None and each is not None:
+                place.copy_(each, non_blocking=True)
+        self.replay()
+        return Outcome(self.held[0].losses.clone(), self.held[0].logits.clone())
+
+
+class GraphedEngine:
+    """Takes the steps of an eager engine by replaying graphs, one for local and one for guided steps.
+
+    Batches of another size than the first, such as an epoch's last one, run eagerly. A graph is held against an eager
+    step from the same state before it is used; where it differs or cannot be captured, the run goes on eagerly, and
+    says so.
+
+    Args:
+        plain: takes the steps that are captured.
+        graphs: of the device; tests put their own in its place.
+    """
+
+    def __init__(self, plain: EagerEngine, graphs: Graphs) -> None:
+        self.plain, self.graphs = plain, graphs
+        self.compile_seconds = 0.0
+        self.gave_up = False
+        self._size: int | None = None
+        self._steps: dict[bool, Step] = {}
+        # The fused optimizers read a rate in a tensor as float32.
+        self._rates = [torch.zeros((), device=plain.device) for _ in plain.optimizer.param_groups]
+        self._written: list[float] = []
+
+    @property
+    def name(self) -> str:
+        """``graphed``, or ``eager`` after giving up."""
+        return "eager" if self.gave_up else "graphed"
+
+    def step(self, batch: Batch, targets: Targets, *, guided: bool, whole: int | None = None) -> Outcome:
+        """Take a step; see `Engine.step`."""
+        self._size = self._size or len(batch.labels)
+        if not self.gave_up and len(batch.labels) == self._size:
+            self._write_rates()
+            if guided in self._steps or self._prepare(batch, targets, guided=guided):
+                return self._steps[guided](_tensors(batch, targets))
+        return self.plain.step(batch, targets, guided=guided, whole=whole)
+
+    def _write_rates(self) -> None:
+        rates = [float(group["lr"]) for group in self.plain.optimizer.param_groups]
+        if rates != self._written:
+            for place, rate in zip(self._rates, rates, strict=True):
+                place.fill_(rate)
+            self._written = rates
+
+    def _prepare(self, batch: Batch, targets: Targets, *, guided: bool) -> bool:
+        """Capture a step and check it; on return the learner is as it was, whether or not that worked."""
+        begun = time.perf_counter()
+        before = Snapshot(self.plain.learner, self.plain.optimizer, self.plain.device)
+        try:
+            self._steps[guided] = self._captured(batch, targets, before, guided=guided)
+        except RuntimeError as error:  # no memory, or an operation that no graph can hold
+            self.gave_up = True
+            self._steps.clear()
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            Terminal(stderr=True, soft_wrap=True).print(f"no graph of a step, it runs eagerly: {why}", markup=False)
+        finally:
+            self.plain.optimizer.zero_grad(set_to_none=True)
+            before.restore()
+            self.compile_seconds += time.perf_counter() - begun
+        return not self.gave_up
+
+    def _captured(self, batch: Batch, targets: Targets, before: Snapshot, *, guided: bool) -> Step:
+        inputs = [None if each is None else each.clone() for each in _tensors(batch, targets)]
+        own, aims = _as_batch(inputs)
+        held: list[Outcome] = []
+
+        def call() -> None:
+            # Gradients begin as None, so that they are born in the graph's memory.
+            self.plain.optimizer.zero_grad(set_to_none=True)
+            held[:] = [self.plain.take(own, aims, guided=guided, cache=False)]
+
+        with rates_in_tensors(self.plain.optimizer, self._rates):
+            for _ in range(WARM_UP):
+                self.graphs.warm_up(call)
+        before.restore()
+        self.graphs.warm_up(call)
+        expected = before.now(held[0])
+        before.restore()
+        self.plain.optimizer.zero_grad(set_to_none=True)
+        held.clear()
+        with rates_in_tensors(self.plain.optimizer, self._rates):
+            replay = self.graphs.capture(call)
+        before.restore()
+        replay()
+        refuse_difference(expected, before.now(held[0]))
+        return Step(inputs, held, replay)
+
+
+def _tensors(batch: Batch, targets: Targets) -> list[Tensor | None]:
+    """Return everything that differs from batch to batch."""
+    return [batch.images, targets.labels, targets.pixels, targets.mixed]
+
+
+def _as_batch(inputs: list[Tensor | None]) -> tuple[Batch, Targets]:
+    images, labels, pixels, mixed = inputs
+    assert images is not None
+    assert labels is not None
+    return Batch(images, labels, pixels), Targets(labels, pixels, mixed=mixed)

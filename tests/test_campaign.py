@@ -1,0 +1,197 @@
+"""Several tables within a budget of time: order, end, going on; and cells side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_table import CELLS, MINI, Bench, numbers
+
+from locbench.errors import BudgetSpentError, UsageError
+from locbench.launch import deadline, device_check
+from locbench.launch.campaign import STANDARD, Campaign, Entry, seconds_of
+from locbench.launch.deadline import Deadline
+from locbench.launch.devices import places
+from locbench.launch.plan import Wishes, make_plan
+from locbench.launch.workers import Setup
+from locbench.results.store import Store
+from locbench.tables import load_table
+
+OTHER = MINI.replace('id = "mini"', 'id = "other"').replace('network = "resnet8"', 'network = "resnet20"')
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+    made = Bench(tmp_path, monkeypatch, capsys)
+    made.write(OTHER, "other")
+    return made
+
+
+def test_entries_are_read_part_by_part() -> None:
+    assert Entry.parse("a") == Entry("a", "a", None, (), ())
+    whole = Entry.parse("a@d::C=1")
+    assert (whole.table, whole.dataset, whole.rows, whole.columns) == ("a", "d", (), ("C=1",))
+    for wrong in ("", "@d", ":rows", "a:b:c:d"):
+        with pytest.raises(UsageError, match="no part of a table"):
+            Entry.parse(wrong)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30min", 1800), ("1h30m", 5400), ("2 h", 7200)])
+def test_budgets(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "30", "-5min", "soon", "0s"])
+def test_no_budget(text: str) -> None:
+    with pytest.raises(UsageError, match="--budget"):
+        seconds_of(text)
+
+
+def test_every_cell_gets_its_first_seed_before_any_gets_its_second(bench: Bench) -> None:
+    setup = Setup(bench.results, bench.folder, ("cpu",))
+    entries = [Entry.parse("other::J=2"), Entry.parse("mini"), Entry.parse("other")]
+    jobs = Campaign(entries, Wishes(seeds=2), setup, None).jobs()  # type: ignore[arg-type]
+    found = [(job.recipe.seed, job.recipe.network, job.recipe.modules) for job in jobs]
+    # The first entry's two cells, all five of the small table, and what is left of the other one, each once.
+    networks = ["resnet20"] * 2 + ["resnet8"] * 5 + ["resnet20"] * 3
+    assert [(seed, network) for seed, network, _ in found] == [(s, n) for s in (0, 1) for n in networks]
+    assert [modules for _, _, modules in found[:2]] == [2, 2]
+    assert len({job.recipe.key for job in jobs}) == len(jobs)
+
+
+def test_the_standard_list_names_cells_that_exist() -> None:
+    store = Store(Path("nowhere"))
+    counts = []
+    for entry in STANDARD:
+        wishes = Wishes(dataset="cifar10", rows=entry.rows, columns=entry.columns, seeds=1)
+        plan = make_plan(load_table(entry.table), wishes, store, Path("nowhere"))
+        deeper = {"resnet110"} if entry.table == "pgl-blocks" else set()
+        assert {job.recipe.network for job in plan.jobs} == {"resnet32"} | deeper
+        assert all(job.recipe.dataset.startswith("cifar10") for job in plan.jobs)
+        counts.append(len(plan.jobs))
+    assert counts[:2] == [13, 9]  # PGL's period grid; AugLocal's rows on ResNet-32
+
+
+class Heard:
+    """A watcher that remembers what it heard."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: self.names.append(name)
+
+
+def test_a_run_ends_after_the_last_epoch_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = {"time": 0.0}
+    monkeypatch.setattr(deadline.time, "monotonic", lambda: now["time"])
+    heard = Heard()
+    limit = Deadline(heard, until=10.0)  # type: ignore[arg-type]
+    limit.job_started(None, 1, 1)  # type: ignore[arg-type]
+    limit.run_started(9, 2, 0)
+    for time in (3.0, 6.0):
+        now["time"] = time
+        limit.step_done()
+        limit.epoch_done({"seconds": 3.0})
+    limit.step_done()
+    now["time"] = 9.0
+    limit.epoch_done({"seconds": 3.0})  # another one would end at 12
+    with pytest.raises(BudgetSpentError):
+        limit.step_done()
+    assert heard.names.count("epoch_done") == 3
+    limit.job_started(None, 2, 2)  # type: ignore[arg-type]  # a second is left: enough to begin
+    now["time"] = 10.5
+    with pytest.raises(BudgetSpentError):
+        limit.step_done()
+    with pytest.raises(BudgetSpentError):
+        limit.job_started(None, 3, 3)  # type: ignore[arg-type]
+
+
+def test_a_campaign_that_ends_in_time_goes_on_to_the_same_numbers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock jumps past the budget in the middle of the third run; the second call finishes."""
+    steps = 0
+
+    def clock() -> float:
+        return 1e9 if steps > 8 else 0.0
+
+    real = Deadline.step_done
+
+    def step_done(self: Deadline) -> None:
+        nonlocal steps
+        steps += 1
+        real(self)
+
+    monkeypatch.setattr(Deadline, "step_done", step_done)
+    monkeypatch.setattr(deadline.time, "monotonic", clock)
+    first = bench.call("campaign", "mini", "--budget", "5min", "--seeds", "1", "--device", "cpu", "--no-check")
+    assert first.code == 0, first.err
+    assert 0 < len(bench.records()) < CELLS
+    assert "To go on: the same command" in first.out
+    monkeypatch.undo()
+    monkeypatch.setenv("LOCBENCH_TABLES", str(bench.tables))
+    monkeypatch.chdir(bench.folder)
+    second = bench.call(
+        *("campaign", "mini", "--budget", "5min", "--seeds", "1", "--device", "cpu", "--no-check", "--json")
+    )
+    assert second.code == 0, second.err
+    assert second.json == [{"table": "mini", "runs": CELLS, "recorded": CELLS, "begun": 0, "failed": 0, "to do": 0}]
+    whole = bench.call("table", "mini", "--seeds", "1", "--device", "cpu", "--results", "whole")
+    assert whole.code == 0
+    alone = {record.key: numbers(record) for record in Store(bench.folder / "whole").all()}
+    assert {record.key: numbers(record) for record in bench.records()} == alone
+
+
+def test_cells_side_by_side_have_the_same_numbers_and_say_so(bench: Bench) -> None:
+    side = bench.call("table", "mini", "--seeds", "1", "--device", "cpu", "--jobs-per-device", "2")
+    assert side.code == 0, side.err
+    assert "beside 1 more" in side.out
+    found = {record.key: record for record in bench.records()}
+    assert len(found) == CELLS
+    assert {record.provenance.beside for record in found.values()} == {2}
+    bench.call("table", "mini", "--seeds", "1", "--device", "cpu", "--results", "alone")
+    for record in Store(bench.folder / "alone").all():
+        assert record.provenance.beside == 1
+        assert numbers(record) == numbers(found[record.key])
+
+
+def test_a_process_that_cannot_go_on_ends_the_sweep_with_its_message(bench: Bench) -> None:
+    called = bench.call(
+        *("table", "mini", "--dataset", "cifar10", "--seeds", "1", "--device", "cpu", "--jobs-per-device", "2")
+    )
+    assert called.code == 1
+    assert "CIFAR-10" in called.err
+
+
+def test_places() -> None:
+    assert places("cpu", 1) == ("cpu",)
+    assert places("cuda:0, cuda:1", 2) == ("cuda:0", "cuda:1", "cuda:0", "cuda:1")
+    for device, jobs in (("cpu", 0), (",", 1), ("cpu,cpu", 1)):
+        with pytest.raises(UsageError):
+            places(device, jobs)
+
+
+def test_a_device_is_looked_at_before_time_is_spent_on_it(bench: Bench) -> None:
+    called = bench.call(
+        "campaign", "mini::J=2", "--budget", "5min", "--seeds", "1", "--device", "cpu", "--engine", "eager"
+    )
+    assert called.code == 0, called.err
+    assert "memory: not measured on the CPU" in called.out
+    (kept,) = (bench.results / "checks").glob("*.json")
+    found = json.loads(kept.read_text(encoding="utf-8"))
+    assert found["checks"] == []  # eager steps are what others are held against
+    assert torch.__version__.startswith(found["versions"]["torch"])
+
+
+def test_an_engine_with_other_numbers_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = {"eager": [torch.ones(3), torch.full((2,), 4.0)], "compiled": [torch.ones(3), torch.tensor([4.0, 4.4])]}
+    monkeypatch.setattr(device_check, "_stepped", lambda _recipe, _device, engine: weights[engine])
+    called = bench.call("campaign", "mini", "--budget", "5min", "--device", "cpu", "--engine", "compiled")
+    assert called.code == 1
+    assert "differs from eager by 1.0e-01 after three steps: NOT as expected" in called.out
+    assert "--engine eager" in called.err
+    assert bench.records() == []

@@ -1,0 +1,196 @@
+"""COCO's format: what is read of it, what a detector is given, and what is said of files that do not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from coco_specimens import CORNER, CROWD, SQUARE, annotations, write_coco
+
+from locbench.data.catalogue import info, status
+from locbench.detection.feed import mask_of, mirrored_target, training_samples, validation_samples
+from locbench.detection.scenes import load_scenes
+from locbench.errors import FailureError, UsageError
+
+pytest.importorskip("pycocotools")
+
+SQUARE_MASK = np.zeros((8, 12), dtype=np.uint8)
+SQUARE_MASK[1:5, 2:6] = 1
+CORNER_MASK = np.zeros((8, 12), dtype=np.uint8)
+CORNER_MASK[2:6, 8] = 1
+CORNER_MASK[4:6, 9] = 1
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_coco(tmp_path / "some")
+
+
+def test_reader_gives_what_is_annotated(folder: Path) -> None:
+    split = load_scenes(f"coco:{folder}", folder)
+    assert [each.file_name for each in split.train.pictures] == ["ten.png"]  # the other has nothing to learn from
+    assert [each.file_name for each in split.test.pictures] == ["ten.png", "eleven.png"]
+    assert [each.id for each in split.test.objects[0]] == [1, 2, 3]
+    assert split.test.class_of == {3: 1, 7: 2}  # numbers without gaps, in the order of the ids
+    assert (split.info.classes, split.info.train_size, split.info.test_size) == (2, 2, 2)
+    assert len(split.fingerprint) == 16
+
+
+def test_targets_are_boxes_classes_and_masks_without_crowds(folder: Path) -> None:
+    scenes = load_scenes(f"coco:{folder}", folder).train
+    ((sample,),) = training_samples(scenes, 4, seed=0, epoch=1, flip=False)
+    assert sample.image.shape == (3, 8, 12)
+    assert sample.image.dtype == torch.uint8
+    assert sample.image[:, 0, 0].tolist() == [255, 0, 0]
+    assert sample.target["boxes"].tolist() == [[2, 1, 6, 5], [8, 2, 10, 6]]
+    assert sample.target["labels"].tolist() == [2, 1]
+    assert torch.equal(sample.target["masks"], torch.from_numpy(np.stack([SQUARE_MASK, CORNER_MASK])))
+
+
+def test_compressed_runs_are_read_too(folder: Path) -> None:
+    from pycocotools import mask
+
+    counts = mask.encode(np.asfortranarray(CORNER_MASK))["counts"].decode()
+    path = folder / "annotations" / "instances_val2017.json"
+    path.write_text(json.dumps(annotations(CORNER | {"segmentation": {"counts": counts, "size": [8, 12]}})))
+    scenes = load_scenes(f"coco:{folder}", folder).test
+    assert np.array_equal(mask_of(scenes.objects[0][0], scenes.pictures[0]), CORNER_MASK)
+
+
+def test_mirrored_images_have_mirrored_targets(folder: Path) -> None:
+    scenes = load_scenes(f"coco:{folder}", folder).train
+    ((plain,),) = training_samples(scenes, 1, seed=0, epoch=1, flip=False)
+    mirrored = mirrored_target(plain.target, 12)
+    assert mirrored["boxes"].tolist() == [[6, 1, 10, 5], [2, 2, 4, 6]]
+    assert np.array_equal(mirrored["masks"][0].numpy(), SQUARE_MASK[:, ::-1])
+    found = [next(training_samples(scenes, 1, seed=seed, epoch=1, flip=True))[0] for seed in range(12)]
+    turned = [each for each in found if each.image[:, 0, -1].tolist() == [255, 0, 0]]
+    assert 0 < len(turned) < len(found)
+    assert all(torch.equal(each.target["boxes"], mirrored["boxes"]) for each in turned)
+
+
+def test_order_follows_from_seed_and_epoch_alone() -> None:
+    scenes = load_scenes("shapes", Path(), limit=12).train
+
+    def epoch(number: int, batch: int) -> list[torch.Tensor]:
+        batches = training_samples(scenes, batch, seed=1, epoch=number, flip=True)
+        return [each.image for samples in batches for each in samples]
+
+    first, again, other = epoch(1, 5), epoch(1, 3), epoch(2, 5)
+    assert all(map(torch.equal, first, again))
+    assert not all(map(torch.equal, first, other))
+
+
+def test_shapes_are_the_same_every_time_and_boxes_enclose_them() -> None:
+    split, again = load_scenes("shapes", Path()), load_scenes("shapes", Path())
+    assert split.fingerprint == again.fingerprint
+    assert (len(split.train), len(split.test)) == (info("shapes").train_size, info("shapes").test_size)
+    assert {len(own) for own in split.train.objects} <= {1, 2, 3}
+    assert split.train.class_of == {1: 1, 2: 2, 4: 3}
+    for picture, own in zip(split.test.pictures[:10], split.test.objects[:10], strict=True):
+        for each in own:
+            rows, columns = np.nonzero(mask_of(each, picture))
+            left, top, width, height = each.bbox
+            assert left - 1 <= columns.min() <= left + 1
+            assert columns.max() <= left + width
+            assert top - 1 <= rows.min() <= top + 1
+            assert rows.max() <= top + height
+            assert len(rows) == pytest.approx(each.area, rel=0.12)
+
+
+def test_smaller_limits_nest_in_larger_ones() -> None:
+    few, more = (load_scenes("shapes", Path(), limit=limit).train for limit in (5, 20))
+    assert {each.id for each in few.pictures} < {each.id for each in more.pictures}
+
+
+def test_folder_without_years_is_found(folder: Path) -> None:
+    for part in ("train", "val"):
+        (folder / f"{part}2017").rename(folder / part)
+        names = (folder / "annotations" / f"instances_{part}{year}.json" for year in ("2017", ""))
+        next(names).rename(next(names))
+    assert status(f"coco:{folder}", folder).state == "ready"
+    assert len(load_scenes(f"coco:{folder}", folder).test) == 2
+
+
+def test_coco_is_looked_for_below_the_root(tmp_path: Path) -> None:
+    seen = status("coco", tmp_path)
+    assert seen.state == "missing"
+    assert str(tmp_path / "coco") in seen.how
+    assert "cocodataset.org" in seen.how
+    write_coco(tmp_path / "coco")
+    assert status("coco", tmp_path).state == "ready"
+    (tmp_path / "coco" / "annotations" / "instances_val2017.json").unlink()
+    assert status("coco", tmp_path).state == "broken"
+
+
+def test_name_without_a_folder() -> None:
+    with pytest.raises(UsageError, match="names no folder"):
+        info("coco:")
+
+
+def test_missing_image_is_named(folder: Path) -> None:
+    (folder / "val2017" / "eleven.png").unlink()
+    with pytest.raises(FailureError, match=r"eleven\.png is missing") as caught:
+        load_scenes(f"coco:{folder}", folder)
+    assert "instances_val2017.json" in caught.value.remedy
+
+
+def test_undecodable_image_is_named(folder: Path) -> None:
+    (folder / "val2017" / "eleven.png").write_bytes(b"no image")
+    scenes = load_scenes(f"coco:{folder}", folder).test
+    with pytest.raises(FailureError, match=r"eleven\.png cannot be decoded"):
+        list(validation_samples(scenes, 1))
+
+
+def test_image_of_another_size_is_named(folder: Path) -> None:
+    scenes = load_scenes(f"coco:{folder}", folder)
+    (folder / "train2017" / "ten.png").write_bytes((folder / "val2017" / "eleven.png").read_bytes())
+    with pytest.raises(FailureError, match="8 x 8 pixels, and its annotation says 12 x 8"):
+        list(training_samples(scenes.train, 1, seed=0, epoch=1, flip=False))
+
+
+def without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in SQUARE.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "is no annotation file of COCO's"),
+        ("[]", "is no annotation file of COCO's"),
+        (json.dumps({"images": []}), "is no annotation file of COCO's"),
+        (json.dumps(annotations(without("bbox"))), "bbox"),
+        (json.dumps(annotations(SQUARE | {"image_id": 99})), "annotation 1 is of image 99"),
+        (json.dumps(annotations(SQUARE | {"category_id": 99})), "annotation 1 is of category 99"),
+        (json.dumps(annotations() | {"images": []}), "it has no images"),
+        (json.dumps(annotations(CROWD)), "holds no object to learn from"),
+    ],
+)
+def test_faults_of_an_annotation_file(folder: Path, content: str, words: str) -> None:
+    path = folder / "annotations" / "instances_train2017.json"
+    path.write_text(content)
+    with pytest.raises(FailureError) as caught:
+        load_scenes(f"coco:{folder}", folder)
+    assert words in caught.value.message
+    assert path.name in caught.value.message
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("outline", [[], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], "x", {"counts": 3, "size": [8, 12]}])
+def test_faults_of_an_outline_are_told_by_its_annotation(folder: Path, outline: object) -> None:
+    path = folder / "annotations" / "instances_train2017.json"
+    path.write_text(json.dumps(annotations(SQUARE | {"segmentation": outline})))
+    scenes = load_scenes(f"coco:{folder}", folder).train
+    with pytest.raises(FailureError, match="segmentation of annotation 1"):
+        list(training_samples(scenes, 1, seed=0, epoch=1, flip=False))
+
+
+def test_parts_with_other_categories(folder: Path) -> None:
+    content = annotations(SQUARE | {"category_id": 1}) | {"categories": [{"id": 1, "name": "dog"}]}
+    (folder / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
+    with pytest.raises(FailureError, match="other categories"):
+        load_scenes(f"coco:{folder}", folder)
