@@ -19,7 +19,8 @@ from locbench.costs.setting import Setting
 from locbench.errors import UsageError
 from locbench.learning.options import Periodic
 from locbench.learning.phases import global_epochs
-from locbench.recipe import Memory, Precision, Recipe, refuse_memory, refuse_unfit
+from locbench.recipe import Memory, Precision, Recipe, refuse_memory
+from locbench.recipe_rules import refuse_unfit
 from locbench.tables import Published, Table
 
 KINDS = ("predicted", "measured")

@@ -17,7 +17,8 @@ from locbench.errors import UsageError
 from locbench.learning.expression import compose
 from locbench.learning.methods import Site
 from locbench.networks.catalogue import NETWORKS
-from locbench.recipe import Recipe, refuse_memory, refuse_unfit
+from locbench.recipe import Recipe, refuse_memory
+from locbench.recipe_rules import refuse_unfit
 from locbench.tables import Cell, Published, Table
 
 

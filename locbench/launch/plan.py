@@ -17,7 +17,8 @@ from locbench.errors import UsageError
 from locbench.launch.job import Job as Job
 from locbench.launch.job import published_backbones, state_of, with_backbones
 from locbench.networks.catalogue import NETWORKS
-from locbench.recipe import Init, Recipe, refuse_memory, refuse_unfit, warmup_epochs
+from locbench.recipe import Init, Recipe, refuse_memory, warmup_epochs
+from locbench.recipe_rules import refuse_unfit
 from locbench.registry import close_names, suggestion
 from locbench.results.store import Store
 from locbench.schedule import Preset, Schedule, preset_schedule, schedule_of, with_schedule
