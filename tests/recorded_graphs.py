@@ -66,6 +66,9 @@ class RecordedGraphs:
 
         return replay
 
+    def recover(self) -> None:
+        """There is nothing to recover: a failed recording leaves nothing behind."""
+
 
 def tensors(values: Any) -> list[Tensor]:
     return [each for each in tree_leaves(values) if isinstance(each, Tensor)]

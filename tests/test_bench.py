@@ -19,9 +19,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from locbench.bench.able import runnable
 from locbench.bench.cases import ENGINES, Case, cases_of, parse_engines, published_overheads, standard_cases
 from locbench.bench.crew import Worker
+from locbench.bench.data_path import Batched
 from locbench.bench.lines import Context, Timed, lines_of
 from locbench.bench.measuring import Benchmark, Lengths
-from locbench.bench.result import Bound, Found, Line, Speeds
+from locbench.bench.result import Bound, Found, Line, Prepared, Speeds
 from locbench.bench.roofline import Ceiling, Operation, Operations, trace
 from locbench.bench.shares import shares_of
 from locbench.bench.timing import DroppedError, Spread, interleaved, mixed, ratios, steps_per_round
@@ -144,6 +145,43 @@ class TestLines:
         assert [each.phase for each in found] == ["", "local", "global", "mean"]
         assert found[-1].rounds == pytest.approx((12.0,))
         assert found[-1].overhead == pytest.approx(140)
+
+    @pytest.mark.parametrize(
+        ("ran", "mean", "overheads"),
+        [
+            (("graphed", "graphed", "graphed"), "graphed", (100, 300, 140)),
+            (("graphed", "graphed", "eager"), "graphed and eager", (100, None, None)),
+            (("graphed", "eager", "eager"), "eager", (None, None, None)),
+            (("eager", "eager", "eager"), "eager", (100, 300, 140)),
+        ],
+    )
+    def test_an_engine_that_gave_up_is_held_against_none_but_its_like(
+        self, ran: tuple[str, str, str], mean: str, overheads: tuple[float | None, ...]
+    ) -> None:
+        timed = [
+            Timed(case, "graphed", Prepared(engine, 1.0, 0.5, 0.1, 100), 1, [milliseconds])
+            for case, engine, milliseconds in zip(cases("pgl+head"), ran, (5.0, 10.0, 20.0), strict=True)
+        ]
+        found = lines_of(timed, Context(dataset="digits"))
+        assert [each.ran for each in found] == [*ran, mean]
+        assert [each.overhead for each in found[1:]] == [pytest.approx(each) for each in overheads]
+
+
+def test_evaluation_is_timed_in_the_batches_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+    sizes: list[int] = []
+
+    def size(*given: object) -> int:
+        asked.append(given)
+        return 24
+
+    monkeypatch.setattr("locbench.bench.data_path.testing_size", size)
+    monkeypatch.setattr(
+        "locbench.bench.data_path.accuracy",
+        lambda chain, batches, device: sizes.extend(len(each.labels) for each in batches),
+    )
+    assert Batched(cases()[0].recipe, 8 * 50, CPU).evaluation("resnet8") > 0
+    assert (asked, sizes) == ([(16, CPU)], [24, 24, 2])
 
 
 class TestPublished:

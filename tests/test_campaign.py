@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from recorded_graphs import RecordedGraphs
 from small_table import CELLS, MINI, Bench, numbers
 
 from locbench.errors import BudgetSpentError, UsageError
@@ -19,6 +25,8 @@ from locbench.launch.plan import Wishes, make_plan
 from locbench.launch.workers import Setup
 from locbench.results.store import Store
 from locbench.tables import load_table
+from locbench.training import engine, loop
+from locbench.training.graphed import GraphedEngine
 
 OTHER = MINI.replace('id = "mini"', 'id = "other"').replace('network = "resnet8"', 'network = "resnet20"')
 
@@ -92,8 +100,8 @@ def test_a_run_ends_after_the_last_epoch_that_fits(monkeypatch: pytest.MonkeyPat
     limit = Deadline(heard, until=10.0)  # type: ignore[arg-type]
     limit.job_started(None, 1, 1)  # type: ignore[arg-type]
     limit.run_started(9, 2, 0)
-    for time in (3.0, 6.0):
-        now["time"] = time
+    for at in (3.0, 6.0):
+        now["time"] = at
         limit.step_done()
         limit.epoch_done({"seconds": 3.0})
     limit.step_done()
@@ -167,6 +175,44 @@ def test_a_process_that_cannot_go_on_ends_the_sweep_with_its_message(bench: Benc
     assert "CIFAR-10" in called.err
 
 
+def test_an_engine_that_gave_up_is_not_passed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_check, "_stepped", lambda *_: ([torch.ones(2)], "eager"))
+    called = bench.call("campaign", "mini", "--budget", "5min", "--device", "cpu", "--engine", "compiled")
+    assert called.code == 1
+    assert "engine compiled (gave up, ran eager), bp: differs from eager by 0.0e+00" in called.out
+
+
+def test_graphs_pass_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs read the learning rate in float32: the check's must be held whole by it."""
+    cpu = torch.device("cpu")
+
+    made = loop.make_engine
+
+    def make(name: str, *arguments: Any) -> Any:
+        plain = made("eager", *arguments)
+        return GraphedEngine(plain, RecordedGraphs()) if name == "graphed" else plain  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "make_engine", make)
+    monkeypatch.setattr(engine, "choose_engine", lambda name, *_: name)
+    found = list(device_check.engine_checks(cpu, "graphed"))
+    assert [each.name for each in found] == [f"engine graphed, {method}" for method, _ in device_check.METHODS]
+    assert all(each.passed for each in found), [each.line for each in found]
+
+
+def test_torchrun_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    called = bench.call("campaign", "mini", "--device", "cpu")
+    assert called.code == 2
+    assert "torchrun" in called.err
+
+
+def test_failed_runs_are_not_passed_over(bench: Bench) -> None:
+    bench.write(MINI.replace("lr = 0.05", "lr = 1e30"))
+    called = bench.call("campaign", "mini::J=2", "--seeds", "1", "--device", "cpu", "--no-check")
+    assert called.code == 1
+    assert "2 runs failed, of mini" in called.err
+
+
 def test_places() -> None:
     assert places("cpu", 1) == ("cpu",)
     assert places("cuda:0, cuda:1", 2) == ("cuda:0", "cuda:1", "cuda:0", "cuda:1")
@@ -189,9 +235,55 @@ def test_a_device_is_looked_at_before_time_is_spent_on_it(bench: Bench) -> None:
 
 def test_an_engine_with_other_numbers_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = {"eager": [torch.ones(3), torch.full((2,), 4.0)], "compiled": [torch.ones(3), torch.tensor([4.0, 4.4])]}
-    monkeypatch.setattr(device_check, "_stepped", lambda _recipe, _device, engine: weights[engine])
+    monkeypatch.setattr(device_check, "_stepped", lambda _recipe, _device, engine: (weights[engine], engine))
     called = bench.call("campaign", "mini", "--budget", "5min", "--device", "cpu", "--engine", "compiled")
     assert called.code == 1
     assert "differs from eager by 1.0e-01 after three steps: NOT as expected" in called.out
     assert "--engine eager" in called.err
     assert bench.records() == []
+
+
+def test_images_in_files_are_decoded_by_further_processes_side_by_side(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCBENCH_WORKERS", "2")
+    for part, count in (("train", 4), ("val", 2)):
+        for label in ("one", "two"):
+            folder = bench.folder / "layout" / part / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (40, 36), (number * 40, 80, 120)).save(folder / f"{number}.png")
+    called = bench.call(
+        *("run", "--network", "resnet8", "--method", "bp", "--dataset", f"imagenet:{bench.folder / 'layout'}"),
+        *("--epochs", "1", "--batch-size", "4", "--seeds", "2", "--recipe", "image_size=32"),
+        *("--device", "cpu", "--jobs-per-device", "2"),
+    )
+    assert called.code == 0, called.err
+    assert [record.status for record in bench.records()] == ["done", "done"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
+def test_no_process_outlives_a_first_one_that_is_killed(bench: Bench) -> None:
+    command = [sys.executable, "-m", "locbench", "table", "mini", "--epochs", "500", "--device", "cpu"]
+    first = subprocess.Popen(
+        [*command, "--jobs-per-device", "2"], cwd=bench.folder, stdout=subprocess.PIPE, text=True, env=os.environ.copy()
+    )
+    assert first.stdout is not None
+    while "[2/" not in first.stdout.readline():  # both train
+        assert first.poll() is None
+    children = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text(encoding="utf-8").split()
+    training = [pid for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")]
+    assert len(training) == 2
+    first.kill()
+    first.communicate()
+    until = time.monotonic() + 60
+    while any(_runs(pid) for pid in training) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not any(_runs(pid) for pid in training)
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -21,7 +21,7 @@ from torch._dynamo.utils import counters
 
 from locbench.data.batches import Batch
 from locbench.data.images import Split, load
-from locbench.errors import UsageError
+from locbench.errors import FailureError, UsageError
 from locbench.learning.auxiliary.branch import Targets
 from locbench.networks.resnet_cifar import BasicBlock
 from locbench.recipe import Recipe, make_recipe
@@ -195,6 +195,78 @@ def test_a_graph_that_cannot_be_or_is_wrong_is_not_used(
     assert capsys.readouterr().err.count(why) == 1
     expected = stepped(eager, eager.engine)
     assert_close(expected, {name: found[name] for name in expected}, 0)
+
+
+class BrokenGraphs(FailingGraphs):
+    def recover(self) -> None:
+        raise RuntimeError("Offset increment outside graph capture encountered unexpectedly.")
+
+
+def test_a_device_that_is_unusable_after_a_failed_capture_ends_the_command() -> None:
+    run = run_of("dgl")
+    with pytest.raises(FailureError, match="Offset increment outside graph capture") as caught:
+        stepped(run, graphed(run, BrokenGraphs()))
+    assert caught.value.remedy == "Use --engine eager."
+
+
+def test_without_memory_for_a_snapshot_steps_are_eager(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr("locbench.training.graphed.Snapshot", full)
+    eager, other = run_of("dgl"), run_of("dgl")
+    engine = graphed(other)
+    assert_close(stepped(eager, eager.engine), stepped(other, engine), 0)
+    assert engine.name == "eager"
+    assert "CUDA out of memory" in capsys.readouterr().err
+
+
+def drawn_after_steps(device: torch.device, graphs: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Tensor]:
+    """Take steps that read a loss back, as no graph can; return the engine that ran and numbers drawn afterwards."""
+    split = load("digits", Path("unused"), limit=44, test_limit=40, device=device.type)
+    run = Run(recipe("swin"), split, dtype=torch.float64)
+    engine = graphed(run, graphs) if graphs else run.engine
+    plain = engine.plain if isinstance(engine, GraphedEngine) else engine
+    assert isinstance(plain, EagerEngine)
+    take = plain.take
+
+    def reading(*arguments: Any, **named: Any) -> Any:
+        outcome = take(*arguments, **named)
+        outcome.losses.sum().item()
+        return outcome
+
+    monkeypatch.setattr(plain, "take", reading)
+    run.learner.train()
+    torch.manual_seed(5)
+    for index in range(2):
+        images, targets = given(8, index, run.recipe.side)
+        pixels = None if targets.pixels is None else targets.pixels.to(device)
+        own = Batch(images.images.to(device), images.labels.to(device), pixels)
+        engine.step(own, Targets(own.labels, pixels), guided=False)
+    return engine.name, torch.rand(3, device=device)
+
+
+@pytest.mark.parametrize(
+    ("device", "graphs"),
+    [
+        pytest.param(CPU, RecordedGraphs, id="cpu"),
+        pytest.param(
+            CUDA,
+            lambda: CudaGraphs(CUDA),
+            id="cuda",
+            marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device for graphs"),
+        ),
+    ],
+)
+def test_random_numbers_go_on_after_a_step_that_reads_back(
+    device: torch.device, graphs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = drawn_after_steps(device, graphs(), monkeypatch)
+    expected = drawn_after_steps(device, None, monkeypatch)
+    assert (found[0], expected[0]) == ("eager", "eager")
+    assert torch.equal(found[1], expected[1])
 
 
 def test_mixed_targets_are_inputs_of_a_graph() -> None:

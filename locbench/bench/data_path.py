@@ -14,7 +14,7 @@ from locbench.data.images import Images
 from locbench.learning.learner import build_chain
 from locbench.recipe import Recipe
 from locbench.training.evaluation import accuracy
-from locbench.training.feed import SMALL
+from locbench.training.feed import testing_size
 
 
 def random_images(recipe: Recipe, count: int) -> Images:
@@ -53,7 +53,7 @@ class Batched:
         torch.manual_seed(0)
         chain = build_chain(network, self.info.classes, self.info.side)
         chain = chain.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        batches = test_batches(self.tests, self.info, SMALL)
+        batches = test_batches(self.tests, self.info, testing_size(self.info.side, self.device))
         return _speed(self.device, len(self.tests), lambda: accuracy(chain, batches, self.device))
 
 

@@ -21,6 +21,7 @@ class Timed(msgspec.Struct):
         steps: in every round.
         rounds: milliseconds per step, round by round.
         error: why it was given up.
+        parts: engines that ran the steps which a mean is over.
     """
 
     case: Case
@@ -29,6 +30,13 @@ class Timed(msgspec.Struct):
     steps: int = 0
     rounds: list[float] = []
     error: str = ""
+    parts: tuple[str, ...] = ()
+
+    @property
+    def ran(self) -> str:
+        """Engine that really ran; of a mean over steps by two, both."""
+        own = self.prepared.engine if self.prepared else self.engine
+        return " and ".join(dict.fromkeys(self.parts or (own,)))
 
 
 class Context(msgspec.Struct):
@@ -68,7 +76,8 @@ def _means(timed: Sequence[Timed]) -> Iterator[Timed]:
         if local.case.phase == "local" and guided is not None and local.rounds and guided.rounds:
             rounds = mixed(local.rounds, guided.rounds, local.case.global_share)
             case = msgspec.structs.replace(local.case, phase="mean")
-            yield Timed(case, local.engine, None, local.steps + guided.steps, rounds)
+            steps = local.steps + guided.steps
+            yield Timed(case, local.engine, steps=steps, rounds=rounds, parts=(local.ran, guided.ran))
 
 
 def _find(timed: Sequence[Timed], method: str, phase: str, engine: str) -> Timed | None:
@@ -83,7 +92,7 @@ def _line(own: Timed, everything: Sequence[Timed], context: Context) -> Line:
         method=case.method,
         phase=case.phase,
         engine=own.engine,
-        ran=own.prepared.engine if own.prepared else own.engine,
+        ran=own.ran,
         batch_size=recipe.batch_size,
         steps=own.steps,
         rounds=tuple(own.rounds),
@@ -99,6 +108,7 @@ def _judged(line: Line, own: Timed, everything: Sequence[Timed], context: Contex
     took = Spread.of(own.rounds)
     reference = _find(everything, line.method, line.phase, REFERENCE)
     base = _find(everything, "bp", "", own.engine)
+    base = base if base and base.ran == own.ran else None  # another engine's time is no overhead of the method
     printed = context.overheads.get(overhead_key(own.case.recipe), "") if line.phase in ("", "mean") else ""
     epoch = epoch_seconds(line, took.median, context)
     plain = Spread.of(reference.rounds).median if reference and reference.rounds else None

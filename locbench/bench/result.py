@@ -48,12 +48,12 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         network, method, phase: which step; ``mean`` is over PGL's epochs, local and global.
-        engine, ran: what was asked for, and what really ran.
+        engine, ran: what was asked for, and what really ran; ``graphed and eager`` where a mean is over both.
         batch_size: images per step.
         rounds: milliseconds per step, round by round; ``steps`` of them in each.
         milliseconds, images_per_second: of the median round.
         speedup: reference's time over this one's, round by round; None without the reference.
-        over_bp: this time over backpropagation's by the same engine; None without it.
+        over_bp: this time over backpropagation's by the same engine; None without it, or where another engine ran it.
         published_overhead: what a paper prints for it over backpropagation, in percent, on its own device.
         bound: the roofline; None where the step could not be traced.
         roofline_share: the roofline's time over this one's.

@@ -150,7 +150,8 @@ def _legend(found: Found) -> Iterator[str]:
     rounds = max(len(line.rounds) for line in found.lines)
     yield f"ms/step: median of {rounds} rounds in which all took turns; range: fastest to slowest round."
     if any(line.speedup for line in found.lines):
-        yield "x reference: how many times as fast as the plain way, the median of the rounds' ratios."
+        plain = "the plain way (on CUDA with cuDNN's search for its fastest algorithms, which ours goes without)"
+        yield f"x reference: how many times as fast as {plain}, the median of the rounds' ratios."
     yield (
         "over BP: 100 (t / t_BP - 1) by the same engine; paper: as published, on its own device and batch. roofline: "
         "least time of the step's operations by the measured figures over the time; joined operations can pass it."

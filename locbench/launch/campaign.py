@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from locbench.console import Terminal
-from locbench.errors import BudgetSpentError, StoppedError, UsageError
+from locbench.errors import BudgetSpentError, FailureError, StoppedError, UsageError
 from locbench.json_output import print_json
 from locbench.launch.device_check import check_devices
 from locbench.launch.devices import places
 from locbench.launch.plan import Job, Plan, Wishes, make_plan
+from locbench.launch.processes import process_count
 from locbench.launch.progress import duration
 from locbench.launch.training import train
 from locbench.launch.workers import Setup
@@ -113,6 +114,7 @@ class Campaign:
 
         Raises:
             StoppedError: Ctrl-C; what is recorded is kept.
+        FailureError: runs have failed; all others are recorded.
             LocbenchError: see `train`.
         """
         until = time.monotonic() + budget
@@ -130,8 +132,9 @@ class Campaign:
             ) from None
         self.show()
         left = len(self.jobs())
-        self._say("Everything is recorded." if not left else f"{left} runs are left. To go on: the same command.")
+        self._say("Nothing is left to do." if not left else f"{left} runs are left. To go on: the same command.")
         self._say(f"Reports: locbench report --results {self.setup.results} --out {self.setup.results}")
+        self._complain()
 
     def show(self) -> None:
         """Print how many runs of every entry there are."""
@@ -158,6 +161,16 @@ class Campaign:
         wishes = msgspec.structs.replace(wishes, rows=entry.rows, columns=entry.columns)
         return make_plan(load_table(entry.table), wishes, self.store, self.setup.root)
 
+    def _complain(self) -> None:
+        failed = [count for count in self.counts() if count["failed"]]
+        if failed:
+            runs = sum(count["failed"] for count in failed)
+            tables = dict.fromkeys(Entry.parse(count["table"]).table for count in failed)
+            raise FailureError(
+                f"{runs} run{'s' if runs > 1 else ''} failed, of {', '.join(tables)}",
+                f"See why, and run again: locbench table {next(iter(tables))} --rerun failed with the same options.",
+            )
+
     def _say(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)
 
@@ -181,6 +194,8 @@ def start(
     Raises:
         LocbenchError: an option is wrong, or see `Campaign.run`.
     """
+    if process_count() > 1:
+        raise UsageError("torchrun's processes share every run, a campaign's do not", "Use --device all instead.")
     seconds, console = seconds_of(budget), Terminal(stderr=as_json)
     begun = time.monotonic()
     setup = Setup(results, root, places(device, jobs_per_device), engine)

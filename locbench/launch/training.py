@@ -20,6 +20,7 @@ def train(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
     """Train jobs and record each, showing progress.
 
     Raises:
+        UsageError: the engine cannot run one of the jobs, or `torchrun` has started this process beside others.
         LocbenchError: see `Sweep.run` and `run_side_by_side`.
         BudgetSpentError: the setup's time is over.
     """
@@ -33,7 +34,13 @@ def train(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
             "Leave out --jobs-per-device and further devices, or torchrun.",
         )
     from locbench.launch.sweep import refuse_missing, refuse_unready
+    from locbench.training.distributed import ALONE
+    from locbench.training.engine import choose_engine
+    from locbench.training.precision import choose_device
 
+    for device in map(choose_device, dict.fromkeys(setup.devices)):
+        for job in jobs:
+            choose_engine(setup.engine, job.recipe, device, ALONE)
     if not setup.download:
         refuse_missing(dict.fromkeys(job.recipe.dataset for job in jobs), setup.root)
     refuse_unready(jobs, setup.root)

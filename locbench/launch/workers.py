@@ -10,8 +10,9 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,7 +39,7 @@ class Setup:
     Attributes:
         results: folder of the records.
         root: folder of the data sets.
-        devices: one entry per process: the name of its device.
+        devices: one entry per process: the name of its device; no more processes start than there are runs.
         engine: see `choose_engine`.
         download: fetch a data set that is missing.
         weights: file of pretrained weights.
@@ -68,28 +69,33 @@ def run_side_by_side(jobs: Sequence[Job], setup: Setup, slots: Slots) -> None:
         LocbenchError: what a process met that every other run would meet too; the others are ended.
         FailureError: a process ended without a word, for example because memory ran out.
     """
-    for part in ([job for job in jobs if job.backbone_of], [job for job in jobs if not job.backbone_of]):
+    count = min(len(setup.devices), len(jobs))
+    watchers = [slots.slot(index) for index in range(count)]
+    numbered = list(enumerate(jobs, 1))
+    for backbones in (True, False):
+        part = [(number, job) for number, job in numbered if bool(job.backbone_of) is backbones]
         if part:
-            _run(part, setup, slots)
+            _run(part, len(jobs), replace(setup, devices=setup.devices[: len(part)]), watchers)
 
 
-def _run(jobs: Sequence[Job], setup: Setup, slots: Slots) -> None:
+def _run(part: Sequence[tuple[int, Job]], jobs: int, setup: Setup, watchers: Sequence[SweepWatcher]) -> None:
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     tasks, events = context.Queue(), context.Queue()
-    count = min(len(setup.devices), len(jobs))
-    for item in (*enumerate(jobs, 1), *[None] * count):
+    for item in (*part, *[None] * len(setup.devices)):
         tasks.put(item)
     processes: list[BaseProcess] = [
-        context.Process(target=_work, args=(index, count, len(jobs), setup, tasks, events), daemon=True)
-        for index in range(count)
+        # No daemons: those could not start the processes that decode images.
+        context.Process(target=_work, args=(index, jobs, setup, tasks, events), daemon=False)
+        for index in range(len(setup.devices))
     ]
     for each in processes:
         each.start()
     try:
-        _listen(processes, events, [slots.slot(index) for index in range(count)])
+        _listen(processes, events, watchers)
     finally:
         for each in processes:
             each.terminate()
+        for each in processes:
             each.join(10)
 
 
@@ -152,12 +158,13 @@ class _Teller:
         self.events.put((self.index, name, arguments))
 
 
-def _work(index: int, count: int, jobs: int, setup: Setup, tasks: Any, events: Any) -> None:
+def _work(index: int, jobs: int, setup: Setup, tasks: Any, events: Any) -> None:
     """Run jobs off the list; what ends it is told."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it too, and ends this one
+    threading.Thread(target=_end_with_the_first_process, daemon=True).start()
     error: LocbenchError | None = None
     try:
-        _run_tasks(_Teller(index, events, jobs), index, count, setup, tasks)
+        _run_tasks(_Teller(index, events, jobs), index, setup, tasks)
     except LocbenchError as met:
         error = met
     except Exception as met:
@@ -165,15 +172,25 @@ def _work(index: int, count: int, jobs: int, setup: Setup, tasks: Any, events: A
     events.put((index, "ended", (error,)))
 
 
-def _run_tasks(teller: _Teller, index: int, count: int, setup: Setup, tasks: Any) -> None:
+def _end_with_the_first_process() -> None:
+    """End this process when the first one is gone: killed, it cannot end the others, and nobody would stop them."""
+    first = multiprocessing.parent_process()
+    if first is not None:
+        first.join()
+        os._exit(1)
+
+
+def _run_tasks(teller: _Teller, index: int, setup: Setup, tasks: Any) -> None:
     import torch
 
+    from locbench.data.imagenet.workers import worker_count
     from locbench.launch.sweep import Sweep
     from locbench.training.precision import choose_device
 
-    device = choose_device(setup.devices[index])
+    processes, device = len(setup.devices), choose_device(setup.devices[index])
+    os.environ["LOCBENCH_WORKERS"] = str(max(1, worker_count() // processes) if worker_count() else 0)
     if device.type == "cpu":
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     sweep = Sweep(
         Store(setup.results),
         device,

@@ -32,7 +32,7 @@ class Provenance(msgspec.Struct, frozen=True):
         resumed: how many times the run was continued from a checkpoint.
         threads: CPU threads that torch used.
         engine: how the steps were run; see `training.engine`.
-        beside: how many runs shared the device at a time; their times are not those of a run alone.
+        beside: how many runs shared the device at a time, at most; their times are not those of a run alone.
     """
 
     device: str

@@ -4,9 +4,9 @@
 * ``compiled``: layers are compiled by torch.compile, once per distinct shape (`CompiledEngine`).
 * ``graphed``: a whole step is one CUDA graph, which the host starts with a single call (`GraphedEngine`).
 
-``auto`` is ``graphed`` on a CUDA device wherever that is safe, and ``eager`` elsewhere. It never compiles: for
-ResNet-32 with AugLocal on one CPU core that took 67 seconds, and steps took 1.3 times as long afterwards; on a CUDA
-device a graph takes away most of what compiling would, the time between operations.
+``auto`` is ``graphed`` on a CUDA device wherever that is safe, and ``eager`` elsewhere. It never compiles: that takes
+its time before the first step, and whether steps are faster afterwards depends on network, method and device
+(``locbench bench --engines eager,compiled`` times both, and the compiling).
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from locbench.console import Terminal
 from locbench.data.batches import Batch
+from locbench.errors import FailureError
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.routing import Outcome
 from locbench.training.snapshot import Snapshot, rates_in_tensors, refuse_difference
@@ -39,31 +40,42 @@ class Graphs(Protocol):
     def capture(self, call: Call) -> Call:
         """Record what a call queues, without running it; return what runs it again, on the same memory."""
 
+    def recover(self) -> None:
+        """Make the device usable after a capture that failed, or raise RuntimeError."""
+
 
 class CudaGraphs:
-    """Graphs of a CUDA device; all of them share one pool of memory, since no two run at a time."""
+    """Graphs of a CUDA device; all of them share a stream and a pool of memory, since no two run at a time."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.pool = torch.cuda.graph_pool_handle()
+        # PyTorch's own stream for capturing is one for the whole process, on the device that captured first.
+        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def warm_up(self, call: Call) -> None:
-        """Run it on a stream of its own, as capturing does."""
+        """Run it on the stream of captures."""
         with torch.cuda.device(self.device):
-            stream, others = torch.cuda.Stream(), torch.cuda.current_stream()  # type: ignore[no-untyped-call]
-            stream.wait_stream(others)
-            with torch.cuda.stream(stream):
+            others = torch.cuda.current_stream()
+            self.stream.wait_stream(others)
+            with torch.cuda.stream(self.stream):
                 call()
-            others.wait_stream(stream)
+            others.wait_stream(self.stream)
 
     def capture(self, call: Call) -> Call:
         """Capture it; other threads, such as those that load images, may go on using the device."""
         with torch.cuda.device(self.device):
             gc.collect()  # nothing of an earlier run may be freed in the middle
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
                 call()
         return graph.replay
+
+    def recover(self) -> None:
+        """Draw a number: a capture broken off can leave the random generator waiting for its end, in some versions."""
+        torch.cuda.synchronize(self.device)
+        torch.cuda.set_rng_state(torch.cuda.get_rng_state(self.device), self.device)
+        torch.rand((), device=self.device)
 
 
 @dataclass(frozen=True)
@@ -134,20 +146,31 @@ class GraphedEngine:
 
     def _prepare(self, batch: Batch, targets: Targets, *, guided: bool) -> bool:
         """Capture a step and check it; on return the learner is as it was, whether or not that worked."""
-        begun = time.perf_counter()
-        before = Snapshot(self.plain.learner, self.plain.optimizer, self.plain.device)
+        begun, before = time.perf_counter(), None
         try:
+            before = Snapshot(self.plain.learner, self.plain.optimizer, self.plain.device)
             self._steps[guided] = self._captured(batch, targets, before, guided=guided)
         except RuntimeError as error:  # no memory, or an operation that no graph can hold
             self.gave_up = True
             self._steps.clear()
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            Terminal(stderr=True, soft_wrap=True).print(f"no graph of a step, it runs eagerly: {why}", markup=False)
+            why = f"no graph of a step, it runs eagerly: {_first_line(error)}"
+            Terminal(stderr=True, soft_wrap=True).print(why, markup=False)
         finally:
             self.plain.optimizer.zero_grad(set_to_none=True)
-            before.restore()
+            if before is not None:
+                self._put_back(before)
             self.compile_seconds += time.perf_counter() - begun
         return not self.gave_up
+
+    def _put_back(self, before: Snapshot) -> None:
+        """Restore the state; FailureError if the device cannot go on after a failed capture, as no cell could then."""
+        try:
+            if self.gave_up:
+                self.graphs.recover()
+            before.restore()
+        except RuntimeError as error:
+            why = f"the device cannot be used after a graph of a step that failed: {_first_line(error)}"
+            raise FailureError(why, "Use --engine eager.") from error
 
     def _captured(self, batch: Batch, targets: Targets, before: Snapshot, *, guided: bool) -> Step:
         inputs = [None if each is None else each.clone() for each in _tensors(batch, targets)]
@@ -174,6 +197,10 @@ class GraphedEngine:
         replay()
         refuse_difference(expected, before.now(held[0]))
         return Step(inputs, held, replay)
+
+
+def _first_line(error: RuntimeError) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _tensors(batch: Batch, targets: Targets) -> list[Tensor | None]:
