@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -180,13 +181,43 @@ def test_faults_of_an_annotation_file(folder: Path, content: str, words: str) ->
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize("part", ["train", "val"])
 @pytest.mark.parametrize("outline", [[], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], "x", {"counts": 3, "size": [8, 12]}])
-def test_faults_of_an_outline_are_told_by_its_annotation(folder: Path, outline: object) -> None:
-    path = folder / "annotations" / "instances_train2017.json"
+def test_faults_of_an_outline_are_told_by_its_annotation(folder: Path, outline: object, part: str) -> None:
+    path = folder / "annotations" / f"instances_{part}2017.json"
     path.write_text(json.dumps(annotations(SQUARE | {"segmentation": outline})))
-    scenes = load_scenes(f"coco:{folder}", folder).train
-    with pytest.raises(FailureError, match="segmentation of annotation 1"):
-        list(training_samples(scenes, 1, seed=0, epoch=1, flip=False))
+    with pytest.raises(FailureError, match=rf"{path.name}: the segmentation of annotation 1") as caught:
+        load_scenes(f"coco:{folder}", folder)
+    assert ("outlines" in caught.value.remedy) == (outline == [])
+
+
+def test_run_lengths_of_another_image_are_told(folder: Path) -> None:
+    path = folder / "annotations" / "instances_val2017.json"
+    path.write_text(json.dumps(annotations(CROWD | {"segmentation": {"counts": [0, 96], "size": [12, 8]}})))
+    with pytest.raises(FailureError, match=r"annotation 3 is of an image of \(12, 8\) pixels"):
+        load_scenes(f"coco:{folder}", folder)
+
+
+def test_a_few_images_do_not_pass_for_coco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_coco(tmp_path / "coco")
+    with pytest.raises(FailureError, match="2 images and 2 categories, and COCO 2017 has 118,287 and 80") as caught:
+        load_scenes("coco", tmp_path)
+    assert f"coco:{folder}" in caught.value.remedy
+    described = msgspec.structs.replace(info("coco"), train_size=2, test_size=2, classes=2)
+    monkeypatch.setattr("locbench.detection.scenes.info", lambda *_: described)
+    # Both images are counted, though one holds nothing to learn from.
+    assert len(load_scenes("coco", tmp_path).train) == 1
+
+
+def test_categories_that_came_later_have_no_class(folder: Path) -> None:
+    assert load_scenes(f"coco:{folder}", folder).info.classes == 2
+    for part in ("train", "val"):
+        path = folder / "annotations" / f"instances_{part}2017.json"
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps(content | {"categories": [*content["categories"], {"id": 9, "name": "dog"}]}))
+    with pytest.raises(FailureError, match="3 categories, and some") as caught:
+        load_scenes(f"coco:{folder}", folder)
+    assert "start again" in caught.value.remedy
 
 
 def test_parts_with_other_categories(folder: Path) -> None:

@@ -112,6 +112,26 @@ def test_pyramid_stands_on_the_chains_features() -> None:
     assert {each.shape[1] for each in maps.values()} == {256}
 
 
+def test_maps_in_bfloat16_are_close_and_given_in_float32(weights: Path) -> None:
+    """So that anchors and boxes, made in the type of the maps, keep coordinates that bfloat16 has no digits for."""
+    recipe = detector_recipe()
+    found = []
+    for precision in ("fp32", "bf16"):
+        torch.manual_seed(1)
+        chain = chain_of(recipe)
+        load_backbone(chain, recipe.network, weights)
+        detector = build_detector(msgspec.structs.replace(recipe, precision=precision), chain, 3).eval()
+        with torch.no_grad():
+            maps = detector.backbone(torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(2)))
+            boxes = detector([torch.full((3, 90, 70), 0.5)])[0]["boxes"]
+        found.append(maps)
+        assert {each.dtype for each in (*maps.values(), boxes)} == {torch.float32}
+    exact, rough = found
+    assert not torch.equal(exact["0"], rough["0"])  # else nothing ran in bfloat16
+    for name, each in exact.items():
+        assert (rough[name] - each).norm() < 0.05 * each.norm()
+
+
 def test_features_are_torchvisions_with_its_weights(tmp_path: Path) -> None:
     recipe = load_table("auglocal-coco").cells[0].recipe
     assert recipe is not None

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
-from coco_specimens import SQUARE, annotations, write_coco
+import torch
+from coco_specimens import SQUARE, annotations, detector_recipe, write_coco
+from report_builders import make_record
 from safetensors.torch import load_file, save_file
 from small_table import Bench
 
-from locbench.recipe import make_recipe
+from locbench.detection.scenes import SceneSplit, load_scenes
+from locbench.launch.job import Job
+from locbench.launch.sweep import Sweep, refuse_unready
+from locbench.recipe import Recipe, make_recipe
 from locbench.report.groups import group_records
-from locbench.schedule import preset_schedule, same_task_key, schedule_of, with_schedule
+from locbench.results.record import Record
+from locbench.results.store import Store
+from locbench.schedule import Preset, Schedule, preset_schedule, same_task_key, schedule_of, with_schedule
 from locbench.tables import Cell, load_table
 
 pytest.importorskip("pycocotools")
@@ -217,7 +225,8 @@ def test_weights_of_a_file_take_the_backbones_place(bench: Bench) -> None:
     assert said.code == 0
     (comparison,) = said.json["comparisons"]
     assert comparison["reduced"]
-    assert "weights of file" in comparison["how"]
+    assert "backbone from file " in comparison["how"]
+    assert "method unknown" in comparison["how"]
     assert [each["n"] for each in comparison["entries"]] == [1, 1]
     own = next(each for each in bench.records() if each.recipe.detection)
     assert comparison["entries"][0]["measured"] == own.metrics["box_ap"]  # the same weights: the same numbers
@@ -365,8 +374,52 @@ def _settings() -> dict[str, object]:
     return own | {"rate": "steps", "detection": {}, "backbone": _backbone()}
 
 
-def test_presets_of_both_rows_stand_in_one_report(bench: Bench) -> None:
-    bench.call("table", "detectors", "--epochs", "2", "--limit", "4")
-    (group,) = group_records(load_table("detectors"), bench.records())
+def made(recipe: Recipe, schedule: Schedule) -> Record:
+    return make_record(with_schedule(recipe, schedule), 90.0)
+
+
+@pytest.mark.parametrize("preset", ["quick", "smoke"])
+def test_presets_of_both_rows_stand_in_one_report(preset: Preset) -> None:
+    recipes = [each.recipe for each in published().values() if each.recipe]
+    records = [made(each, preset_schedule(preset, schedule_of(each))) for each in recipes]
+    (group,) = group_records(load_table("auglocal-coco"), records)
     assert group.reduced
-    assert {row for row, _ in group.runs} == {"BP", "Local"}
+    assert {row for row, _ in group.runs} == {"BP", "AugLocal"}
+    assert [len(runs) for runs in group.runs.values()] == [1] * len(group.runs)
+
+
+def test_rows_with_a_given_backbone_are_not_compared() -> None:
+    recipes = [each.recipe for each in published().values() if each.recipe]
+    given = [msgspec.structs.replace(schedule_of(each), weights="0123456789ab") for each in recipes]
+    records = [made(each, schedule) for each, schedule in zip(recipes, given, strict=True)]
+    groups = group_records(load_table("auglocal-coco"), records)
+    assert [{row for row, _ in group.runs} for group in groups] == [{"BP"}, {"AugLocal"}]
+    assert all("backbone from file 0123456789ab, method unknown" in group.how for group in groups)
+
+
+def test_plan_says_what_does_not_reach_a_backbone(bench: Bench) -> None:
+    def notes(*options: str) -> str:
+        return " ".join(bench.call(*ONE, "--plan", *options).out.split())
+
+    kept = "backbones keep their own schedule, without"
+    assert kept not in notes()
+    assert f"{kept} --epochs, --limit; use a preset" in notes("--epochs", "2", "--limit", "4")
+    assert f"{kept} --precision; use a preset" in notes("--precision", "bf16")
+
+
+def test_a_sweep_reads_its_data_once_and_limits_what_it_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def counted(name: str, root: Path, *limits: int | None) -> SceneSplit:
+        calls.append(name)
+        return load_scenes(name, root, *limits)
+
+    monkeypatch.setattr("locbench.launch.sweep.load_scenes", counted)
+    job = Job(detector_recipe(train_limit=5, test_limit=3), (), "to do")
+    sweep = Sweep(Store(bench.results), torch.device("cpu"), bench.folder)
+    sweep._scenes = refuse_unready([job, job], bench.folder)
+    split = sweep.split(job.recipe)
+    assert calls == ["shapes"]
+    own = load_scenes("shapes", bench.folder, 5, 3)
+    assert isinstance(split, SceneSplit)
+    assert (split.train.pictures, split.test.pictures) == (own.train.pictures, own.test.pictures)

@@ -108,10 +108,13 @@ def test_folder_that_is_a_file(tmp_path: Path) -> None:
 
 def test_prepare_removes_old_parts_alone(store: Store) -> None:
     old, young = store.checkpoints / ".old.part", store.records / ".young.part"
-    for path in (old, young):
+    weights = store.weights("key").with_name(".old.part")
+    weights.parent.mkdir()
+    for path in (old, weights, young):
         path.write_bytes(b"half")
     yesterday = time.time() - 25 * 3600
-    os.utime(old, (yesterday, yesterday))
+    for path in (old, weights):
+        os.utime(path, (yesterday, yesterday))
     store.prepare()
     assert parts(store.folder) == [young]
     assert list(store.all()) == []

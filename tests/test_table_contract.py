@@ -60,10 +60,12 @@ def test_one_training_step(pair: Pair) -> None:
     assert_contract(chosen, side)
 
 
-def test_every_cell_of_every_table_is_one_of_them() -> None:
-    """All that differs within a pair are options and K, with each of which the learner is built."""
+def test_every_cell_of_every_table_is_divided_as_its_recipe_says() -> None:
+    """All that differs within a pair are options and K: a small network is divided as its large one, for every K.
+
+    On ResNet-32, on which most options are tried, the learner is built with each of them too.
+    """
     for each in {small(each)[0].key: each for each in trained()}.values():
-        assert (each.network, each.method) in PAIRS
         chosen, side = small(each)
         assert partition_of(chosen).ends == partition_of(each).ends
         if each.network == "resnet32":

@@ -165,7 +165,7 @@ def look_coco(name: str, root: Path) -> DatasetStatus:
         some = any(each.images.is_dir() or each.annotations.is_file() for each in parts)
         state: State = "broken" if some else "missing"
         return DatasetStatus(name, label, str(folder), state, error.message, error.remedy)
-    return DatasetStatus(name, label, str(folder), "ready", "images and annotations there" if own else _sizes(info), "")
+    return DatasetStatus(name, label, str(folder), "ready", "images and annotations there (counted when loaded)", "")
 
 
 def _sizes(info: DatasetInfo) -> str:

@@ -72,5 +72,5 @@ def _on_meta(recipe: Recipe) -> MaskRCNN:
 
 
 def _plain(recipe: Recipe) -> Recipe:
-    """Return a recipe without schedule and seed, so that cells which differ in these alone are counted once."""
-    return msgspec.structs.replace(recipe, method="", epochs=1, batch_size=1, lr=1.0, seed=0)
+    """Return a recipe without schedule, precision and seed: cells which differ in these alone are counted once."""
+    return msgspec.structs.replace(recipe, method="", epochs=1, batch_size=1, lr=1.0, seed=0, precision="fp32")

@@ -17,7 +17,8 @@ from locbench.data.catalogue import info
 from locbench.detection.settings import Detection
 from locbench.learning.learner import build_chain
 from locbench.networks.chain import Chain
-from locbench.recipe import Recipe
+from locbench.recipe import Precision, Recipe
+from locbench.training.precision import autocast
 
 RATIOS = (0.5, 1.0, 2.0)
 MASK_LAYERS = 4
@@ -29,15 +30,17 @@ class Pyramid(nn.Module):
     Args:
         chain: the network; its layers are used, not copied.
         detection: which layers are trained, what becomes of BatchNorm, and how many channels the pyramid has.
+        precision: of the layers and the pyramid; whatever it is, the maps are float32, since torchvision makes anchors
+            and boxes in the maps' type, and bfloat16 has not the digits for coordinates in pixels.
 
     Attributes:
         out_channels: channels of every map.
         levels: number of maps that the chain gives; the pyramid adds one more, pooled from the last.
     """
 
-    def __init__(self, chain: Chain, detection: Detection) -> None:
+    def __init__(self, chain: Chain, detection: Detection, precision: Precision = "fp32") -> None:
         super().__init__()
-        self.units, self.norm = chain.units, detection.norm
+        self.units, self.norm, self.precision = chain.units, detection.norm, precision
         stages = [spec.stage for spec in chain.specs]
         ends = [index for index, stage in enumerate(stages) if stage and stage not in stages[index + 1 :]]
         self.ends = tuple(ends[-detection.levels :])
@@ -72,10 +75,11 @@ class Pyramid(nn.Module):
         return found
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the pyramid's maps by name, finest first, from images (B, 3, H, W)."""
-        maps = self.features(images)
-        found: dict[str, Tensor] = self.fpn(OrderedDict((str(level), each) for level, each in enumerate(maps)))
-        return found
+        """Return the pyramid's maps in float32 by name, finest first, from images (B, 3, H, W)."""
+        with autocast(self.precision, images.device):
+            maps = self.features(images)
+            found: dict[str, Tensor] = self.fpn(OrderedDict((str(level), each) for level, each in enumerate(maps)))
+        return {name: each.float() for name, each in found.items()}
 
 
 def backbone_chain(backbone: Recipe) -> Chain:
@@ -94,7 +98,7 @@ def build_detector(recipe: Recipe, chain: Chain, classes: int) -> MaskRCNN:
     detection, backbone = recipe.detection, recipe.backbone
     assert detection is not None
     assert backbone is not None
-    body, seen = Pyramid(chain, detection), info(backbone.dataset)
+    body, seen = Pyramid(chain, detection, recipe.precision), info(backbone.dataset)
     names = [str(level) for level in range(body.levels)]
     sides = tuple((detection.anchor * 2**level,) for level in range(body.levels + 1))
     return MaskRCNN(

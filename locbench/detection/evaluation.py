@@ -55,10 +55,11 @@ def average_precision(scenes: Scenes, detected: Iterable[Detected]) -> dict[str,
         scenes: the images and what is on them.
         detected: what was found on each of them, in their order.
     """
+    truth = _indexed(scenes, _truth(scenes))  # first: a fault in it is found before the images are gone through
     results = [each for index, found in enumerate(detected) for each in _results(scenes, index, found)]
     for number, each in enumerate(results, 1):
         each["id"] = number
-    truth, answer = _indexed(scenes, _truth(scenes)), _indexed(scenes, results)
+    answer = _indexed(scenes, results)
     return {
         f"{name}_{printed}": value
         for name, kind in KINDS.items()

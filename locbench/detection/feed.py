@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from locbench.data.batches import epoch_seed
 from locbench.data.coco.annotations import Instance, Picture, RunLengths
 from locbench.data.imagenet.workers import worker_count
-from locbench.detection.scenes import Scenes, learnable
+from locbench.detection.scenes import Scenes, learnable, outline_of
 from locbench.errors import FailureError
 
 Target = dict[str, Tensor]
@@ -142,15 +142,10 @@ def mask_of(instance: Instance, picture: Picture) -> NDArray[np.uint8]:
     Raises:
         FailureError: its outline is none, or is of an image of another size.
     """
-    library, outline = mask_library(), instance.outline()
+    library, outline = mask_library(), outline_of(instance, picture)
     if isinstance(outline, list):
         polygons = library.frPyObjects(outline, picture.height, picture.width)
         return np.asarray(library.decode(library.merge(polygons)))
-    if tuple(outline.size) != (picture.height, picture.width):
-        raise FailureError(
-            f"the segmentation of annotation {instance.id} is of an image of {outline.size} pixels",
-            f"Mend it: the image has {(picture.height, picture.width)}.",
-        )
     return np.asarray(library.decode(run_lengths(outline)))
 
 

@@ -23,7 +23,7 @@ from locbench.recipe import Recipe
 from locbench.training.checkpoints import load_checkpoint, save_checkpoint
 from locbench.training.optimizer import by_decay
 from locbench.training.outcome import Outcome, Row, Watcher
-from locbench.training.precision import autocast, set_precision
+from locbench.training.precision import set_precision
 
 TESTED_AT_ONCE = 4
 """Validation images per batch."""
@@ -129,8 +129,7 @@ class DetectionRun:
             {name: part.to(self.device, non_blocking=True) for name, part in each.target.items()} for each in samples
         ]
         self.optimizer.zero_grad(set_to_none=True)
-        with autocast(self.recipe.precision, self.device):
-            loss: Tensor = sum(self.detector(images, targets).values())
+        loss: Tensor = sum(self.detector(images, targets).values())
         loss.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.detector.parameters(), self.recipe.clip_norm)
@@ -142,9 +141,8 @@ class DetectionRun:
         row: Row = {"test_acc": None}
         if epoch % self.recipe.test_every and epoch != self.recipe.epochs:
             return row
-        with autocast(self.recipe.precision, self.device):
-            found = detections(self.detector, self.split.test, TESTED_AT_ONCE, self.device)
-            return row | average_precision(self.split.test, found)
+        found = detections(self.detector, self.split.test, TESTED_AT_ONCE, self.device)
+        return row | average_precision(self.split.test, found)
 
     def _state(self) -> dict[str, Any]:
         outcome = self.outcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from locbench.data.catalogue import info
-from locbench.data.coco.annotations import Annotations, Category, Instance, Picture, read_annotations
+from locbench.data.coco.annotations import Annotations, Category, Instance, Outline, Picture, read_annotations
 from locbench.data.coco.described import refuse_other_categories
-from locbench.data.coco.layout import SHAPES, Files, check_files, find_files
+from locbench.data.coco.layout import NAME, PATTERN, SHAPES, CocoParts, Files, check_files, find_files
 from locbench.data.description import DatasetInfo
 from locbench.data.subsets import balanced_order
 from locbench.errors import FailureError
@@ -106,6 +106,21 @@ def learnable(instance: Instance) -> bool:
     return not instance.iscrowd and min(instance.bbox[2:]) >= 1
 
 
+def outline_of(instance: Instance, picture: Picture) -> Outline:
+    """Return the outline of an object on an image.
+
+    Raises:
+        FailureError: it is none, or is of an image of another size.
+    """
+    found = instance.outline()
+    if not isinstance(found, list) and found.size != (picture.height, picture.width):
+        raise FailureError(
+            f"the segmentation of annotation {instance.id} is of an image of {found.size} pixels",
+            f"Mend it: the image has {(picture.height, picture.width)}.",
+        )
+    return found
+
+
 @dataclass(frozen=True)
 class SceneSplit:
     """A loaded data set.
@@ -122,6 +137,12 @@ class SceneSplit:
     test: Scenes
     fingerprint: str
 
+    def limited(self, limit: int | None, test_limit: int | None) -> SceneSplit:
+        """Return so many images of each part, a fixed subset; None means all."""
+        key = self.info.seed_key or self.info.name
+        train, test = self.train.limited(limit, f"{key} train"), self.test.limited(test_limit, f"{key} test")
+        return replace(self, train=train, test=test)
+
 
 def load_scenes(name: str, root: Path, limit: int | None = None, test_limit: int | None = None) -> SceneSplit:
     """Load a data set for detectors: its annotations, and its images if they are drawn.
@@ -133,7 +154,8 @@ def load_scenes(name: str, root: Path, limit: int | None = None, test_limit: int
 
     Raises:
         UsageError: the name is none of these.
-        FailureError: a folder or an image is missing, or an annotation file is no such file.
+        FailureError: a folder or an image is missing, an annotation file is no such file or holds an outline that is
+            none, or ``coco`` is not the whole of COCO.
     """
     if name == SHAPES:
         from locbench.detection.shapes import drawn_split
@@ -141,9 +163,7 @@ def load_scenes(name: str, root: Path, limit: int | None = None, test_limit: int
         whole = drawn_split(info(name))
     else:
         whole = _read(name, root)
-    key = whole.info.seed_key or whole.info.name
-    train, test = whole.train.limited(limit, f"{key} train"), whole.test.limited(test_limit, f"{key} test")
-    return replace(whole, train=train, test=test)
+    return whole.limited(limit, test_limit)
 
 
 def _read(name: str, root: Path) -> SceneSplit:
@@ -151,6 +171,7 @@ def _read(name: str, root: Path) -> SceneSplit:
     check_files(parts)
     train, val = (read_annotations(each.annotations) for each in parts)
     refuse_other_categories(train, val, parts.val.annotations)
+    _refuse_other_counts(described, parts, (train, val))
     for files, found in zip(parts, (train, val), strict=True):
         _refuse_missing(files, found)
     scenes = (Scenes.of(FileGallery(files.images), found) for files, found in zip(parts, (train, val), strict=True))
@@ -158,10 +179,37 @@ def _read(name: str, root: Path) -> SceneSplit:
     learned = learned.learnable()
     if not learned:
         raise FailureError(f"{parts.train.annotations} holds no object to learn from", "Annotate some, without crowds.")
+    _refuse_outlines(parts.train, learned, learnable)
+    _refuse_outlines(parts.val, tested, lambda _: True)  # crowds too: they are judged by their outlines
     digest = hashlib.sha256()
     for files in parts:
         digest.update(hashlib.sha256(files.annotations.read_bytes()).digest())
     return SceneSplit(described, learned, tested, digest.hexdigest()[:16])
+
+
+def _refuse_other_counts(described: DatasetInfo, parts: CocoParts, found: Sequence[Annotations]) -> None:
+    """Refuse files of other sizes than described: their numbers would pass for COCO's, or a class have no place."""
+    wanted = (described.train_size, described.test_size)
+    for files, own, size in zip(parts, found, wanted, strict=True):
+        counts, expected = (len(own.images), len(own.categories)), (size, described.classes)
+        if counts != expected:
+            raise FailureError(
+                f"{files.annotations} holds {counts[0]:,} images and {counts[1]:,} categories, and {described.label} "
+                f"has {expected[0]:,} and {expected[1]:,}",
+                f"Unpack the whole of COCO, or name the folder as {NAME}:{parts.train.images.parent} ({PATTERN})."
+                if described.name == NAME
+                else "The file was changed while it was in use: start again.",
+            )
+
+
+def _refuse_outlines(files: Files, scenes: Scenes, wanted: Callable[[Instance], bool]) -> None:
+    """Refuse outlines that are none, which would otherwise end a run hours after its start."""
+    for picture, own in zip(scenes.pictures, scenes.objects, strict=True):
+        for each in filter(wanted, own):
+            try:
+                outline_of(each, picture)
+            except FailureError as error:
+                raise FailureError(f"{files.annotations}: {error.message}", error.remedy) from None
 
 
 def _refuse_missing(files: Files, found: Annotations) -> None:

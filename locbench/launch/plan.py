@@ -214,7 +214,16 @@ def _schedule(
     for name in ("epochs", "limit"):
         if (value := getattr(wishes, name)) is not None and value < 1:
             raise UsageError(f"--{name} is {value}", "Ask for 1 or more.")
-    return msgspec.structs.replace(schedule, **changes), notes
+    return msgspec.structs.replace(schedule, **changes), [*notes, *_kept_backbone(schedule, wishes)]
+
+
+def _kept_backbone(schedule: Schedule, wishes: Wishes) -> list[str]:
+    """Say what does not reach a detector's backbone, whose training may be the longest part of a sweep."""
+    given = [f"--{name}" for name in ("epochs", "limit", "precision") if getattr(wishes, name) is not None]
+    if schedule.backbone is None or wishes.weights or not given:
+        return []
+    reach = f"without {', '.join(given)}"
+    return [f"Detectors' backbones keep their own schedule, {reach}; use a preset, or --weights FILE in their place."]
 
 
 def _refuse_unfit(recipe: Recipe, cell: Cell) -> None:

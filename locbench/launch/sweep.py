@@ -66,6 +66,7 @@ class Sweep:
         self.store, self.device, self.root, self.download = store, device, root, download
         self.weights, self.world, self.engine, self.beside = weights, world, engine, beside
         self._splits: dict[tuple[str, int | None, int | None], Split | SceneSplit] = {}
+        self._scenes: dict[str, SceneSplit] = {}
 
     def run(self, jobs: Sequence[Job], watcher: SweepWatcher) -> list[Record]:
         """Run all jobs; a cell that fails is recorded as failed and the next one starts.
@@ -79,7 +80,7 @@ class Sweep:
         self.store.prepare()
         if not self.download:
             refuse_missing(dict.fromkeys(job.recipe.dataset for job in jobs), self.root)
-        refuse_unready(jobs, self.root)
+        self._scenes = refuse_unready(jobs, self.root)
         records = []
         for index, job in enumerate(jobs, 1):
             split = self.split(job.recipe)
@@ -101,7 +102,8 @@ class Sweep:
 
     def _load(self, recipe: Recipe) -> Split | SceneSplit:
         if recipe.detection is not None:
-            return load_scenes(recipe.dataset, self.root, recipe.train_limit, recipe.test_limit)
+            whole = self._scenes.get(recipe.dataset) or load_scenes(recipe.dataset, self.root)
+            return whole.limited(recipe.train_limit, recipe.test_limit)
         return load(
             recipe.dataset,
             self.root,
@@ -188,8 +190,11 @@ def refuse_missing(names: Iterable[str], root: Path) -> None:
             )
 
 
-def refuse_unready(jobs: Sequence[Job], root: Path) -> None:
+def refuse_unready(jobs: Sequence[Job], root: Path) -> dict[str, SceneSplit]:
     """Refuse what a detector could not do without, before its backbone is trained for hours.
+
+    Returns:
+        the whole data sets of the detectors, which had to be read for that.
 
     Raises:
         FailureError: pycocotools, an image or an annotation file is missing, or that file is none of COCO's.
@@ -197,8 +202,7 @@ def refuse_unready(jobs: Sequence[Job], root: Path) -> None:
     detectors = [job.recipe.dataset for job in jobs if job.recipe.detection is not None]
     if detectors:
         require_pycocotools()
-    for name in dict.fromkeys(detectors):
-        load_scenes(name, root)
+    return {name: load_scenes(name, root) for name in dict.fromkeys(detectors)}
 
 
 def final_metrics(outcome: Outcome) -> dict[str, float]:

@@ -38,7 +38,7 @@ def group_records(table: Table, records: Iterable[Record]) -> list[Group]:
     for record in {record.key: record for record in records}.values():
         schedule = schedule_of(record.recipe)
         for cell, published in _homes(schedule, cells.get(same_task_key(record.recipe), [])):
-            way = way_of_reducing(schedule, published)
+            way = way_of_reducing(schedule, published) + _apart(schedule, cell)
             runs[way][cell.row, cell.column].append(record)
             words[way][_words(schedule, published, way)] = None
     groups = [
@@ -59,6 +59,15 @@ def way_of_reducing(schedule: Schedule, published: Schedule) -> Way:
     if schedule.network == stand_in(published.network) != published.network:
         own["network"] = _smaller_label(schedule, published)
     return tuple((name, value) for name, value in own.items() if name not in ignored and value != other[name])
+
+
+def _apart(schedule: Schedule, cell: Cell) -> Way:
+    """Keep the rows of detectors with a given backbone apart.
+
+    The file decides the numbers and not the row's method, so that one row beside another would compare a file with
+    itself.
+    """
+    return (("row", cell.row),) if schedule.detection and schedule.weights else ()
 
 
 def _smaller_label(schedule: Schedule, published: Schedule) -> str:

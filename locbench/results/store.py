@@ -39,7 +39,7 @@ class Store:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self.records, prefix=".probe-"):
                 pass
-            for folder in (self.records, self.checkpoints):
+            for folder in (self.records, self.checkpoints, self.weights("").parent):
                 _remove_old_parts(folder)
         except OSError as error:
             raise FailureError(

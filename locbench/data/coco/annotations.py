@@ -65,13 +65,18 @@ class Instance(msgspec.Struct, frozen=True, gc=False):
         """Return the outline.
 
         Raises:
-            FailureError: it is neither polygons nor run lengths.
+            FailureError: it is neither polygons nor run lengths, or is empty, as where boxes alone were annotated.
         """
         try:
             found: Outline = msgspec.json.decode(self.segmentation, type=Outline)
         except msgspec.MsgspecError as error:
             raise _fault(f"the segmentation of annotation {self.id} is none: {error}") from None
-        if isinstance(found, list) and (not found or any(len(each) < 6 or len(each) % 2 for each in found)):
+        if found == []:
+            raise FailureError(
+                f"the segmentation of annotation {self.id} is empty, and detectors learn masks",
+                "Export the annotations with outlines, as polygons or run lengths; boxes alone are not enough.",
+            )
+        if isinstance(found, list) and any(len(each) < 6 or len(each) % 2 for each in found):
             raise _fault(f"the segmentation of annotation {self.id} is no list of polygons of three points or more")
         return found
 
