@@ -21,6 +21,7 @@ from locbench.learning.partition import partition_of
 from locbench.networks import resnet_imagenet, vgg
 from locbench.networks.catalogue import NETWORKS, units_per_module
 from locbench.networks.chain import Chain
+from locbench.networks.pooling import GlobalAveragePool
 from locbench.networks.torchvision_weights import load_torchvision
 from locbench.tables import Cell, load_table
 
@@ -223,7 +224,7 @@ def blocks_of(net: nn.Module) -> list[tuple[int, int, int]]:
 def test_copied_blocks(network: str, layer: int, copied: int, expected: list[tuple[int, int, int]]) -> None:
     net = net_at(network, layer, copied)
     assert blocks_of(net) == expected
-    assert [type(each) for each in net.net.children()][-3:] == [nn.AdaptiveAvgPool2d, nn.Flatten, nn.Linear]  # type: ignore[union-attr]
+    assert [type(each) for each in net.net.children()][-3:] == [GlobalAveragePool, nn.Flatten, nn.Linear]  # type: ignore[union-attr]
 
 
 def test_copied_bottlenecks_keep_their_groups() -> None:

@@ -12,6 +12,7 @@ from functools import cache, partial
 from torch import Tensor, nn
 
 from locbench.networks.chain import Assembly, Chain, Copy
+from locbench.networks.pooling import GlobalAveragePool
 
 ROWS = (
     (1, 16, 1, 3, 1),
@@ -38,7 +39,7 @@ class SqueezeExcitation(nn.Module):
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()
         self.gate = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
+            GlobalAveragePool(),
             nn.Conv2d(channels, squeezed, 1),
             nn.SiLU(),
             nn.Conv2d(squeezed, channels, 1),
@@ -109,7 +110,7 @@ def build(classes: int, side: int, narrow: int = 1) -> Chain:
             block = MBConv(channels, width, stride, expansion, kernel)
             layers.add(block, stride, width, stage, copier(expansion, kernel))
             channels = width
-    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(DROPOUT), nn.Linear(channels, classes))
+    head = nn.Sequential(GlobalAveragePool(), nn.Flatten(), nn.Dropout(DROPOUT), nn.Linear(channels, classes))
     return layers.chain(head, classes)
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from locbench.networks.chain import Chain, LayerSpec, initialise
+from locbench.networks.pooling import GlobalAveragePool
 
 WIDTHS = (16, 16, 32, 64)
 
@@ -45,7 +46,7 @@ class BasicBlock(nn.Module):
 
 def pooled_classifier(channels: int, classes: int) -> nn.Sequential:
     """Return global average pooling and one linear layer."""
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+    return nn.Sequential(GlobalAveragePool(), nn.Flatten(), nn.Linear(channels, classes))
 
 
 def build(depth: int, classes: int, side: int) -> Chain:

@@ -13,6 +13,7 @@ from functools import partial
 from torch import nn
 
 from locbench.networks.chain import Assembly, Chain, Closing
+from locbench.networks.pooling import GlobalAveragePool
 
 WIDTHS = (64, 128, 256, 512, 512)
 HIDDEN = 4096
@@ -57,7 +58,7 @@ def vgg19(classes: int, side: int, narrow: int = 1) -> Chain:
         side: side of the input images in pixels.
         narrow: divides every width; 1 as published.
     """
-    head = nn.Sequential(*_pooling(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1] // narrow, classes))
+    head = nn.Sequential(*_pooling(2), GlobalAveragePool(), nn.Flatten(), nn.Linear(WIDTHS[-1] // narrow, classes))
     return _layers((2, 2, 4, 4, 4), side, narrow).chain(head, classes)
 
 

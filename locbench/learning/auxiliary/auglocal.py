@@ -17,6 +17,7 @@ from locbench.learning.auxiliary import dgl
 from locbench.learning.auxiliary.branch import Classifier, Cut
 from locbench.learning.auxiliary.matching import matched_width
 from locbench.learning.options import AugLocal, Mlp
+from locbench.networks.pooling import GlobalAveragePool
 
 
 def build(options: AugLocal, cut: Cut) -> Classifier:
@@ -128,4 +129,4 @@ def _closed(layers: list[nn.Module], channels: int, cut: Cut, *, head_bn: bool) 
         return Classifier(nn.Sequential(*layers, cut.spec.closing(cut.classes)))
     norm = [nn.BatchNorm1d(channels)] if head_bn else []
     linear = nn.Linear(channels, cut.classes)
-    return Classifier(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *norm, linear))
+    return Classifier(nn.Sequential(*layers, GlobalAveragePool(), nn.Flatten(), *norm, linear))

@@ -14,6 +14,7 @@ from locbench.learning.auxiliary.patches import split
 from locbench.learning.auxiliary.refusals import refuse_empty_patches
 from locbench.learning.losses import reconstruction, supervised_contrast
 from locbench.learning.options import Decoder, Head
+from locbench.networks.pooling import GlobalAveragePool
 
 _WIDER = {16: (32, 2), 32: (64, 2), 64: (64, 1)}
 """Input channels -> width and stride of the first convolution."""
@@ -64,7 +65,7 @@ def head(channels: int, convolutions: int, linears: int, width: int, outputs: in
         conv = nn.Conv2d(channels, wide, 3, stride if index == 0 else 1, 1, bias=False)
         layers += [conv, nn.BatchNorm2d(wide), nn.ReLU(inplace=True)]
         channels = wide
-    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    layers += [GlobalAveragePool(), nn.Flatten()]
     for _ in range(linears - 1):
         layers += [nn.Linear(channels, width), nn.ReLU(inplace=True)]
         channels = width
@@ -86,7 +87,7 @@ def imagenet_head(channels: int, outputs: int) -> nn.Sequential:
         conv = nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False)
         layers += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         channels = width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, outputs))
+    return nn.Sequential(*layers, GlobalAveragePool(), nn.Flatten(), nn.Linear(channels, outputs))
 
 
 class Contrast(Classifier):

@@ -16,6 +16,7 @@ from locbench.learning.auxiliary.restoration import decoder_of, feature_target
 from locbench.learning.handover import give
 from locbench.learning.losses import reconstruction, supervised_contrast
 from locbench.learning.options import SharedStem
+from locbench.networks.pooling import GlobalAveragePool
 
 
 def build(options: SharedStem, cut: Cut) -> Branch:
@@ -32,7 +33,7 @@ def build(options: SharedStem, cut: Cut) -> Branch:
 
 def task_net(channels: int, outputs: int) -> nn.Sequential:
     """Return global average pooling and one linear layer: B x channels x H x W to B x outputs."""
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, outputs))
+    return nn.Sequential(GlobalAveragePool(), nn.Flatten(), nn.Linear(channels, outputs))
 
 
 class Stem(nn.Module):
