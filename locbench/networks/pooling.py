@@ -34,7 +34,6 @@ class _Mean(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        whole = torch.empty(
-            ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=ctx.format
-        )  # no copy of the gradient besides: memory is as it was
-        return cast(Tensor, whole.copy_(gradient).div_(ctx.shape[2] * ctx.shape[3]))
+        # One map and nothing besides, so that a step takes the memory that it took.
+        whole = torch.empty(ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=ctx.format)
+        return whole.copy_(gradient).div_(ctx.shape[2] * ctx.shape[3])
