@@ -23,9 +23,8 @@ class Bars:
     """Three bars: the sweep, the cell in epochs, and the epoch in steps."""
 
     def __init__(self, console: Console) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeft())
         self.console = console
-        self.progress = Progress(*columns, console=console, transient=True)
+        self.progress = bars(console)
         self.sweep: TaskID | None = None
         self.where = ""
         self.cell = self.progress.add_task("cell", total=None, visible=False)
@@ -117,6 +116,12 @@ class Lines:
     def _say(self, text: str) -> None:
         self.said = time.monotonic()
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def bars(console: Console) -> Progress:
+    """Return bars with counts, time spent and time left, which go when they are stopped; none but on a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeft())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def watcher(console: Console) -> Bars | Lines:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as TimeLeft
+from rich.progress import TaskID
 
 from locbench.launch.plan import Job
-from locbench.launch.progress import duration, place_of, summary
+from locbench.launch.progress import bars, duration, place_of, summary
 from locbench.results.record import Record
 
 if TYPE_CHECKING:
@@ -23,9 +22,8 @@ class SlotView:
     """What several slots share: a bar of the whole sweep on a terminal, and how many cells are done."""
 
     def __init__(self, console: Console) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeft())
         self.console = console
-        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.progress = bars(console)
         self.sweep: TaskID | None = None
         self.begun, self.done = time.monotonic(), 0
 
@@ -79,8 +77,10 @@ class Slot:
             self.view.say(f"[{index}/{jobs}] {self.where}{left}")
 
     def run_started(self, epochs: int, steps: int, done: int) -> None:  # noqa: ARG002
-        """Set the bar."""
+        """Set the bar; without bars, say where an unfinished run goes on."""
         self.view.progress.reset(self.bar, total=epochs, completed=done)
+        if done and not self.view.console.is_terminal:
+            self.view.say(f"  {self.where}: continued after epoch {done} of {epochs}")
 
     def step_done(self) -> None:
         """Do nothing."""

@@ -49,21 +49,11 @@ def train(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
 
 
 def _train_here(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
-    from locbench.launch.sweep import Sweep
     from locbench.training.distributed import join_world, leave_world
     from locbench.training.precision import choose_device
 
     device = choose_device(setup.devices[0])
     world = join_world(device)
-    sweep = Sweep(
-        Store(setup.results),
-        device,
-        setup.root,
-        download=setup.download,
-        weights=setup.weights,
-        engine=setup.engine,
-        world=world,
-    )
     with watcher(console) as progress:
-        sweep.run(jobs, progress if setup.until is None else Deadline(progress, setup.until))
+        setup.sweep(device, world=world).run(jobs, progress if setup.until is None else Deadline(progress, setup.until))
     leave_world()

@@ -25,7 +25,9 @@ from locbench.results.store import Store
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-    from locbench.launch.sweep import SweepWatcher
+    import torch
+
+    from locbench.launch.sweep import Sweep, SweepWatcher
     from locbench.training.loop import Row
 
 POLL = 1.0
@@ -53,6 +55,20 @@ class Setup:
     download: bool = False
     weights: Path | None = None
     until: float | None = None
+
+    def sweep(self, device: torch.device, **others: Any) -> Sweep:
+        """Return a sweep on one of the devices; ``others`` are further arguments of `Sweep`."""
+        from locbench.launch.sweep import Sweep
+
+        return Sweep(
+            Store(self.results),
+            device,
+            self.root,
+            download=self.download,
+            weights=self.weights,
+            engine=self.engine,
+            **others,
+        )
 
 
 class Slots(Protocol):
@@ -184,22 +200,13 @@ def _run_tasks(teller: _Teller, index: int, setup: Setup, tasks: Any) -> None:
     import torch
 
     from locbench.data.imagenet.workers import worker_count
-    from locbench.launch.sweep import Sweep
     from locbench.training.precision import choose_device
 
     processes, device = len(setup.devices), choose_device(setup.devices[index])
     os.environ["LOCBENCH_WORKERS"] = str(max(1, worker_count() // processes) if worker_count() else 0)
     if device.type == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // processes))
-    sweep = Sweep(
-        Store(setup.results),
-        device,
-        setup.root,
-        download=setup.download,
-        weights=setup.weights,
-        engine=setup.engine,
-        beside=setup.devices.count(setup.devices[index]),
-    )
+    sweep = setup.sweep(device, beside=setup.devices.count(setup.devices[index]))
     watcher = teller if setup.until is None else Deadline(teller, setup.until)
     while (task := tasks.get()) is not None:
         teller.number, job = task
