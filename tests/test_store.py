@@ -13,10 +13,11 @@ import msgspec
 import pytest
 from report_builders import make_record, make_table, recipe_at
 
+from locbench import files as module
 from locbench.errors import FailureError
-from locbench.results import store as module
+from locbench.files import write_atomically
 from locbench.results.record import Record
-from locbench.results.store import Store, read_record, write_atomically
+from locbench.results.store import Store, read_record
 
 
 def record(row: str = "DGL", **changes: Any) -> Record:

@@ -19,12 +19,12 @@ from locbench.bench.result import Found, Shares
 from locbench.bench.view import csv_text, found_entry, print_found, print_shares
 from locbench.console import Terminal
 from locbench.errors import FailureError, StoppedError, UsageError
+from locbench.files import write_atomically
 from locbench.json_output import print_json
 from locbench.launch.processes import own_device
 from locbench.recipe import Precision
 from locbench.results.provenance import commit, versions
 from locbench.results.record import Provenance
-from locbench.results.store import write_atomically
 from locbench.training.precision import choose_device, device_name, set_precision
 
 

@@ -17,9 +17,9 @@ import msgspec
 from locbench.costs.memory_book import timeless
 from locbench.costs.setting import Setting
 from locbench.errors import UsageError
+from locbench.files import write_atomically
 from locbench.recipe import Recipe
 from locbench.results.record import Provenance
-from locbench.results.store import write_atomically
 
 MeterName: TypeAlias = Literal["cuda allocator", "cpu allocator"]
 

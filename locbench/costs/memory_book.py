@@ -17,11 +17,11 @@ import msgspec
 
 import locbench
 from locbench.costs.setting import Setting
+from locbench.files import write_atomically
 from locbench.learning.options import Periodic
 from locbench.learning.phases import global_epochs
 from locbench.networks.catalogue import NETWORKS
 from locbench.recipe import Recipe
-from locbench.results.store import write_atomically
 
 
 class TracedStep(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,9 +17,9 @@ from locbench.costs.memory_book import made_with, timeless
 from locbench.costs.setting import Setting
 from locbench.costs.split_search import Search
 from locbench.costs.splits import Division, ground_of
+from locbench.files import write_atomically
 from locbench.networks.catalogue import NETWORKS, units_per_module
 from locbench.recipe import Recipe
-from locbench.results.store import write_atomically
 
 SHOWN = 5
 """So many of the best divisions are worked out unless more are asked for."""

@@ -7,10 +7,11 @@ from pathlib import Path
 from torch import nn
 
 from locbench.errors import DivergedError, FailureError
+from locbench.files import write_atomically
 from locbench.networks.chain import Chain
 from locbench.networks.torchvision_weights import load_torchvision
 from locbench.recipe import Recipe
-from locbench.results.store import Store, write_atomically
+from locbench.results.store import Store
 
 
 class BackboneError(DivergedError):

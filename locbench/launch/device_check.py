@@ -12,9 +12,9 @@ import msgspec
 from rich.console import Console
 
 from locbench.errors import FailureError
+from locbench.files import write_atomically
 from locbench.launch.workers import Setup
 from locbench.results.provenance import commit, versions
-from locbench.results.store import write_atomically
 
 if TYPE_CHECKING:
     import torch

@@ -7,10 +7,10 @@ from importlib import import_module
 from pathlib import Path
 
 from locbench.errors import UsageError
+from locbench.files import write_atomically
 from locbench.registry import suggestion
 from locbench.report.compare import unmeasured
 from locbench.report.comparison import Comparison
-from locbench.results.store import write_atomically
 from locbench.tables import Table
 
 FORMATS = {

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from locbench.errors import FailureError, UsageError
+from locbench.files import remove_old_parts, write_atomically
 from locbench.results.record import Record
 
 
@@ -40,7 +38,7 @@ class Store:
             with tempfile.NamedTemporaryFile(dir=self.records, prefix=".probe-"):
                 pass
             for folder in (self.records, self.checkpoints, self.weights("").parent):
-                _remove_old_parts(folder)
+                remove_old_parts(folder)
         except OSError as error:
             raise FailureError(
                 f"cannot write to the results folder {self.folder}: {error.strerror or error}",
@@ -104,48 +102,3 @@ def read_record(path: Path) -> Record:
     if key != record.key or not path.stem.endswith(record.key):
         raise FailureError(f"corrupt record {path}: its recipe does not have the key {record.key}", remedy)
     return record
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a machine that stops, sees the old content or the new one, never a part.
-
-    Raises:
-        FailureError: no space, or the folder cannot be written to.
-    """
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
-            temporary = file.name
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise FailureError(
-            f"cannot write {path}: {error.strerror or error}",
-            "Free some space or choose another folder; what was recorded before is safe.",
-        ) from None
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _remove_old_parts(folder: Path, hours: float = 24) -> None:
-    """Remove what a process left that was killed as it wrote; a younger part may be another one's at work."""
-    for part in folder.glob(".*.part"):
-        with contextlib.suppress(FileNotFoundError):
-            if part.stat().st_mtime < time.time() - 3600 * hours:
-                part.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    # Not every platform lets a folder be opened; the rename itself is atomic without it.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from locbench.results.store import write_atomically
+from locbench.files import write_atomically
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
