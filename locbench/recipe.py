@@ -7,12 +7,14 @@ import math
 import re
 from collections.abc import Mapping
 from types import UnionType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from locbench.data.catalogue import info
+from locbench.data.description import KNOWN
 from locbench.data.imagenet.layout import streams
+from locbench.data.subsets import images_per_epoch
 from locbench.detection.settings import Detection
 from locbench.errors import UsageError
 from locbench.learning.expression import compose
@@ -28,6 +30,15 @@ Optimizer = Literal["sgd", "adamw"]
 Rate = Literal["cosine-epoch", "cosine-epoch0", "cosine-step", "steps"]
 Augmentation = Literal["standard", "swin", "imagenet"]
 Init = Literal["scratch", "pretrained", "torchvision"]
+
+
+class _Sized(Protocol):
+    @property
+    def dataset(self) -> str: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def train_limit(self) -> int | None: ...
 
 
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,6 +62,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         image_size: side that images are scaled to, in pixels; None keeps the data set's.
         augmentation: ``standard`` pads, crops and mirrors; ``swin`` is the Swin pipeline at ``image_size``;
             ``imagenet`` takes random crops, scales them to ``image_size`` and mirrors; images in files have no other.
+        drop_last: leave out an epoch's incomplete last batch, as the Swin repository does, unless it is the only one.
         color_jitter: strength of colour jitter in the Swin pipeline, which has none beside RandAugment.
         mixup: Mixup and CutMix as in the Swin pipeline, for backpropagation alone.
         optimizer: momentum and nesterov are SGD's, betas and eps AdamW's, which spares biases, norms and relative
@@ -104,6 +116,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     init: Init = "scratch"
     weights: str = ""
     processes: int = 1
+    drop_last: bool = False
     detection: Detection | None = None
     backbone: Recipe | None = None
 
@@ -140,7 +153,16 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         # Backpropagation has one module whatever K a row carries, and K = number of local layers is the default.
         units = NETWORKS[self.network].units
         whole = self.composition.end_to_end or self.modules == units
-        return {"modules": None if whole else self.modules}
+        return {"modules": None if whole else self.modules, "drop_last": self.drop_last and drop_matters(self)}
+
+
+def drop_matters(run: _Sized) -> bool:
+    """Whether dropping an incomplete last batch makes another run; unless the set's size is known, it counts as one."""
+    if run.dataset not in KNOWN:
+        return True
+    data = KNOWN[run.dataset]
+    count = min(run.train_limit or data.train_size, data.train_size)
+    return images_per_epoch(count, run.batch_size, drop_last=True) != count
 
 
 def warmup_epochs(epochs: int) -> int:

@@ -12,7 +12,7 @@ from locbench.data.description import KNOWN
 from locbench.data.imagenet.layout import streams
 from locbench.detection.settings import Detection
 from locbench.networks.catalogue import NETWORKS
-from locbench.recipe import Init, Memory, Precision, Recipe, warmup_epochs
+from locbench.recipe import Init, Memory, Precision, Recipe, drop_matters, warmup_epochs
 
 SMALL_SIDE = 32
 """Side of the images, in pixels, in reduced runs of networks for ImageNet."""
@@ -41,6 +41,7 @@ class Schedule(msgspec.Struct, frozen=True):
     init: Init = "scratch"
     weights: str = ""
     processes: int = 1
+    drop_last: bool = False
     detection: Detection | None = None
     backbone: Schedule | None = None
 
@@ -108,6 +109,8 @@ def reductions(schedule: Schedule, published: Schedule) -> list[str]:
         words.append(f"{schedule.train_limit:,} training images" if schedule.train_limit else "all training images")
     if schedule.test_limit != published.test_limit:
         words.append(f"{schedule.test_limit:,} test images" if schedule.test_limit else "all test images")
+    if schedule.drop_last != published.drop_last and drop_matters(schedule):
+        words.append(f"incomplete batches {'dropped' if schedule.drop_last else 'kept'}")
     for name, label in (("batch_size", "batch"), ("lr", "learning rate"), ("precision", "precision")):
         if getattr(schedule, name) != getattr(published, name):
             words.append(f"{label} {getattr(schedule, name):g}" if name != "precision" else schedule.precision)

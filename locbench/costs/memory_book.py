@@ -150,6 +150,7 @@ def timeless(recipe: Recipe) -> Recipe:
         min_lr=0.0,
         lr_scaling="none",
         processes=1,
+        drop_last=False,
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from locbench.data.description import DatasetInfo
 from locbench.data.images import Images
+from locbench.data.subsets import images_per_epoch
 
 __all__ = ["Batch", "steps_per_epoch", "test_batches", "train_batches"]
 
@@ -40,9 +41,9 @@ class _Draws:
     flips_N: Tensor  # noqa: N815
 
 
-def steps_per_epoch(n: int, batch_size: int) -> int:
-    """Return the number of batches of ``n`` images, the incomplete last one included."""
-    return -(-n // batch_size)
+def steps_per_epoch(n: int, batch_size: int, drop_last: bool = False) -> int:
+    """Return the number of batches of ``n`` images; the incomplete last one counts unless it is dropped."""
+    return -(-images_per_epoch(n, batch_size, drop_last) // batch_size)
 
 
 def train_batches(
@@ -53,9 +54,10 @@ def train_batches(
     seed: int,
     epoch: int,
     skip: int = 0,
+    drop_last: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[Batch]:
-    """Yield one epoch of shuffled training batches, the incomplete last one included.
+    """Yield one epoch of shuffled training batches.
 
     Each image is padded by ``info.pad``, cropped back at a uniformly drawn place and, where ``info.flip``, mirrored
     with probability 1/2: in distribution torchvision's RandomCrop(padding) then RandomHorizontalFlip. All draws come
@@ -68,11 +70,12 @@ def train_batches(
         seed: the run's seed.
         epoch: which epoch; any whole number.
         skip: batches to leave out at the start, for a run continued within an epoch; the rest stays the same.
+        drop_last: leave out an incomplete last batch, unless it is the only one.
         dtype: of ``images`` and ``pixels``.
     """
     draws = _draw(len(images), info, seed, epoch, images.labels.device)
     mean, std = _statistics(info, images, dtype)
-    for start in range(skip * batch_size, len(images), batch_size):
+    for start in range(skip * batch_size, images_per_epoch(len(images), batch_size, drop_last), batch_size):
         chosen = slice(start, start + batch_size)
         order_B = draws.order_N[chosen]  # noqa: N806 - shapes as suffixes
         pixels = _cropped(images.pixels, order_B, draws.corners_N2[chosen], draws.flips_N[chosen], info)

@@ -1,4 +1,4 @@
-"""Fixed, class-balanced orders of a set: behind ``limit`` and the digits' split, the same for every run and seed."""
+"""Which images of a set are used: fixed, class-balanced orders behind ``limit``, and whole batches."""
 
 from __future__ import annotations
 
@@ -30,3 +30,14 @@ def balanced_order(labels: NDArray[np.int64], key: str) -> NDArray[np.int64]:
         turn[members] = draws.permutation(len(members))
     order: NDArray[Any] = np.lexsort((labels, turn))
     return order.astype(np.int64)
+
+
+def images_per_epoch(count: int, batch_size: int, drop_last: bool = False) -> int:
+    """Return how many of ``count`` images an epoch trains on.
+
+    Args:
+        count: training images.
+        batch_size: images per batch.
+        drop_last: leave out the images of an incomplete last batch, unless it is the only one.
+    """
+    return count - count % batch_size if drop_last and count > batch_size else count

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from locbench.data.batches import epoch_seed
 from locbench.data.coco.annotations import Instance, Picture, RunLengths
 from locbench.data.imagenet.workers import worker_count
+from locbench.data.subsets import images_per_epoch
 from locbench.detection.scenes import Scenes, learnable, outline_of
 from locbench.errors import FailureError
 
@@ -31,8 +32,10 @@ class Sample:
     target: Target
 
 
-def training_samples(scenes: Scenes, batch_size: int, *, seed: int, epoch: int, flip: bool) -> Iterator[list[Sample]]:
-    """Yield one epoch of shuffled batches, the incomplete last one included, on the CPU.
+def training_samples(
+    scenes: Scenes, batch_size: int, *, seed: int, epoch: int, flip: bool, drop_last: bool = False
+) -> Iterator[list[Sample]]:
+    """Yield one epoch of shuffled batches on the CPU; ``drop_last`` leaves out an incomplete last one of several.
 
     The order and which images are mirrored follow from ``(seed, epoch)`` alone, not from workers or what came before.
 
@@ -43,7 +46,7 @@ def training_samples(scenes: Scenes, batch_size: int, *, seed: int, epoch: int, 
     order = torch.randperm(len(scenes), generator=generator)
     mirrored = torch.rand(len(scenes), generator=generator) < (0.5 if flip else 0.0)
     chosen = list(zip(order.tolist(), mirrored.tolist(), strict=True))
-    return _batches(scenes, chosen, batch_size, wanted=True)
+    return _batches(scenes, chosen[: images_per_epoch(len(scenes), batch_size, drop_last)], batch_size, wanted=True)
 
 
 def validation_samples(scenes: Scenes, batch_size: int) -> Iterator[list[Sample]]:

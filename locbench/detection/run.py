@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from locbench.data.batches import steps_per_epoch
+from locbench.data.subsets import images_per_epoch
 from locbench.detection.backbones import load_backbone
 from locbench.detection.detector import backbone_chain, build_detector
 from locbench.detection.evaluation import average_precision, detections
@@ -81,7 +82,7 @@ class DetectionRun:
             FailureError: an image cannot be decoded.
         """
         self._resume()
-        steps = steps_per_epoch(len(self.split.train), self.recipe.batch_size)
+        steps = steps_per_epoch(len(self.split.train), self.recipe.batch_size, self.recipe.drop_last)
         if watcher:
             watcher.run_started(self.recipe.epochs, steps, len(self.outcome.history))
         for epoch in range(len(self.outcome.history) + 1, self.recipe.epochs + 1):
@@ -113,15 +114,17 @@ class DetectionRun:
         assert recipe.detection is not None
         self.detector.train()
         total = torch.zeros((), device=self.device)
-        flip = recipe.detection.flip
-        batches = training_samples(scenes, recipe.batch_size, seed=recipe.seed, epoch=epoch, flip=flip)
+        flip, drop_last = recipe.detection.flip, recipe.drop_last
+        batches = training_samples(
+            scenes, recipe.batch_size, seed=recipe.seed, epoch=epoch, flip=flip, drop_last=drop_last
+        )
         for index, samples in enumerate(batches):
             rate = detector_rate(recipe, (epoch - 1) * steps + index, steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             total += self._step(samples) * len(samples)
             step_done()
-        return total / len(scenes)
+        return total / images_per_epoch(len(scenes), recipe.batch_size, recipe.drop_last)
 
     def _step(self, samples: list[Sample]) -> Tensor:
         images = [each.image.to(self.device, non_blocking=True).float().div_(255) for each in samples]

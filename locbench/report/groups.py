@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from locbench.recipe import drop_matters
 from locbench.results.record import Record
 from locbench.schedule import Schedule, reductions, same_task_key, schedule_of, stand_in
 from locbench.tables import Cell, Table
@@ -55,6 +56,7 @@ def way_of_reducing(schedule: Schedule, published: Schedule) -> Way:
     length follows from that length. Networks replaced by their stand-ins are reduced alike, whatever their names.
     """
     ignored = {"test_every", "memory"} | ({"warmup_epochs"} if schedule.epochs != published.epochs else set())
+    ignored |= set() if drop_matters(schedule) else {"drop_last"}
     own, other = msgspec.structs.asdict(schedule), msgspec.structs.asdict(published)
     if schedule.network == stand_in(published.network) != published.network:
         own["network"] = _smaller_label(schedule, published)

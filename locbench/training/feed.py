@@ -63,6 +63,7 @@ def training_feed(
         seed=recipe.seed,
         epoch=epoch,
         pixels=pixels,
+        drop_last=recipe.drop_last,
         share=world.share,
         dtype=dtype,
     )
@@ -92,9 +93,18 @@ def _whole_batches(recipe: Recipe, split: Split, epoch: int, *, pixels: bool, dt
             epoch=epoch,
             pixels=pixels,
             color_jitter=recipe.color_jitter,
+            drop_last=recipe.drop_last,
             dtype=dtype,
         )
-    batches = train_batches(images, split.info, recipe.batch_size, seed=recipe.seed, epoch=epoch, dtype=dtype)
+    batches = train_batches(
+        images,
+        split.info,
+        recipe.batch_size,
+        seed=recipe.seed,
+        epoch=epoch,
+        drop_last=recipe.drop_last,
+        dtype=dtype,
+    )
     return (resized(batch, recipe.image_size) for batch in batches)
 
 

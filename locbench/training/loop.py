@@ -13,6 +13,7 @@ from torch import Tensor
 
 from locbench.data.batches import Batch, steps_per_epoch
 from locbench.data.images import Split
+from locbench.data.subsets import images_per_epoch
 from locbench.errors import DivergedError
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Learner, build_learner
@@ -62,7 +63,7 @@ class Run:
         self.recipe, self.split, self.checkpoint, self.dtype = recipe, split, checkpoint, dtype
         self.weights, self.world, self._engine_name = weights, world, engine
         self.device = split.train.pixels.device
-        world.refuse_empty_shares(len(split.train), recipe.batch_size)
+        world.refuse_empty_shares(self.images_per_epoch, recipe.batch_size)
         set_precision(recipe.precision, self.device)
         self._start_afresh()
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -88,6 +89,11 @@ class Run:
         """Side of the images that the network sees, in pixels."""
         return self.recipe.image_size or self.split.info.side
 
+    @property
+    def images_per_epoch(self) -> int:
+        """Images that an epoch trains on: all, or those of its whole batches."""
+        return images_per_epoch(len(self.split.train), self.recipe.batch_size, self.recipe.drop_last)
+
     def train(self, watcher: Watcher | None = None) -> Outcome:
         """Train to the end, from the checkpoint if there is one.
 
@@ -95,7 +101,7 @@ class Run:
             DivergedError: a loss is no longer finite.
         """
         self._resume()
-        steps = steps_per_epoch(len(self.split.train), self.recipe.batch_size)
+        steps = steps_per_epoch(self.images_per_epoch, self.recipe.batch_size)
         if watcher:
             watcher.run_started(self.recipe.epochs, steps, len(self.outcome.history))
         for epoch in range(len(self.outcome.history) + 1, self.recipe.epochs + 1):
@@ -120,7 +126,7 @@ class Run:
         self.outcome.local_losses = local_losses
         rate = float(self.optimizer.param_groups[0]["lr"])
         row: Row = {"epoch": epoch, "lr": rate, "train_loss": self.outcome.local_losses[-1]}
-        row["train_acc"] = 100 * correct.item() / len(self.split.train)
+        row["train_acc"] = 100 * correct.item() / self.images_per_epoch
         row |= self._test(epoch)
         row["global_share"] = guided / steps
         row["seconds"] = round(time.perf_counter() - begun, 4)
@@ -130,7 +136,7 @@ class Run:
     def _steps(self, epoch: int, steps: int, step_done: Callable[[], None]) -> tuple[Tensor, Tensor, int]:
         """Take an epoch's steps; return mean losses by module, the number of correct images, and of global steps."""
         self.learner.train()
-        recipe, images = self.recipe, self.split.train
+        recipe, count = self.recipe, self.images_per_epoch
         losses = torch.zeros(self.learner.modules_count, dtype=self.dtype, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         wanted = self.learner.restores_image
@@ -142,14 +148,14 @@ class Run:
             guided_steps += guided
             if recipe.rate == "cosine-step":
                 self._set_rate(epoch, index, steps)
-            whole = min(recipe.batch_size, len(images) - index * recipe.batch_size)
+            whole = min(recipe.batch_size, count - index * recipe.batch_size)
             outcome = self.engine.step(*prepare(batch), guided=guided, whole=whole)
             losses += outcome.losses * len(batch.labels)
             correct += (outcome.logits.argmax(dim=1) == batch.labels).sum()
             step_done()
         self.world.sum(losses, correct)
         self.world.average_buffers(self.learner)
-        return losses / len(images), correct, guided_steps
+        return losses / count, correct, guided_steps
 
     def _preparation(self, epoch: int) -> Callable[[Batch], tuple[Batch, Targets]]:
         """Return what is done to the batches of an epoch before a step: their targets are made, or they are mixed."""

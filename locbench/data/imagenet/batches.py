@@ -21,6 +21,7 @@ from locbench.data.imagenet.files import Stream
 from locbench.data.imagenet.views import middle_pixels, random_pixels
 from locbench.data.imagenet.workers import Take, decoded, worker_count
 from locbench.data.images import Images
+from locbench.data.subsets import images_per_epoch
 
 __all__ = ["imagenet_test_batches", "imagenet_train_batches"]
 
@@ -37,11 +38,12 @@ def imagenet_train_batches(
     seed: int,
     epoch: int,
     pixels: bool = False,
+    drop_last: bool = False,
     share: Callable[[int], slice] | None = None,
     workers: int | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[Batch]:
-    """Yield one epoch of shuffled and augmented training batches, the incomplete last one included.
+    """Yield one epoch of shuffled and augmented training batches.
 
     The order is drawn from ``(seed, epoch)`` and each crop from these and the image's number: not from global
     generators, the device, the batch size, the number of workers or processes, or what was trained before.
@@ -54,6 +56,7 @@ def imagenet_train_batches(
         seed: the run's seed.
         epoch: which epoch; any whole number.
         pixels: whether the batches hold the un-normalised images too.
+        drop_last: leave out an incomplete last batch, unless it is the only one.
         share: which of a batch's so many images are decoded and yielded; None for all.
         workers: processes that decode; see :func:`_batches`.
         dtype: of ``images`` and ``pixels``.
@@ -62,7 +65,7 @@ def imagenet_train_batches(
         FailureError: an image cannot be decoded; the message names its file.
     """
     generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
-    order = torch.randperm(len(images), generator=generator)
+    order = torch.randperm(len(images), generator=generator)[: images_per_epoch(len(images), batch_size, drop_last)]
     batches = [each[share(len(each))] if share else each for each in torch.split(order, batch_size)]
     take = partial(random_pixels, side=side, seed=seed, epoch=epoch)
     statistics = torch.tensor([info.mean, info.std], dtype=dtype).to(images.labels.device)

@@ -15,6 +15,7 @@ from torch import Tensor
 from locbench.data.batches import Batch
 from locbench.data.description import Triple
 from locbench.data.images import Images
+from locbench.data.subsets import images_per_epoch
 from locbench.data.swin.draws import Draws, draw_epoch
 from locbench.data.swin.erasing import erase
 from locbench.data.swin.randaugment import augmented
@@ -39,9 +40,10 @@ def swin_train_batches(
     color_jitter: float = 0.0,
     mean: Triple = IMAGENET_MEAN,
     std: Triple = IMAGENET_STD,
+    drop_last: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[Batch]:
-    """Yield one epoch of shuffled and augmented training batches, the incomplete last one included.
+    """Yield one epoch of shuffled and augmented training batches.
 
     All draws come from ``(seed, epoch)`` alone: not from global generators, the device, the batch size or what was
     trained before.
@@ -58,12 +60,13 @@ def swin_train_batches(
             the jitter out where it is given an automatic augmentation, so that the published pipeline has none.
         mean: per channel, of pixels in 0..1.
         std: per channel, of pixels in 0..1.
+        drop_last: leave out an incomplete last batch, as the Swin repository does, unless it is the only one.
         dtype: of ``images`` and ``pixels``.
     """
     _keep_freed_memory()
     stored = images.pixels.shape[1], images.pixels.shape[2]
     draws, noise = draw_epoch(len(images), stored, side, seed=seed, epoch=epoch, color_jitter=color_jitter)
-    for start in range(0, len(images), batch_size):
+    for start in range(0, images_per_epoch(len(images), batch_size, drop_last), batch_size):
         drawn = draws.of(slice(start, start + batch_size))
         order = drawn.order.to(images.labels.device)
         result = _empty(len(order), images.pixels, side, dtype)

@@ -1,0 +1,119 @@
+"""The incomplete last batch: left out where the recipe says so, part of the key where that makes another run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from specimens import recipe_of
+from torch import Tensor
+
+from locbench.data.batches import Batch, steps_per_epoch, train_batches
+from locbench.data.description import KNOWN
+from locbench.data.imagenet.batches import imagenet_train_batches
+from locbench.data.images import Images, load
+from locbench.data.subsets import images_per_epoch
+from locbench.data.swin.pipeline import swin_train_batches
+from locbench.recipe import Recipe
+from locbench.report.groups import way_of_reducing
+from locbench.schedule import preset_schedule, reductions, schedule_of, with_schedule
+from locbench.tables import load_table
+from locbench.training.loop import Run
+
+Feed = Callable[..., Iterator[Batch]]
+FEEDS: dict[str, Feed] = {
+    "standard": lambda images, size, **more: train_batches(images, KNOWN["digits"], size, **more),
+    "swin": partial(swin_train_batches, side=16),
+    "imagenet": lambda images, size, **more: imagenet_train_batches(images, KNOWN["digits"], size, side=16, **more),
+}
+
+
+def images(count: int) -> Images:
+    pixels = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 16, 16, 3).contiguous()
+    return Images(pixels, torch.arange(count))
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "used", "steps"),
+    [(50_000, 140, 49_980, 357), (50_000, 40, 50_000, 1250), (10, 3, 9, 3), (3, 3, 3, 1), (2, 3, 2, 1), (1, 1, 1, 1)],
+)
+def test_images_and_steps_of_an_epoch(count: int, size: int, used: int, steps: int) -> None:
+    assert images_per_epoch(count, size, drop_last=True) == used
+    assert steps_per_epoch(count, size, drop_last=True) == steps
+    assert images_per_epoch(count, size) == count
+
+
+@pytest.mark.parametrize("name", FEEDS)
+def test_feeds_drop_the_incomplete_batch_and_change_no_other(name: str) -> None:
+    every = list(FEEDS[name](images(11), 4, seed=2, epoch=3))
+    whole = list(FEEDS[name](images(11), 4, seed=2, epoch=3, drop_last=True))
+    assert [len(each.labels) for each in every] == [4, 4, 3]
+    assert [len(each.labels) for each in whole] == [4, 4]
+    for kept, other in zip(whole, every, strict=False):
+        assert torch.equal(kept.images, other.images)
+        assert torch.equal(kept.labels, other.labels)
+
+
+@pytest.mark.parametrize("name", FEEDS)
+def test_the_only_batch_is_kept(name: str) -> None:
+    assert [len(each.labels) for each in FEEDS[name](images(3), 4, seed=0, epoch=0, drop_last=True)] == [3]
+
+
+def test_run_counts_the_images_that_it_trains_on() -> None:
+    split = load("digits", Path("unused"), limit=11, test_limit=10)
+    chosen = recipe_of("bp", {}, batch_size=4, epochs=1, train_limit=11, drop_last=True)
+    run = Run(chosen, split)
+    sizes: list[int] = []
+    step = run.engine.step
+
+    def counted(batch: Batch, *rest: Any, whole: int, **more: Any) -> Any:
+        outcome = step(batch, *rest, whole=whole, **more)
+        sizes.append(whole)
+        outcome.logits.copy_(_right(batch.labels))
+        return outcome
+
+    run.engine.step = counted  # type: ignore[method-assign]
+    history = run.train().history
+    assert sizes == [4, 4]
+    assert history[0]["train_acc"] == 100.0
+
+
+def _right(labels: Tensor) -> Tensor:
+    return torch.eye(10)[labels]
+
+
+def sized(dropped: bool, **settings: Any) -> Recipe:
+    return recipe_of("bp", {}, **({"dataset": "cifar10", "drop_last": dropped} | settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "same"),
+    [
+        ({"batch_size": 140}, False),
+        ({"batch_size": 40}, True),
+        ({"batch_size": 64, "train_limit": 800}, False),
+        ({"batch_size": 25, "train_limit": 800}, True),
+        ({"batch_size": 128, "train_limit": 100}, True),
+        ({"batch_size": 1000, "train_limit": 99_999}, True),
+    ],
+)
+def test_key_counts_the_field_where_it_makes_another_run(settings: dict[str, int], same: bool) -> None:
+    kept, dropped = sized(False, **settings), sized(True, **settings)
+    assert (kept.key == dropped.key) == same
+    own, other = schedule_of(kept), schedule_of(dropped)
+    assert (way_of_reducing(own, other) == ()) == same
+    assert reductions(own, other) == ([] if same else ["incomplete batches kept"])
+    assert reductions(other, own) == ([] if same else ["incomplete batches dropped"])
+
+
+def test_swin_recipes_drop_it_in_full_and_reduced_runs() -> None:
+    published = next(cell.recipe for cell in load_table("swin-tiny-scratch").cells if cell.recipe)
+    assert published.drop_last
+    assert with_schedule(published, preset_schedule("smoke", schedule_of(published))).drop_last
+    before = msgspec.structs.replace(published, drop_last=False)
+    assert before.key != published.key
