@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
+import secrets
 import stat
-import tempfile
 import time
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from locbench.errors import FailureError
@@ -43,21 +46,21 @@ def read_regular(path: Path, most: int = SMALL_FILE_BYTES) -> bytes:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a machine that stops, sees the old content or the new one, never a part.
 
-    The file gets the permissions that the user's umask gives to new files.
+    The file gets the permissions that new files get: the user's umask decides. What killed processes left in the
+    folder is removed.
 
     Raises:
         FailureError: no space, or the folder cannot be written to.
     """
-    temporary = ""
+    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}{PART}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=PART, delete=False) as file:
-            temporary = file.name
+        _remove_old_parts_once(path.parent)
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+        temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
         raise FailureError(
@@ -65,27 +68,69 @@ def write_atomically(path: Path, content: bytes) -> None:
             "Free some space or choose another folder; what was recorded before is safe.",
         ) from None
     finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 PART = ".part"
 """Ending of a file that is being written; its name begins with a dot."""
 
+_TEMPORARY = ".locbench-"
+_LEFT_OVER = re.compile(
+    r"\.(locbench-[0-9a-f]{16}|[a-z0-9_]{8})\.part|\.probe-[a-z0-9_]{8}x*|\..+\.[0-9a-f]{8}\.partial"
+)
+"""Names of temporary files, of earlier versions too; nobody else's in a folder that the user has named."""
+
 
 def remove_old_parts(folder: Path, hours: float = 24) -> None:
-    """Remove what a process left that was killed as it wrote; a younger part may be another one's at work."""
-    for part in folder.glob(f".*{PART}"):
-        with contextlib.suppress(OSError):
-            if part.stat().st_mtime < time.time() - 3600 * hours:
-                part.unlink()
+    """Remove what a process left that was killed as it wrote; a younger file may be another one's at work."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for each in entries:
+            if _LEFT_OVER.fullmatch(each.name):
+                _remove_old(each, time.time() - 3600 * hours)
 
 
-def _umask() -> int:
-    """Return the process's umask, which Python can only read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+_remove_old_parts_once = cache(remove_old_parts)
+
+
+def _remove_old(entry: os.DirEntry[str], before: float) -> None:
+    with contextlib.suppress(OSError):
+        status = entry.stat(follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode) and status.st_mtime < before:
+            Path(entry.path).unlink()
+
+
+def probe(folder: Path, length: int = 0) -> None:
+    """Make a folder, and for a moment a file in it with a name of ``length`` bytes, to see that it can be written to.
+
+    Raises:
+        OSError: it cannot.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".probe-{secrets.token_hex(4)}".ljust(length, "x")
+    try:
+        with path.open("xb") as file:
+            file.write(b"probe")
+    finally:
+        path.unlink(missing_ok=True)
+
+
+NAME_BYTES = 200
+"""Longest name of a file that we write; most file systems end at 255."""
+
+
+def file_name(words: Iterable[str], ending: str) -> str:
+    """Return a file name made of the words that are not empty, in letters, digits, dots and hyphens.
+
+    Args:
+        words: the last one tells files apart and is kept whole; long ones before it keep their ends.
+        ending: with its dot.
+    """
+    plain = [re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words if word]
+    room = NAME_BYTES - len(ending) - len(plain[-1]) - 1
+    longest = room // 2
+    before = "-".join(word[-longest:].strip("-.") if len(word) > longest else word for word in plain[:-1])
+    return (f"{before[:room]}-" if before else "") + plain[-1] + ending
 
 
 def _sync_folder(folder: Path) -> None:

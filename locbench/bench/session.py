@@ -23,7 +23,7 @@ from locbench.files import write_atomically
 from locbench.json_output import print_json
 from locbench.launch.processes import own_device
 from locbench.recipe import Precision
-from locbench.results.provenance import commit, versions
+from locbench.results.provenance import code, versions
 from locbench.results.record import Provenance
 from locbench.training.precision import choose_device, device_name, set_precision
 
@@ -102,10 +102,17 @@ class Session:
         return Crew(str(self.device), self.precision, self.threads)
 
     def _empty(self) -> Found:
-        code, dirty = commit()
         name = device_name(self.device)
         threads = self.threads or torch.get_num_threads()
-        made = Provenance(name, versions(), code, dirty, now(), 0.0, threads=threads, engine="")
+        made = Provenance(
+            device=name,
+            versions=versions(),
+            **msgspec.structs.asdict(code()),
+            started=now(),
+            seconds=0.0,
+            threads=threads,
+            engine="",
+        )
         return Found(device=name, precision=self.precision, threads=threads, provenance=made)
 
     @contextmanager

@@ -23,7 +23,7 @@ from locbench.costs.meters import Meter, meter_of, switches
 from locbench.costs.setting import Setting
 from locbench.errors import FailureError, LocbenchError
 from locbench.recipe import Recipe
-from locbench.results.provenance import commit, versions
+from locbench.results.provenance import code, versions
 from locbench.results.record import Provenance
 from locbench.tables import Table
 from locbench.training.precision import device_name
@@ -140,12 +140,10 @@ def _numbered(device: torch.device) -> torch.device:
 
 
 def _provenance(device: torch.device, started: str, seconds: float) -> Provenance:
-    code, dirty = commit()
     return Provenance(
         device=device_name(device),
         versions=versions(),
-        commit=code,
-        dirty=dirty,
+        **msgspec.structs.asdict(code()),
         started=started,
         seconds=round(seconds, 2),
         threads=torch.get_num_threads() if device.type == "cpu" else 0,

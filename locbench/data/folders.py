@@ -23,6 +23,7 @@ from locbench.data.imagefolder import parse
 from locbench.data.layout import Part, cifar10_jpeg_folder, list_parts
 from locbench.data.presence import look
 from locbench.errors import FailureError
+from locbench.files import remove_old_parts
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 256
@@ -66,6 +67,7 @@ def read_part(part: Part, side: int, cache: Path, title: str) -> Arrays:
         FailureError: an image cannot be decoded (named in the message).
     """
     path = cache / f"{title}-{_digest(part, side)}.npz"
+    remove_old_parts(cache, hours=1)  # as large as the data set; one that is being written changes all the time
     labels = np.array([file.label for file in part.files], dtype=np.int64)
     kept = _cached(path, labels, side)
     if kept is not None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from locbench.errors import FailureError
 from locbench.files import write_atomically
 from locbench.launch.workers import Setup
-from locbench.results.provenance import commit, versions
+from locbench.results.provenance import code, versions
 
 if TYPE_CHECKING:
     import torch
@@ -160,8 +160,7 @@ def _difference(found: list[torch.Tensor], expected: list[torch.Tensor]) -> floa
 
 
 def _keep(results: Path, device: str, checks: list[Check]) -> None:
-    code, dirty = commit()
-    made: dict[str, Any] = {"device": device, "versions": versions(), "commit": code, "dirty": dirty}
+    made: dict[str, Any] = {"device": device, "versions": versions()} | msgspec.structs.asdict(code())
     made |= {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "checks": checks}
     path = results / "checks" / f"{re.sub(r'[^A-Za-z0-9.]+', '-', device).strip('-')}.json"
     write_atomically(path, msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")

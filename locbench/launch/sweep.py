@@ -18,7 +18,7 @@ from locbench.detection.scenes import SceneSplit, load_scenes
 from locbench.errors import DivergedError, FailureError, LocbenchError
 from locbench.launch.plan import Job
 from locbench.recipe import Recipe
-from locbench.results.provenance import commit, versions
+from locbench.results.provenance import code, versions
 from locbench.results.record import DataUsed, Provenance, Record
 from locbench.results.store import Store
 from locbench.training.distributed import ALONE, World
@@ -65,6 +65,7 @@ class Sweep:
     ) -> None:
         self.store, self.device, self.root, self.download = store, device, root, download
         self.weights, self.world, self.engine, self.beside = weights, world, engine, beside
+        self.code = code()
         self._splits: dict[tuple[str, int | None, int | None], Split | SceneSplit] = {}
         self._scenes: dict[str, SceneSplit] = {}
 
@@ -153,7 +154,6 @@ class Sweep:
         return msgspec.structs.replace(self._make(recipe, split, outcome, {}), status="failed", error=message)
 
     def _make(self, recipe: Recipe, split: Split | SceneSplit, outcome: Outcome, metrics: dict[str, float]) -> Record:
-        code, dirty = commit()
         return Record(
             key=recipe.key,
             status="done",
@@ -169,8 +169,7 @@ class Sweep:
             provenance=Provenance(
                 device=device_name(self.device),
                 versions=versions(),
-                commit=code,
-                dirty=dirty,
+                **msgspec.structs.asdict(self.code),
                 started=outcome.started,
                 seconds=round(outcome.seconds, 2),
                 resumed=outcome.resumed,

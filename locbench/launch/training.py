@@ -13,6 +13,7 @@ from locbench.launch.processes import process_count
 from locbench.launch.progress import watcher
 from locbench.launch.progress_slots import SlotView
 from locbench.launch.workers import Setup, run_side_by_side
+from locbench.results.provenance import code
 from locbench.results.store import Store
 
 
@@ -25,6 +26,8 @@ def train(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
         BudgetSpentError: the setup's time is over.
     """
     Store(setup.results).prepare()
+    if why := code().no_commit:
+        console.print(f"The records will name no git commit of the code: {why}.", markup=False, soft_wrap=True)
     if len(setup.devices) == 1:
         _train_here(jobs, setup, console)
         return

@@ -63,7 +63,7 @@ def _versions(made: Provenance) -> str:
 
 def _commit(made: Provenance) -> str:
     if not made.commit:
-        return "outside a checkout"
+        return f"unknown ({made.no_commit})" if made.no_commit else "outside a checkout"
     return f"{made.commit[:12]}{' (dirty)' if made.dirty else ''}"
 
 

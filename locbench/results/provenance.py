@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
+
+import msgspec
 
 from locbench import __version__
 
@@ -21,25 +25,65 @@ def versions() -> dict[str, str]:
     return found
 
 
-def commit() -> tuple[str, bool | None]:
-    """Return the git commit of the code that runs, and whether it was changed since; ("", None) outside a checkout.
+class Code(msgspec.Struct, frozen=True):
+    """Which code runs; the fields are those of `Provenance`, ``commit`` empty and ``dirty`` None outside a checkout."""
 
+    commit: str = ""
+    dirty: bool | None = None
+    no_commit: str = ""
+
+
+@cache
+def code() -> Code:
+    """Return the git commit of the code that runs, and whether it differed from that commit.
+
+    Git is asked once per process: ask before training, since the checkout may change while imported code runs on.
     Records and reports that a sweep itself writes below ``results`` do not count as a change.
     """
-    folder = Path(__file__).resolve().parent.parent
-    head = _git(folder, "rev-parse", "HEAD")
-    if head is None:
-        return "", None
-    root = _git(folder, "rev-parse", "--show-toplevel")
-    if root is None or Path(root) != folder.parent:
-        return "", None  # an installed copy inside somebody else's checkout
-    changes = _git(folder.parent, "status", "--porcelain", "--", "locbench", "tables", "pyproject.toml")
-    return head, bool(changes)
+    return code_of(Path(__file__).resolve().parent.parent.parent)
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def code_of(root: Path) -> Code:
+    """Return the state of a checkout, if ``root`` is one; a copy inside somebody else's checkout is none."""
+    if not (root / ".git").exists():
+        return Code()
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+        top, _, head = git(root, "rev-parse", "--show-toplevel", "HEAD").rstrip("\n").rpartition("\n")
+        if Path(top).resolve() != root.resolve():
+            return Code()
+        changes = git(root, "status", "--porcelain", "--", "locbench", "tables", "pyproject.toml")
+    except GitError as error:
+        return Code(no_commit=str(error).replace(_printable(os.fsencode(root)), "the checkout"))
+    return Code(head, bool(changes.strip()))
+
+
+class GitError(Exception):
+    """Git is not there, refuses or does not answer; the text says which."""
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Return what git prints in a folder; names that are not UTF-8 are decoded as Python decodes file names.
+
+    Raises:
+        GitError: it cannot be run, fails or does not answer.
+    """
+    # Set by git for its hooks, these would name another repository than the folder's.
+    outer = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
+    environment = {name: value for name, value in os.environ.items() if name not in outer} | {"LC_ALL": "C"}
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=30, env=environment, stdin=subprocess.DEVNULL)
+    except FileNotFoundError:
+        raise GitError("git is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise GitError("git did not answer within 30 seconds") from None
+    except (OSError, ValueError) as error:
+        raise GitError(f"git cannot be run: {error}") from None
+    if done.returncode:
+        said = _printable(done.stderr).strip().splitlines()
+        raise GitError(said[0].removeprefix("fatal: ") if said else f"git ended with exit code {done.returncode}")
+    return os.fsdecode(done.stdout)
+
+
+def _printable(text: bytes) -> str:
+    return text.decode("utf-8", "backslashreplace")

@@ -25,7 +25,7 @@ class Provenance(msgspec.Struct, frozen=True):
     Attributes:
         device: the processor's or accelerator's name.
         versions: of locbench, python, torch and torchvision.
-        commit: git commit of the code, empty outside a checkout.
+        commit: git commit of the code, empty outside a checkout and where git does not say.
         dirty: whether the code differed from that commit; None outside a checkout.
         started: UTC time of the run's first start, ISO 8601.
         seconds: training and evaluation time, all parts of a resumed run together.
@@ -33,6 +33,7 @@ class Provenance(msgspec.Struct, frozen=True):
         threads: CPU threads that torch used.
         engine: how the steps were run; see `training.engine`.
         beside: how many runs shared the device at a time, at most; their times are not those of a run alone.
+        no_commit: why there is no commit though the code is in a checkout; what git said.
     """
 
     device: str
@@ -45,6 +46,7 @@ class Provenance(msgspec.Struct, frozen=True):
     threads: int = 0
     engine: str = "eager"
     beside: int = 1
+    no_commit: str = ""
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from locbench.errors import FailureError, UsageError
-from locbench.files import remove_old_parts, write_atomically
+from locbench.files import probe, remove_old_parts, write_atomically
 from locbench.results.record import Record
 
 
@@ -35,8 +34,7 @@ class Store:
         try:
             self.records.mkdir(parents=True, exist_ok=True)
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.records, prefix=".probe-"):
-                pass
+            probe(self.records)
             for folder in (self.records, self.checkpoints, self.weights("").parent):
                 remove_old_parts(folder)
         except OSError as error:
