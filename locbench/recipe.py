@@ -6,8 +6,9 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
+from functools import cache
 from types import UnionType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Union, get_args, get_origin
 
 import msgspec
 
@@ -21,7 +22,7 @@ from locbench.learning.expression import compose
 from locbench.learning.methods import Site
 from locbench.learning.options import Composition, Isolated
 from locbench.networks.catalogue import NETWORKS, units_per_module
-from locbench.recipe_rules import refuse_infinite, refuse_numbers, refuse_unfit
+from locbench.recipe_rules import refuse_infinite, refuse_numbers, refuse_sizes, refuse_unfit, shortened
 from locbench.registry import suggestion
 
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -203,7 +204,7 @@ def make_recipe(settings: Mapping[str, Any]) -> Recipe:
     for name in ("network", "dataset", "method", "epochs", "batch_size", "lr"):
         if name not in fields:
             raise UsageError(f"recipe setting {name!r} is missing", "Give it a value.")
-    _refuse_types({**fields, "options": options})
+    refuse_types({**fields, "options": options})
     transformer = NETWORKS[fields["network"]].transformer
     if transformer is not None:
         fields.setdefault("image_size", transformer.side)
@@ -211,6 +212,8 @@ def make_recipe(settings: Mapping[str, Any]) -> Recipe:
         fields.setdefault("augmentation", "imagenet")
     if fields.get("backbone") is not None:
         fields["backbone"] = msgspec.to_builtins(make_recipe(fields["backbone"]))
+    refuse_sizes(fields)
+    refuse_infinite(options)
     modules = fields.get("modules")
     layers = units_per_module(fields["network"], modules)
     site = Site(network=fields["network"], dataset=fields["dataset"], modules=len(layers))
@@ -219,22 +222,53 @@ def make_recipe(settings: Mapping[str, Any]) -> Recipe:
     return _checked(fields)
 
 
-_TYPES: dict[str, tuple[type | UnionType, str]] = {
-    "network": (str, "text"),
-    "dataset": (str, "text"),
-    "method": (str, "text"),
-    "modules": (int | None, "a whole number"),
-    "epochs": (int, "a whole number"),
-    "options": (Mapping, "a table of names and values"),
-    "backbone": (Mapping | None, "a table of names and values"),
-}
-"""Types of the settings that are looked at before the whole recipe is checked."""
+_LARGEST = 2**53
+"""Largest whole number that every part of a recipe can hold, its JSON included."""
 
 
-def _refuse_types(fields: Mapping[str, Any]) -> None:
-    for name, (kind, words) in _TYPES.items():
-        if name in fields and not isinstance(fields[name], kind):
-            raise UsageError(f"recipe setting {name!r} is {fields[name]!r}", f"Set it to {words}.")
+def refuse_types(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of another type than the recipe has, before anything is computed with them.
+
+    Raises:
+        UsageError: a value has the wrong type, or is a whole number without bounds.
+    """
+    for name, value in settings.items():
+        if name not in _types():
+            continue
+        if _has_huge(value):
+            raise UsageError(f"recipe setting {name!r} is too large: {shortened(value)}", "Set it to a smaller number.")
+        try:
+            msgspec.convert(value, _types()[name], strict=True)
+        except msgspec.ValidationError as error:
+            raise UsageError(
+                f"recipe setting {name!r} is {shortened(value)}: {error}", f"Set it to {_expected(_types()[name])}."
+            ) from None
+
+
+@cache
+def _types() -> dict[str, Any]:
+    types = {each.name: each.type for each in msgspec.structs.fields(Recipe) if each.name != "composition"}
+    return types | {"options": dict[str, Any], "backbone": dict[str, Any] | None}
+
+
+def _has_huge(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_huge, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_has_huge, value))
+    return isinstance(value, int) and abs(value) > _LARGEST
+
+
+def _expected(kind: Any) -> str:
+    """Return in words what a setting of a type takes."""
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, get_args(kind)))
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(_expected(each) for each in get_args(kind))
+    if get_origin(kind) is tuple:
+        return "two numbers with a comma between them"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
+    return words.get(kind, "a table of names and values")
 
 
 def _checked(fields: dict[str, Any]) -> Recipe:

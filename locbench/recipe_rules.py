@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from locbench.data.imagenet.layout import streams
 from locbench.detection.settings import refuse_unfit_detector
 from locbench.errors import UsageError
@@ -16,31 +18,90 @@ if TYPE_CHECKING:
     from locbench.recipe import Recipe
 
 
+MOST = {
+    "epochs": 100_000,
+    "batch_size": 1_000_000,
+    "train_limit": 1_000_000_000,
+    "test_limit": 1_000_000_000,
+    "test_every": 100_000,
+    "image_size": 10_000,
+    "processes": 100_000,
+}
+"""Counts from 1, and the largest of each: a hundred times what anybody trains with, and nothing that never ends."""
+
+LARGEST_SEED = 2**32 - 1
+
+MOST_SEEDS = 1000
+
+
+def shortened(value: object) -> str:
+    """Return a value as it is shown in a message, which nobody wants to fill the terminal."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def refuse_count(option: str, value: int, most: int) -> None:
+    """Refuse a number below 1, or one so large that it can only be a slip.
+
+    Raises:
+        UsageError: it is one of both.
+    """
+    if value < 1:
+        raise UsageError(f"{option} is {value}", "Ask for 1 or more.")
+    if value > most:
+        raise UsageError(f"{option} is {shortened(value)}", f"Ask for {most:,} or less.")
+
+
+def refuse_sizes(settings: Mapping[str, Any]) -> None:
+    """Refuse counts below 1 and beyond all sense.
+
+    Raises:
+        UsageError: a count is out of range.
+    """
+    for name, most in MOST.items():
+        value = settings.get(name)
+        if value is not None and not 1 <= value <= most:
+            least = "1 or more" if value < 1 else f"{most:,} or less"
+            raise UsageError(f"{name} is {value}", f"Set {name} to {least}.")
+    if not 0 <= settings.get("seed", 0) <= LARGEST_SEED:
+        raise UsageError(f"seed is {settings['seed']}", f"Set seed from 0 to {LARGEST_SEED}.")
+
+
 def refuse_numbers(recipe: Recipe) -> None:
-    """Refuse counts below 1, and rates and shares out of their range.
+    """Refuse counts, rates and shares out of their range.
 
     Raises:
         UsageError: a number is out of range.
     """
-    for name in ("epochs", "batch_size", "train_limit", "test_limit", "test_every", "image_size", "processes"):
-        value = getattr(recipe, name)
-        if value is not None and value < 1:
-            raise UsageError(f"{name} is {value}", f"Set {name} to 1 or more.")
-    for name in ("lr", "momentum", "weight_decay", "warmup_epochs", "warmup_lr", "min_lr", "drop_path"):
+    refuse_sizes(msgspec.structs.asdict(recipe))
+    for name in ("lr", "weight_decay", "warmup_epochs", "warmup_lr", "min_lr"):
         value = getattr(recipe, name)
         if not 0 <= value < math.inf or (name == "lr" and value == 0):
             least = "above 0" if name == "lr" else "from 0"
             raise UsageError(f"{name} is {value:g}", f"Set {name} to a finite number {least}.")
+    if recipe.warmup_epochs > recipe.epochs:
+        raise UsageError(
+            f"warmup_epochs is {recipe.warmup_epochs} of {recipe.epochs} epochs", "Set it to at most the epochs."
+        )
     _refuse_shares(recipe)
 
 
 def _refuse_shares(recipe: Recipe) -> None:
-    shares = (("drop_path", recipe.drop_path), ("color_jitter", recipe.color_jitter))
+    shares = [(name, getattr(recipe, name)) for name in ("momentum", "drop_path", "color_jitter")]
     for name, value in (*shares, *(("betas", each) for each in recipe.betas)):
         if not 0 <= value < 1:
             raise UsageError(f"{name} is {value:g}", f"Set {name} from 0 to below 1.")
     if not 0 < recipe.eps < 1:
         raise UsageError(f"eps is {recipe.eps:g}", "Set eps to a small number above 0.")
+
+
+def _refuse_unused(recipe: Recipe) -> None:
+    """Refuse what the chosen optimizer does not have: it would change the record's name and nothing else."""
+    sgd, adamw = {"momentum": 0.9, "nesterov": True}, {"betas": (0.9, 0.999), "eps": 1e-8}
+    others: dict[str, Any] = sgd if recipe.optimizer == "adamw" else adamw
+    for name, default in others.items():
+        if getattr(recipe, name) != default:
+            raise UsageError(f"{name} is not a setting of the optimizer {recipe.optimizer!r}", "Leave it out.")
 
 
 def refuse_unfit(recipe: Recipe) -> None:
@@ -50,6 +111,7 @@ def refuse_unfit(recipe: Recipe) -> None:
         UsageError: two settings do not fit.
     """
     refuse_unfit_detector(recipe)
+    _refuse_unused(recipe)
     transformer = NETWORKS[recipe.network].transformer
     if transformer is not None:
         check_side(recipe.network, recipe.side)

@@ -188,7 +188,7 @@ def test_missing_settings_are_named(name: str) -> None:
 
 
 def test_weights_that_json_does_not_know_are_refused() -> None:
-    with pytest.raises(UsageError, match="'weight' of the method is nan"):
+    with pytest.raises(UsageError, match="'task_weight' of the method is nan"):
         recipe("infopro", {"task_weight": [float("nan"), 1.0]})
 
 

@@ -59,7 +59,7 @@ def run(
 ) -> None:
     """Run one recipe: any network, method and data set, also those in no paper."""
     from locbench.launch.session import Session
-    from locbench.launch.single import initial_weights, parse_setting, recipes_from
+    from locbench.launch.single import initial_weights, recipes_from
     from locbench.weight_files import digest
 
     session = Session(
@@ -82,5 +82,5 @@ def run(
     wanted |= {"batch_size": batch_size, "lr": lr, "train_limit": limit}
     wanted |= {"precision": precision.value if precision else None, "memory": memory.value if memory else None}
     wanted |= initial_weights(network, init.value if init else None, digest(weights) if weights else "")
-    wanted |= dict(parse_setting(each) for each in recipe or ())
-    session.run(recipes_from(wanted, set_ or [], seeds, session.root), rerun=rerun, plan_only=plan)
+    recipes = recipes_from(wanted, set_ or [], seeds, session.root, recipe or [])
+    session.run(recipes, rerun=rerun, plan_only=plan)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from locbench.errors import UsageError
+from locbench.recipe_rules import refuse_count
+
+MOST_JOBS = 256
+"""Largest number of processes on one device."""
 
 
 def places(device: str, jobs_per_device: int) -> tuple[str, ...]:
@@ -15,8 +19,7 @@ def places(device: str, jobs_per_device: int) -> tuple[str, ...]:
     Raises:
         UsageError: there is no such device, or fewer than one job.
     """
-    if jobs_per_device < 1:
-        raise UsageError(f"--jobs-per-device is {jobs_per_device}", "Ask for 1 or more.")
+    refuse_count("--jobs-per-device", jobs_per_device, MOST_JOBS)
     names = _every_cuda_device() if device == "all" else [name.strip() for name in device.split(",") if name.strip()]
     if not names:
         raise UsageError(f"--device {device!r} names no device", "Use --device cpu, or auto.")

@@ -18,7 +18,7 @@ from locbench.launch.job import Job as Job
 from locbench.launch.job import published_backbones, state_of, with_backbones
 from locbench.networks.catalogue import NETWORKS
 from locbench.recipe import Init, Recipe, refuse_memory, warmup_epochs
-from locbench.recipe_rules import refuse_unfit
+from locbench.recipe_rules import MOST, MOST_SEEDS, refuse_count, refuse_unfit
 from locbench.registry import close_names, suggestion
 from locbench.results.store import Store
 from locbench.schedule import Preset, Schedule, preset_schedule, schedule_of, with_schedule
@@ -188,8 +188,7 @@ def _trains(table: Table, cell: Cell) -> bool:
 
 def _seeds(table: Table, wishes: Wishes) -> int:
     if wishes.seeds is not None:
-        if wishes.seeds < 1:
-            raise UsageError(f"--seeds is {wishes.seeds}", "Ask for 1 or more.")
+        refuse_count("--seeds", wishes.seeds, MOST_SEEDS)
         return wishes.seeds
     return table.trials if wishes.preset == "paper" else 1
 
@@ -200,6 +199,9 @@ def _schedule(
     schedule = preset_schedule(wishes.preset, schedule_of(published), wishes.dataset)
     schedule, notes = _with_dataset(schedule, substitute, variant)
     changes: dict[str, object] = {}
+    for name, field_name in (("epochs", "epochs"), ("limit", "train_limit")):
+        if (value := getattr(wishes, name)) is not None:
+            refuse_count(f"--{name}", value, MOST[field_name])
     if wishes.epochs is not None:
         warm = warmup_epochs(wishes.epochs) if schedule.warmup_epochs else 0
         changes |= {"epochs": wishes.epochs, "warmup_epochs": warm}
@@ -211,9 +213,6 @@ def _schedule(
     if wishes.memory is not None:
         changes["memory"] = wishes.memory
     changes |= _with_weights(schedule, wishes) | {"processes": wishes.processes}
-    for name in ("epochs", "limit"):
-        if (value := getattr(wishes, name)) is not None and value < 1:
-            raise UsageError(f"--{name} is {value}", "Ask for 1 or more.")
     return msgspec.structs.replace(schedule, **changes), [*notes, *_kept_backbone(schedule, wishes)]
 
 

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from locbench.data.catalogue import info, resolve
 from locbench.errors import UsageError
 from locbench.networks.catalogue import NETWORKS
-from locbench.recipe import Recipe, make_recipe
+from locbench.recipe import Recipe, make_recipe, refuse_types
+from locbench.recipe_rules import MOST_SEEDS, refuse_count, refuse_sizes
 from locbench.schedule import scaled_rate, stand_in
 from locbench.tables import load_tables
 
+_ELSEWHERE = {
+    "options": "Options of the method are given with --set NAME=VALUE.",
+    "weights": "Give the file with --weights FILE.",
+    "processes": "Start several processes with torchrun.",
+    "detection": "Detectors are trained by a table: locbench table auglocal-coco.",
+    "backbone": "Detectors are trained by a table: locbench table auglocal-coco.",
+    "composition": "It follows from --method and --set.",
+}
+"""Fields of a recipe that ``--recipe`` does not set, and what does."""
 
-def recipes_from(wanted: Mapping[str, Any], options: Sequence[str], seeds: int, root: Path) -> list[Recipe]:
+
+def recipes_from(
+    wanted: Mapping[str, Any], options: Sequence[str], seeds: int, root: Path, further: Sequence[str] = ()
+) -> list[Recipe]:
     """Return the recipe of a command line, once per seed.
 
     Args:
         wanted: settings of `make_recipe`; None takes the data set's published batch, a rate scaled to the batch, 160
             epochs (four on the embedded digits).
         options: ``name=value`` words for the method.
-        seeds: number of seeds.
+        seeds: number of seeds, from 0 or from the ``seed`` among the further settings.
         root: folder of the data sets.
+        further: ``name=value`` words for any other field of `Recipe`.
 
     Raises:
-        UsageError: a setting or an option is unknown or does not fit.
+        UsageError: a setting or an option is unknown, given twice or does not fit.
     """
-    if seeds < 1:
-        raise UsageError(f"--seeds is {seeds}", "Ask for 1 or more.")
+    refuse_count("--seeds", seeds, MOST_SEEDS)
     given = {name: value for name, value in wanted.items() if value is not None}
+    further_given = _further(further, given)
+    given |= further_given
+    refuse_types(given)
+    refuse_sizes(given)
     published = published_settings(str(given["network"]))
     settings = published | given
     settings["dataset"] = resolve(settings["dataset"], root)
@@ -37,12 +54,48 @@ def recipes_from(wanted: Mapping[str, Any], options: Sequence[str], seeds: int, 
     if data.name == "digits" and "epochs" not in given:
         settings["epochs"] = 4
     settings.setdefault("epochs", 160)
-    if settings["epochs"] != published.get("epochs"):  # a shorter run has a shorter warm-up
-        settings.pop("warmup_epochs", None)
+    if settings["epochs"] != published.get("epochs") and "warmup_epochs" not in given:
+        settings.pop("warmup_epochs", None)  # a shorter run has a shorter warm-up
     settings.setdefault("batch_size", data.batch)
     settings.setdefault("lr", scaled_rate(data.lr, data.batch, settings["batch_size"]))
-    settings["options"] = dict(parse_option(each) for each in options)
-    return [make_recipe(settings | {"seed": seed}) for seed in range(seeds)]
+    settings["options"] = unrepeated(map(parse_option, options), "--set")
+    first = settings.pop("seed", 0)
+    recipes = [make_recipe(settings | {"seed": first + seed}) for seed in range(seeds)]
+    if "warmup_lr" in further_given and recipes[0].warmup_epochs == 0:
+        raise UsageError("warmup_lr is given, and the run has no warm-up", "Leave it out, or set warmup_epochs.")
+    return recipes
+
+
+def _further(words: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of ``--recipe``; what cannot be set so, or is given by an option of its own, is refused."""
+    settings = unrepeated(map(parse_setting, words), "--recipe")
+    for name in settings:
+        if name in _ELSEWHERE:
+            raise UsageError(f"--recipe {name}=... sets nothing", _ELSEWHERE[name])
+        if name in given:
+            option = "limit" if name == "train_limit" else name.replace("_", "-")
+            raise UsageError(f"{name} is given twice, with --recipe and with --{option}", "Give one of them.")
+    if settings.get("lr_scaling", "none") is None:
+        settings["lr_scaling"] = "none"  # here that is a word of its own
+    return {name: value for name, value in settings.items() if value is not None or name not in _OPTIONS}
+
+
+_OPTIONS = ("modules", "epochs", "batch_size", "lr", "train_limit", "precision", "memory", "init")
+"""Fields with an option of their own, of which ``none`` asks for the default, as leaving the option out does."""
+
+
+def unrepeated(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
+    """Return pairs of names and values as a dictionary.
+
+    Raises:
+        UsageError: a name is there twice.
+    """
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise UsageError(f"{option} {name}=... is given twice", "Give one of them.")
+        found[name] = value
+    return found
 
 
 def initial_weights(network: str, init: str | None, digest: str) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -14,6 +14,7 @@ from locbench.learning.options import (
     Composition,
     Decoder,
     DecoderVariant,
+    Factor,
     Fraction,
     Head,
     HeadNet,
@@ -24,6 +25,7 @@ from locbench.learning.options import (
     Selection,
     SharedStem,
     Similarity,
+    Whole,
 )
 from locbench.registry import Registry
 
@@ -134,10 +136,10 @@ class AugLocalMethod(Method, frozen=True):
     ramp of the cross-entropy's weight where another loss stands beside it; by default it is 1 everywhere.
     """
 
-    depth: int = 2
+    depth: Whole = 2
     decay: Fraction = 0.5
     selection: Selection | tuple[Selection, Selection, Selection] = "uniform"
-    width: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
+    width: Factor | None = None
     head_bn: bool = True
     merge_top: bool = True
     task_weight: Ramp | None = None
@@ -166,7 +168,7 @@ class SharedStemMethod(Method, frozen=True):
     beta = 4; the last module has no auxiliary block.
     """
 
-    stem_width: Annotated[float, msgspec.Meta(gt=0.0)] = 0.5
+    stem_width: Factor = 0.5
     task_weight: Ramp | None = None
 
     def compose(self, site: Site) -> Composition:
@@ -184,7 +186,7 @@ class RestoringMethod(SharedStemMethod, frozen=True):
     decoder: Literal["linear", "deconv", "interp"] = "deconv"
     decoder_width: Positive = 256
     feature_dim: Positive = 128
-    temperature: Annotated[float, msgspec.Meta(gt=0.0)] = 0.07
+    temperature: Factor = 0.07
     reconstruction_weight: Ramp | None = None
 
     def own(self, site: Site) -> dict[str, Any]:
@@ -234,7 +236,7 @@ class GreedyContrast(SharedStemMethod, frozen=True):
     """The supervised contrastive loss alone on the shared stem (Pathak et al. 2023, Table 4)."""
 
     feature_dim: Positive = 128
-    temperature: Annotated[float, msgspec.Meta(gt=0.0)] = 0.07
+    temperature: Factor = 0.07
 
     def own(self, site: Site) -> dict[str, Any]:
         """Return the loss; no decoder."""

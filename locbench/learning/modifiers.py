@@ -27,7 +27,10 @@ from locbench.learning.options import (
     Positive,
     Ramp,
     SharedStem,
+    Side,
     Similarity,
+    Weight,
+    Whole,
 )
 from locbench.registry import Registry
 
@@ -103,11 +106,11 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
     """
 
     levels: Literal["IL", "CL", "IL+CL"] = "IL+CL"
-    independent_weight: float = 0.001
-    cascade_weight: float = 0.999
+    independent_weight: Weight = 0.001
+    cascade_weight: Weight = 0.999
     official_edges: bool = False
     engine: Literal["reuse", "recompute"] = "reuse"
-    pff: Count = 2
+    pff: Side = 2
     pff_scope: Literal["all", "cascade_decoder"] = "all"
     passes: Literal["two", "retain"] = "two"
 
@@ -138,7 +141,7 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
 class PatchFeatureFusion(Modifier, frozen=True):
     """Patch feature fusion alone, on any local method (Su et al. 2024, section 3.3)."""
 
-    pff: Count = 2
+    pff: Side = 2
     passes: Literal["two", "retain"] = "two"
 
     def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
@@ -152,8 +155,8 @@ class PatchFeatureFusion(Modifier, frozen=True):
 class PeriodicGlobalGuidance(Modifier, frozen=True):
     """PGL: periodic global epochs (Bhatti & Moon 2022); options as in `options.Periodic`; duration 0 is local only."""
 
-    period: int = 10
-    duration: int = 2
+    period: Whole = 10
+    duration: Whole = 2
     cycle: Literal["period", "sum", "hybrid"] = "period"
     schedule_epochs: Positive = 160
 

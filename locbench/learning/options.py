@@ -13,12 +13,19 @@ import msgspec
 
 from locbench.registry import Registry
 
-Ramp: TypeAlias = tuple[float, float]
+MOST = 100_000
+"""Largest count that a method takes: far beyond any network, and nothing that never ends."""
+
+Weight: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0)]
+Ramp: TypeAlias = tuple[Weight, Weight]
 """A weight that runs linearly from the first local module to the last one that carries an auxiliary net."""
 
 Fraction: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
-Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+Factor: TypeAlias = Annotated[float, msgspec.Meta(gt=0.0, le=1000.0)]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
+Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
+Side: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=64)]
 Level: TypeAlias = Literal["both", "independent", "cascade"]
 
 
