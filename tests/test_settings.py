@@ -44,6 +44,7 @@ TAKEN: dict[str, tuple[dict[str, str], str, Any]] = {
     "min_lr": (SWIN, "0.00001", 1e-5),
     "lr_scaling": (SWIN, "none", "none"),
     "clip_norm": (SWIN, "none", None),
+    "drop_last": (BASE, "true", True),
     "drop_path": (SWIN, "0.3", 0.3),
     "init": (SWIN, "pretrained", "pretrained"),
 }
