@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import NoReturn
 
 from rich.console import Console
@@ -16,3 +17,9 @@ class Terminal(Console):
     def on_broken_pipe(self) -> NoReturn:
         """Raise BrokenPipeError."""
         raise BrokenPipeError
+
+
+def remark(text: str) -> None:
+    """Print a sentence on standard error; where nobody can read it, it is lost, and no reason to stop."""
+    with contextlib.suppress(OSError, ValueError):
+        Terminal(stderr=True, soft_wrap=True).print(text, markup=False)

@@ -65,11 +65,12 @@ def test_saving_replaces_a_file_of_the_same_key_under_another_name(store: Store)
     assert [path.name for path in store.records.iterdir()] == [store.path(renamed).name]
 
 
-def test_saving_removes_the_checkpoint(store: Store) -> None:
-    made = record()
+@pytest.mark.parametrize("accuracy", [90.0, None])
+def test_saving_a_finished_run_removes_its_checkpoint(store: Store, accuracy: float | None) -> None:
+    made = record(accuracy=accuracy)
     store.checkpoint(made.key).write_bytes(b"state")
     store.save(made)
-    assert not store.checkpoint(made.key).exists()
+    assert store.checkpoint(made.key).exists() == (made.status == "failed")
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])

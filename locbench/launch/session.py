@@ -143,11 +143,10 @@ class Session:
         try:
             setup = Setup(self.store.folder, self.root, self.places, self.engine, self.download, self.weights)
             train(jobs, setup, self.console)
-        except (KeyboardInterrupt, BrokenPipeError) as cause:
+        except KeyboardInterrupt:
             done = sum(self.store.find(job.recipe.key) is not None for job in jobs)
-            gone = "" if isinstance(cause, KeyboardInterrupt) else " since nobody reads the output any more"
             raise StoppedError(
-                f"stopped{gone}: {done} of {len(jobs)} runs are recorded; whole epochs of the one in progress are kept",
+                f"stopped: {done} of {len(jobs)} runs are recorded; whole epochs of the one in progress are kept",
                 f"To go on: {again}.",
             ) from None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -17,12 +18,14 @@ from locbench.detection.run import DetectionRun, detection_metrics
 from locbench.detection.scenes import SceneSplit, load_scenes
 from locbench.errors import DivergedError, FailureError, LocbenchError
 from locbench.launch.plan import Job
+from locbench.launch.progress import place_of
 from locbench.recipe import Recipe
 from locbench.results.provenance import code, versions
 from locbench.results.record import DataUsed, Provenance, Record
 from locbench.results.store import Store
 from locbench.training.distributed import ALONE, World
 from locbench.training.engine import choose_engine
+from locbench.training.faults import is_recipes_own, told
 from locbench.training.loop import Outcome, Run, Watcher
 from locbench.training.precision import device_name
 
@@ -70,10 +73,11 @@ class Sweep:
         self._scenes: dict[str, SceneSplit] = {}
 
     def run(self, jobs: Sequence[Job], watcher: SweepWatcher) -> list[Record]:
-        """Run all jobs; a cell that fails is recorded as failed and the next one starts.
+        """Run all jobs; a cell that fails by itself is recorded as failed and the next one starts.
 
         Raises:
-            FailureError: a data set is missing or a record cannot be written; what was recorded before is safe.
+            FailureError: a data set is missing, a record cannot be written, or the machine failed (`is_recipes_own`);
+                what was recorded before is safe, and so are whole epochs.
             UsageError: the engine cannot run one of the jobs.
         """
         for job in jobs:
@@ -84,13 +88,14 @@ class Sweep:
         self._scenes = refuse_unready(jobs, self.root)
         records = []
         for index, job in enumerate(jobs, 1):
-            split = self.split(job.recipe)
-            watcher.job_started(job, index, len(jobs))
-            record = self._record(job, split, watcher)
-            if self.world.leads:
-                self.store.save(record)
-            watcher.job_done(record)
-            records.append(record)
+            with _ending_the_sweep(job):
+                split = self.split(job.recipe)
+                watcher.job_started(job, index, len(jobs))
+                record = self._record(job, split, watcher)
+                if self.world.leads:
+                    self.store.save(record)
+                watcher.job_done(record)
+                records.append(record)
         return records
 
     def split(self, recipe: Recipe) -> Split | SceneSplit:
@@ -137,20 +142,19 @@ class Sweep:
             run.train(watcher)
             if job.keeps_weights and isinstance(run, Run) and self.world.leads:
                 keep_weights(run.learner.chain, self.store.weights(recipe.key))
-        except DivergedError as error:
-            return self._failed(recipe, split, outcome, error)
-        except (LocbenchError, BrokenPipeError):
-            raise  # no space, a request that no cell can meet, nobody who listens: the next cell would meet it too
-        except Exception as error:  # a failed cell never ends the sweep; the record says why
-            if self.world.size > 1:  # the other processes may not have met it and would wait for this one
-                raise FailureError(
-                    f"a process failed: {type(error).__name__}: {error}", "Start torchrun again."
-                ) from error
+        except Exception as error:
+            if not is_recipes_own(error, len(outcome.history)):
+                raise  # the next cell could meet it too, and this one may not meet it again
+            diverged = isinstance(error, DivergedError)
+            if self.world.size > 1 and not diverged:  # the others may not have met it and would wait for this one
+                raise FailureError(f"a process failed: {told(error)}", "Start torchrun again.") from error
+            if diverged and self.world.leads:  # it would diverge again from there
+                self.store.checkpoint(recipe.key).unlink(missing_ok=True)
             return self._failed(recipe, split, outcome, error)
         return self._make(recipe, split, outcome, final_metrics(outcome))
 
     def _failed(self, recipe: Recipe, split: Split | SceneSplit, outcome: Outcome, error: Exception) -> Record:
-        message = error.message if isinstance(error, LocbenchError) else f"{type(error).__name__}: {error}"
+        message = error.message if isinstance(error, LocbenchError) else told(error)
         return msgspec.structs.replace(self._make(recipe, split, outcome, {}), status="failed", error=message)
 
     def _make(self, recipe: Recipe, split: Split | SceneSplit, outcome: Outcome, metrics: dict[str, float]) -> Record:
@@ -178,6 +182,20 @@ class Sweep:
                 beside=self.beside,
             ),
         )
+
+
+@contextmanager
+def _ending_the_sweep(job: Job) -> Iterator[None]:
+    """Turn any error into one message that says in which cell it was met, and that the same command goes on."""
+    try:
+        yield
+    except LocbenchError:
+        raise
+    except Exception as error:
+        raise FailureError(
+            f"{place_of(job)}: {told(error)}",
+            "Whole epochs of it and all records are kept. To go on: the same command.",
+        ) from error
 
 
 def refuse_missing(names: Iterable[str], root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -12,9 +13,13 @@ from locbench.launch.plan import Job
 from locbench.launch.processes import process_count
 from locbench.launch.progress import watcher
 from locbench.launch.progress_slots import SlotView
+from locbench.launch.sheltered import Sheltered, shown
 from locbench.launch.workers import Setup, run_side_by_side
 from locbench.results.provenance import code
 from locbench.results.store import Store
+
+if TYPE_CHECKING:
+    from locbench.launch.sweep import SweepWatcher
 
 
 def train(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
@@ -47,7 +52,7 @@ def train(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
     if not setup.download:
         refuse_missing(dict.fromkeys(job.recipe.dataset for job in jobs), setup.root)
     refuse_unready(jobs, setup.root)
-    with SlotView(console) as view:
+    with shown(SlotView(console)) as view:
         run_side_by_side(jobs, setup, view)
 
 
@@ -57,6 +62,11 @@ def _train_here(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
 
     device = choose_device(setup.devices[0])
     world = join_world(device)
-    with watcher(console) as progress:
-        setup.sweep(device, world=world).run(jobs, progress if setup.until is None else Deadline(progress, setup.until))
-    leave_world()
+    try:
+        with shown(watcher(console)) as display:
+            progress: SweepWatcher = Sheltered(display)
+            if setup.until is not None:
+                progress = Deadline(progress, setup.until)
+            setup.sweep(device, world=world).run(jobs, progress)
+    finally:
+        leave_world()

@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from locbench.errors import FailureError, LocbenchError
+from locbench.errors import BudgetSpentError, FailureError, LocbenchError
 from locbench.launch.deadline import Deadline
 from locbench.launch.plan import Job
+from locbench.launch.sheltered import Sheltered
 from locbench.results.record import Record
 from locbench.results.store import Store
 
@@ -86,7 +87,7 @@ def run_side_by_side(jobs: Sequence[Job], setup: Setup, slots: Slots) -> None:
         FailureError: a process ended without a word, for example because memory ran out.
     """
     count = min(len(setup.devices), len(jobs))
-    watchers = [slots.slot(index) for index in range(count)]
+    watchers = [Sheltered(slots.slot(index)) for index in range(count)]
     numbered = list(enumerate(jobs, 1))
     for backbones in (True, False):
         part = [(number, job) for number, job in numbered if bool(job.backbone_of) is backbones]
@@ -127,7 +128,7 @@ def _listen(processes: Sequence[BaseProcess], events: Any, watchers: Sequence[Sw
         if name == "ended":
             running.discard(index)
             error = arguments[0]
-            if error is not None and type(error).__name__ == "BudgetSpentError":
+            if isinstance(error, BudgetSpentError):
                 spent = error
             elif error is not None:
                 raise error

@@ -56,14 +56,15 @@ class Store:
         return self.folder / "weights" / f"{key}.safetensors"
 
     def save(self, record: Record) -> Path:
-        """Write a record and remove what it replaces: older files of its key and its checkpoint."""
+        """Write a record and remove what it replaces: older files of its key and, of a finished run, its checkpoint."""
         path = self.path(record)
         text = msgspec.json.format(msgspec.json.encode(record), indent=1)
         write_atomically(path, text + b"\n")
         for other in self.records.glob(f"*{record.key}.json"):
             if other != path:
                 other.unlink()
-        self.checkpoint(record.key).unlink(missing_ok=True)
+        if record.status == "done":
+            self.checkpoint(record.key).unlink(missing_ok=True)
         return path
 
     def find(self, key: str) -> Record | None:

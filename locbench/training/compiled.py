@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 from torch._dynamo.utils import counters
 
-from locbench.console import Terminal
+from locbench.console import remark
 from locbench.data.batches import Batch
 from locbench.learning.auxiliary.branch import Branch, Targets
 from locbench.learning.learner import Learner
@@ -102,7 +102,7 @@ class CompiledEngine:
             self._failed.add(kind)
             lines = str(error).strip().splitlines() or [type(error).__name__]
             said = f"a layer {type(net).__name__} cannot be compiled and runs eagerly: {lines[0]}"
-            Terminal(stderr=True, soft_wrap=True).print(said, markup=False)
+            remark(said)
             return _forward(net, *inputs)
         finally:
             if counters["stats"]["unique_graphs"] != graphs:

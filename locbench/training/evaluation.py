@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from locbench.data.batches import Batch
+from locbench.errors import DivergedError
 from locbench.networks.chain import Chain
 from locbench.training.distributed import ALONE, World
 
@@ -30,20 +31,30 @@ def accuracy(chain: Chain, batches: Iterable[Batch], device: torch.device, world
         batches: this process's share of the test set.
         device: of the batches.
         world: processes that share the work.
+
+    Raises:
+        DivergedError: an output is not finite; it would count as a wrong guess, or as a right one.
     """
     training = chain.training
     chain.eval()
-    counts = torch.zeros(3, dtype=torch.int64, device=device)
+    counts = torch.zeros(4, dtype=torch.int64, device=device)
     for batch in batches:
         counts += _counts(chain(batch.images), batch.labels)
     chain.train(training)
     world.sum(counts)
-    first, five, images = counts.tolist()
+    first, five, images, spoilt = counts.tolist()
+    if spoilt:
+        raise DivergedError(
+            f"the network's output is not finite on {spoilt} of {images} test images", "Lower the learning rate."
+        )
     return Accuracy(100 * first / images, 100 * five / images)
 
 
 def _counts(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return how many labels of a batch are the first guess, how many among the first five, and how many there are."""
+    """Return how many labels of a batch are the first guess, among the first five; how many there are, and how many
+    have an output that is not finite.
+    """
     guesses = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
     images = torch.full((), len(labels), dtype=torch.int64, device=labels.device)
-    return torch.stack([guesses[:, 0].sum(), guesses.sum(), images])
+    spoilt = (~logits.isfinite()).any(dim=1).sum()
+    return torch.stack([guesses[:, 0].sum(), guesses.sum(), images, spoilt])

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from locbench.console import Terminal
+from locbench.console import remark
 from locbench.data.batches import Batch, test_batches, train_batches
 from locbench.data.imagenet.batches import imagenet_test_batches, imagenet_train_batches
 from locbench.data.imagenet.files import Stream
@@ -76,8 +76,7 @@ def _told(batches: Iterator[Batch], split: Split, world: World) -> Iterator[Batc
         return batches
     _TIMED.add(split.info.name)
     each = f" in each of {world.size} processes" if world.size > 1 else ""
-    console = Terminal(stderr=True, soft_wrap=True)
-    return timed(batches, lambda speed: console.print(f"{split.info.label}: {speed}{each}", markup=False))
+    return timed(batches, lambda speed: remark(f"{split.info.label}: {speed}{each}"))
 
 
 def _whole_batches(recipe: Recipe, split: Split, epoch: int, *, pixels: bool, dtype: torch.dtype) -> Iterator[Batch]:

@@ -17,7 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from locbench.console import Terminal
+from locbench.console import remark
 from locbench.data.batches import Batch
 from locbench.errors import FailureError
 from locbench.learning.auxiliary.branch import Targets
@@ -154,7 +154,7 @@ class GraphedEngine:
             self.gave_up = True
             self._steps.clear()
             why = f"no graph of a step, it runs eagerly: {_first_line(error)}"
-            Terminal(stderr=True, soft_wrap=True).print(why, markup=False)
+            remark(why)
         finally:
             self.plain.optimizer.zero_grad(set_to_none=True)
             if before is not None:
