@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-from typing import NoReturn
+from collections.abc import Iterable
+from typing import Any, NoReturn
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from locbench.printable import printable
 
 
 class Terminal(Console):
-    """A console without guessed colours for numbers, and whose reader may go: rich would end the program in silence."""
+    """A console that takes every text literally, and whose reader may go: rich would end the program in silence.
+
+    It guesses no colours for numbers, puts no pictures in the place of words between colons, and shows control
+    characters of names instead of sending them.
+    """
 
     def __init__(self, *, stderr: bool = False, soft_wrap: bool = False, quiet: bool = False) -> None:
-        super().__init__(stderr=stderr, soft_wrap=soft_wrap, quiet=quiet, highlight=False)
+        super().__init__(stderr=stderr, soft_wrap=soft_wrap, quiet=quiet, highlight=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render; every text passes here, also those inside of grids and bars."""
+        return super().render(_literal(renderable) if isinstance(renderable, Text) else renderable, options)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Make a text of a string."""
+        return _literal(super().render_str(text, **settings))
 
     def on_broken_pipe(self) -> NoReturn:
         """Raise BrokenPipeError."""
@@ -23,3 +40,12 @@ def remark(text: str) -> None:
     """Print a sentence on standard error; where nobody can read it, it is lost, and no reason to stop."""
     with contextlib.suppress(OSError, ValueError):
         Terminal(stderr=True, soft_wrap=True).print(text, markup=False)
+
+
+def _literal(text: Text) -> Text:
+    shown = printable(text.plain, keep="\n\t")
+    if shown == text.plain:
+        return text
+    copy = text.copy()
+    copy.plain = shown
+    return copy

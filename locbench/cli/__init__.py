@@ -7,6 +7,7 @@ import os
 import sys
 
 from locbench.errors import LocbenchError, ReaderGoneError
+from locbench.printable import printable
 
 
 def main() -> None:
@@ -19,9 +20,9 @@ def main() -> None:
     except ReaderGoneError as error:
         _leave(error.exit_code)
     except LocbenchError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        print(printable(f"error: {error.message}", keep="\n"), file=sys.stderr)
         if error.remedy:
-            print(error.remedy, file=sys.stderr)
+            print(printable(error.remedy, keep="\n"), file=sys.stderr)
         _leave(error.exit_code)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from locbench.cli.options import RESULTS, Results
+from locbench.cli.options import RESULTS, Json, Results
 
 
 class FormatName(StrEnum):
@@ -28,6 +28,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Write files here instead of printing.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the table's plot into this file instead.")] = None,
     results: Results = RESULTS,
+    as_json: Json = False,
 ) -> None:
     """Hold all records against the published numbers: mean, deviation, difference, verdict, rank, provenance."""
     from locbench.launch.reporting import plot_table, report_tables
@@ -35,4 +36,5 @@ def report(
     if plot is not None:
         plot_table(table_ids or [], plot, Path(results))
         return
-    report_tables(table_ids or [], [each.value for each in format_ or []], out, Path(results))
+    formats = [*(["json"] if as_json else []), *(each.value for each in format_ or [])]
+    report_tables(table_ids or [], formats, out, Path(results))

@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as TimeLeft
 
 from locbench.launch.plan import Job
+from locbench.printable import printable
 from locbench.results.record import Record
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ class Bars:
     def job_started(self, job: Job, index: int, jobs: int) -> None:  # noqa: ARG002
         """Name the cell; the sweep's bar appears with the first one."""
         if self.sweep is None:
-            self.sweep = self.progress.add_task("[bold]sweep", total=jobs)
+            self.sweep = self.progress.add_task("sweep", total=jobs)
         self.where = place_of(job)
-        self.progress.reset(self.cell, description=escape(self.where), visible=True)
+        self.progress.reset(self.cell, description=self.where, visible=True)
 
     def run_started(self, epochs: int, steps: int, done: int) -> None:
         """Set both inner bars."""
@@ -120,7 +120,8 @@ class Lines:
 
 def bars(console: Console) -> Progress:
     """Return bars with counts, time spent and time left, which go when they are stopped; none but on a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeft())
+    name = TextColumn("{task.description}", markup=False)
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeft())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
@@ -132,9 +133,9 @@ def watcher(console: Console) -> Bars | Lines:
 def summary(record: Record, where: str = "") -> str:
     """Return a record in one line, under the name of its cell or of its recipe."""
     trained = f"Mask R-CNN ({record.recipe.backbone.method})" if record.recipe.backbone else record.recipe.method
-    name = where or f"{trained} on {record.recipe.dataset}, seed {record.recipe.seed}"
+    name = where or printable(f"{trained} on {record.recipe.dataset}, seed {record.recipe.seed}")
     if record.status == "failed":
-        return f"failed: {name}: {record.error}"
+        return f"failed: {name}: {printable(' '.join(record.error.split()))}"
     accuracy = _result(record.metrics)
     epochs = f"{record.recipe.epochs} epoch{'s' if record.recipe.epochs > 1 else ''}"
     beside = f" beside {record.provenance.beside - 1} more" if record.provenance.beside > 1 else ""
@@ -144,7 +145,7 @@ def summary(record: Record, where: str = "") -> str:
 def _result(metrics: Mapping[str, float]) -> str:
     if "box_ap" in metrics:
         return f"box AP {metrics['box_ap']:.1f}, mask AP {metrics['mask_ap']:.1f}"
-    return f"{metrics['test_acc']:.2f} % test accuracy"
+    return f"{metrics['test_acc']:.2f} % test accuracy ({100 - metrics['test_acc']:.2f} % error)"
 
 
 def duration(seconds: float) -> str:
@@ -161,4 +162,4 @@ def duration(seconds: float) -> str:
 def place_of(job: Job) -> str:
     """Return the cell that a run is shown in, and its seed."""
     row, column = job.place
-    return f"{row}, {column}, seed {job.recipe.seed}" if column else f"{row}, seed {job.recipe.seed}"
+    return printable(", ".join(filter(None, (row, column, f"seed {job.recipe.seed}"))))

@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import TaskID
 
 from locbench.launch.plan import Job
@@ -43,7 +42,7 @@ class SlotView:
     def started(self, jobs: int) -> None:
         """Show the sweep's bar, from the first cell on."""
         if self.sweep is None:
-            self.sweep = self.progress.add_task("[bold]sweep", total=jobs)
+            self.sweep = self.progress.add_task("sweep", total=jobs)
 
     def finished(self) -> None:
         """Move the sweep's bar."""
@@ -68,7 +67,7 @@ class Slot:
         """Name the cell; without bars, say how long the rest may take."""
         self.view.started(jobs)
         self.where = place_of(job)
-        self.view.progress.reset(self.bar, description=escape(self.where), visible=True)
+        self.view.progress.reset(self.bar, description=self.where, visible=True)
         if not self.view.console.is_terminal:
             left = ""
             if self.view.done:

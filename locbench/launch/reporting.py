@@ -12,9 +12,10 @@ from locbench.costs.measurement_book import MeasurementBook
 from locbench.costs.memory_book import MemoryBook
 from locbench.costs.needed import computed_if_needed
 from locbench.errors import UsageError
+from locbench.printable import printable
 from locbench.report.compare import compare
 from locbench.report.comparison import Comparison
-from locbench.report.render import render, write_reports
+from locbench.report.render import DOCUMENTS, Found, render_all, write_reports
 from locbench.results.record import Record
 from locbench.results.store import Store
 from locbench.tables import Table, load_table, load_tables
@@ -32,18 +33,26 @@ def report_tables(table_ids: Sequence[str], formats: Sequence[str], out: Path | 
     records = list(Store(results).all())
     found = [(table, comparisons_of(table, records, book, measurements)) for table in tables]
     for fault in measurements.faults.values():
-        print(fault, file=sys.stderr)
+        print(printable(fault), file=sys.stderr)
     wanted = [(table, each) for table, each in found if each] if not table_ids else found
     if not wanted:
         raise UsageError(f"there are no records below {results}", _FIRST)
     endings = [ENDINGS[each] for each in formats] or (list(ENDINGS.values()) if out else ["md"])
+    if out is None:
+        _print(wanted, endings)
+        return
     for table, comparisons in wanted:
-        if out is None:
-            for ending in endings:
-                print(render(table, comparisons, ending))
-        else:
-            for path in write_reports(table, comparisons, out, endings):
-                print(path)
+        for path in write_reports(table, comparisons, out, endings):
+            print(printable(str(path)))
+
+
+def _print(found: Sequence[Found], endings: Sequence[str]) -> None:
+    if len(set(endings)) > 1 and any(ending in DOCUMENTS for ending in endings):
+        raise UsageError(
+            "JSON and CSV are printed alone", "Ask for one format, or for files of each with --out FOLDER."
+        )
+    for ending in dict.fromkeys(endings):
+        print(render_all(found, ending))
 
 
 def plot_table(table_ids: Sequence[str], path: Path, results: Path) -> None:
@@ -56,7 +65,7 @@ def plot_table(table_ids: Sequence[str], path: Path, results: Path) -> None:
     values = computed_if_needed(table, MemoryBook(results)) if REDUCTION in table.metrics else {}
     reductions = {place: float(metrics[REDUCTION]) for place, metrics in values.items()}
     plot_reduction(table, reductions, Store(results).all(), path)
-    print(path)
+    print(printable(str(path)))
 
 
 def comparisons_of(

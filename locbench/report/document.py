@@ -34,6 +34,8 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     return entry
 
 
-def json_text(table: Table, comparisons: Sequence[Comparison]) -> str:
-    """Return a table's report as JSON, indented."""
-    return msgspec.json.format(msgspec.json.encode(document(table, comparisons)), indent=1).decode() + "\n"
+def json_text(found: Sequence[tuple[Table, Sequence[Comparison]]]) -> str:
+    """Return a table's report as indented JSON; of several tables, or of none, a list of such reports."""
+    documents = [document(table, comparisons) for table, comparisons in found]
+    whole = documents[0] if len(documents) == 1 else documents
+    return msgspec.json.format(msgspec.json.encode(whole), indent=1).decode() + "\n"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
+from locbench.printable import printable
 from locbench.report.comparison import Comparison
 from locbench.report.grid import GridLine, grids
 from locbench.report.latex_text import escaped
@@ -81,4 +82,4 @@ def _cells(line: GridLine, width: int) -> list[str]:
 
 def _comment(comparison: Comparison) -> str:
     lines = [what_runs(comparison), *(f"{name}: {value}" for name, value in source_lines(comparison))]
-    return "\n".join(f"% {' '.join(line.split())}" for line in lines)
+    return "\n".join(f"% {printable(' '.join(line.split()))}" for line in lines)

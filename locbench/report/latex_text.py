@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
+
+from locbench.printable import printable
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -39,6 +42,11 @@ _SPECIAL = {
     "”": "''",
     "…": r"\ldots{}",
     "\u00a0": "~",
+    "`": r"\textasciigrave{}",
+    "«": r"$\ll$",
+    "»": r"$\gg$",
+    "\u00a1": "!`",
+    "\u00bf": "?`",
 }
 _GREEK = re.compile(r"GREEK (SMALL|CAPITAL) LETTER (\w+)$")
 _LATIN_LOOKALIKES = ("ALPHA", "BETA", "EPSILON", "ZETA", "ETA", "IOTA", "KAPPA", "MU", "NU", "RHO", "TAU", "CHI")
@@ -46,8 +54,25 @@ _LATIN_LOOKALIKES = ("ALPHA", "BETA", "EPSILON", "ZETA", "ETA", "IOTA", "KAPPA",
 
 def escaped(text: str) -> str:
     """Return LaTeX that prints the text as it is: specials escaped, signs, arrows and Greek letters as mathematics."""
-    plain = "".join(_character(each) for each in " ".join(text.split()))
+    words = printable(" ".join(text.split())).split(" ")
+    plain = " ".join(r"\allowbreak{}".join(map(_characters, _parts(word))) for word in words)
     return re.sub(r"(?<![\w$}-])-(?=\d)", "$-$", plain)
+
+
+_LONGEST = 20
+"""Characters of a word from which on a line may end inside it; paths would leave the page otherwise."""
+
+
+def _parts(word: str) -> list[str]:
+    """Split a long word after its signs, and what is still long into short parts."""
+    if len(word) <= _LONGEST:
+        return [word]
+    return [part for run in re.findall(r"\w+\W?|\W", word) for part in re.findall(f".{{1,{_LONGEST}}}", run)]
+
+
+def _characters(text: str) -> str:
+    # Two hyphens in a row would be printed as a dash.
+    return "".join("-{}" if pair == ("-", "-") else _character(pair[0]) for pair in pairwise(f"{text} "))
 
 
 def _character(character: str) -> str:
@@ -55,7 +80,7 @@ def _character(character: str) -> str:
         return _SPECIAL[character]
     if character in "&%$#_{}":
         return f"\\{character}"
-    if character < "\u0100":
+    if character < "\u0100" and character not in "ÐÞðþ":  # which LaTeX's first fonts lack
         return character
     name = unicodedata.name(character, "unknown character")
     greek = _GREEK.match(name)

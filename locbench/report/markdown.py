@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
+from locbench.printable import printable
 from locbench.report.comparison import Comparison
 from locbench.report.grid import Grid, GridLine, grids
 from locbench.report.measured import MeasuredSection, measured_sections
@@ -43,9 +44,17 @@ def markdown(table: Table, comparisons: Sequence[Comparison]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
+_MARKS = re.compile(r"([\\`*_<|~\[\]$])")
+_ENTITY = re.compile(r"&(?=#?\w+;)")
+_LINK = re.compile(r"(?<=\w):(?=//)|(?<=\S)@(?=\S)|(?<=\bwww)\.", re.IGNORECASE)
+_BLOCK = re.compile(r"^(?:(?=#+(?:\s|$)|>|[-+=](?:\s|$)|-+$|=+$)|(\d+)(?=[.)](?:\s|$)))")
+
+
 def escaped(text: str) -> str:
-    """Return text that Markdown shows as it is, on one line."""
-    return re.sub(r"([\\`*_<|~])", r"\\\1", " ".join(text.split()))
+    """Return text that Markdown shows as it is, on one line: no emphasis, link, picture, formula, HTML or list."""
+    shown = _MARKS.sub(r"\\\1", printable(" ".join(text.split())))
+    shown = _LINK.sub(lambda found: f"\\{found[0]}", _ENTITY.sub(r"\&", shown))
+    return _BLOCK.sub(lambda found: f"{found[1] or ''}\\", shown)
 
 
 def _section(table: Table, comparison: Comparison) -> Iterator[str]:

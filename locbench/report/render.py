@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -22,6 +22,12 @@ FORMATS = {
 """Formats by the ending of their files; each is imported when it is first asked for."""
 
 
+DOCUMENTS = ("csv", "json")
+"""Formats that programs read: several tables are one document."""
+
+Found = tuple[Table, Sequence[Comparison]]
+
+
 def render(table: Table, comparisons: Sequence[Comparison], ending: str) -> str:
     """Return a table's report in one format; without comparisons it shows the published values alone.
 
@@ -33,11 +39,17 @@ def render(table: Table, comparisons: Sequence[Comparison], ending: str) -> str:
     Raises:
         UsageError: there is no such format.
     """
+    return render_all([(table, comparisons)], ending)
+
+
+def render_all(found: Sequence[Found], ending: str) -> str:
+    """Return the reports of several tables in one format, which can be read back as a whole; see `render`."""
     if ending not in FORMATS:
         raise UsageError(f"unknown report format {ending!r}", suggestion(ending, FORMATS))
     module, _, name = FORMATS[ending].partition(":")
-    write: Callable[[Table, Sequence[Comparison]], str] = getattr(import_module(module), name)
-    return write(table, comparisons or [unmeasured(table)])
+    write = getattr(import_module(module), name)
+    shown = [(table, comparisons or [unmeasured(table)]) for table, comparisons in found]
+    return str(write(shown) if ending in DOCUMENTS else "\n".join(write(*each) for each in shown))
 
 
 def write_reports(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from locbench.costs.measured_costs import MeasuredCost
 from locbench.costs.reading import Reading
+from locbench.printable import printable
 from locbench.report.comparison import Comparison, Entry
 from locbench.report.measured import step_words
 from locbench.tables import Table
@@ -49,14 +51,27 @@ def tidy_rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     return [*entries, *(row for cost in measured for row in _measured(comparisons[0].table, cost))]
 
 
-def tidy_csv(table: Table, comparisons: Sequence[Comparison]) -> str:  # noqa: ARG001 - as every format
-    """Return a table's comparisons as CSV."""
+def tidy_csv(found: Sequence[tuple[Table, Sequence[Comparison]]]) -> str:
+    """Return the comparisons of tables as one CSV with one header."""
     import pandas as pd  # takes a second to import
 
-    frame = pd.DataFrame(tidy_rows(comparisons), columns=list(COLUMNS))
+    rows = [row for _, comparisons in found for row in tidy_rows(comparisons)]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
     for name in ("n", "epochs", "published_epochs"):
         frame[name] = frame[name].astype("Int64")
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    return str(frame.map(as_cell).to_csv(index=False, lineterminator="\n"))
+
+
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+
+
+def as_cell(value: Any) -> Any:
+    """Return a value as a spreadsheet shows it: an apostrophe before a text that it would take for a formula."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def _row(comparison: Comparison, entry: Entry) -> dict[str, Any]:
