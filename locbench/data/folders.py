@@ -7,9 +7,9 @@ import hashlib
 import logging
 import os
 import secrets
-import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from locbench.data.arrays import Arrays
+from locbench.data.decoding import UNDECODABLE, Damage, as_rgb, damage_of, opened, undecodable
 from locbench.data.description import DatasetInfo
 from locbench.data.imagefolder import parse
 from locbench.data.layout import Part, cifar10_jpeg_folder, list_parts
 from locbench.data.presence import look
+from locbench.data.room import free_memory
 from locbench.errors import FailureError
 from locbench.files import remove_old_parts
 
@@ -29,7 +31,6 @@ _LOG = logging.getLogger(__name__)
 _CHUNK = 256
 # Raise the number when the decoding changes, so that arrays decoded otherwise are not taken for these.
 _DECODING = 1
-_UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 _BAD_CACHE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
@@ -48,10 +49,35 @@ def read_imagefolder(info: DatasetInfo, root: Path, download: bool) -> tuple[Arr
 
 
 def _read(folder: Path, info: DatasetInfo, root: Path, title: str) -> tuple[Arrays, Arrays]:
-    train, test = (
-        read_part(part, info.side, root / ".cache", f"{title}-{part.folder.name}") for part in list_parts(folder)
-    )
+    parts, cache = list_parts(folder), root / ".cache"
+    _refuse_too_large(parts, info.side, folder)
+    try:
+        train, test = (read_part(part, info.side, cache, f"{title}-{part.folder.name}") for part in parts)
+    except MemoryError:
+        raise _too_large(parts, info.side, folder, None) from None
     return train, test
+
+
+def _refuse_too_large(parts: Sequence[Part], side: int, folder: Path) -> None:
+    """Refuse images that do not fit the memory, before minutes of decoding and before the system ends the process."""
+    free = free_memory()
+    if free is not None and _bytes(parts, side) > free:
+        raise _too_large(parts, side, folder, free)
+
+
+def _bytes(parts: Sequence[Part], side: int) -> int:
+    return sum(len(part.files) for part in parts) * side * side * 3
+
+
+def _too_large(parts: Sequence[Part], side: int, folder: Path, free: int | None) -> FailureError:
+    images = sum(len(part.files) for part in parts)
+    left = "" if free is None else f", and {free / 1e9:.1f} GB are free"
+    return FailureError(
+        f"the {images:,} images of {folder} do not fit the memory: at {side} x {side} pixels they take "
+        f"{_bytes(parts, side) / 1e9:.1f} GB{left}",
+        f"Name it imagenet:{folder}, which is read from its files while a network trains, or choose smaller images: "
+        f"imagefolder:{folder}?side=64.",
+    )
 
 
 def read_part(part: Part, side: int, cache: Path, title: str) -> Arrays:
@@ -82,7 +108,7 @@ def read_part(part: Part, side: int, cache: Path, title: str) -> Arrays:
 
 def _digest(part: Part, side: int) -> str:
     # The time of change catches an edit that keeps the size, which uncompressed formats always do.
-    text = "\n".join(f"{file.path}\0{file.size}\0{file.changed}" for file in part.files)
+    text = "\n".join(f"{file.path}\0{file.size}\0{file.state}" for file in part.files)
     return hashlib.sha256(f"{_DECODING}\0{side}\n{text}".encode(errors="surrogateescape")).hexdigest()[:16]
 
 
@@ -113,26 +139,28 @@ def _store(path: Path, arrays: Arrays) -> None:
 
 def _decode_all(part: Part, side: int) -> NDArray[np.uint8]:
     pixels = np.empty((len(part.files), side, side, 3), dtype=np.uint8)
+    damages: dict[int, Damage] = {}
 
     def fill(start: int) -> None:
         for position in range(start, min(start + _CHUNK, len(pixels))):
-            pixels[position] = _decode(part.folder / part.files[position].path, side)
+            try:
+                pixels[position] = _decode(part.folder / part.files[position].path, side)
+            except UNDECODABLE as error:
+                damages[position] = damage_of(error)
 
     # Threads: Pillow lets go of the interpreter while it decodes, and the array need not be sent anywhere.
     with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
         for _ in pool.map(fill, range(0, len(pixels), _CHUNK)):
             pass
+    if damages:
+        found = {part.folder / part.files[position].path: damages[position] for position in sorted(damages)}
+        raise undecodable(found, len(pixels), part.folder)
     return pixels
 
 
 def _decode(path: Path, side: int) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-    except _UNDECODABLE as error:
-        raise FailureError(
-            f"{path} cannot be decoded: {error}", "Put a whole copy of the file in its place, or unpack the set again."
-        ) from error
+    with opened(path) as file:
+        image = as_rgb(file)
     if image.size != (side, side):
         image = ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
     return np.asarray(image, dtype=np.uint8)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from locbench.data.description import DatasetInfo
 from locbench.data.layout import Part, list_parts
-from locbench.errors import FailureError, UsageError
+from locbench.errors import UsageError
 
 PREFIX = "imagefolder:"
 PATTERN = "imagefolder:PATH"
@@ -81,18 +81,24 @@ def _common_side(parts: tuple[Part, Part]) -> int | None:
     for part in parts:
         for _, files in groupby(part.files, key=lambda file: file.label):
             for file in islice(files, _JUDGED_PER_CLASS):
-                sizes.add(_image_size(part.folder / file.path))
+                size = _image_size(part.folder / file.path)
+                if size is not None:
+                    sizes.add(size)
                 if len(sizes) > 1:
                     return None
-    width, height = sizes.pop()
+    width, height = sizes.pop() if sizes else (0, 0)
     return width if width == height and _SMALLEST_SIDE <= width <= _LARGEST_SIDE else None
 
 
-def _image_size(path: Path) -> tuple[int, int]:
-    from PIL import Image
+def _image_size(path: Path) -> tuple[int, int] | None:
+    """Return an image's size, or None if it cannot be opened: those that cannot be decoded are told with their number.
+
+    Pillow is imported here: a set is described in commands that open no image.
+    """
+    from locbench.data.decoding import UNDECODABLE, opened
 
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             return image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise FailureError(f"{path} cannot be read as an image: {error}", "Replace the file or remove it.") from error
+    except UNDECODABLE:
+        return None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,16 +13,26 @@ from locbench.errors import FailureError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
 
+_NAMED = 5
+
 LAYOUT = "train/<class>/<image> and test/<class>/<image> (or val/<class>/<image>)"
 
 
 class ImageFile(NamedTuple):
-    """One image file: its path below the part, its class by number, its size in bytes, its time of change in ns."""
+    """One image file.
+
+    Attributes:
+        path: below the part.
+        label: its class by number.
+        size: in bytes.
+        state: inode, time of the content's change and time of any change in ns. The last one cannot be set, so that a
+            file that was replaced with its old time (``cp -p``) shows itself.
+    """
 
     path: str
     label: int
     size: int
-    changed: int
+    state: tuple[int, int, int]
 
 
 class Part(NamedTuple):
@@ -43,31 +54,81 @@ def class_names(folder: Path) -> tuple[str, ...]:
     """Return the class folders of a part in alphabetical order; empty where the part is not there."""
     if not folder.is_dir():
         return ()
-    return tuple(sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")))
+    found = [each for each in folder.iterdir() if not each.name.startswith(".")]
+    _refuse_unusable(folder, [each.name for each in found if _leads_nowhere(each)])
+    return tuple(sorted(each.name for each in found if each.is_dir()))
 
 
 def list_part(folder: Path) -> Part:
-    """List the images of a part, by class and then by file name; FailureError where a folder cannot be read."""
+    """List the images of a part, by class and in torchvision's order, those of a class's sub-folders among them.
+
+    Raises:
+        FailureError: a folder cannot be read, or a link leads nowhere.
+    """
+    files: list[ImageFile] = []
+    unusable: list[str] = []
     try:
         classes = class_names(folder)
-        files = tuple(file for label, name in enumerate(classes) for file in _class_files(folder, name, label))
+        for label, name in enumerate(classes):
+            for path, entry in _class_entries(folder, name):
+                if entry.is_file():
+                    seen = entry.stat()
+                    state = (seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns)
+                    files.append(ImageFile(path, label, seen.st_size, state))
+                else:
+                    unusable.append(path)
     except OSError as error:
         raise FailureError(f"{folder} cannot be listed: {error}", "Check that you may read it.") from error
-    return Part(folder, classes, files)
+    _refuse_unusable(folder, unusable)
+    return Part(folder, classes, tuple(files))
 
 
-def _class_files(folder: Path, name: str, label: int) -> Iterator[ImageFile]:
-    with os.scandir(folder / name) as entries:
-        # Order by name: what a file system lists first differs between machines.
-        for entry in sorted(entries, key=lambda each: each.name):
-            if _is_image(entry):
-                seen = entry.stat()
-                yield ImageFile(f"{name}/{entry.name}", label, seen.st_size, seen.st_mtime_ns)
+def holds_image(folder: Path) -> bool:
+    """Return whether a class folder or one below it holds an image, without listing all; OSError if unreadable."""
+    return next(_class_entries(folder.parent, folder.name), None) is not None
 
 
-def _is_image(entry: os.DirEntry[str]) -> bool:
+def _class_entries(folder: Path, name: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield what is named as an image in a class folder and below, a folder at a time, in torchvision's order.
+
+    Folders are ordered by their paths and images by their names: what a file system lists first differs between
+    machines. Hidden ones are left out, and so is a link to a folder that it lies in.
+    """
+    waiting = [(name, frozenset[tuple[int, int]]())]
+    while waiting:
+        own, above = heapq.heappop(waiting)  # the first of all paths: "a/b c" comes before "a/b/d"
+        seen = (folder / own).stat()
+        if (seen.st_dev, seen.st_ino) in above:
+            continue
+        above |= {(seen.st_dev, seen.st_ino)}
+        with os.scandir(folder / own) as listed:
+            entries = sorted((each for each in listed if not each.name.startswith(".")), key=lambda each: each.name)
+        below = [each for each in entries if each.is_dir()]
+        yield from ((f"{own}/{each.name}", each) for each in entries if _looks_like_image(each))
+        for each in below:
+            heapq.heappush(waiting, (f"{own}/{each.name}", above))
+
+
+def _looks_like_image(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is named as an image, or is a link that leads nowhere and might have led to some."""
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a Path per file doubles the time of a listing
-    return suffix in IMAGE_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+    if suffix in IMAGE_SUFFIXES:
+        return not entry.is_dir()
+    return not suffix and entry.is_symlink() and not Path(entry.path).exists()
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def _refuse_unusable(folder: Path, names: Sequence[str]) -> None:
+    if names:
+        more = f", and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+        raise FailureError(
+            f"{len(names):,} of the names in {folder} are links that lead nowhere, or no files: "
+            f"{', '.join(names[:_NAMED])}{more}",
+            "Mend these links, or take them away; no image is left out silently.",
+        )
 
 
 def part_folders(folder: Path) -> tuple[Path, Path]:
@@ -99,6 +160,11 @@ def list_parts(folder: Path) -> tuple[Part, Part]:
 def _check_filled(part: Part) -> None:
     if not part.classes:
         raise FailureError(f"there are no class folders in {part.folder}", f"Expected layout: {LAYOUT}.")
+    if len(part.classes) == 1:
+        raise FailureError(
+            f"{part.folder} holds one class folder, {part.classes[0]}, which leaves nothing to tell apart",
+            f"Put the images of every class in a folder of their own: {LAYOUT}.",
+        )
     empty = [name for name, count in part.counts().items() if not count]
     if empty:
         raise FailureError(

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from locbench.data.batches import epoch_seed
 from locbench.data.coco.annotations import Instance, Picture, RunLengths
+from locbench.data.decoding import UNDECODABLE, as_rgb, damage_of, undecodable
 from locbench.data.imagenet.workers import worker_count
 from locbench.data.subsets import images_per_epoch
 from locbench.detection.scenes import Scenes, learnable, outline_of
@@ -107,11 +107,11 @@ def _decoded(scenes: Scenes, picture: Picture) -> NDArray[np.uint8]:
     path = scenes.gallery.path(picture)
     try:
         with scenes.gallery.opened(picture) as image:
-            pixels = np.array(image.convert("RGB"))
+            pixels = np.array(as_rgb(image))
     except FileNotFoundError:
         raise FailureError(f"the image {path} is missing", "Unpack the archive of the images again.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise FailureError(f"{path} cannot be decoded: {error}", "Put a whole copy of the file in its place.") from None
+    except UNDECODABLE as error:
+        raise undecodable({path: damage_of(error)}) from None
     if pixels.shape[:2] != (picture.height, picture.width):
         found = f"{pixels.shape[1]} x {pixels.shape[0]}"
         raise FailureError(

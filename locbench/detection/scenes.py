@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from locbench.data import decoding
 from locbench.data.catalogue import info
 from locbench.data.coco.annotations import Annotations, Category, Instance, Outline, Picture, read_annotations
 from locbench.data.coco.described import refuse_other_categories
@@ -45,7 +46,7 @@ class FileGallery:
 
     def opened(self, picture: Picture) -> Image.Image:
         """Open a file; whatever Pillow raises is for the caller."""
-        return Image.open(self.path(picture))
+        return decoding.opened(self.path(picture))
 
     def path(self, picture: Picture) -> Path:
         """Return the file of an image."""

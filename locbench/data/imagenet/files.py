@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from locbench.data import decoding
 from locbench.data.layout import Part
 
 __all__ = ["Files", "Stream", "file_fingerprint"]
@@ -36,7 +37,7 @@ class Files:
 
     def opened(self, index: int) -> Image.Image:
         """Open an image, undecoded; whatever Pillow raises is for the caller."""
-        return Image.open(self.path(index))
+        return decoding.opened(self.path(index))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ ILSVRC 2012 unpack to are found too.
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,7 @@ import msgspec
 from locbench.data.description import KNOWN, DatasetInfo
 from locbench.data.imagefolder import PREFIX as FOLDER_PREFIX
 from locbench.data.imagefolder import FolderName, parse
-from locbench.data.layout import IMAGE_SUFFIXES, Part, class_names, list_part
+from locbench.data.layout import Part, class_names, holds_image, list_part
 from locbench.errors import FailureError, UsageError
 
 __all__ = ["PATTERN", "PREFIX", "Parts", "check_parts", "find_parts", "layout_info", "list_images", "parse_layout"]
@@ -28,6 +27,8 @@ PATTERN = f"{PREFIX}PATH"
 _BASES = (NAME, "ILSVRC2012", "ILSVRC/Data/CLS-LOC", f"{NAME}/ILSVRC/Data/CLS-LOC", f"{NAME}/Data/CLS-LOC")
 _TRAIN = ("train", "ILSVRC2012_img_train")
 _VAL = ("val", "ILSVRC2012_img_val")
+_OWN_VAL = (*_VAL, "test")
+"""In a folder of one's own; ILSVRC's test images have no labels."""
 
 SOURCE = "https://image-net.org/download-images"
 UNSORTED = (
@@ -59,7 +60,7 @@ def streams(name: str) -> bool:
 def find_parts(name: str, root: Path) -> Parts:
     """Return where the images of ``imagenet`` or ``imagenet:PATH`` are, or should be."""
     if name.startswith(PREFIX):
-        return _parts(parse_layout(name).folder)
+        return _parts(parse_layout(name).folder, _OWN_VAL)
     found = (_parts(root / base) for base in _BASES)
     return next((parts for parts in found if parts.train.is_dir() or parts.val.is_dir()), _parts(root / NAME))
 
@@ -73,10 +74,10 @@ def parse_layout(name: str) -> FolderName:
         raise UsageError(*texts) from None
 
 
-def _parts(folder: Path) -> Parts:
+def _parts(folder: Path, vals: tuple[str, ...] = _VAL) -> Parts:
     train, val = (
         next((folder / each for each in names if (folder / each).is_dir()), folder / names[0])
-        for names in (_TRAIN, _VAL)
+        for names in (_TRAIN, vals)
     )
     return Parts(train, val)
 
@@ -145,8 +146,8 @@ def check_parts(parts: Parts, classes: int | None) -> None:
             raise FailureError(
                 f"the class folder {folder / odd[0]} is missing{more}", f"{folder}: unpack its archive again."
             )
-    if not train or len(train) != (classes or len(train)):
-        wanted = f"{classes:,}" if classes else "some"
+    if len(train) != (classes or max(2, len(train))):
+        wanted = f"{classes:,}" if classes else "two or more"
         raise FailureError(f"{parts.train} holds {len(train):,} class folders instead of {wanted}", how)
     _check_filled(parts, train)
 
@@ -159,7 +160,6 @@ def _check_filled(parts: Parts, classes: tuple[str, ...]) -> None:
 
 def _holds_image(folder: Path) -> bool:
     try:
-        with os.scandir(folder) as entries:
-            return any(Path(each.name).suffix.lower() in IMAGE_SUFFIXES for each in entries)
+        return holds_image(folder)
     except OSError as error:
         raise FailureError(f"{folder} cannot be listed: {error}", "Check that you may read it.") from error

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator
 
+from locbench.data.decoding import as_rgb
 from locbench.data.swin.draws import draw_crops
 
 __all__ = ["View", "draw_view", "middle_pixels", "random_pixels", "view_pixels"]
@@ -67,7 +68,7 @@ def view_pixels(image: Image.Image, view: View, side: int) -> NDArray[np.uint8]:
         round((view.left + view.width) * across),
         round((view.top + view.height) * down),
     )
-    found = image.crop(box).convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+    found = as_rgb(image, box).resize((side, side), Image.Resampling.BILINEAR)
     return _array(found.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if view.flip else found)
 
 
@@ -78,7 +79,7 @@ def middle_pixels(image: Image.Image, index: int, *, side: int) -> NDArray[np.ui
     shorter = min(width, height)
     size = (least * width // shorter, least * height // shorter)
     left, top = (round((each - side) / 2) for each in size)
-    whole = image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+    whole = as_rgb(image).resize(size, Image.Resampling.BILINEAR)
     return _array(whole.crop((left, top, left + side, top + side)))
 
 

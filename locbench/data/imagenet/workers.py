@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from locbench.data.folders import _UNDECODABLE
+from locbench.data.decoding import UNDECODABLE, damage_of, undecodable
 from locbench.errors import FailureError, UsageError
 
 __all__ = ["Source", "decoded", "worker_count"]
@@ -59,11 +59,8 @@ class _Pieces(Dataset[Tensor | FailureError]):
         try:
             with self.source.opened(index) as image:
                 return self.take(image, index)
-        except _UNDECODABLE as error:
-            raise FailureError(
-                f"{self.source.path(index)} cannot be decoded: {error}",
-                "Put a whole copy of the file in its place, or unpack the set again.",
-            ) from error
+        except UNDECODABLE as error:
+            raise undecodable({self.source.path(index): damage_of(error)}) from error
 
 
 def decoded(source: Source, take: Take, pieces: list[Tensor], workers: int, device: torch.device) -> Iterator[Tensor]:

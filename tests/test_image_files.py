@@ -1,0 +1,257 @@
+"""Image files that are other than their names say, and folders laid out in ways that lose images silently."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from coco_specimens import write_coco
+from numpy.typing import NDArray
+from PIL import EpsImagePlugin, Image
+from torchvision.datasets import ImageFolder
+
+from locbench.data import folders, room
+from locbench.data.catalogue import info, status
+from locbench.data.decoding import as_rgb, opened
+from locbench.data.imagenet.batches import imagenet_train_batches
+from locbench.data.imagenet.views import View, middle_pixels, view_pixels
+from locbench.data.images import Split, load
+from locbench.detection.feed import training_samples
+from locbench.detection.scenes import load_scenes
+from locbench.errors import FailureError
+
+SIDE = 16
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n(x) run\nshowpage\n%%EOF\n"
+RAMP = np.linspace(0, 65535, SIDE * SIDE).reshape(SIDE, SIDE)
+
+
+def make(folder: Path, classes: tuple[str, ...] = ("a", "b"), test: str = "test") -> Path:
+    draws = np.random.default_rng(0)
+    for part in ("train", test):
+        for name in classes:
+            (folder / part / name).mkdir(parents=True)
+            for number in range(3):
+                pixels = draws.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / part / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make(tmp_path / "set")
+
+
+def loaded(folder: Path) -> Split:
+    return load(f"imagefolder:{folder}", folder.parent)
+
+
+def refusal(folder: Path) -> FailureError:
+    with pytest.raises(FailureError) as caught:
+        loaded(folder)
+    assert caught.value.remedy
+    return caught.value
+
+
+@pytest.fixture
+def no_ghostscript(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("PostScript was run"))
+
+
+@pytest.mark.usefixtures("no_ghostscript")
+def test_postscript_under_an_images_name_is_not_run(folder: Path, tmp_path: Path) -> None:
+    (folder / "train" / "a" / "0.png").write_bytes(POSTSCRIPT)
+    assert "a/0.png cannot be decoded: it is none of BMP, JPEG, PNG" in refusal(folder).message
+    (folder / "test").rename(folder / "val")
+    streamed = load(f"imagenet:{folder}?side=16", tmp_path)
+    with pytest.raises(FailureError, match=r"a/0\.png cannot be decoded: it is none of"):
+        list(imagenet_train_batches(streamed.train, streamed.info, 6, side=16, seed=0, epoch=1, workers=0))
+    coco = write_coco(tmp_path / "coco")
+    (coco / "train2017" / "ten.png").write_bytes(POSTSCRIPT)
+    scenes = load_scenes(f"coco:{coco}", tmp_path).train
+    with pytest.raises(FailureError, match=r"ten\.png cannot be decoded: it is none of"):
+        list(training_samples(scenes, 1, seed=0, epoch=1, flip=False))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "ICO", "PDF", "PCX", "TGA", "XBM"])
+def test_formats_that_no_suffix_of_ours_stands_for_are_refused(folder: Path, kind: str) -> None:
+    image = Image.new("1" if kind == "XBM" else "RGB", (SIDE, SIDE))
+    image.save(folder / "train" / "a" / "0.png", kind)
+    assert "it is none of" in refusal(folder).message
+
+
+def test_suffixes_may_be_mixed_up(folder: Path) -> None:
+    expected = Image.new("RGB", (SIDE, SIDE), (9, 90, 200))
+    expected.save(folder / "train" / "a" / "0.png", "BMP")  # one of ImageNet's own .JPEG files is a PNG
+    assert (loaded(folder).train.pixels[0].numpy() == np.asarray(expected)).all()
+
+
+def _pgm(levels: NDArray[np.uint16], most: int) -> bytes:
+    return f"P5 {SIDE} {SIDE} {most}\n".encode() + levels.astype(">u2").tobytes()
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "pgm"])
+def test_grey_images_of_16_bits_become_their_high_byte(folder: Path, kind: str) -> None:
+    levels = RAMP.astype(np.uint16)
+    path = folder / "train" / "a" / f"0.{kind}"
+    (folder / "train" / "a" / "0.png").unlink()
+    if kind == "pgm":
+        path.write_bytes(_pgm(levels, 65535))
+    else:
+        Image.fromarray(levels).save(path)
+    expected = np.repeat((levels // 256).astype(np.uint8)[:, :, None], 3, axis=2)
+    assert (loaded(folder).train.pixels[0].numpy() == expected).all()
+    with opened(path) as image:
+        assert (middle_pixels(image, 0, side=14)[:, :, 0].std()) > 60
+    with opened(path) as image:
+        assert (view_pixels(image, View(0, 0, SIDE, SIDE, False), SIDE) == expected).all()
+
+
+def test_levels_of_a_pgm_are_of_its_own_maximum(tmp_path: Path) -> None:
+    path = tmp_path / "x.pgm"
+    path.write_bytes(_pgm(np.full((SIDE, SIDE), 600, dtype=np.uint16), 1000))
+    with opened(path) as image:
+        assert np.unique(np.asarray(as_rgb(image))).tolist() == [153]  # 600 of 1,000 is 39,321 of 65,535
+
+
+def test_colour_and_eight_bits_are_left_to_pillow(tmp_path: Path) -> None:
+    draws = np.random.default_rng(3).integers(0, 256, (SIDE, SIDE, 4), dtype=np.uint8)
+    for mode in ("RGB", "L", "LA", "P", "RGBA", "CMYK", "1"):
+        image = Image.fromarray(draws).convert(mode) if mode != "CMYK" else Image.fromarray(draws, "CMYK")
+        assert as_rgb(image).tobytes() == image.convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        ((RAMP / 65535).astype(np.float32), "its grey levels are real numbers"),
+        (RAMP.astype(np.float32), "its grey levels are real numbers"),
+        (RAMP.astype(np.int32), "its grey levels are 32-bit or signed numbers"),
+        ((RAMP / 100).astype(np.uint16), "its grey levels end at 655 of 65,535, nearly black in 8 bits"),
+    ],
+)
+def test_levels_without_a_range_are_refused_with_their_number(
+    folder: Path, levels: NDArray[np.generic], words: str
+) -> None:
+    for name in ("x.tif", "y.tif"):
+        Image.fromarray(levels).save(folder / "train" / "a" / name)
+    error = refusal(folder)
+    assert error.message.startswith(f"2 of 8 images in {folder / 'train'} cannot be decoded: a/x.tif ({words}")
+    assert "y.tif" in error.message
+    assert "Scale its levels to 8 bits" in error.remedy
+
+
+def test_a_black_image_of_16_bits_is_black(tmp_path: Path) -> None:
+    image = Image.fromarray(np.zeros((4, 4), dtype=np.uint16))
+    assert np.asarray(as_rgb(image)).max() == 0
+
+
+def test_damaged_images_are_named_and_counted(folder: Path) -> None:
+    for number in range(3):
+        (folder / "train" / "a" / f"{number}.png").write_bytes(b"")
+        (folder / "train" / "b" / f"{number}.png").write_bytes(b"<html>404</html>")
+    Image.new("RGB", (SIDE, SIDE)).save(folder / "train" / "a" / "whole.png")
+    message = refusal(folder).message
+    assert message.startswith(f"6 of 7 images in {folder / 'train'} cannot be decoded: a/0.png (")
+    assert message.endswith("and 1 more")
+
+
+def test_an_image_of_too_many_pixels_gets_advice_that_fits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    Image.new("RGB", (60, 60)).save(folder / "train" / "a" / "0.png")
+    error = refusal(folder)
+    assert "too large to be decoded safely: Image size (3600 pixels) exceeds limit" in error.message
+    assert "Scale it down" in error.remedy
+    assert "whole copy" not in error.remedy
+
+
+def test_images_below_a_class_are_those_of_torchvision_in_its_order(folder: Path) -> None:
+    source = folder / "train" / "a" / "0.png"
+    for below in ("z", "z/y", "z y", "b.png"):
+        (folder / "train" / "a" / below).mkdir()
+        for number in (2, 10):
+            (folder / "train" / "a" / below / f"{number}.png").write_bytes(source.read_bytes())
+    (folder / "train" / "a" / "linked").symlink_to(folder / "train" / "b")
+    theirs = ImageFolder(str(folder / "train"))
+    ours = folders.list_parts(folder)[0]
+    assert [str(folder / "train" / each.path) for each in ours.files] == [path for path, _ in theirs.samples]
+    assert [each.label for each in ours.files] == theirs.targets
+    assert len(loaded(folder).train) == len(theirs) == 17
+
+
+def test_a_folder_below_itself_is_listed_once(folder: Path) -> None:
+    (folder / "train" / "a" / "again").symlink_to(folder / "train" / "a")
+    assert len(loaded(folder).train) == 6
+
+
+@pytest.mark.parametrize("name", ["gone.png", "gone"])
+def test_links_that_lead_nowhere_are_counted(folder: Path, name: str) -> None:
+    for each in ("a", "b"):
+        (folder / "train" / each / name).symlink_to("nowhere")
+    error = refusal(folder)
+    assert error.message == (
+        f"2 of the names in {folder / 'train'} are links that lead nowhere, or no files: a/{name}, b/{name}"
+    )
+    assert status(f"imagefolder:{folder}", folder).state == "broken"
+
+
+def test_a_class_that_is_a_link_to_nowhere_is_refused(folder: Path) -> None:
+    for part in ("train", "test"):
+        (folder / part / "c").symlink_to("nowhere")
+    assert "links that lead nowhere" in refusal(folder).message
+
+
+def test_a_pipe_under_an_images_name_is_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / "train" / "a" / "x.png")
+    assert "a/x.png" in refusal(folder).message
+
+
+@pytest.mark.parametrize("kind", ["imagefolder", "imagenet"])
+def test_one_class_is_refused(tmp_path: Path, kind: str) -> None:
+    folder = make(tmp_path / "one", classes=("a",), test="val")
+    with pytest.raises(FailureError, match=r"one class folder|1 class folders instead of two or more"):
+        load(f"{kind}:{folder}", tmp_path)
+    assert status(f"{kind}:{folder}", tmp_path).state == "broken"
+
+
+def test_a_set_larger_than_memory_is_refused_before_it_is_decoded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "_decode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(folders, "free_memory", lambda: 12 * SIDE * SIDE * 3 - 1)
+    error = refusal(folder)
+    assert f"the 12 images of {folder} do not fit the memory: at 16 x 16 pixels they take 0.0 GB" in error.message
+    assert f"imagenet:{folder}" in error.remedy
+    assert info(f"imagenet:{folder}").test_size == 6  # the remedy takes the same folder, with its "test"
+    monkeypatch.undo()
+    monkeypatch.setattr(folders, "free_memory", lambda: 12 * SIDE * SIDE * 3)
+    assert len(loaded(folder).train) == 6
+
+
+def test_an_array_that_cannot_be_had_is_told_as_such(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(folders, "_decode_all", full)
+    assert "do not fit the memory" in refusal(folder).message
+
+
+def test_free_memory_is_the_least_of_all_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_PROC", tmp_path)
+    monkeypatch.setattr(room, "_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(room, "_address_space", lambda: None)
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:     5 kB\n")
+    assert room.free_memory() == 5 * 1024
+    own = tmp_path / "groups" / "box"
+    own.mkdir(parents=True)
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "cgroup").write_text("0::/box\n")
+    (own / "memory.max").write_text("max\n")
+    (own / "memory.current").write_text("900\n")
+    assert room.free_memory() == 5 * 1024
+    (own / "memory.max").write_text("1000\n")
+    (own / "memory.stat").write_text("anon 100\ninactive_file 700\n")
+    assert room.free_memory() == 800
+    monkeypatch.setattr(room, "_address_space", lambda: 300)
+    assert room.free_memory() == 300
