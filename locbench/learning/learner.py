@@ -106,9 +106,23 @@ class Learner(nn.Module):
             return isolated_lean(self, images, targets, finished)
         return routing.isolated(self, images, targets)
 
-    def run_module(self, index: int, x: Tensor) -> Tensor:
-        """Run one local module; the last one includes the classifier and gives class scores."""
-        for unit in self.partition.ranges[index]:
+    def stem(self, images: Tensor) -> Tensor:
+        """Return what comes before the first block; the images themselves in a network without a stem."""
+        return cast(Tensor, self.chain.units[0](images)) if self._stem_units else images
+
+    @property
+    def _stem_units(self) -> int:
+        return int(self.chain.specs[0].stage == 0)
+
+    def run_module(self, index: int, x: Tensor, *, after_stem: bool = False) -> Tensor:
+        """Run one local module; the last one includes the classifier and gives class scores.
+
+        Args:
+            index: which one.
+            x: its input.
+            after_stem: ``x`` is what `stem` gives, for the first module.
+        """
+        for unit in self.partition.ranges[index][self._stem_units if after_stem else 0 :]:
             x = self.chain.units[unit](x)
         return cast(Tensor, self.chain.head(x)) if index == self.partition.modules - 1 else x
 
@@ -184,6 +198,7 @@ class Learner(nn.Module):
             classes=self.chain.classes,
             image_side=self.chain.side,
             patches=patches.n if patches else 1,
+            joined=int(self.composition.join_stem),
         )
         chosen = [each for each in self.composition.branches if each.level in ("both", level)]
         branches = [build_branch(each, cut) for each in chosen]

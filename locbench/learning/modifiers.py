@@ -32,6 +32,7 @@ from locbench.learning.options import (
     Weight,
     Whole,
 )
+from locbench.networks.catalogue import NETWORKS
 from locbench.registry import Registry
 
 
@@ -98,7 +99,9 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
     """HPFF: independent and cascade levels with patch feature fusion (Su et al. 2024).
 
     Attributes:
-        levels, independent_weight, cascade_weight, official_edges, engine: as in `options.Cascade`.
+        levels, independent_weight, cascade_weight, engine: as in `options.Cascade`.
+        official_edges: the released code's first module: without an independent loss, and, where every local layer is a
+            module, of the stem and the first block (`Composition.join_stem`).
         pff: patches along each side; 0 turns patch feature fusion off.
         pff_scope: ``all`` patches every auxiliary net; ``cascade_decoder`` is the released code's form, where only the
             cascade decoder sees quadrants, through four separate decoders.
@@ -114,7 +117,7 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
     pff_scope: Literal["all", "cascade_decoder"] = "all"
     passes: Literal["two", "retain"] = "two"
 
-    def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
+    def modify(self, composition: Composition, site: Site) -> Composition:
         """Route by levels, drop the decoder from the independent level, and patch the auxiliary nets."""
         _refuse_shared_stem(composition, "hpff")
         branches, patches = _by_level(composition.branches, self.levels), None
@@ -122,7 +125,14 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
             patches = Patches(n=self.pff, passes=self.passes)
         elif self.pff > 1:
             branches = tuple(_in_quadrants(each) for each in branches)
-        return msgspec.structs.replace(composition, branches=branches, routing=self._routing(), patches=patches)
+        network = NETWORKS[site.network]
+        return msgspec.structs.replace(
+            composition,
+            branches=branches,
+            routing=self._routing(),
+            patches=patches,
+            join_stem=self.official_edges and network.stem and site.modules == network.units,
+        )
 
     def _routing(self) -> AnyRouting:
         if self.levels == "IL" and not self.official_edges:

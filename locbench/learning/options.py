@@ -188,7 +188,8 @@ class Cascade(Part, frozen=True, tag="cascade"):
         levels: which losses train.
         independent_weight: weight of the independent losses when both levels train; alone, a level has weight 1.
         cascade_weight: weight of the cascade losses when both levels train.
-        official_edges: leave out the first module's independent loss, as the released code does.
+        official_edges: leave out the first module's independent loss, as the released code does; `Composition` tells
+            what the code does besides where every local layer is a module.
         engine: ``reuse`` runs each module forward once; ``recompute`` once per loss, as the released code does.
     """
 
@@ -233,6 +234,8 @@ class Composition(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
         branches: branches of the auxiliary loss; none for backpropagation.
         merge_top: number of top local layers that lose their own auxiliary net and join the last module (AugLocal).
         end_to_end: the partition has one module, whatever K the recipe asks for.
+        join_stem: the stem and the first block are one module, while ramps of weights run as if they were two: so
+            HPFF's released code cuts ResNet-32 at K = 16 and ResNet-110 at K = 55, and divides by K - 2.
     """
 
     branches: tuple[AnyBranch, ...] = ()
@@ -241,6 +244,7 @@ class Composition(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     phases: AnyPhases = Always()
     merge_top: int = 0
     end_to_end: bool = False
+    join_stem: bool = False
 
 
 BUILDERS: Registry[object] = Registry("auxiliary branch")

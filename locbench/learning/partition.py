@@ -34,7 +34,8 @@ def partition_of(recipe: Recipe) -> Partition:
     """Return the partition that a recipe trains.
 
     With ``merge_top`` = k, cuts above local layer L - k - 2 are dropped: the top k + 1 layers form the last module, as
-    AugLocal's code does (there, layer L - k - 1 would get a copy of the rest of the network).
+    AugLocal's code does (there, layer L - k - 1 would get a copy of the rest of the network). With ``join_stem`` the
+    cut after the first local layer is dropped.
     """
     units = NETWORKS[recipe.network].units
     if recipe.composition.end_to_end:
@@ -44,5 +45,6 @@ def partition_of(recipe: Recipe) -> Partition:
         end += count
         ends.append(end)
     highest = units - 2 - recipe.composition.merge_top
-    kept = [each for each in ends[:-1] if each <= highest]
+    lowest = 1 if recipe.composition.join_stem else 0
+    kept = [each for each in ends[:-1] if lowest <= each <= highest]
     return Partition((*kept, units - 1))

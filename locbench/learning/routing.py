@@ -116,20 +116,30 @@ def cascade(learner: Learner, images: Tensor, targets: Targets, options: Cascade
 def recomputed_cascade(learner: Learner, images: Tensor, targets: Targets, options: Cascade) -> Outcome:
     """HPFF as the released code runs it: separate forward passes for the independent loss and for each window.
 
-    Slower, and BatchNorm's running statistics see the batch once per pass; kept as the reference for `cascade`.
+    Slower, and BatchNorm's running statistics see the batch once per pass, except the stem's, which runs once for both
+    paths. The cascade level alone has no independent path. Kept as the reference for `cascade`.
     """
     weights = Weights.of(options)
-    top = learner.modules_count - 1
-    losses, before, x = [], images, images
+    stem = learner.stem(images)
+    start = stem.detach().requires_grad_(stem.requires_grad)
+    losses, logits = [], start
+    before, x = start.view_as(start), start.view_as(start)
     for index in range(learner.modules_count):
-        loss, h = _independent_pass(learner, index, x, targets, weights)
+        loss = images.new_zeros(())
+        if weights.independent:
+            loss, x = _independent_pass(learner, index, x, targets, weights)
+            logits = x
         if index > 0 and weights.cascade:
-            window = learner.run_module(index, learner.run_module(index - 1, before))
+            middle = learner.run_module(index - 1, before, after_stem=index == 1)
+            window = learner.run_module(index, middle)
             loss = loss + _window_pass(learner, index, window, targets, weights)
+            before, logits = middle.detach(), window.detach()
+            x = x if weights.independent else before
         losses.append(loss)
-        before, x = x, h
-        logits = h
-    assert len(losses) == top + 1
+        if index == 1:  # what reaches the stem has come together; its map is let go
+            if start.grad is not None:
+                hand_over(stem, start)
+            stem = start = logits
     return Outcome(torch.stack(losses), logits)
 
 
@@ -225,8 +235,8 @@ def _pay(owed: _Owed | None) -> None:
 def _independent_pass(
     learner: Learner, index: int, x: Tensor, targets: Targets, weights: Weights
 ) -> tuple[Tensor, Tensor]:
-    h = learner.run_module(index, x.detach())
-    if not weights.independent or (index == 0 and weights.skip_first):
+    h = learner.run_module(index, x, after_stem=index == 0)
+    if index == 0 and weights.skip_first:
         return h.new_zeros(()), h.detach()
     if index == learner.modules_count - 1:
         loss = F.cross_entropy(h, targets.labels) * weights.independent

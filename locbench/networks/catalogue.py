@@ -38,6 +38,7 @@ class NetworkInfo(msgspec.Struct, frozen=True):
         transformer: its shape if it is one; None for convolutional networks.
         torchvision: torchvision's name of the same network, whose weights load; empty where it has none.
         stand_in: the small network of as many local layers that takes its place in reduced runs; empty for none.
+        stem: whether the first local layer is a stem, before the blocks; VGGs have none.
     """
 
     name: str
@@ -48,6 +49,7 @@ class NetworkInfo(msgspec.Struct, frozen=True):
     transformer: TransformerInfo | None = None
     torchvision: str = ""
     stand_in: str = ""
+    stem: bool = True
 
 
 NETWORKS: Registry[NetworkInfo] = Registry("network")
@@ -94,14 +96,16 @@ for _name, _label, _units, _builder, _narrow, _width in (
     ("efficientnet-b0", "EfficientNet-B0", 17, "efficientnet:build", "efficientnet:narrow", "1/4"),
     ("regnetx-400mf", "RegNetX-400MF", 23, "regnet:build", "regnet:narrow", "1/4"),
 ):
-    _with_narrow(NetworkInfo(_name, _label, _units, f"locbench.networks.{_builder}"), _narrow, _width)
+    _path = f"locbench.networks.{_builder}"
+    _with_narrow(NetworkInfo(_name, _label, _units, _path, stem=_name != "vgg19"), _narrow, _width)
 
 
 def _for_imagenet(
     name: str, label: str, units: int, builder: str, torchvision: str, splits: dict[int, tuple[int, ...]]
 ) -> None:
     path = f"locbench.networks.{builder}"
-    info = NetworkInfo(name, f"{label} (ImageNet)", units, path, splits, torchvision=torchvision)
+    stem = name != "vgg13"
+    info = NetworkInfo(name, f"{label} (ImageNet)", units, path, splits, torchvision=torchvision, stem=stem)
     _with_narrow(info, f"{builder}_narrow", "1/8")
 
 

@@ -52,6 +52,7 @@ class Cut:
         classes: number of classes.
         image_side: side of the input image in pixels.
         patches: patches along each side that the net sees one at a time; 1 means the whole map.
+        joined: modules that others have been joined to, and which ramps of weights go on counting.
     """
 
     layer: int
@@ -62,6 +63,7 @@ class Cut:
     classes: int
     image_side: int
     patches: int = 1
+    joined: int = 0
 
     @property
     def spec(self) -> LayerSpec:
@@ -76,7 +78,7 @@ class Cut:
     @property
     def position(self) -> float:
         """0 at the first auxiliary net, 1 at the last; 0 if there is only one (InfoPro's r = m / (K - 2))."""
-        return self.module / (self.modules - 2) if self.modules > 2 else 0.0
+        return self.module / (self.modules + self.joined - 2) if self.modules > 2 else 0.0
 
     @property
     def image(self) -> Map:
