@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ from locbench.detection.rate import detector_rate
 from locbench.detection.scenes import SceneSplit
 from locbench.errors import DivergedError
 from locbench.recipe import Recipe
-from locbench.training.checkpoints import load_checkpoint, save_checkpoint
+from locbench.training.checkpoints import Keeper, Origin
 from locbench.training.optimizer import by_decay
 from locbench.training.outcome import Outcome, Row, Watcher
 from locbench.training.precision import set_precision
@@ -39,6 +38,7 @@ class DetectionRun:
         backbone: file of the backbone's weights.
         checkpoint: where the state is kept between epochs; None keeps none.
         device: where to train.
+        origin: the code that trains, and what is recorded already.
 
     Raises:
         FailureError: the file holds no weights of this backbone.
@@ -51,19 +51,16 @@ class DetectionRun:
         backbone: Path,
         checkpoint: Path | None = None,
         device: torch.device = torch.device("cpu"),
+        origin: Origin = Origin(),
     ) -> None:
-        self.recipe, self.split, self.backbone, self.checkpoint, self.device = (
-            recipe,
-            split,
-            backbone,
-            checkpoint,
-            device,
-        )
+        self.recipe, self.split, self.backbone, self.device = recipe, split, backbone, device
         set_precision(recipe.precision, device)
         self.detector, self.optimizer = self._fresh()
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         counts = {"primary": sum(each.numel() for each in self.detector.parameters()), "auxiliary": 0}
         self.outcome = Outcome(parameters=counts, started=started)
+        self.keeper = Keeper(checkpoint, recipe.key, split.fingerprint, origin)
+        self.keeper.begun(self.outcome)
 
     def _fresh(self) -> tuple[nn.Module, torch.optim.Optimizer]:
         recipe = self.recipe
@@ -90,8 +87,8 @@ class DetectionRun:
             self.outcome.history.append(row)
             if watcher:
                 watcher.epoch_done(row)
-            if self.checkpoint and epoch < self.recipe.epochs:
-                save_checkpoint(self.checkpoint, self._state())
+            if epoch < self.recipe.epochs:
+                self.keeper.save(self.outcome, detector=self.detector, optimizer=self.optimizer)
         return self.outcome
 
     def _epoch(self, epoch: int, steps: int, step_done: Callable[[], None]) -> Row:
@@ -147,32 +144,9 @@ class DetectionRun:
         found = detections(self.detector, self.split.test, TESTED_AT_ONCE, self.device)
         return row | average_precision(self.split.test, found)
 
-    def _state(self) -> dict[str, Any]:
-        outcome = self.outcome
-        return {
-            "epoch": len(outcome.history),
-            "detector": self.detector.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "history": outcome.history,
-            "local_losses": outcome.local_losses,
-            "seconds": outcome.seconds,
-            "resumed": outcome.resumed,
-            "started": outcome.started,
-        }
-
     def _resume(self) -> None:
-        state = load_checkpoint(self.checkpoint, self.device) if self.checkpoint else None
-        if state is None:
-            return
-        try:
-            self.detector.load_state_dict(state["detector"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, KeyError, ValueError):  # written by other code: the run starts from its beginning
+        if not self.keeper.restore(self.outcome, self.device, detector=self.detector, optimizer=self.optimizer):
             self.detector, self.optimizer = self._fresh()
-            return
-        for name in ("history", "local_losses", "seconds", "started"):
-            setattr(self.outcome, name, state[name])
-        self.outcome.resumed = state["resumed"] + 1
 
 
 def make_detector_optimizer(detector: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import torch
@@ -23,6 +23,7 @@ from locbench.recipe import Recipe
 from locbench.results.provenance import code, versions
 from locbench.results.record import DataUsed, Provenance, Record
 from locbench.results.store import Store
+from locbench.training.checkpoints import Origin
 from locbench.training.distributed import ALONE, World
 from locbench.training.engine import choose_engine
 from locbench.training.faults import is_recipes_own, told
@@ -120,11 +121,17 @@ class Sweep:
         )
 
     def _run(self, recipe: Recipe, split: Split | SceneSplit) -> Run | DetectionRun:
-        checkpoint = self.store.checkpoint(recipe.key)
+        checkpoint, origin = self.store.checkpoint(recipe.key), self._origin(recipe)
         if isinstance(split, Split):
             engine = choose_engine(self.engine, recipe, self.device, self.world)
-            return Run(recipe, split, checkpoint, weights=self.weights, world=self.world, engine=engine)
-        return DetectionRun(recipe, split, self._backbone(recipe), checkpoint, self.device)
+            return Run(recipe, split, checkpoint, weights=self.weights, world=self.world, engine=engine, origin=origin)
+        return DetectionRun(recipe, split, self._backbone(recipe), checkpoint, self.device, origin)
+
+    def _origin(self, recipe: Recipe) -> Origin:
+        record = self.store.find(recipe.key)
+        finished = record.provenance if record is not None and record.status == "done" else None
+        replaces = f"started {finished.started}, {finished.seconds} s" if finished else ""
+        return Origin(self.code.name, self.code.dirty, replaces)
 
     def _backbone(self, recipe: Recipe) -> Path:
         """Return the file of a detector's backbone's weights."""
@@ -173,7 +180,7 @@ class Sweep:
             provenance=Provenance(
                 device=device_name(self.device),
                 versions=versions(),
-                **msgspec.structs.asdict(self.code),
+                **msgspec.structs.asdict(self.code) | self._other_code(outcome),
                 started=outcome.started,
                 seconds=round(outcome.seconds, 2),
                 resumed=outcome.resumed,
@@ -182,6 +189,11 @@ class Sweep:
                 beside=self.beside,
             ),
         )
+
+    @staticmethod
+    def _other_code(outcome: Outcome) -> dict[str, Any]:
+        """Return what a record says beside the present code of a run that was continued by it."""
+        return {"codes": tuple(outcome.codes), "dirty": outcome.dirty} if len(outcome.codes) > 1 else {}
 
 
 @contextmanager

@@ -64,7 +64,8 @@ def _versions(made: Provenance) -> str:
 def _commit(made: Provenance) -> str:
     if not made.commit:
         return f"unknown ({made.no_commit})" if made.no_commit else "outside a checkout"
-    return f"{made.commit[:12]}{' (dirty)' if made.dirty else ''}"
+    named = f"{made.commit[:12]}{' (dirty)' if made.dirty else ''}"
+    return f"{named}, begun by {', then '.join(made.codes[:-1])}" if made.codes else named
 
 
 def _data(data: DataUsed) -> str:

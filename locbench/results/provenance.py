@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -31,6 +32,22 @@ class Code(msgspec.Struct, frozen=True):
     commit: str = ""
     dirty: bool | None = None
     no_commit: str = ""
+
+    @property
+    def name(self) -> str:
+        """The commit; where the code is not exactly that of one, a digest of what runs beside it."""
+        if self.commit and not self.dirty:
+            return self.commit
+        return f"{self.commit or f'version {__version__}'} with sources {_sources()}"
+
+
+@cache
+def _sources() -> str:
+    """Return 12 hexadecimal digits over all modules of the package, as they are at the first call."""
+    package, digest = Path(__file__).resolve().parent.parent, hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
 
 
 @cache

@@ -33,6 +33,8 @@ class Provenance(msgspec.Struct, frozen=True):
         threads: CPU threads that torch used.
         engine: how the steps were run; see `training.engine`.
         beside: how many runs shared the device at a time, at most; their times are not those of a run alone.
+        codes: of a run that was continued by other code, all of them in order; see `Code.name`. ``commit`` is the last
+            one's, and ``dirty`` says whether any of them differed from its commit.
         no_commit: why there is no commit though the code is in a checkout; what git said.
     """
 
@@ -47,6 +49,7 @@ class Provenance(msgspec.Struct, frozen=True):
     engine: str = "eager"
     beside: int = 1
     no_commit: str = ""
+    codes: tuple[str, ...] = ()
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Learner, build_learner
 from locbench.learning.phases import is_global
 from locbench.recipe import Recipe
-from locbench.training.checkpoints import load_checkpoint, save_checkpoint
+from locbench.training.checkpoints import Keeper, Origin
 from locbench.training.distributed import ALONE, World
 from locbench.training.engine import Engine, EngineName, make_engine
 from locbench.training.evaluation import accuracy
@@ -46,6 +45,7 @@ class Run:
         weights: file of pretrained weights, for a recipe that starts from them; None asks their hub.
         world: the processes that share the run; every one of them makes its own `Run`.
         engine: how steps are run, as `choose_engine` allows.
+        origin: the code that trains, and what is recorded already.
     """
 
     engine: Engine
@@ -59,8 +59,9 @@ class Run:
         weights: Path | None = None,
         world: World = ALONE,
         engine: EngineName = "eager",
+        origin: Origin = Origin(),
     ) -> None:
-        self.recipe, self.split, self.checkpoint, self.dtype = recipe, split, checkpoint, dtype
+        self.recipe, self.split, self.dtype = recipe, split, dtype
         self.weights, self.world, self._engine_name = weights, world, engine
         self.device = split.train.pixels.device
         world.refuse_empty_shares(self.images_per_epoch, recipe.batch_size)
@@ -68,6 +69,8 @@ class Run:
         self._start_afresh()
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self.outcome = Outcome(parameters=self.learner.parameter_counts(), started=started, engine=self.engine.name)
+        self.keeper = Keeper(checkpoint, recipe.key, split.fingerprint, origin, leads=world.leads)
+        self.keeper.begun(self.outcome)
 
     def _start_afresh(self) -> None:
         self.learner, self.optimizer = self._fresh()
@@ -110,8 +113,8 @@ class Run:
             self._note_engine()
             if watcher:
                 watcher.epoch_done(row)
-            if self.checkpoint and self.world.leads and epoch < self.recipe.epochs:
-                save_checkpoint(self.checkpoint, self._state())
+            if epoch < self.recipe.epochs:
+                self.keeper.save(self.outcome, learner=self.learner, optimizer=self.optimizer)
         return self.outcome
 
     def _epoch(self, epoch: int, steps: int, step_done: Callable[[], None]) -> Row:
@@ -187,36 +190,9 @@ class Run:
         row: Row = {"test_acc": found.top1}
         return row | {"test_top5": found.top5} if many else row
 
-    def _state(self) -> dict[str, Any]:
-        outcome = self.outcome
-        return {
-            "epoch": len(outcome.history),
-            "learner": self.learner.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "history": outcome.history,
-            "local_losses": outcome.local_losses,
-            "seconds": outcome.seconds,
-            "resumed": outcome.resumed,
-            "started": outcome.started,
-            "engine": outcome.engine,
-        }
-
     def _resume(self) -> None:
-        if self.checkpoint is None or not self.checkpoint.is_file():
-            return
-        state = load_checkpoint(self.checkpoint, self.device)
-        if state is None:
-            return
-        try:
-            self.learner.load_state_dict(state["learner"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, KeyError, ValueError):  # written by other code: the run starts from its beginning
+        if not self.keeper.restore(self.outcome, self.device, learner=self.learner, optimizer=self.optimizer):
             self._start_afresh()
-            return
-        for name in ("history", "local_losses", "seconds", "started"):
-            setattr(self.outcome, name, state[name])
-        self.outcome.resumed = state["resumed"] + 1
-        self.outcome.engine = state.get("engine", "eager")
 
 
 def _ignore() -> None:

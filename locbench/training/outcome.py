@@ -34,6 +34,8 @@ class Outcome:
         resumed: how often it was continued.
         started: UTC time of its first start.
         engine: what ran the steps; of a resumed run all there were, in order.
+        codes: names of the code that trained it, in order; several if it was continued by other code.
+        dirty: whether any of it differed from its commit; None where there was none.
     """
 
     history: list[Row] = field(default_factory=list)
@@ -43,3 +45,5 @@ class Outcome:
     resumed: int = 0
     started: str = ""
     engine: str = "eager"
+    codes: list[str] = field(default_factory=list)
+    dirty: bool | None = None
