@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from locbench.registry import suggestion
+from locbench.table_claims import claim_faults
 
 if TYPE_CHECKING:
     from locbench.tables import Table
@@ -23,6 +24,7 @@ def faults(path: Path, table: Table) -> Iterator[tuple[str, str]]:
     yield from _in_grids(table)
     yield from _in_references(table)
     yield from _in_calibration(table)
+    yield from claim_faults(table)
 
 
 def _in_labels(table: Table) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from locbench.registry import suggestion
 from locbench.table_aliases import ALIASES
 from locbench.table_aliases import aliased as aliased
 from locbench.table_calibration import Calibration
+from locbench.table_claims import Claim, inequalities
 from locbench.table_faults import faults, mistyped_number
 
 
@@ -104,6 +105,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         published: for each metric, for each row label, the printed strings by column; an empty one is not printed.
         computed: every cell of the grid exists, also where nothing legible is printed.
         calibration: what the published memory holds beyond tensors, if that was looked into.
+        claims: what the paper says of the numbers, see `locbench.table_claims`.
     """
 
     id: str
@@ -121,6 +123,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     derived: list[Derived] = []
     computed: bool = False
     calibration: Calibration | None = None
+    claims: list[Claim] = []
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -183,7 +186,13 @@ def narrow(table: Table, cells: Collection[Cell]) -> Table:
         columns=[table.columns[index] for index in columns],
         published={metric: kept(grid) for metric, grid in table.published.items()},
         derived=derived,
+        claims=[claim for claim in table.claims if _is_within(claim, table, places)],
     )
+
+
+def _is_within(claim: Claim, table: Table, places: Collection[tuple[str, str]]) -> bool:
+    """Whether all cells of a claim are among these: what is left of another is not what the paper says."""
+    return all(place in places for each in inequalities(table, claim) for place, _ in each.weights)
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:

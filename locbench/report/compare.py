@@ -8,6 +8,7 @@ import msgspec
 
 from locbench.costs.calibration import Calibrated
 from locbench.costs.measured_costs import MeasuredCost
+from locbench.report.claims import judged_claims
 from locbench.report.comparison import Comparison, Entry, Value
 from locbench.report.derived import derived_notes, derived_values
 from locbench.report.entries import CellRuns, cell_entries, runs_of
@@ -96,4 +97,5 @@ def _comparison(table: Table, group: Group, computed: Computed) -> Comparison:
         derived=derived,
         notes=(*mixed_data_notes(done), *derived_notes(derived)),
         sources=sources_of(done),
+        claims=judged_claims(table, entries),
     )

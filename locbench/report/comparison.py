@@ -32,6 +32,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         detail: why there is no number, or what a reader should know of it.
         epochs, published_epochs: trained and published length; None where nothing was trained.
         dataset, data_label: what was trained on; empty where nothing was trained.
+        chance: the best that guessing reaches there; None where that is not known.
     """
 
     row: str
@@ -51,6 +52,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     published_epochs: int | None = None
     dataset: str = ""
     data_label: str = ""
+    chance: float | None = None
 
 
 class Rank(msgspec.Struct, frozen=True):
@@ -96,6 +98,46 @@ class DerivedValue(msgspec.Struct, frozen=True, kw_only=True):
     agrees: bool | None
 
 
+ClaimVerdict: TypeAlias = Literal["holds", "does not hold", "undecided", "not run"]
+
+
+class JudgedClaim(msgspec.Struct, frozen=True, kw_only=True):
+    """What the paper says of its numbers, and whether the measured ones say so too.
+
+    Attributes:
+        text, section, metrics, expect, note: of the claim, see `locbench.table_claims.Claim`.
+        verdict: ``holds`` if all comparisons are decided as claimed, ``does not hold`` if one is
+            decided otherwise, else ``not run`` if one lacks a number, else ``undecided``.
+        reduced: whether a number behind it is of a reduced run.
+        comparisons: how many the claim makes.
+        as_claimed: how many are decided as claimed.
+        undecided: how many lie within the spread of the seeds, or lack a second seed.
+        undecided_as_claimed: how many of these come out as claimed.
+        not_run: how many lack a number.
+        at_chance: how many compare numbers that are no better than guessing.
+        against: those decided otherwise, in words.
+        published_as_claimed, published_comparisons: how many of the comparisons that the paper
+            prints numbers for come out as claimed by these.
+    """
+
+    text: str
+    section: str
+    metrics: tuple[str, ...]
+    expect: tuple[str, ...]
+    verdict: ClaimVerdict
+    reduced: bool
+    comparisons: int
+    as_claimed: int
+    undecided: int
+    undecided_as_claimed: int
+    not_run: int
+    at_chance: int
+    against: tuple[str, ...]
+    published_as_claimed: int
+    published_comparisons: int
+    note: str = ""
+
+
 class Sources(msgspec.Struct, frozen=True):
     """With what the runs of a comparison were made; each list without repetitions.
 
@@ -137,6 +179,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         ranks, derived: see `Rank` and `DerivedValue`.
         notes: what a reader must know of these numbers.
         sources: provenance of the runs.
+        claims: what the paper says of its numbers, judged by these.
         calibrated: published memory beside its prediction with and without calibration.
         measured: what was measured of the table's costs on devices; the same in every comparison of a table.
     """
@@ -150,6 +193,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     derived: tuple[DerivedValue, ...]
     notes: tuple[str, ...]
     sources: Sources
+    claims: tuple[JudgedClaim, ...] = ()
     calibrated: tuple[Calibrated, ...] = ()
     measured: tuple[MeasuredCost, ...] = ()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from locbench.report.chance import chance_level
 from locbench.report.comparison import Entry, Value, Verdict
 from locbench.report.verdicts import judge_computed, judge_trained
 from locbench.results.record import Record
@@ -57,7 +58,7 @@ def _entry(
     if name in computed:
         known = _from_computed(computed[name], metric, published)
     elif metric.kind == "trained" and (runs.done or runs.failed):
-        known = _from_runs(name, runs, published, reduced) | _training(cell, runs)
+        known = _from_runs(name, runs, published, reduced) | _training(name, cell, runs)
     else:
         known = {"verdict": "blocked" if cell.blocked else "missing", "detail": cell.blocked}
     known |= {"row": cell.row, "column": cell.column, "metric": name, "published": published}
@@ -105,12 +106,14 @@ def _failures(runs: CellRuns) -> str:
     )
 
 
-def _training(cell: Cell, runs: CellRuns) -> dict[str, Any]:
+def _training(metric: str, cell: Cell, runs: CellRuns) -> dict[str, Any]:
     records = [*runs.done, *runs.failed]
     labels = dict.fromkeys(record.data.label for record in records if record.data)
+    images = [record.data.test for record in runs.done if record.data]
     return {
         "epochs": records[0].recipe.epochs,
         "published_epochs": cell.recipe.epochs if cell.recipe else None,
         "dataset": records[0].recipe.dataset,
         "data_label": ", ".join(labels),
+        "chance": chance_level(metric, records[0].recipe.dataset, min(images)) if images else None,
     }
