@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from locbench.errors import FailureError
+from locbench.errors import FailureError, UsageError
 
 MEGABYTE = 1 << 20
 
@@ -41,6 +41,18 @@ def read_regular(path: Path, most: int = SMALL_FILE_BYTES) -> bytes:
             size = f"it has {status.st_size / MEGABYTE:.0f} MB, at most {most // MEGABYTE} are read"
             raise OSError(errno.EFBIG, size, str(path))
         return file.read(most)
+
+
+def user_path(text: str) -> Path:
+    """Return a path, with ``~`` or ``~name`` at its beginning as the home folder that it means.
+
+    Raises:
+        UsageError: there is no such user.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{text!r} begins with the home folder of nobody", "Name the folder in full.") from None
 
 
 def write_atomically(path: Path, content: bytes) -> None:

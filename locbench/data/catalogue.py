@@ -12,6 +12,7 @@ from locbench.data.imagefolder import PATTERN, PREFIX, folder_info
 from locbench.data.imagenet import layout
 from locbench.data.presence import DatasetStatus, look, look_coco, look_folder, look_streamed
 from locbench.errors import UsageError
+from locbench.files import user_path
 from locbench.registry import suggestion
 
 __all__ = ["DatasetInfo", "DatasetStatus", "all_statuses", "default_root", "info", "names", "resolve", "status"]
@@ -19,7 +20,7 @@ __all__ = ["DatasetInfo", "DatasetStatus", "all_statuses", "default_root", "info
 
 def default_root() -> Path:
     """Return the folder that holds the data sets: ``$LOCBENCH_DATA``, or ``.data`` in the current folder."""
-    return Path(os.environ.get("LOCBENCH_DATA") or ".data").expanduser()
+    return user_path(os.environ.get("LOCBENCH_DATA") or ".data")
 
 
 def names() -> list[str]:

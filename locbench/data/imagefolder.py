@@ -9,6 +9,7 @@ from typing import NamedTuple
 from locbench.data.description import DatasetInfo
 from locbench.data.layout import Part, list_parts
 from locbench.errors import UsageError
+from locbench.files import user_path
 
 PREFIX = "imagefolder:"
 PATTERN = "imagefolder:PATH"
@@ -30,7 +31,7 @@ def parse(name: str) -> FolderName:
     path, mark, query = name.removeprefix(PREFIX).partition("?")
     if not path:
         raise UsageError(f"{name!r} names no folder", f"Write {PATTERN} or {PATTERN}?side=64.")
-    return FolderName(Path(path).expanduser(), _side(name, query) if mark else None)
+    return FolderName(user_path(path), _side(name, query) if mark else None)
 
 
 def _side(name: str, query: str) -> int:

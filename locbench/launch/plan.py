@@ -169,12 +169,12 @@ def _spread(patterns: tuple[str, ...], labels: list[str]) -> list[str]:
 
 def _find(pattern: str, labels: list[str]) -> set[str]:
     """Return the labels that a pattern means: the exact one, else its last part, else a wildcard, else a substring."""
-    low = pattern.lower()
+    low = pattern.strip().lower()
     for matches in (
         lambda label: label == low,
         lambda label: label.rsplit(" / ", 1)[-1] == low,
         lambda label: any(sign in low for sign in "*?") and fnmatch.fnmatchcase(label, low),
-        lambda label: low in label,
+        lambda label: bool(low) and low in label,
     ):
         found = {label for label in labels if matches(label.lower())}
         if found:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from locbench.errors import FailureError, UsageError
+from locbench.files import user_path
 
 __all__ = ["NAME", "PATTERN", "PREFIX", "SHAPES", "CocoParts", "Files", "check_files", "find_files", "holds_boxes"]
 
@@ -60,7 +61,7 @@ def find_files(name: str, root: Path) -> CocoParts:
     if name.startswith(PREFIX):
         if not name.removeprefix(PREFIX):
             raise UsageError(f"{name!r} names no folder", f"Write {PATTERN}.")
-        folder = Path(name.removeprefix(PREFIX)).expanduser()
+        folder = user_path(name.removeprefix(PREFIX))
     return CocoParts(_files(folder, "train"), _files(folder, "val"))
 
 
