@@ -13,7 +13,8 @@ import torch
 from coco_specimens import CORNER, CROWD, SQUARE, annotations, write_coco
 
 from locbench.data.catalogue import info, status
-from locbench.detection.feed import mask_of, mirrored_target, training_samples, validation_samples
+from locbench.detection.evaluation import average_precision
+from locbench.detection.feed import mask_of, mirrored_target, target_of, training_samples, validation_samples
 from locbench.detection.scenes import load_scenes
 from locbench.errors import FailureError, UsageError
 
@@ -225,3 +226,105 @@ def test_parts_with_other_categories(folder: Path) -> None:
     (folder / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
     with pytest.raises(FailureError, match="other categories"):
         load_scenes(f"coco:{folder}", folder)
+
+
+def write_parts(folder: Path, *objects: dict[str, Any], part: str = "val") -> Path:
+    path = folder / "annotations" / f"instances_{part}2017.json"
+    path.write_text(json.dumps(annotations(*objects)))
+    return path
+
+
+OTHER_SQUARE = SQUARE | {"id": 7, "image_id": 11}
+TINY = {"id": 8, "image_id": 10, "category_id": 3, "bbox": [8, 2, 2, 4], "area": 8, "iscrowd": 0}
+FAR = [[6, 2, 10, 2, 10, 7, 6, 7]]
+TINY |= {"segmentation": [[8, 2, 10, 2, 10, 6, 8, 6]]}
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2), (5, 5, 5), (2, 0, 2), (-1, 0, 1), (10**30, -(10**30), 0)])
+def test_ids_of_objects_do_not_reach_the_average_precision(folder: Path, numbers: tuple[int, ...]) -> None:
+    objects = [each | {"id": number} for each, number in zip((SQUARE, OTHER_SQUARE, TINY), numbers, strict=True)]
+    write_parts(folder, *objects)
+    test = load_scenes(f"coco:{folder}", folder).test
+    found = [target_of(test, index) for index in range(len(test))]
+    perfect = [each | {"masks": each["masks"].bool(), "scores": torch.ones(len(each["labels"]))} for each in found]
+    assert set(average_precision(test, perfect).values()) == {100.0}
+
+
+def test_ids_of_images_may_be_any_numbers(folder: Path) -> None:
+    path = write_parts(folder, SQUARE | {"image_id": 2**70}, OTHER_SQUARE | {"image_id": 0}, TINY | {"image_id": 0})
+    content = json.loads(path.read_text())
+    content["images"] = [each | {"id": number} for each, number in zip(content["images"], (2**70, 0), strict=True)]
+    content["images"][1] |= {"width": 12}
+    path.write_text(json.dumps(content))
+    test = load_scenes(f"coco:{folder}", folder).test
+    found = [target_of(test, index) for index in range(len(test))]
+    perfect = [each | {"masks": each["masks"].bool(), "scores": torch.ones(len(each["labels"]))} for each in found]
+    assert set(average_precision(test, perfect).values()) == {100.0}
+
+
+def test_nothing_to_find_has_no_average_precision(folder: Path) -> None:
+    scenes = load_scenes(f"coco:{folder}", folder).test
+    empty = scenes.kept([1])
+    nothing = {"boxes": torch.empty(0, 4), "scores": torch.empty(0), "labels": torch.empty(0, dtype=torch.int64)}
+    assert set(average_precision(empty, [nothing]).values()) == {None}
+
+
+def test_validation_images_without_an_object_are_refused(folder: Path) -> None:
+    write_parts(folder, CROWD)
+    with pytest.raises(FailureError, match=r"the 2 validation images of .* hold no object to find"):
+        load_scenes(f"coco:{folder}", folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"iscrowd": 2}, "annotation 1 has iscrowd 2"),
+        ({"area": -1}, "annotation 1 has a negative or endless area"),
+        ({"area": 1e11}, "annotation 1 has a negative or endless area"),
+        ({"bbox": [6, 5, -4, -4]}, "annotation 1 has a negative or endless area, width or height"),
+        ({"id": "1"}, "Expected `int`, got `str`"),
+        ({"image_id": 10.5}, "Expected `int`, got `float`"),
+        (
+            {"bbox": [6, 2, 10, 7], "segmentation": FAR},
+            "1 of 1 boxes fit their outlines only as left, top, right and bottom",
+        ),
+        ({"bbox": [0.5, 0.25, 1, 1], "segmentation": FAR}, "1 of 1 boxes are not where their outlines are"),
+        ({"segmentation": {"counts": [66, 4, 6, 2, 17], "size": [8, 12]}}, "has runs of 95 pixels in all"),
+        ({"segmentation": {"counts": [100, -4], "size": [8, 12]}}, "has runs of 96 pixels in all"),
+        ({"segmentation": {"counts": "", "size": [8, 12]}}, "has runs of 0 pixels in all"),
+        ({"segmentation": {"counts": "R2460~", "size": [8, 12]}}, "has a character that no run lengths have"),
+    ],
+)
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_what_pycocotools_would_misread_is_refused(
+    folder: Path, changes: dict[str, Any], words: str, part: str
+) -> None:
+    path = write_parts(folder, SQUARE | changes, part=part)
+    with pytest.raises(FailureError) as caught:
+        load_scenes(f"coco:{folder}", folder)
+    assert words in caught.value.message
+    assert path.name in caught.value.message
+
+
+def test_an_image_that_is_listed_twice_is_refused(folder: Path) -> None:
+    path = write_parts(folder, SQUARE)
+    content = json.loads(path.read_text())
+    content["images"][1]["file_name"] = "ten.png"
+    path.write_text(json.dumps(content))
+    with pytest.raises(FailureError, match=r"1 images are listed twice or more, such as ten\.png"):
+        load_scenes(f"coco:{folder}", folder)
+
+
+def test_compressed_runs_add_up_as_pycocotools_writes_them(folder: Path) -> None:
+    from pycocotools import mask
+
+    draws = np.random.default_rng(0)
+    for share in (0.01, 0.5, 0.99):
+        drawn = np.asfortranarray((draws.random((8, 12)) < share).astype(np.uint8))
+        counts = mask.encode(drawn)["counts"].decode()
+        write_parts(folder, SQUARE, TINY | {"segmentation": {"counts": counts, "size": [8, 12]}})
+        test = load_scenes(f"coco:{folder}", folder).test
+        assert np.array_equal(mask_of(test.objects[0][1], test.pictures[0]), drawn)
+        write_parts(folder, SQUARE, TINY | {"segmentation": {"counts": counts[:-1], "size": [8, 12]}})
+        with pytest.raises(FailureError, match="annotation 8"):
+            load_scenes(f"coco:{folder}", folder)

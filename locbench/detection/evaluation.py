@@ -48,15 +48,19 @@ def detections(detector: nn.Module, scenes: Scenes, batch_size: int, device: tor
             yield {name: each.cpu() for name, each in (found | {"masks": masks}).items()}
 
 
-def average_precision(scenes: Scenes, detected: Iterable[Detected]) -> dict[str, float]:
-    """Return ``box_ap``, ``box_ap50``, ``box_ap75`` and the same of masks, in percent.
+def average_precision(scenes: Scenes, detected: Iterable[Detected]) -> dict[str, float | None]:
+    """Return ``box_ap``, ``box_ap50``, ``box_ap75`` and the same of masks, in percent; None without any object to find.
+
+    Images, categories and objects are numbered anew for pycocotools, from 1: it takes an object of number 0 for none,
+    and one of two with the same number for the other.
 
     Args:
         scenes: the images and what is on them.
         detected: what was found on each of them, in their order.
     """
     truth = _indexed(scenes, _truth(scenes))  # first: a fault in it is found before the images are gone through
-    results = [each for index, found in enumerate(detected) for each in _results(scenes, index, found)]
+    by_image = zip(_image_numbers(scenes), detected, strict=True)
+    results = [each for image, found in by_image for each in _results(image, found)]
     for number, each in enumerate(results, 1):
         each["id"] = number
     answer = _indexed(scenes, results)
@@ -67,7 +71,7 @@ def average_precision(scenes: Scenes, detected: Iterable[Detected]) -> dict[str,
     }
 
 
-def _evaluated(truth: Any, answer: Any, kind: Literal["bbox", "segm"]) -> list[float]:
+def _evaluated(truth: Any, answer: Any, kind: Literal["bbox", "segm"]) -> list[float | None]:
     from pycocotools.cocoeval import COCOeval
 
     with _quiet():
@@ -75,11 +79,11 @@ def _evaluated(truth: Any, answer: Any, kind: Literal["bbox", "segm"]) -> list[f
         judged.evaluate()
         judged.accumulate()
         judged.summarize()
-    # -1 stands for no object to find at all.
-    return [round(100 * max(float(each), 0.0), 4) for each in judged.stats[: len(PRINTED)]]
+    found = [float(each) for each in judged.stats[: len(PRINTED)]]
+    return [round(100 * each, 4) if each >= 0 else None for each in found]  # -1 stands for no object to find at all
 
 
-def _results(scenes: Scenes, index: int, found: Detected) -> Iterator[dict[str, Any]]:
+def _results(image: int, found: Detected) -> Iterator[dict[str, Any]]:
     if not len(found["scores"]):
         return
     mask = mask_library()
@@ -87,8 +91,8 @@ def _results(scenes: Scenes, index: int, found: Detected) -> Iterator[dict[str, 
     numbers = (found[name].tolist() for name in ("boxes", "scores", "labels"))
     for (left, top, right, bottom), score, label, outline in zip(*numbers, encoded, strict=True):
         yield {
-            "image_id": scenes.pictures[index].id,
-            "category_id": scenes.categories[label - 1].id,
+            "image_id": image,
+            "category_id": label,
             "bbox": [left, top, right - left, bottom - top],
             "segmentation": outline,
             "area": float(mask.area(outline)),
@@ -98,11 +102,26 @@ def _results(scenes: Scenes, index: int, found: Detected) -> Iterator[dict[str, 
 
 
 def _truth(scenes: Scenes) -> list[dict[str, Any]]:
-    return [
-        msgspec.structs.asdict(each) | {"bbox": list(each.bbox), "segmentation": msgspec.to_builtins(each.outline())}
-        for own in scenes.objects
+    class_of = scenes.class_of
+    found = [
+        {
+            "image_id": image,
+            "category_id": class_of[each.category_id],
+            "bbox": list(each.bbox),
+            "segmentation": msgspec.to_builtins(each.outline()),
+            "area": each.area,
+            "iscrowd": each.iscrowd,
+        }
+        for image, own in zip(_image_numbers(scenes), scenes.objects, strict=True)
         for each in own
     ]
+    return [each | {"id": number} for number, each in enumerate(found, 1)]
+
+
+def _image_numbers(scenes: Scenes) -> list[int]:
+    """Return a number from 1 for each image, in the order of their ids, in which pycocotools goes through them."""
+    rank = {each: number for number, each in enumerate(sorted(picture.id for picture in scenes.pictures), 1)}
+    return [rank[picture.id] for picture in scenes.pictures]
 
 
 def _indexed(scenes: Scenes, annotations: list[dict[str, Any]]) -> Any:
@@ -112,8 +131,11 @@ def _indexed(scenes: Scenes, annotations: list[dict[str, Any]]) -> Any:
     with _quiet():
         found: Any = COCO()
         found.dataset = {
-            "images": [msgspec.to_builtins(each) for each in scenes.pictures],
-            "categories": [msgspec.to_builtins(each) for each in scenes.categories],
+            "images": [
+                {"id": number, "height": each.height, "width": each.width}
+                for number, each in zip(_image_numbers(scenes), scenes.pictures, strict=True)
+            ],
+            "categories": [{"id": number} for number in scenes.class_of.values()],
             "annotations": annotations,
         }
         found.createIndex()

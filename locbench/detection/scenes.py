@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,16 @@ from PIL import Image
 
 from locbench.data import decoding
 from locbench.data.catalogue import info
-from locbench.data.coco.annotations import Annotations, Category, Instance, Outline, Picture, read_annotations
+from locbench.data.coco.annotations import (
+    Annotations,
+    BoxKind,
+    Category,
+    Instance,
+    Outline,
+    Picture,
+    box_kind,
+    read_annotations,
+)
 from locbench.data.coco.described import refuse_other_categories
 from locbench.data.coco.layout import NAME, PATTERN, SHAPES, CocoParts, Files, check_files, find_files
 from locbench.data.description import DatasetInfo
@@ -139,9 +149,19 @@ class SceneSplit:
     fingerprint: str
 
     def limited(self, limit: int | None, test_limit: int | None) -> SceneSplit:
-        """Return so many images of each part, a fixed subset; None means all."""
+        """Return so many images of each part, a fixed subset; None means all.
+
+        Raises:
+            FailureError: nothing is on the validation images.
+        """
         key = self.info.seed_key or self.info.name
         train, test = self.train.limited(limit, f"{key} train"), self.test.limited(test_limit, f"{key} test")
+        if all(each.iscrowd for own in test.objects for each in own):
+            raise FailureError(
+                f"the {len(test):,} validation images of {self.info.label} hold no object to find, so that there is no "
+                "average precision",
+                "Test on more images, or annotate objects that are no crowds.",
+            )
         return replace(self, train=train, test=test)
 
 
@@ -204,13 +224,29 @@ def _refuse_other_counts(described: DatasetInfo, parts: CocoParts, found: Sequen
 
 
 def _refuse_outlines(files: Files, scenes: Scenes, wanted: Callable[[Instance], bool]) -> None:
-    """Refuse outlines that are none, which would otherwise end a run hours after its start."""
+    """Refuse outlines that are none, which would otherwise end a run hours after its start, and boxes elsewhere.
+
+    An outline shows how its box is meant; boxes that are written as left, top, right and bottom would be taken for
+    others without a word.
+    """
+    kinds: Counter[BoxKind] = Counter()
     for picture, own in zip(scenes.pictures, scenes.objects, strict=True):
         for each in filter(wanted, own):
             try:
-                outline_of(each, picture)
+                kinds[box_kind(each.bbox, outline_of(each, picture), picture)] += 1
             except FailureError as error:
                 raise FailureError(f"{files.annotations}: {error.message}", error.remedy) from None
+    if kinds["corners"] > kinds["size"]:
+        raise FailureError(
+            f"{files.annotations}: {kinds['corners']:,} of {kinds.total():,} boxes fit their outlines only as left, "
+            "top, right and bottom, where COCO's are left, top, width and height",
+            "Write width and height in place of right and bottom.",
+        )
+    if 2 * kinds["neither"] > kinds.total():
+        raise FailureError(
+            f"{files.annotations}: {kinds['neither']:,} of {kinds.total():,} boxes are not where their outlines are",
+            "Write both in pixels of the image; a box is left, top, width and height.",
+        )
 
 
 def _refuse_missing(files: Files, found: Annotations) -> None:
