@@ -33,14 +33,17 @@ def read_regular(path: Path, most: int = SMALL_FILE_BYTES) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except ValueError as error:  # a name with a null character
         raise OSError(errno.EINVAL, str(error), str(path)) from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         if status.st_size > most:
             size = f"it has {status.st_size / MEGABYTE:.0f} MB, at most {most // MEGABYTE} are read"
             raise OSError(errno.EFBIG, size, str(path))
-        return file.read(most)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(most)
+    finally:
+        os.close(descriptor)
 
 
 def user_path(text: str) -> Path:
@@ -139,7 +142,7 @@ def file_name(words: Iterable[str], ending: str) -> str:
         ending: with its dot.
     """
     plain = [re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words if word]
-    room = NAME_BYTES - len(ending) - len(plain[-1]) - 1
+    room = NAME_BYTES - len(ending) - len(plain[-1]) - 1  # letters are bytes: all are ASCII
     longest = room // 2
     before = "-".join(word[-longest:].strip("-.") if len(word) > longest else word for word in plain[:-1])
     return (f"{before[:room]}-" if before else "") + plain[-1] + ending

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Mapping
 from functools import cache
 from types import UnionType
@@ -18,6 +17,7 @@ from locbench.data.imagenet.layout import streams
 from locbench.data.subsets import images_per_epoch
 from locbench.detection.settings import Detection
 from locbench.errors import UsageError
+from locbench.files import file_name
 from locbench.learning.expression import compose
 from locbench.learning.methods import Site
 from locbench.learning.options import Composition, Isolated
@@ -138,7 +138,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         module_count = f"k{self.modules}" if self.modules and not self.composition.end_to_end else ""
         method = f"{self.backbone.method}-mask-rcnn" if self.backbone else self.method
         words = [self.network, module_count, method, self.dataset, f"e{self.epochs}", f"s{self.seed}", self.key]
-        return "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words if word)
+        return file_name(words, "")
 
     def describe(self) -> dict[str, Any]:
         """Return every value, defaults included, as plain JSON types."""

@@ -64,16 +64,21 @@ def make_record(recipe: Recipe, accuracy: float | None = None, seed: int = 0, **
     if accuracy is not None:
         metrics = {"test_acc": accuracy, "test_err": 100 - accuracy, "best_acc": accuracy + 0.5}
     provenance = {"device": "a processor", "versions": {"torch": "2.6"}, "commit": "0123456789abcdef", "dirty": False}
+    rows: list[dict[str, float | None]] = [
+        {"epoch": epoch, "test_acc": None, "seconds": 1.0} for epoch in range(1, recipe.epochs + 1)
+    ]
     settings: dict[str, Any] = {
         "key": recipe.key,
         "status": "failed" if accuracy is None else "done",
         "recipe": recipe,
         "described": {},
         "metrics": metrics,
-        "history": [],
+        "history": rows,
         "local_losses": [],
         "parameters": {},
-        "data": DataUsed("cifar10", changes.pop("label", "CIFAR-10"), changes.pop("fingerprint", "f00"), 50000, 10000),
+        "data": DataUsed(
+            recipe.dataset, changes.pop("label", "CIFAR-10"), changes.pop("fingerprint", "f00"), 50000, 10000
+        ),
         "provenance": Provenance(
             **{"started": "2024-05-01T00:00:00", "seconds": 60.0} | provenance | changes.pop("provenance", {})
         ),

@@ -17,7 +17,7 @@ from locbench import files as module
 from locbench.errors import FailureError
 from locbench.files import write_atomically
 from locbench.results.record import Record
-from locbench.results.store import Store, read_record
+from locbench.results.store import Store
 
 
 def record(row: str = "DGL", **changes: Any) -> Record:
@@ -120,64 +120,6 @@ def test_prepare_removes_old_parts_alone(store: Store) -> None:
     store.prepare()
     assert parts(store.folder) == [young]
     assert list(store.all()) == []
-
-
-@pytest.mark.parametrize("keep", [0, 1, 40, 300, -3])
-def test_truncated_record(store: Store, keep: int) -> None:
-    made = record()
-    path = store.save(made)
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(FailureError, match="corrupt record") as raised:
-        store.find(made.key)
-    assert str(path) in raised.value.message
-    assert "Delete the file" in raised.value.remedy
-
-
-def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
-    def edit(path: Path) -> None:
-        plain = msgspec.json.decode(path.read_bytes())
-        change(plain)
-        path.write_bytes(msgspec.json.encode(plain))
-
-    return edit
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        edited(lambda plain: plain["recipe"].update(lr=0.9)),
-        edited(lambda plain: plain.update(key="0" * 12)),
-        edited(lambda plain: plain.pop("metrics")),
-        edited(lambda plain: plain.update(status="finished")),
-        edited(lambda plain: plain.update(surprise=1)),
-        edited(lambda plain: plain["recipe"].update(network="resnet33")),
-        lambda path: path.write_bytes(b"\xff\xfe\x00"),
-        lambda path: path.write_bytes(b"[]"),
-    ],
-    ids=["other recipe", "other key", "no metrics", "status", "unknown field", "network", "binary", "list"],
-)
-def test_spoilt_record_is_one_message(store: Store, spoil: Callable[[Path], None]) -> None:
-    path = store.save(record())
-    spoil(path)
-    with pytest.raises(FailureError, match="corrupt record") as raised:
-        read_record(path)
-    assert str(path) in raised.value.message
-    assert raised.value.exit_code == 1
-
-
-def test_record_under_a_foreign_name(store: Store) -> None:
-    path = store.save(record())
-    path.rename(path.with_name("copy.json"))
-    with pytest.raises(FailureError, match=r"corrupt record .*copy\.json"):
-        list(store.all())
-
-
-def test_unreadable_record(store: Store) -> None:
-    path = store.save(record())
-    path.unlink()
-    path.mkdir()
-    with pytest.raises(FailureError, match="cannot read record"):
-        list(store.all())
 
 
 def test_the_parent_folder_is_synchronised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

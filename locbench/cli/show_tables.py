@@ -20,6 +20,7 @@ WIDE = 100
 def print_list(tables: Sequence[Table], store: Store, *, as_json: bool) -> None:
     """Print one line per table, or JSON."""
     records = [record for record in store.all() if record.status == "done"]
+    store.set_aside.tell()
     entries = [list_entry(table, records) for table in tables]
     if as_json:
         print_json(entries)
@@ -40,6 +41,10 @@ def print_list(tables: Sequence[Table], store: Store, *, as_json: bool) -> None:
         style = "bold" if line is head else "dim" if line["recorded"].startswith("0 ") else ""
         console.print(Text("  ".join(words), style=style), soft_wrap=True)
     console.print("recorded: cells that have a run below the results folder, reduced runs included", soft_wrap=True)
+    shipped = store.shipped()
+    if shipped:
+        note = f"{shipped} of the {len(records)} records came with the repository: --results DIR keeps yours apart"
+        console.print(note, soft_wrap=True)
 
 
 def _recorded(entry: dict[str, Any]) -> str:

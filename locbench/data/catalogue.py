@@ -54,6 +54,16 @@ def info(name: str, root: Path | None = None) -> DatasetInfo:  # noqa: ARG001 - 
     return KNOWN[name]
 
 
+def kind_of(name: str) -> str:
+    """Return a known name, or the prefix of one with a PATH; the disk is not looked at.
+
+    Raises:
+        UsageError: there is no such data set.
+    """
+    prefixes = (PREFIX, layout.PREFIX, coco.PREFIX)
+    return next((each for each in prefixes if name.startswith(each)), None) or info(name).name
+
+
 def resolve(name: str, root: Path) -> str:
     """Return the variant that is there: ``cifar10`` becomes ``cifar10-jpeg`` where only that one is.
 

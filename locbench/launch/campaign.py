@@ -17,6 +17,7 @@ from locbench.errors import BudgetSpentError, FailureError, StoppedError, UsageE
 from locbench.json_output import print_json
 from locbench.launch.device_check import check_devices
 from locbench.launch.devices import places
+from locbench.launch.job import shipped_notes
 from locbench.launch.plan import Job, Plan, Wishes, make_plan
 from locbench.launch.processes import process_count
 from locbench.launch.progress import duration
@@ -146,6 +147,12 @@ class Campaign:
             grid.add_row(*map(str, row.values()))
         self.console.print(grid)
 
+    def tell_records(self) -> None:
+        """Say which records came with the repository, and which files in their folder cannot be used."""
+        for note in shipped_notes([job for plan in self.plans() for job in plan.jobs], self.store):
+            self._say(note)
+        self.store.set_aside.tell()
+
     def counts(self) -> list[dict[str, Any]]:
         """Return the number of runs of every entry by their state."""
         counted = []
@@ -201,6 +208,7 @@ def start(
     setup = Setup(results, root, places(device, jobs_per_device), engine)
     entries = [Entry.parse(each) for each in tables] or STANDARD
     campaign = Campaign(entries, Wishes(**wishes), setup, console)
+    campaign.tell_records()
     if plan_only:
         campaign.show()
     else:

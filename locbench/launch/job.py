@@ -77,6 +77,14 @@ def _backbone(recipe: Recipe, above: Sequence[Job], store: Store, rerun: str | N
     return Job(recipe, (), state, tuple(dict.fromkeys(job.place[0] for job in above)), keeps_weights=True)
 
 
+def shipped_notes(jobs: Iterable[Job], store: Store, rerun: str = "") -> list[str]:
+    """Say how many of the records that are there came with the repository, if any did; ``rerun`` replaces them."""
+    count = store.shipped(job.recipe.key for job in jobs if job.state in ("done", "failed"))
+    replace = f", {rerun} replaces them" if rerun else ""
+    said = f"{count} of the recorded runs came with the repository and were not made here"
+    return [f"{said}: --results DIR runs them in a folder of your own{replace}."] if count else []
+
+
 def published_backbones() -> frozenset[str]:
     """Return the keys of the runs that detectors of published tables stand on; a broken table wants none."""
     try:

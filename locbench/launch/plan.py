@@ -15,7 +15,7 @@ from locbench.data.catalogue import info, resolve
 from locbench.data.coco.layout import SHAPES
 from locbench.errors import UsageError
 from locbench.launch.job import Job as Job
-from locbench.launch.job import published_backbones, state_of, with_backbones
+from locbench.launch.job import published_backbones, shipped_notes, state_of, with_backbones
 from locbench.networks.catalogue import NETWORKS
 from locbench.recipe import Init, Recipe, refuse_memory, warmup_epochs
 from locbench.recipe_rules import MOST, MOST_SEEDS, refuse_count, refuse_unfit
@@ -112,6 +112,7 @@ def make_plan(table: Table, wishes: Wishes, store: Store, root: Path, rerun: str
         for key, (recipe, where) in places.items()
     ]
     jobs = with_backbones(own, store, rerun)
+    notes |= dict.fromkeys(shipped_notes(jobs, store, rerun="--rerun all"))
     blocked = tuple(cell for cell in cells if cell.blocked)
     return Plan(table, jobs, tuple(cells), tuple(notes), blocked)
 

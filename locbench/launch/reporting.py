@@ -11,7 +11,7 @@ from locbench.costs.measured_costs import measured_costs
 from locbench.costs.measurement_book import MeasurementBook
 from locbench.costs.memory_book import MemoryBook
 from locbench.costs.needed import computed_if_needed
-from locbench.errors import UsageError
+from locbench.errors import FailureError, UsageError
 from locbench.printable import printable
 from locbench.report.compare import compare
 from locbench.report.comparison import Comparison
@@ -28,9 +28,9 @@ def report_tables(table_ids: Sequence[str], formats: Sequence[str], out: Path | 
     """Print or write the reports of tables; without ids, of all that have records."""
     tables, book = [load_table(each) for each in table_ids] or load_tables(), MemoryBook(results)
     measurements = MeasurementBook(results)
-    if not any(folder.is_dir() for folder in (Store(results).records, book.folder, measurements.folder)):
+    records = read_records(results)
+    if not records and not any(folder.is_dir() for folder in (book.folder, measurements.folder)):
         raise UsageError(f"there are no records below {results}", f"{_FIRST} Or name another folder with --results.")
-    records = list(Store(results).all())
     found = [(table, comparisons_of(table, records, book, measurements)) for table in tables]
     for fault in measurements.faults.values():
         print(printable(fault), file=sys.stderr)
@@ -55,6 +55,23 @@ def _print(found: Sequence[Found], endings: Sequence[str]) -> None:
         print(render_all(found, ending))
 
 
+def read_records(results: Path) -> list[Record]:
+    """Read all records of a results folder and name the files that cannot be used.
+
+    Raises:
+        FailureError: the folder cannot be read, or none of its files: a report would call every run missing.
+    """
+    store = Store(results)
+    records = list(store.all())
+    store.set_aside.tell()
+    if store.set_aside.why and not records:
+        raise FailureError(
+            f"no file in {store.records} can be used as a record, and there are {len(store.set_aside.why)}",
+            "Mend what is said above, move the files to another folder, or name another one with --results DIR.",
+        )
+    return records
+
+
 def plot_table(table_ids: Sequence[str], path: Path, results: Path) -> None:
     """Draw the plot of one table."""
     from locbench.report.plots import REDUCTION, plot_reduction
@@ -64,7 +81,7 @@ def plot_table(table_ids: Sequence[str], path: Path, results: Path) -> None:
     table = load_table(table_ids[0])
     values = computed_if_needed(table, MemoryBook(results)) if REDUCTION in table.metrics else {}
     reductions = {place: float(metrics[REDUCTION]) for place, metrics in values.items()}
-    plot_reduction(table, reductions, Store(results).all(), path)
+    plot_reduction(table, reductions, read_records(results), path)
     print(printable(str(path)))
 
 

@@ -14,6 +14,7 @@ from locbench.costs.memory_book import MemoryBook
 from locbench.errors import FailureError, StoppedError
 from locbench.json_output import print_json
 from locbench.launch.devices import places
+from locbench.launch.job import shipped_notes
 from locbench.launch.measuring import Measuring
 from locbench.launch.plan import Job, Plan, Wishes, make_plan
 from locbench.launch.processes import leads, own_device, process_count
@@ -84,9 +85,11 @@ class Session:
         shown, book = narrow(plan.table, plan.cells), MeasurementBook(self.store.folder)
         measuring = Measuring(shown, book, self.device, wishes, asked=measure, rerun=rerun)
         if plan_only:
+            self._tell_set_aside()
             self._show_plan(plan, measuring)
             return
-        self._records(plan)  # a corrupt one is reported before anything is computed
+        self._records(plan)
+        self._tell_set_aside()
         self._announce(plan)
         self._train(plan.open, again=f"locbench table {table_id} with the same options")
         if not leads():
@@ -119,10 +122,13 @@ class Session:
         """Run recipes that belong to no table."""
         recipes = [msgspec.structs.replace(recipe, processes=process_count()) for recipe in recipes]
         jobs = [Job(recipe, (), "to do" if rerun or not self.store.find(recipe.key) else "done") for recipe in recipes]
+        self._tell_set_aside()
         if plan_only:
             self._show_plan(Plan(None, tuple(jobs), ()), None)
             return
         open_jobs = [job for job in jobs if job.state == "to do"]
+        for note in shipped_notes(jobs, self.store, rerun="--rerun"):
+            self.console.print(note, markup=False, soft_wrap=True)
         self._train(open_jobs, again="the same command")
         if not leads():
             return
@@ -149,6 +155,10 @@ class Session:
                 f"stopped: {done} of {len(jobs)} runs are recorded; whole epochs of the one in progress are kept",
                 f"To go on: {again}.",
             ) from None
+
+    def _tell_set_aside(self) -> None:
+        if leads():
+            self.store.set_aside.tell()
 
     def _announce(self, plan: Plan) -> None:
         there = len(plan.jobs) - len(plan.open)

@@ -83,7 +83,7 @@ class Sweep:
         """
         for job in jobs:
             choose_engine(self.engine, job.recipe, self.device, self.world)
-        self.store.prepare()
+        self.store.prepare([job.recipe for job in jobs], weights=any(job.keeps_weights for job in jobs))
         if not self.download:
             refuse_missing(dict.fromkeys(job.recipe.dataset for job in jobs), self.root)
         self._scenes = refuse_unready(jobs, self.root)

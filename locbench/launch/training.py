@@ -30,7 +30,8 @@ def train(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
         LocbenchError: see `Sweep.run` and `run_side_by_side`.
         BudgetSpentError: the setup's time is over.
     """
-    Store(setup.results).prepare()
+    recipes = [job.recipe for job in jobs]
+    Store(setup.results).prepare(recipes, weights=any(job.keeps_weights for job in jobs))
     if why := code().no_commit:
         console.print(f"The records will name no git commit of the code: {why}.", markup=False, soft_wrap=True)
     if len(setup.devices) == 1:

@@ -14,6 +14,8 @@ import msgspec
 
 from locbench import __version__
 
+_ROOT = Path(__file__).resolve().parent.parent.parent
+
 
 def versions() -> dict[str, str]:
     """Return the versions of locbench, Python, torch, torchvision and timm."""
@@ -57,7 +59,7 @@ def code() -> Code:
     Git is asked once per process: ask before training, since the checkout may change while imported code runs on.
     Records and reports that a sweep itself writes below ``results`` do not count as a change.
     """
-    return code_of(Path(__file__).resolve().parent.parent.parent)
+    return code_of(_ROOT)
 
 
 def code_of(root: Path) -> Code:
@@ -104,3 +106,19 @@ def git(folder: Path, *arguments: str) -> str:
 
 def _printable(text: bytes) -> str:
     return text.decode("utf-8", "backslashreplace")
+
+
+def tracked(folder: Path) -> frozenset[str]:
+    """Return the names of the files in a folder that came with the checkout of this code and are unchanged.
+
+    They are none outside the checkout, and none where git does not say.
+    """
+    root, folder = _ROOT, folder.resolve()
+    if not (root / ".git").exists() or not folder.is_relative_to(root):
+        return frozenset()
+    try:
+        known = git(folder, "ls-files", "-z").split("\0")
+        changed = git(folder, "diff", "--name-only", "--relative", "-z", "HEAD").split("\0")
+    except GitError:
+        return frozenset()
+    return frozenset(known) - frozenset(changed) - {""}

@@ -8,6 +8,9 @@ import msgspec
 
 from locbench.recipe import Recipe
 
+SCHEMA = 1
+"""Version of the format of records."""
+
 
 class DataUsed(msgspec.Struct, frozen=True):
     """The images a run saw: the data set as loaded (before limits) and how many images of it were used."""
@@ -80,4 +83,4 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: DataUsed | None
     provenance: Provenance
     error: str = ""
-    schema: int = 1
+    schema: int = SCHEMA

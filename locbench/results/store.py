@@ -2,50 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import msgspec
 
-from locbench.errors import FailureError, UsageError
+from locbench.errors import FailureError
 from locbench.files import probe, remove_old_parts, write_atomically
+from locbench.recipe import Recipe
+from locbench.results.provenance import tracked
+from locbench.results.reading import UnusableError, read_record
 from locbench.results.record import Record
+from locbench.results.set_aside import SetAside
+
+KEY_LENGTH = 12
 
 
 class Store:
-    """The records of one results folder.
+    """The records of one results folder. Files that cannot be used as records are set aside: passed over and kept.
 
     Args:
         folder: the results folder; records are in its ``records``, checkpoints of unfinished runs in ``.checkpoints``,
             weights of detectors' backbones in ``weights``.
+
+    Attributes:
+        set_aside: the files that were met so far and cannot be used.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.records = folder / "records"
         self.checkpoints = folder / ".checkpoints"
+        self.set_aside = SetAside()
+        self._listing: _Listing | None = None
 
-    def prepare(self) -> None:
-        """Make the folders and check that a file can be written, before anything is computed.
+    def prepare(self, recipes: Iterable[Recipe] = (), *, weights: bool = False) -> None:
+        """Make the folders and check that files can be written, with the names they will have, before anything runs.
+
+        Args:
+            recipes: what will be recorded.
+            weights: whether weights will be kept too.
 
         Raises:
             FailureError: the folder cannot be written to.
         """
+        longest = max((len(f"{each.name}.json") for each in recipes), default=0)
+        kept = self.weights("").parent
         try:
-            self.records.mkdir(parents=True, exist_ok=True)
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            probe(self.records)
-            for folder in (self.records, self.checkpoints, self.weights("").parent):
-                remove_old_parts(folder)
+            probe(self.records, longest)
+            probe(self.checkpoints)
+            if weights:
+                probe(kept)
         except OSError as error:
             raise FailureError(
                 f"cannot write to the results folder {self.folder}: {error.strerror or error}",
                 "Make it writable, or choose another one with --results DIR.",
             ) from None
+        for folder in (self.records, self.checkpoints, kept):
+            remove_old_parts(folder)
 
     def path(self, record: Record) -> Path:
-        """Return the file of a record: a readable name and the key."""
-        return self.records / f"{record.recipe.name}.json"
+        """Return the file of a record: a readable name and the key; another name where a foreign file has that one."""
+        name = record.recipe.name.removesuffix(record.key)
+        names = (f"{name}{f'{number}-' if number > 1 else ''}{record.key}.json" for number in count(1))
+        paths = (self.records / each for each in names)
+        return next(each for each in paths if not os.path.lexists(each) or self._read(each) is not None)
 
     def checkpoint(self, key: str) -> Path:
         """Return the file of an unfinished run's checkpoint."""
@@ -56,48 +82,98 @@ class Store:
         return self.folder / "weights" / f"{key}.safetensors"
 
     def save(self, record: Record) -> Path:
-        """Write a record and remove what it replaces: older files of its key and, of a finished run, its checkpoint."""
+        """Write a record and remove what it replaces: older ones of its key and, of a finished run, its checkpoint."""
         path = self.path(record)
         text = msgspec.json.format(msgspec.json.encode(record), indent=1)
         write_atomically(path, text + b"\n")
-        for other in self.records.glob(f"*{record.key}.json"):
-            if other != path:
+        self._listing = None
+        for other in self._paths().get(record.key, ()):
+            if other != path and self._read(other) is not None:
                 other.unlink()
         if record.status == "done":
             self.checkpoint(record.key).unlink(missing_ok=True)
+        self._listing = None
         return path
 
     def find(self, key: str) -> Record | None:
         """Return the record of a key, or None.
 
         Raises:
-            FailureError: its file is corrupt.
+            FailureError: the folder cannot be read.
         """
-        path = next(iter(self.records.glob(f"*{key}.json")), None)
-        return None if path is None else read_record(path)
+        return self._newest(self._paths().get(key, ()))
 
     def all(self) -> Iterator[Record]:
         """Read all records, in the order of their names; see `find` for errors."""
-        for path in sorted(self.records.glob("*.json")):
-            yield read_record(path)
+        for paths in self._paths().values():
+            found = self._newest(paths)
+            if found is not None:
+                yield found
+
+    def shipped(self, keys: Iterable[str] | None = None) -> int:
+        """Return how many records came with the repository and are unchanged; of these keys alone, if any are given."""
+        known = self._paths()
+        names = [path.name for key in (known if keys is None else keys) for path in known.get(key, ())]
+        return len(tracked(self.records).intersection(names)) if names else 0
+
+    def _newest(self, paths: Sequence[Path]) -> Record | None:
+        """Return the record that counts of those with one key: finished rather than failed, then the newest."""
+        found = [(path, record) for path in paths if (record := self._read(path)) is not None]
+        found.sort(key=lambda each: (each[1].status == "done", each[1].provenance.started))
+        for path, _ in found[:-1]:
+            self.set_aside.add(path, f"the same run is recorded in {found[-1][0].name}, which counts")
+        return found[-1][1] if found else None
+
+    def _read(self, path: Path) -> Record | None:
+        try:
+            return read_record(path)
+        except UnusableError as error:
+            self.set_aside.add(path, str(error))
+            return None
+
+    def _paths(self) -> Mapping[str, Sequence[Path]]:
+        """Return the files by the key in their names; the folder is listed again where it may have changed."""
+        try:
+            changed = self.records.stat().st_mtime_ns
+            if self._listing is None or not self._listing.holds(changed):
+                self._listing = _Listing(changed, time.time_ns(), _by_key(self.records))
+        except OSError as error:
+            links = [each for each in (self.folder, self.records) if each.is_symlink()]
+            if isinstance(error, FileNotFoundError) and not links:
+                return {}
+            raise FailureError(
+                f"cannot read the records in {self.records}: {error.strerror or error}",
+                "Make the folder readable, or name another one with --results DIR.",
+            ) from None
+        return self._listing.paths
 
 
-def read_record(path: Path) -> Record:
-    """Read one record.
+@dataclass(frozen=True)
+class _Listing:
+    """The record files of a folder.
 
-    Raises:
-        FailureError: the file is corrupt, was recorded under other defaults, or cannot be read.
+    Attributes:
+        changed: when the folder was changed last, before it was listed.
+        listed: when it was listed.
+        paths: the files by the key in their names.
     """
-    remedy = "Delete the file to run this cell again, or restore it from version control."
-    try:
-        record = msgspec.json.decode(path.read_bytes(), type=Record)
-        key = record.recipe.key
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FailureError(f"corrupt record {path}: {error}", remedy) from None
-    except OSError as error:
-        raise FailureError(f"cannot read record {path}: {error.strerror or error}", remedy) from None
-    except UsageError as error:  # the recipe names a network that is not there
-        raise FailureError(f"corrupt record {path}: {error.message}", remedy) from None
-    if key != record.key or not path.stem.endswith(record.key):
-        raise FailureError(f"corrupt record {path}: its recipe does not have the key {record.key}", remedy)
-    return record
+
+    changed: int
+    listed: int
+    paths: Mapping[str, Sequence[Path]]
+
+    def holds(self, changed: int) -> bool:
+        """Whether a folder that was changed last at this time is the one that was listed.
+
+        File systems tell times apart by milliseconds to two seconds: a younger folder may be changed again unseen.
+        """
+        return changed == self.changed and self.listed - changed > 3_000_000_000
+
+
+def _by_key(folder: Path) -> Mapping[str, Sequence[Path]]:
+    """List the JSON files of a folder without hidden ones, such as those that macOS puts beside others."""
+    paths: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".json" and not path.name.startswith("."):
+            paths[path.stem[-KEY_LENGTH:]].append(path)
+    return dict(paths)

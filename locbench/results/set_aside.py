@@ -1,0 +1,40 @@
+"""Files of a results folder that cannot be used: named on standard error, and left where they are. Imports no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+from locbench.printable import printable
+
+NAMED = 5
+"""Files that are named one by one; further ones are counted."""
+
+
+class SetAside:
+    """What was passed over in a folder.
+
+    Attributes:
+        why: the reason, by file.
+    """
+
+    def __init__(self) -> None:
+        self.why: dict[Path, str] = {}
+        self._told: set[Path] = set()
+
+    def add(self, path: Path, why: str) -> None:
+        """Remember that a file cannot be used, and why."""
+        self.why[path] = why
+
+    def tell(self) -> None:
+        """Name what was not named before on standard error, and count the rest; a lost terminal is no fault."""
+        new = [path for path in self.why if path not in self._told]
+        self._told.update(new)
+        if not new:
+            return
+        lines = [f"set aside: {path}: {self.why[path]}" for path in new[:NAMED]]
+        lines += [f"set aside: {len(new) - NAMED} more"] if len(new) > NAMED else []
+        lines += ["Files that are set aside stay where they are and count for nothing."]
+        with contextlib.suppress(OSError, ValueError):
+            print("\n".join(map(printable, lines)), file=sys.stderr)

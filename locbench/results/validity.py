@@ -1,0 +1,108 @@
+"""What no record may hold: numbers out of range, epochs that do not follow each other. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from locbench.data.catalogue import kind_of
+from locbench.errors import LocbenchError
+from locbench.recipe import Recipe, refuse_memory
+from locbench.recipe_rules import refuse_numbers, refuse_unfit
+from locbench.results.record import DataUsed, Record
+
+_PERCENT = re.compile(r".*_(acc|err|top5)|(box|mask)_ap.*")
+_LARGEST = 10**12
+"""No count and no number of seconds of ours is larger."""
+
+
+def first_fault(record: Record) -> str:
+    """Return what is wrong with a record that has the right fields, with the field's name; empty if nothing is."""
+    return next(_faults(record), "")
+
+
+def _faults(record: Record) -> Iterator[str]:
+    yield from _recipe_faults(record.recipe)
+    yield from _history_faults(record)
+    yield from _metric_faults(record)
+    yield from _count_faults(record)
+    if record.data is not None:
+        yield from _data_faults(record.data, record.recipe)
+
+
+def _recipe_faults(recipe: Recipe) -> Iterator[str]:
+    try:
+        kind_of(recipe.dataset)
+        refuse_numbers(recipe)
+        refuse_memory(recipe.memory, recipe.composition)
+        refuse_unfit(recipe)
+    except LocbenchError as error:
+        yield f"recipe: {error.message}"
+    if recipe.backbone is not None:
+        yield from (f"backbone's {fault}" for fault in _recipe_faults(recipe.backbone))
+
+
+def _history_faults(record: Record) -> Iterator[str]:
+    epochs, history = record.recipe.epochs, record.history
+    if [row.get("epoch") for row in history] != list(range(1, len(history) + 1)):
+        yield "history: its epochs are not 1, 2, 3 and so on"
+    if len(history) > epochs or (record.status == "done" and len(history) < epochs):
+        yield f"history: {len(history)} epochs of a run of {epochs}"
+    for number, row in enumerate(history, 1):
+        yield from _number_faults(row, f"history, epoch {number}: ")
+
+
+def _metric_faults(record: Record) -> Iterator[str]:
+    yield from _number_faults(record.metrics, "metrics.")
+    needed = "train_loss" if record.recipe.detection is not None else "test_acc"
+    if record.status == "done" and needed not in record.metrics:
+        yield f"metrics: {needed} is missing"
+    best = record.metrics.get("best_epoch", 1)
+    if not (1 <= best <= record.recipe.epochs and best == int(best)):
+        yield f"metrics.best_epoch is {best:g}, not one of {record.recipe.epochs} epochs"
+
+
+def _number_faults(numbers: Mapping[str, float | None], place: str) -> Iterator[str]:
+    for name, value in numbers.items():
+        if value is None:
+            continue
+        least, most = _range(name)
+        if not (least <= value <= most and math.isfinite(value)):
+            yield f"{place}{name} is {value:g}, not from {least:g} to {most:g}"
+
+
+def _range(name: str) -> tuple[float, float]:
+    if _PERCENT.fullmatch(name):
+        return 0, 100
+    if name == "global_share":
+        return 0, 1
+    return (0, _LARGEST) if name in ("seconds", "lr", "epoch") else (-math.inf, math.inf)
+
+
+def _count_faults(record: Record) -> Iterator[str]:
+    made = record.provenance
+    counts: dict[str, float] = {f"parameters.{name}": value for name, value in record.parameters.items()}
+    counts |= {f"provenance.{name}": getattr(made, name) for name in ("seconds", "resumed", "threads", "beside")}
+    if record.data is not None:
+        counts |= {"data.train": record.data.train, "data.test": record.data.test}
+    for name, value in counts.items():
+        if not 0 <= value <= _LARGEST:
+            yield f"{name} is {value:g}, not from 0 to {_LARGEST:g}"
+    if made.started:
+        try:
+            datetime.fromisoformat(made.started)
+        except ValueError:
+            yield f"provenance.started is {made.started[:40]!r}, which is no time"
+
+
+def _data_faults(data: DataUsed, recipe: Recipe) -> Iterator[str]:
+    # A folder may have been named in another way; what was in it is told by the fingerprint.
+    try:
+        alike = kind_of(data.name) == kind_of(recipe.dataset)
+    except LocbenchError as error:
+        yield f"data.name: {error.message}"
+        return
+    if not alike:
+        yield f"data.name is {data.name!r}, and the recipe's data set {recipe.dataset!r}"
