@@ -11,7 +11,7 @@ from report_builders import make_record, make_table, recipe_at, reduced
 from small_table import MINI
 
 from locbench.errors import FailureError
-from locbench.report.chance import at_chance, chance_level
+from locbench.report.chance import at_chance, highest_chance
 from locbench.report.claims import judged_claims, pooled_variances, published_agreement
 from locbench.report.compare import compare, unmeasured
 from locbench.report.comparison import Entry, JudgedClaim
@@ -322,22 +322,24 @@ def test_computed_numbers_decide_at_once_and_a_tie_is_no_order() -> None:
 
 
 def test_numbers_at_chance_decide_nothing() -> None:
-    """Ten classes and 10,000 images: 10 + 2 * sqrt(0.1 * 0.9 / 10,000) = 10.6 %."""
-    assert chance_level("test_acc", "cifar10", 10_000) == pytest.approx(10.6)
-    assert chance_level("test_err", "cifar10", 10_000) == pytest.approx(89.4)
-    assert chance_level("top5_err", "imagenet", 50_000) == pytest.approx(99.5 - 0.0631, abs=1e-4)
-    assert chance_level("top5_acc", "digits", 360) == pytest.approx(50 + 100 * 2 * 0.5 / 360**0.5)
-    assert chance_level("box_ap", "coco", 5000) is None
-    assert chance_level("test_acc", "folder:/somewhere", 100) is None
     order = "small / Q=2 @ one > small / Q=1 @ one"
-    guesses = entry(ONE, 10.0, 0.01, 3, chance=10.6), entry(TWO, 10.5, 0.01, 3, chance=10.6)
-    assert at_chance(guesses[1])
-    assert not at_chance(entry(TWO, 10.7, chance=10.6))
-    assert at_chance(entry(TWO, 90.0, metric="test_err", chance=89.4))
-    found = judged(order, *guesses)
+    guess = entry(ONE, 10.0, 0.01, 3, at_chance=True)
+    found = judged(order, guess, entry(TWO, 10.5, 0.01, 3, at_chance=True))
     assert (found.verdict, found.at_chance) == ("undecided", 1)
-    learnt = judged(order, guesses[0], entry(TWO, 60.0, 0.01, 3, chance=10.6))
+    learnt = judged(order, guess, entry(TWO, 60.0, 0.01, 3, at_chance=False))
     assert (learnt.verdict, learnt.at_chance) == ("holds", 0)
+
+
+@pytest.mark.parametrize(("accuracy", "guessed"), [(10.89, True), (10.91, False)])
+def test_a_record_at_chance_is_told_by_its_classes_and_test_images(accuracy: float, guessed: bool) -> None:
+    """Ten classes, 10,000 images: 10 % and three times sqrt(0.1 * 0.9 / 10,000) = 0.3 %."""
+    assert highest_chance(0.1, 10_000) == pytest.approx(10.9)
+    table = make_table(claims=[Claim("BP beats DGL", "3", "test_acc", "BP > DGL", only=["K=16"])])
+    records = [make_record(recipe_at(table, "DGL"), 10.0), make_record(recipe_at(table, "BP"), accuracy)]
+    (comparison,) = compare(table, records)
+    assert comparison.claims[0].at_chance == guessed
+    errors = at_chance("test_err", 100 - accuracy, records), at_chance("box_ap", 0.0, records)
+    assert errors == (guessed, None)
 
 
 # ------------------------------------------------------------------- comparisons of real records

@@ -1,35 +1,44 @@
-"""What guessing reaches, so that an order among guesses is not taken for one. Imports no torch."""
+"""Whether an accuracy is what guessing gives. Imports no torch."""
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 
-from locbench.data.description import KNOWN
-from locbench.report.comparison import Entry
+from locbench.data.catalogue import info
+from locbench.errors import LocbenchError
+from locbench.results.record import Record
+
+DEVIATIONS = 3.0
+"""An accuracy up to so many standard deviations above guessing's is at chance; a tenth of a percent goes beyond."""
 
 _GUESSES = {"test_acc": 1, "test_err": 1, "top1_err": 1, "top5_acc": 5, "top5_err": 5}
-"""How many classes may be named for an image, by metric; other metrics have no level of chance."""
 
 
-def chance_level(metric: str, dataset: str, images: int) -> float | None:
-    """Return the best that guessing reaches, in percent, two standard errors of the test set included.
+def at_chance(metric: str, mean: float, records: Sequence[Record]) -> bool | None:
+    """Return whether a mean over runs is at chance: within the binomial noise of 1/classes on so many test images.
 
-    Args:
-        metric: accuracies give an upper level, errors a lower one.
-        dataset: a data set known by name; of others the number of classes is not known here.
-        images: test images.
+    None where that cannot be told: of other metrics than accuracy and error, of data sets whose number of classes is
+    not known here, and of records without data.
     """
-    if metric not in _GUESSES or dataset not in KNOWN or images < 1:
+    guesses = _GUESSES.get(metric)
+    images = min((record.data.test for record in records if record.data), default=0)
+    classes = _classes(records[0].recipe.dataset) if guesses and images else None
+    if guesses is None or classes is None or classes <= guesses:
         return None
-    share = _GUESSES[metric] / KNOWN[dataset].classes
-    best = 100 * (share + 2 * math.sqrt(max(share * (1 - share), 0.0) / images))
-    return 100 - best if metric.endswith("_err") else best
+    accuracy = 100 - mean if metric.endswith("err") else mean
+    return accuracy <= highest_chance(guesses / classes, images)
 
 
-def at_chance(entry: Entry) -> bool:
-    """Whether an entry's number is no better than guessing."""
-    if entry.chance is None or not isinstance(entry.measured, float):
-        return False
-    if entry.metric.endswith("_err"):
-        return entry.measured >= entry.chance
-    return entry.measured <= entry.chance
+def highest_chance(share: float, images: int) -> float:
+    """Return the highest accuracy in percent that is at chance where a guess is right with this probability."""
+    return 100 * (share + DEVIATIONS * math.sqrt(share * (1 - share) / images))
+
+
+@functools.cache
+def _classes(dataset: str) -> int | None:
+    try:
+        return info(dataset).classes
+    except (LocbenchError, OSError):
+        return None

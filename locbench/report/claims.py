@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
 
-from locbench.report.chance import at_chance
 from locbench.report.comparison import ClaimVerdict, Entry, JudgedClaim
 from locbench.table_claims import Claim, Inequality, Place, inequalities
 from locbench.tables import Table
@@ -149,4 +148,4 @@ def _variance(entry: Entry, pooled: float | None) -> float | None:
 
 
 def _guessed(cells: Sequence[Entry | None]) -> bool:
-    return all(entry is not None and at_chance(entry) for entry in cells)
+    return all(entry is not None and entry.at_chance is True for entry in cells)

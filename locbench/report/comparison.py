@@ -28,11 +28,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         std: sample standard deviation (n - 1) over seeds; None below two seeds.
         n: number of seeds behind ``measured``; 0 for a computed value.
         difference: measured - published, in the metric's unit; None for reduced runs and for text.
+        at_chance: whether the mean is what guessing gives; see `report.chance`. None where that cannot be told.
         best: mean over seeds of the best epoch's value; secondary, never judged.
         detail: why there is no number, or what a reader should know of it.
         epochs, published_epochs: trained and published length; None where nothing was trained.
         dataset, data_label: what was trained on; empty where nothing was trained.
-        chance: the best that guessing reaches there; None where that is not known.
     """
 
     row: str
@@ -46,13 +46,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     std: float | None = None
     n: int = 0
     difference: float | None = None
+    at_chance: bool | None = None
     best: float | None = None
     detail: str = ""
     epochs: int | None = None
     published_epochs: int | None = None
     dataset: str = ""
     data_label: str = ""
-    chance: float | None = None
 
 
 class Rank(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from locbench.report.chance import chance_level
+from locbench.report.chance import at_chance
 from locbench.report.comparison import Entry, Value, Verdict
 from locbench.report.verdicts import judge_computed, judge_trained
 from locbench.results.record import Record
@@ -58,7 +58,7 @@ def _entry(
     if name in computed:
         known = _from_computed(computed[name], metric, published)
     elif metric.kind == "trained" and (runs.done or runs.failed):
-        known = _from_runs(name, runs, published, reduced) | _training(name, cell, runs)
+        known = _from_runs(name, runs, published, reduced) | _training(cell, runs)
     else:
         known = {"verdict": "blocked" if cell.blocked else "missing", "detail": cell.blocked}
     known |= {"row": cell.row, "column": cell.column, "metric": name, "published": published}
@@ -73,12 +73,14 @@ def _from_computed(value: Value, metric: Metric, published: Published | None) ->
 
 
 def _from_runs(metric: str, runs: CellRuns, published: Published | None, reduced: bool) -> dict[str, Any]:
-    values = [record.metrics[metric] for record in runs.done if metric in record.metrics]
+    records = [record for record in runs.done if metric in record.metrics]
+    values = [record.metrics[metric] for record in records]
     if not values:
         lacking = f"the finished runs recorded no {metric}" if runs.done else ""
         return {"verdict": "missing" if runs.done else "failed", "detail": lacking or _failures(runs)}
     mean, std = statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
-    known = {"measured": mean, "std": std, "n": len(values), "best": _best(metric, runs), "detail": _failures(runs)}
+    known: dict[str, Any] = {"measured": mean, "std": std, "n": len(values)}
+    known |= {"best": _best(metric, runs), "detail": _failures(runs), "at_chance": at_chance(metric, mean, records)}
     if reduced:
         return known | {"verdict": "reduced"}
     verdict = "unconfirmed" if published is None else judge_trained(mean, std, len(values), published)
@@ -106,14 +108,12 @@ def _failures(runs: CellRuns) -> str:
     )
 
 
-def _training(metric: str, cell: Cell, runs: CellRuns) -> dict[str, Any]:
+def _training(cell: Cell, runs: CellRuns) -> dict[str, Any]:
     records = [*runs.done, *runs.failed]
     labels = dict.fromkeys(record.data.label for record in records if record.data)
-    images = [record.data.test for record in runs.done if record.data]
     return {
         "epochs": records[0].recipe.epochs,
         "published_epochs": cell.recipe.epochs if cell.recipe else None,
         "dataset": records[0].recipe.dataset,
         "data_label": ", ".join(labels),
-        "chance": chance_level(metric, records[0].recipe.dataset, min(images)) if images else None,
     }
