@@ -36,10 +36,11 @@ class Terminal(Console):
         raise BrokenPipeError
 
 
-def remark(text: str) -> None:
-    """Print a sentence on standard error; where nobody can read it, it is lost, and no reason to stop."""
+def remark(*texts: str) -> None:
+    """Print sentences on standard error; where nobody can read them, they are lost, and no reason to stop."""
     with contextlib.suppress(OSError, ValueError):
-        Terminal(stderr=True, soft_wrap=True).print(text, markup=False)
+        for text in texts:
+            Terminal(stderr=True, soft_wrap=True).print(text, markup=False)
 
 
 def _literal(text: Text) -> Text:

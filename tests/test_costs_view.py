@@ -14,9 +14,10 @@ from report_builders import make_record
 from small_table import Bench
 
 from locbench.costs.measurement_book import Measurement, MeasurementBook
-from locbench.costs.memory_book import MemoryBook, TracedStep, made_with
+from locbench.costs.memory_book import MemoryBook, TracedStep, timeless
 from locbench.costs.rows import backpropagation
 from locbench.costs.setting import Setting
+from locbench.costs.trace_files import made_with
 from locbench.launch.cost_judgement import JudgedRow
 from locbench.recipe import Recipe
 from locbench.report.comparison import Entry
@@ -101,7 +102,8 @@ why = "nobody knows"
 
 def keep(book: MemoryBook, recipe: Recipe, peak: int, setting: Setting = Setting()) -> None:
     """Write a trace of a recipe as the book would."""
-    step = TracedStep(recipe=recipe, setting=setting, made_with=made_with(), peak=peak, kinds={}, backwards={})
+    made = {"made_with": made_with(), "peak": peak, "kinds": {}, "backwards": {}}
+    step = TracedStep(recipe=timeless(recipe), setting=setting, **made)
     path = book.path(recipe, setting)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.encode(step))

@@ -15,9 +15,10 @@ from locbench.costs.calibration import Calibrated, calibrated_values, refitted, 
 from locbench.costs.convolutions import ConvolutionBytes
 from locbench.costs.live_bytes import GRANULE, LiveBytes
 from locbench.costs.memory import StepMemory, peak_bytes, trace_step
-from locbench.costs.memory_book import Footprint, MemoryBook, TracedStep, made_with
+from locbench.costs.memory_book import Footprint, MemoryBook, TracedStep
 from locbench.costs.needed import predicted_memory
 from locbench.costs.setting import Setting
+from locbench.costs.trace_files import made_with
 from locbench.recipe import Recipe
 from locbench.report.compare import compare
 from locbench.report.markdown import markdown
@@ -142,7 +143,7 @@ def test_a_trace_that_cannot_be_used_is_made_again(tmp_path: Path, content: str)
     step = book.step(one)
     assert step is not None
     path = book.path(one, Setting())
-    stale = path.read_text(encoding="utf-8").replace(made_with(), "locbench 0.0.1")
+    stale = path.read_text(encoding="utf-8").replace('"trace_version": 1', '"trace_version": 0')
     path.write_text(stale if content == "stale" else content, encoding="utf-8")
     assert MemoryBook(tmp_path).step(one) is None
     assert book.step(one) == step

@@ -14,7 +14,7 @@ from specimens import recipe, recipe_of
 
 from locbench.costs.live_bytes import GRANULE
 from locbench.costs.memory import trace_step
-from locbench.costs.memory_book import timeless
+from locbench.costs.memory_book import MemoryBook, timeless
 from locbench.costs.segments import Segments, TracedNetwork
 from locbench.costs.setting import Setting
 from locbench.costs.split_book import SplitBook, split_text
@@ -400,7 +400,7 @@ def test_a_table_of_splits_is_computed(bench: Bench) -> None:
     called = bench.call("report", "blocks", "--format", "json")
     one = next(each.recipe for each in load_table("blocks").cells if each.column == "K=2")
     assert one is not None
-    splits = SplitBook(bench.results / "costs").splits(one)
+    splits = SplitBook(MemoryBook(bench.results).files).splits(one)
     assert splits is not None
     found = split_text("swin-micro", splits.best[0].units)
     (comparison,) = called.json["comparisons"]
@@ -409,5 +409,5 @@ def test_a_table_of_splits_is_computed(bench: Bench) -> None:
 
 
 def test_without_traces_a_report_leaves_splits_out(tmp_path: Path) -> None:
-    assert SplitBook(tmp_path).splits(recipe("dgl", modules=2)) is None
+    assert SplitBook(MemoryBook(tmp_path).files).splits(recipe("dgl", modules=2)) is None
     assert not any(tmp_path.iterdir())

@@ -10,16 +10,19 @@ import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
 from locbench.costs.memory_book import timeless
 from locbench.costs.setting import Setting
+from locbench.costs.trace_files import Bytes
 from locbench.errors import UsageError
-from locbench.files import write_atomically
+from locbench.files import read_regular, write_atomically
 from locbench.recipe import Recipe
 from locbench.results.record import Provenance
+
+Milliseconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 
 MeterName: TypeAlias = Literal["cuda allocator", "cpu allocator"]
 
@@ -51,15 +54,15 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     device: str
     benchmark: bool
     meter: MeterName
-    allocated_bytes: int
-    reserved_bytes: int | None
-    first_allocated_bytes: int | None = None
-    first_reserved_bytes: int | None = None
-    occupied_bytes: int = 0
-    milliseconds: float
-    spread: tuple[float, float]
-    steps: int
-    warmup: int
+    allocated_bytes: Bytes
+    reserved_bytes: Bytes | None
+    first_allocated_bytes: Bytes | None = None
+    first_reserved_bytes: Bytes | None = None
+    occupied_bytes: Bytes = 0
+    milliseconds: Milliseconds
+    spread: tuple[Milliseconds, Milliseconds]
+    steps: Annotated[int, msgspec.Meta(ge=0)]
+    warmup: Annotated[int, msgspec.Meta(ge=0)]
     error: str = ""
     provenance: Provenance
 
@@ -119,17 +122,19 @@ class MeasurementBook:
 
     def _read(self, pattern: str) -> Iterator[Measurement]:
         for path in sorted(self.folder.glob(pattern)):
-            found = self._decoded(path)
+            found = None if path.name.startswith(".") else self._decoded(path)  # macOS lays ._NAME beside a file
             if found is not None:
                 yield found
 
     def _decoded(self, path: Path) -> Measurement | None:
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=Measurement)
+            found = msgspec.json.decode(read_regular(path), type=Measurement)
             if _step_key(found.recipe, found.setting) in path.stem:
                 return found
             fault = "it holds another step than its name says"
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, UsageError) as error:
+        except OSError as error:
+            fault = error.strerror or str(error)
+        except (ValueError, RecursionError, UsageError) as error:  # msgspec's errors are ValueErrors
             fault = str(error)
         self.faults[path] = f"The measurement {path} cannot be read and counts as missing: {fault}"
         return None

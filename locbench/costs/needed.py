@@ -48,7 +48,7 @@ def predicted_memory(table: Table, book: MemoryBook) -> dict[tuple[str, str], fl
 
 def best_splits(table: Table, book: MemoryBook) -> dict[tuple[str, str], str]:
     """Return the division whose largest module needs the least memory, of the cells that hold splits."""
-    found, kept = {}, SplitBook(book.folder, trace=book.trace)
+    found, kept = {}, SplitBook(book.files, trace=book.trace)
     for cell in table.cells:
         if SPLIT in table.metrics and cell.recipe is not None and (SPLIT in cell.published or table.computed):
             text = table_split(cell.recipe, kept)

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from functools import cache
 from itertools import accumulate
 from pathlib import Path
 
 import msgspec
 
-from locbench.costs.memory_book import made_with, timeless
+from locbench.costs.memory_book import timeless
 from locbench.costs.setting import Setting
 from locbench.costs.split_search import Search
 from locbench.costs.splits import Division, ground_of
-from locbench.files import write_atomically
+from locbench.costs.trace_files import TraceFiles, made_with
 from locbench.networks.catalogue import NETWORKS, units_per_module
 from locbench.recipe import Recipe
+
+SPLIT_VERSION = 1
+"""Version of the rules by which modules are traced and divisions ranked: raised by hand, as `TRACE_VERSION` is."""
 
 SHOWN = 5
 """So many of the best divisions are worked out unless more are asked for."""
@@ -30,7 +32,8 @@ class Splits(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         recipe, setting: what was traced; the recipe without its schedule.
-        made_with: code and torch.
+        made_with: versions of locbench and of torch; told, and compared with nothing.
+        trace_version: of the rules; see `SPLIT_VERSION`. Files without it are of version 1.
         divisions: how many divisions there are.
         best: the best of them, the best first.
         trained: the division that ``locbench run`` trains; None if it cuts where none of these does.
@@ -40,10 +43,17 @@ class Splits(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Recipe
     setting: Setting
     made_with: str
+    trace_version: int = 1
     divisions: int
     best: tuple[Division, ...]
     trained: Division | None
     rank: int | None
+
+    def __post_init__(self) -> None:
+        layers = NETWORKS[self.recipe.network].units
+        whole = all(sum(each.units) == layers and len(each.peaks) == len(each.units) for each in self.best)
+        if not (self.best and whole):
+            raise ValueError("the divisions are not of all layers, with a size for every module")
 
     def loss(self, division: Division) -> float:
         """Return by how many percent a division's largest module needs more than the best division's."""
@@ -54,12 +64,12 @@ class SplitBook:
     """The divisions that a results folder holds.
 
     Args:
-        folder: where traces are kept; see `MemoryBook.folder`.
+        files: where traces are kept; see `MemoryBook.files`.
         trace: work out what is not there and keep it; without it, what is not there is None.
     """
 
-    def __init__(self, folder: Path, *, trace: bool = False) -> None:
-        self.folder, self.trace = folder, trace
+    def __init__(self, files: TraceFiles, *, trace: bool = False) -> None:
+        self.files, self.trace = files, trace
 
     def splits(self, recipe: Recipe, setting: Setting = Setting(), count: int = SHOWN) -> Splits | None:
         """Return the ``count`` best divisions; None if they are not there.
@@ -68,7 +78,8 @@ class SplitBook:
             UsageError: see `ground_of`.
         """
         ground_of(recipe)
-        found = self._read(self.path(recipe, setting))
+        path = self.path(recipe, setting)
+        found = self.files.read(path, Splits, SPLIT_VERSION, timeless(recipe), setting)
         if found is not None and len(found.best) >= min(count, found.divisions):
             return found
         return self._searched(recipe, setting, count) if self.trace else None
@@ -78,14 +89,7 @@ class SplitBook:
         content = timeless(recipe).key.encode() + msgspec.json.encode(setting, order="deterministic")
         words = ["splits", recipe.network, recipe.dataset, f"k{recipe.modules}", f"b{recipe.batch_size}"]
         name = "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", word) for word in words)
-        return self.folder / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}.json"
-
-    def _read(self, path: Path) -> Splits | None:
-        try:
-            found = msgspec.json.decode(path.read_bytes(), type=Splits)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-            return None  # it can be made again
-        return found if found.made_with == split_code() else None
+        return self.files.folder / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}.json"
 
     def _searched(self, recipe: Recipe, setting: Setting, count: int) -> Splits:
         from locbench.costs.segments import Segments
@@ -96,14 +100,14 @@ class SplitBook:
         splits = Splits(
             recipe=timeless(recipe),
             setting=setting,
-            made_with=split_code(),
+            made_with=made_with(),
+            trace_version=SPLIT_VERSION,
             divisions=search.ground.divisions,
             best=tuple(best),
             trained=trained,
             rank=search.rank(trained, best) if trained else None,
         )
-        text = msgspec.json.format(msgspec.json.encode(splits), indent=1)
-        write_atomically(self.path(recipe, setting), text + b"\n")
+        self.files.write(self.path(recipe, setting), splits)
         return splits
 
 
@@ -132,12 +136,3 @@ def table_split(recipe: Recipe, book: SplitBook) -> str | None:
         return ",".join(map(str, transformer.depths))
     splits = book.splits(recipe)
     return None if splits is None else split_text(recipe.network, splits.best[0].units)
-
-
-@cache
-def split_code() -> str:
-    """Return what `made_with` does, with a hash of the code that divides networks."""
-    digest = hashlib.sha256()
-    for name in ("segments.py", "lone_module.py", "splits.py", "split_search.py", "split_book.py"):
-        digest.update((Path(__file__).parent / name).read_bytes())
-    return f"{made_with()}, splits {digest.hexdigest()[:12]}"

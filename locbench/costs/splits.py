@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
-from typing import NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -43,8 +43,8 @@ class Division(msgspec.Struct, frozen=True):
         peaks: bytes that each module needs.
     """
 
-    units: tuple[int, ...]
-    peaks: tuple[int, ...]
+    units: tuple[Annotated[int, msgspec.Meta(ge=1)], ...]
+    peaks: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
 
     @property
     def order(self) -> Order:

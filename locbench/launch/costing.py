@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from locbench.console import Terminal
+from locbench.console import Terminal, remark
 from locbench.costs.measurement_book import MeasurementBook
 from locbench.costs.memory_book import MemoryBook
 from locbench.costs.setting import Setting
@@ -74,6 +74,7 @@ class Costing:
                 rows.append(row)
                 status.update(f"tracing: {len(rows)} recipes done")
             comparisons = comparisons_of(table, [], self.book)
+        remark(*self.book.files.lines)
         judged = judge(rows, comparisons, self.measurements)
         if self.as_json:
             print_json({"id": table.id, "cells": [judged_entry(each) for each in judged]})
@@ -90,6 +91,7 @@ class Costing:
 
         with self.console.status("tracing"):
             found = residuals(each for table in load_tables() for each in calibrated_values(table, self.book))
+        remark(*self.book.files.lines)
         if self.as_json:
             print_json({"residuals": found})
         else:
@@ -109,6 +111,7 @@ class Costing:
         traced = self._untraced([recipe])
         with traceable():
             row = recipe_row(recipe, self.book, setting)
+        remark(*self.book.files.lines)
         if timeline is not None:
             self._draw(recipe, timeline, setting)
         (judged,) = judge([row], [], self.measurements)
@@ -126,7 +129,8 @@ class Costing:
         print_measured_steps(self.console, labels, [each.measured for each in judged])
         for fault in self.measurements.faults.values():
             self.console.print(fault, markup=False, soft_wrap=True)
-        print_slowest(self.console, labels, [each.row for each in judged], traced)
+        kept = not self.book.files.unkept
+        print_slowest(self.console, labels, [each.row for each in judged], traced, kept=kept)
 
     def _untraced(self, recipes: Iterable[Recipe]) -> set[str]:
         kept = MemoryBook(self.results)

@@ -39,13 +39,16 @@ def print_rows(console: Console, title: str, labels: Labels, judged: Sequence[Ju
             console.print(Text(line.format(unit=_unit(judged)), style="dim"))
 
 
-def print_slowest(console: Console, labels: Labels, rows: Sequence[CostRow], traced: Container[str]) -> None:
+def print_slowest(
+    console: Console, labels: Labels, rows: Sequence[CostRow], traced: Container[str], *, kept: bool = True
+) -> None:
     """Print what the slowest of the rows took that were traced; nothing if all were kept from before."""
     seconds = {index: row.seconds for index, row in enumerate(rows) if row.recipe.key in traced}
     if seconds:
         slowest = max(seconds, key=lambda index: seconds[index])
         line = f"Traced {len(seconds)} of {len(rows)} rows; slowest row {seconds[slowest]:.1f} s"
-        console.print(Text(f"{line} ({full_label(labels, slowest)}). Kept for the next time.", style="dim"))
+        words = " Kept for the next time." if kept else ""
+        console.print(Text(f"{line} ({full_label(labels, slowest)}).{words}", style="dim"))
 
 
 def _parameters(judged: Sequence[JudgedRow]) -> Group:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from rich.console import Console
 
+from locbench.console import remark
 from locbench.errors import FailureError
 from locbench.files import write_atomically
 from locbench.launch.workers import Setup
@@ -163,4 +164,7 @@ def _keep(results: Path, device: str, checks: list[Check]) -> None:
     made: dict[str, Any] = {"device": device, "versions": versions()} | msgspec.structs.asdict(code())
     made |= {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "checks": checks}
     path = results / "checks" / f"{re.sub(r'[^A-Za-z0-9.]+', '-', device).strip('-')}.json"
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
+    try:
+        write_atomically(path, msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
+    except FailureError as error:
+        remark(f"The check of the device is not kept: {error.message}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from locbench.console import remark
 from locbench.costs.calibration import calibrated_values
 from locbench.costs.measured_costs import measured_costs
 from locbench.costs.measurement_book import MeasurementBook
@@ -32,8 +32,7 @@ def report_tables(table_ids: Sequence[str], formats: Sequence[str], out: Path | 
     if not records and not any(folder.is_dir() for folder in (book.folder, measurements.folder)):
         raise UsageError(f"there are no records below {results}", f"{_FIRST} Or name another folder with --results.")
     found = [(table, comparisons_of(table, records, book, measurements)) for table in tables]
-    for fault in measurements.faults.values():
-        print(printable(fault), file=sys.stderr)
+    remark(*measurements.faults.values(), *book.files.lines)
     wanted = [(table, each) for table, each in found if each] if not table_ids else found
     if not wanted:
         raise UsageError(f"there are no records below {results}", _FIRST)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from locbench.console import Terminal
+from locbench.console import Terminal, remark
 from locbench.costs.measurement_book import MeasurementBook
 from locbench.costs.memory_book import MemoryBook
 from locbench.errors import FailureError, StoppedError
@@ -116,7 +116,10 @@ class Session:
 
     def _compared(self, table: Table, records: Sequence[Record], measured: MeasurementBook) -> list[Comparison]:
         with self.console.status("predicting costs"):
-            return comparisons_of(table, records, MemoryBook(self.store.folder, trace=True), measured)
+            book = MemoryBook(self.store.folder, trace=True)
+            found = comparisons_of(table, records, book, measured)
+        remark(*book.files.lines)
+        return found
 
     def run(self, recipes: Sequence[Recipe], *, rerun: bool, plan_only: bool) -> None:
         """Run recipes that belong to no table."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from locbench.console import Terminal
+from locbench.console import Terminal, remark
+from locbench.costs.memory_book import MemoryBook
 from locbench.costs.split_book import SHOWN, SplitBook
 from locbench.costs.splits import cuts_for
 from locbench.errors import UsageError
@@ -26,7 +27,7 @@ class Splitting:
     """
 
     def __init__(self, results: Path, *, as_json: bool) -> None:
-        self.book = SplitBook(results / "costs", trace=True)
+        self.book = SplitBook(MemoryBook(results).files, trace=True)
         self.as_json = as_json
         self.console = Terminal(stderr=as_json)
 
@@ -47,6 +48,7 @@ class Splitting:
         with traceable(), self.console.status("tracing"):
             splits = self.book.splits(recipe, count=top or SHOWN)
         assert splits is not None  # the book may trace
+        remark(*self.book.files.lines)
         if self.as_json:
             print_json(splits_entry(recipe, splits, top or SHOWN))
         else:

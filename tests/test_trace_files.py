@@ -1,0 +1,233 @@
+"""Stored traces: current whoever made them, void by a raised version alone, and passed over where they are unusable."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+from small_table import Bench
+from specimens import recipe
+
+from locbench.costs import memory_book, split_book
+from locbench.costs.convolutions import ConvolutionBytes
+from locbench.costs.memory import trace_step
+from locbench.costs.memory_book import MemoryBook, TracedStep, timeless
+from locbench.costs.setting import Setting
+from locbench.costs.split_book import SplitBook, Splits
+from locbench.costs.trace_files import summed_up
+from locbench.networks.catalogue import NETWORKS
+from locbench.recipe import Recipe
+
+COMMITTED = Path(__file__).parent.parent / "results" / "costs"
+
+TRACED = {
+    "bp": "resnet32-cifar10-b1024-0fae58fd6860",
+    "bp, lean": "resnet32-cifar10-b1024-4de063e0b09a",
+    "dgl, lean": "resnet32-cifar10-b1024-a243f769d9c3",
+    "infopro": "resnet32-cifar10-b1024-b2e3493c7706",
+    "infopro, lean": "resnet32-cifar10-b1024-17a8b177df77",
+    "auglocal": "resnet32-cifar10-b1024-828f561e2885",
+    "auglocal, lean": "resnet32-cifar10-b1024-61f60595c81d",
+    "auglocal on ImageNet": "resnet34-imagenet-b1024-5e311b98c9a2",
+    "hpff+dgl": "resnet32-cifar10-b1024-1dd21e622c80",
+    "hpff+predsim": "resnet32-cifar10-b1024-e099213e85bb",
+    "pgl, global": "resnet32-cifar10-b1024-guided-2ad489cb5900",
+    "pgl, global, lean": "resnet32-cifar10-b1024-guided-1f1573f3d89e",
+    "swin, two blocks": "swin-tiny-cifar100-b140-5b355229e7f5",
+    "swin, torch 1.10": "swin-tiny-cifar100-b140-060e3ef12b50",
+}
+
+
+@pytest.mark.parametrize("name", TRACED.values(), ids=TRACED)
+def test_a_step_traced_anew_is_as_it_is_stored(name: str) -> None:
+    """Where this fails, peaks have changed: raise TRACE_VERSION, and make the committed traces anew."""
+    stored = msgspec.json.decode((COMMITTED / f"{name}.json").read_bytes(), type=TracedStep)
+    assert stored.trace_version == memory_book.TRACE_VERSION
+    primed, live = NETWORKS[stored.recipe.network].transformer is not None, ConvolutionBytes()
+    step = trace_step(stored.recipe, stored.setting, live, primed=primed)
+    assert (step.peak, step.by_kind()) == (stored.peak, stored.kinds)
+    assert stored.backwards == ({} if primed else live.first_backwards())
+
+
+def test_divisions_found_anew_are_as_they_were(tmp_path: Path) -> None:
+    """Where this fails, divisions have changed: raise SPLIT_VERSION, and make the committed ones anew."""
+    assert split_book.SPLIT_VERSION == 1
+    found = SplitBook(MemoryBook(tmp_path).files, trace=True).splits(recipe("infopro", modules=2), count=2)
+    assert found is not None
+    assert [(each.units, each.peaks) for each in found.best] == [
+        ((2, 2), (1603072, 1705984)),
+        ((1, 3), (1012224, 2296832)),
+    ]
+
+
+def test_every_committed_trace_is_current_under_any_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("locbench.results.provenance.metadata.version", lambda name: "0.0.7")
+    book = MemoryBook(COMMITTED.parent)
+    for path in COMMITTED.glob("*.json"):
+        content = path.read_bytes()
+        found: TracedStep | Splits | None
+        if path.name.startswith("splits-"):
+            kept = msgspec.json.decode(content, type=Splits)
+            found = SplitBook(book.files).splits(kept.recipe, kept.setting)
+        else:
+            step = msgspec.json.decode(content, type=TracedStep)
+            found = book.step(step.recipe, step.setting)
+        assert found is not None, path.name
+        assert "torch 0.0.7" not in found.made_with
+    assert book.files.lines == ()
+
+
+def test_reading_rewrites_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs and reports of committed traces under another torch trace nothing and leave every byte where it is."""
+    monkeypatch.delenv("LOCBENCH_TABLES")
+    monkeypatch.setattr("locbench.results.provenance.metadata.version", lambda name: "0.0.7")
+    monkeypatch.setattr("locbench.costs.memory.trace_step", None)  # would fail if it were called
+    shutil.copytree(COMMITTED, bench.results / "costs")
+    before = {path.name: path.read_bytes() for path in (bench.results / "costs").iterdir()}
+    costs = bench.call("costs", "--network", "resnet32", "--method", "bp", "--json")
+    assert (costs.code, costs.err, costs.json["memory_peak_bytes"]) == (0, "", 2_597_891_584)
+    report = bench.call("report", "pgl-costs", "swin-splits", "--out", "out")
+    assert (report.code, report.err) == (0, "")
+    for table in ("pgl-costs", "swin-splits"):
+        (comparison,) = json.loads((bench.folder / "out" / f"{table}.json").read_text(encoding="utf-8"))["comparisons"]
+        values = [each for each in comparison["entries"] if each["metric"] in ("gpu_memory", "split")]
+        assert values
+        assert all(each["measured"] is not None for each in values)
+    assert {path.name: path.read_bytes() for path in (bench.results / "costs").iterdir()} == before
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+    return Bench(tmp_path, monkeypatch, capsys)
+
+
+def stored(book: MemoryBook, one: Recipe, peak: int, /, **changes: object) -> Path:
+    """Write a trace of a made-up peak and return its file."""
+    step = TracedStep(recipe=timeless(one), setting=Setting(), made_with="by hand", peak=peak, kinds={}, backwards={})
+    path = book.path(one, Setting())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(msgspec.to_builtins(step) | changes), encoding="utf-8")
+    return path
+
+
+def test_a_raised_version_voids_what_is_older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, book = recipe("bp"), MemoryBook(tmp_path)
+    path = stored(book, one, 12345)
+    monkeypatch.setattr(memory_book, "TRACE_VERSION", 2)
+    assert book.step(one) is None
+    (line,) = book.files.lines
+    assert str(path) in line
+    assert "version 1 of the rules, and these are version 2" in line
+    assert "locbench costs" in line
+    tracing = MemoryBook(tmp_path, trace=True)
+    step = tracing.step(one)
+    assert step is not None
+    assert (step.trace_version, step.peak != 12345, tracing.files.lines) == (2, True, ())
+    assert book.step(one) == step
+    assert book.files.lines == ()  # what was said of the older file is no longer so
+
+
+def test_a_file_without_a_version_is_of_the_first_and_a_later_one_is_kept(tmp_path: Path) -> None:
+    one, book = recipe("bp"), MemoryBook(tmp_path, trace=True)
+    path = stored(book, one, 12345)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["trace_version"]
+    for version in ({}, {"trace_version": 7, "more": "of a later locbench"}):
+        path.write_text(json.dumps(content | version), encoding="utf-8")
+        before = path.read_bytes()
+        step = book.step(one)
+        assert step is not None
+        assert (step.peak, step.made_with) == (12345, "by hand")
+        assert path.read_bytes() == before
+
+
+FOREIGN = {
+    "nothing": b"",
+    "no JSON": b"hello",
+    "no UTF-8": b'{"made_with": "\xff\xfe"}',
+    "deeply nested": b'{"recipe": ' + b"[" * 100_000,
+    "other fields": b'{"peak": 1}',
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+def test_foreign_content_counts_as_missing(tmp_path: Path, content: bytes) -> None:
+    one, book = recipe("bp"), MemoryBook(tmp_path)
+    path = stored(book, one, 1)
+    path.write_bytes(content)
+    assert book.step(one) is None
+    (line,) = book.files.lines
+    assert str(path) in line
+    assert "elete" not in line
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"peak": -1}, {"kinds": {"input": 5}}, {"peak": "much"}, {"trace_version": "x"}, {"setting": {"side": 4}}],
+)
+def test_absurd_numbers_and_other_steps_count_as_missing(tmp_path: Path, changes: dict[str, object]) -> None:
+    one, book = recipe("bp"), MemoryBook(tmp_path)
+    stored(book, one, 1, **changes)
+    assert book.step(one) is None
+    assert len(book.files.lines) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+@pytest.mark.parametrize("kind", ["pipe", "folder", "endless", "huge"])
+def test_what_is_no_file_of_sane_size_is_not_read(tmp_path: Path, kind: str) -> None:
+    one, book = recipe("bp"), MemoryBook(tmp_path, trace=True)
+    path = book.path(one, Setting())
+    path.parent.mkdir()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        (path / "within").mkdir(parents=True)
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    else:
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+    reading = MemoryBook(tmp_path)
+    assert reading.step(one) is None
+    assert len(reading.files.lines) == 1
+    step = book.step(one)
+    assert step is not None
+    assert step.peak > 0
+    assert bool(book.files.unkept) == (kind == "folder")  # a folder is in the way of a file
+    assert book.step(one) is step or book.step(one) == step
+
+
+def test_faults_are_summed_up_by_reason() -> None:
+    faults = {Path("a"): "empty", Path("b"): "old", Path("c"): "empty"}
+    assert summed_up(faults, "prediction", "Make it anew.") == [
+        "The prediction a and 1 more counts as missing: empty. Make it anew.",
+        "The prediction b counts as missing: old. Make it anew.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("costs", "--network", "resnet8", "--method", "dgl"),
+        ("splits", "--network", "resnet8", "--modules", "2"),
+        ("fit", "--memory", "100MB", "--network", "resnet8", "--method", "bp"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_an_answer_is_printed_where_it_cannot_be_kept(bench: Bench, arguments: tuple[str, ...]) -> None:
+    (bench.folder / "file").write_text("in the way", encoding="utf-8")
+    free = bench.call(*arguments, "--json")
+    barred = bench.call(*arguments, "--json", "--results", "file/results")
+    assert free.code == barred.code == 0
+    assert free.err == ""
+    assert barred.err.startswith("What was predicted is not kept: cannot write file/results") != (arguments[0] == "fit")
+    assert without_seconds(barred.json) == without_seconds(free.json)
+
+
+def without_seconds(found: object) -> object:
+    return {**found, "seconds": 0} if isinstance(found, dict) else found
