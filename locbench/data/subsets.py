@@ -1,12 +1,13 @@
-"""Which images of a set are used: fixed, class-balanced orders behind ``limit``, and whole batches."""
+"""Which images of a set are used: fixed, class-balanced orders behind ``limit``, and whole batches. Imports numpy to order alone."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def balanced_order(labels: NDArray[np.int64], key: str) -> NDArray[np.int64]:
@@ -21,6 +22,8 @@ def balanced_order(labels: NDArray[np.int64], key: str) -> NDArray[np.int64]:
     Returns:
         (N,) positions of the images.
     """
+    import numpy as np
+
     # RandomState's streams are frozen by numpy's compatibility policy; those of default_rng are not.
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
     draws = np.random.RandomState(seed)
