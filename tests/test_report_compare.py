@@ -218,7 +218,7 @@ def test_computed_values_need_no_runs_and_stand_in_every_comparison():
         params, memory = (entry_of(comparison, "DGL", metric=name) for name in ("params", "memory"))
         assert (params.verdict, params.n, params.std) == ("match", 0, None)
         assert params.difference == pytest.approx(0.0012)
-        assert (memory.verdict, memory.measured) == ("unconfirmed", 1.5)
+        assert (memory.verdict, memory.measured) == ("predicted", 1.5)
         assert entry_of(comparison, "DGL", metric="net").verdict == "off"
         for name in ("params", "memory", "net"):
             assert entry_of(comparison, "DGL", "K=8", name).verdict == "missing"
@@ -231,7 +231,7 @@ def test_runs_of_a_table_without_trained_numbers_are_no_comparison_of_it():
     records = [make_record(reduced(recipe_at(table, "DGL"), "quick"), 40.0)]
     assert compare(table, records) == []
     (comparison,) = compare(table, records, {("CIFAR-10 / DGL", "K=16"): {"net": "AP-10FC"}})
-    assert comparison.counts == {"match": 1}
+    assert (comparison.counts, comparison.text_counts) == ({}, {"match": 1})  # words are no numbers
 
 
 def test_an_illegible_cell_is_shown_but_not_judged():

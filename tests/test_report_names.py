@@ -24,7 +24,7 @@ from locbench.report.latex_text import escaped as in_latex
 from locbench.report.markdown import escaped as in_markdown
 from locbench.report.render import render, render_all
 from locbench.report.tidy import as_cell
-from locbench.tables import Axis, Table
+from locbench.tables import Axis, Table, load_table
 
 ESCAPE = "\x1b[31mred\x1b]0;title\x07"
 TURNED = "a\u202eb\u2066c\u200bd\u2028e\x9b1mf\udcffg"
@@ -163,7 +163,9 @@ def test_the_report_command_prints_one_document(bench: Bench) -> None:
     from locbench.results.store import Store
 
     bench.write(MINI.replace('"mini"', '"second"'), "second")
-    Store(bench.results).records.mkdir(parents=True)
+    recipe = load_table("mini").cells[0].recipe
+    assert recipe is not None
+    Store(bench.results).save(make_record(recipe, 85.0))
     assert [each["table"] for each in bench.call("report", "mini", "second", "--json").json] == ["mini", "second"]
     assert bench.call("report", "mini", "--json").json == bench.call("report", "mini", "--format", "json").json
     text = bench.call("report", "second", "mini", "--format", "csv").out

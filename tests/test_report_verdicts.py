@@ -67,5 +67,6 @@ def test_text_is_equal_or_not():
     assert judge_computed("AP-11FC", "text", printed("AP-10FC", "text")) == "off"
 
 
-def test_predicted_has_no_tolerance_yet():
-    assert judge_computed(1.62, "predicted", printed("1.62")) == "unconfirmed"
+def test_costs_of_devices_are_not_judged():
+    assert judge_computed(1.62, "predicted", printed("1.62")) == "predicted"
+    assert judge_computed(9.9, "measured", printed("1.62")) == "measured"

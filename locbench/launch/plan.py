@@ -119,11 +119,7 @@ def make_plan(table: Table, wishes: Wishes, store: Store, root: Path, rerun: str
 
 def select(table: Table, wishes: Wishes) -> tuple[list[Cell], str | None]:
     """Return the cells that the wishes leave, and the data set that stands in for the published one, if any."""
-    rows = _matching(table.rows, wishes.rows, "row", table.id)
-    columns = _matching(table.columns, wishes.columns, "column", table.id)
-    cells = [cell for cell in table.cells if cell.row in rows and cell.column in columns]
-    if not cells:
-        raise UsageError(f"{table.id} has no cell in these rows and columns", f"See: locbench show {table.id}")
+    cells = chosen(table, wishes.rows, wishes.columns)
     detectors = any(cell.recipe and cell.recipe.detection for cell in cells)
     dataset = wishes.dataset or ((SHAPES if detectors else "digits") if wishes.preset == "smoke" else None)
     if dataset is None:
@@ -134,6 +130,19 @@ def select(table: Table, wishes: Wishes) -> tuple[list[Cell], str | None]:
         return [cell for cell in cells if _stays(table, cell, dataset, trains)], None
     first = next((cell.recipe.dataset for cell in cells if cell.recipe), None)
     return [cell for cell in cells if cell.recipe is None or cell.recipe.dataset == first], dataset
+
+
+def chosen(table: Table, rows: tuple[str, ...], columns: tuple[str, ...]) -> list[Cell]:
+    """Return the cells in these rows and columns, which are labels, parts of them or patterns; none means all.
+
+    Raises:
+        UsageError: there are none.
+    """
+    kept = _matching(table.rows, rows, "row", table.id), _matching(table.columns, columns, "column", table.id)
+    cells = [cell for cell in table.cells if cell.row in kept[0] and cell.column in kept[1]]
+    if not cells:
+        raise UsageError(f"{table.id} has no cell in these rows and columns", f"See: locbench show {table.id}")
+    return cells
 
 
 def _stays(table: Table, cell: Cell, dataset: str, trains: bool) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from locbench.console import remark
@@ -12,26 +13,53 @@ from locbench.costs.measurement_book import MeasurementBook
 from locbench.costs.memory_book import MemoryBook
 from locbench.costs.needed import computed_if_needed
 from locbench.errors import FailureError, UsageError
+from locbench.launch.plan import chosen
 from locbench.printable import printable
-from locbench.report.compare import compare
+from locbench.report.compare import compare, only_run
 from locbench.report.comparison import Comparison
+from locbench.report.ranks import FEWEST_ASKED, FEWEST_CELLS
 from locbench.report.render import DOCUMENTS, Found, render_all, write_reports
 from locbench.results.record import Record
 from locbench.results.store import Store
-from locbench.tables import Table, load_table, load_tables
+from locbench.tables import Table, load_table, load_tables, narrow
 
 _FIRST = "Run a table first: locbench table pgl-period --preset smoke."
 ENDINGS = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 
 
-def report_tables(table_ids: Sequence[str], formats: Sequence[str], out: Path | None, results: Path) -> None:
+@dataclass(frozen=True)
+class Selection:
+    """What of the tables is shown: rows and columns by `locbench.launch.plan.chosen`, and only what was run."""
+
+    rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    only_run: bool = False
+
+
+def report_tables(
+    table_ids: Sequence[str],
+    formats: Sequence[str],
+    out: Path | None,
+    results: Path,
+    selection: Selection = Selection(),
+    *,
+    rank_few: bool = False,
+) -> None:
     """Print or write the reports of tables; without ids, of all that have records."""
     tables, book = [load_table(each) for each in table_ids] or load_tables(), MemoryBook(results)
     measurements = MeasurementBook(results)
     records = read_records(results)
     if not records and not any(folder.is_dir() for folder in (book.folder, measurements.folder)):
         raise UsageError(f"there are no records below {results}", f"{_FIRST} Or name another folder with --results.")
-    found = [(table, comparisons_of(table, records, book, measurements)) for table in tables]
+    fewest = FEWEST_ASKED if rank_few else FEWEST_CELLS
+    found = [
+        (table, comparisons_of(table, records, book, measurements, fewest))
+        for table in _selected(tables, selection, given=bool(table_ids))
+    ]
+    if not found:
+        raise UsageError("no table has these rows and columns", "See: locbench show ID")
+    if selection.only_run:
+        found = [(table, [only_run(each) for each in comparisons]) for table, comparisons in found]
     remark(*measurements.faults.values(), *book.files.lines)
     wanted = [(table, each) for table, each in found if each] if not table_ids else found
     if not wanted:
@@ -71,6 +99,18 @@ def read_records(results: Path) -> list[Record]:
     return records
 
 
+def _selected(tables: Sequence[Table], selection: Selection, *, given: bool) -> Iterator[Table]:
+    """Yield the tables with the chosen rows and columns alone; of all tables, those that have such."""
+    for table in tables:
+        try:
+            cells = chosen(table, selection.rows, selection.columns)
+        except UsageError:
+            if given:
+                raise
+        else:
+            yield narrow(table, cells) if selection.rows or selection.columns else table
+
+
 def plot_table(table_ids: Sequence[str], path: Path, results: Path) -> None:
     """Draw the plot of one table."""
     from locbench.report.plots import REDUCTION, plot_reduction
@@ -85,8 +125,12 @@ def plot_table(table_ids: Sequence[str], path: Path, results: Path) -> None:
 
 
 def comparisons_of(
-    table: Table, records: Sequence[Record], book: MemoryBook, measurements: MeasurementBook | None = None
+    table: Table,
+    records: Sequence[Record],
+    book: MemoryBook,
+    measurements: MeasurementBook | None = None,
+    fewest: int = FEWEST_CELLS,
 ) -> list[Comparison]:
     """Return a table's comparisons, with the values that need no training and with what was measured on devices."""
     measured = measured_costs(table, measurements, book) if measurements else ()
-    return compare(table, records, computed_if_needed(table, book), calibrated_values(table, book), measured)
+    return compare(table, records, computed_if_needed(table, book), calibrated_values(table, book), measured, fewest)

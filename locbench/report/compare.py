@@ -13,7 +13,7 @@ from locbench.report.comparison import Comparison, Entry, Value
 from locbench.report.derived import derived_notes, derived_values
 from locbench.report.entries import CellRuns, cell_entries, runs_of
 from locbench.report.groups import Group, Place, group_records
-from locbench.report.ranks import ranks
+from locbench.report.ranks import FEWEST_CELLS, ranks
 from locbench.report.sources import data_labels, mixed_data_notes, sources_of
 from locbench.results.record import Record
 from locbench.tables import Table
@@ -28,6 +28,7 @@ def compare(
     computed: Computed | None = None,
     calibrated: tuple[Calibrated, ...] = (),
     measured: tuple[MeasuredCost, ...] = (),
+    fewest: int = FEWEST_CELLS,
 ) -> list[Comparison]:
     """Hold records against a table, one comparison per kind of schedule, full runs first.
 
@@ -37,6 +38,7 @@ def compare(
         computed: values that need no training; they stand in every comparison.
         calibrated: what predictions become with the paper's calibration; likewise, and judged by nothing.
         measured: what was measured of the table's costs on devices; it stands apart and fills no entry.
+        fewest: the number of cells below which nothing is ranked.
 
     Returns:
         Full runs in one comparison, and one for every way of reducing; never mixed. Without any run, one comparison of
@@ -45,7 +47,7 @@ def compare(
     groups = group_records(table, records)
     if not groups and (computed or measured):
         groups = [Group(reduced=False, how="", runs={})]
-    comparisons = [_comparison(table, group, computed or {}) for group in groups]
+    comparisons = [_comparison(table, group, computed or {}, fewest) for group in groups]
     return [
         msgspec.structs.replace(
             each, entries=_pointed(each.entries, measured), calibrated=calibrated, measured=measured
@@ -72,7 +74,21 @@ def unmeasured(table: Table) -> Comparison:
     return _comparison(table, Group(reduced=False, how="", runs={}), {})
 
 
-def _comparison(table: Table, group: Group, computed: Computed) -> Comparison:
+def only_run(comparison: Comparison) -> Comparison:
+    """Return a comparison without the rows and columns of a metric of which nothing was run or computed."""
+    live = [entry for entry in comparison.entries if entry.verdict not in ("missing", "blocked")]
+    rows, columns = {(each.metric, each.row) for each in live}, {(each.metric, each.column) for each in live}
+    kept = tuple(
+        entry
+        for entry in comparison.entries
+        if (entry.metric, entry.row) in rows and (entry.metric, entry.column) in columns
+    )
+    derived = tuple(value for value in comparison.derived if value.from_measured is not None)
+    hidden = comparison.hidden + len(comparison.entries) - len(kept)
+    return msgspec.structs.replace(comparison, entries=kept, derived=derived, hidden=hidden)
+
+
+def _comparison(table: Table, group: Group, computed: Computed, fewest: int = FEWEST_CELLS) -> Comparison:
     runs = {place: runs_of(records) for place, records in group.runs.items()}
     entries = tuple(
         entry
@@ -93,7 +109,7 @@ def _comparison(table: Table, group: Group, computed: Computed) -> Comparison:
         how=group.how,
         data_labels=data_labels(done),
         entries=entries,
-        ranks=ranks(table, entries),
+        ranks=ranks(table, entries, fewest),
         derived=derived,
         notes=(*mixed_data_notes(done), *derived_notes(derived)),
         sources=sources_of(done),

@@ -11,7 +11,9 @@ from locbench.costs.calibration import Calibrated
 from locbench.costs.measured_costs import MeasuredCost
 from locbench.tables import Published
 
-Verdict: TypeAlias = Literal["match", "off", "unconfirmed", "reduced", "missing", "failed", "blocked"]
+Verdict: TypeAlias = Literal[
+    "match", "off", "unconfirmed", "predicted", "measured", "reduced", "missing", "failed", "blocked"
+]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 Kind: TypeAlias = Literal["trained", "exact", "predicted", "measured", "text"]
 Value: TypeAlias = float | str
@@ -27,7 +29,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         measured: mean over seeds, or the computed value; None where there is none.
         std: sample standard deviation (n - 1) over seeds; None below two seeds.
         n: number of seeds behind ``measured``; 0 for a computed value.
+        values: the value of every seed; empty for a computed value.
         difference: measured - published, in the metric's unit; None for reduced runs and for text.
+        ratio: measured / published, of predicted costs alone.
         at_chance: whether the mean is what guessing gives; see `report.chance`. None where that cannot be told.
         best: mean over seeds of the best epoch's value; secondary, never judged.
         detail: why there is no number, or what a reader should know of it.
@@ -45,7 +49,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     measured: Value | None = None
     std: float | None = None
     n: int = 0
+    values: tuple[float, ...] = ()
     difference: float | None = None
+    ratio: float | None = None
     at_chance: bool | None = None
     best: float | None = None
     detail: str = ""
@@ -55,15 +61,18 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     data_label: str = ""
 
 
-class Rank(msgspec.Struct, frozen=True):
+class Rank(msgspec.Struct, frozen=True, kw_only=True):
     """Kendall's tau-b between measured and published values.
 
     Attributes:
         metric: the metric that is ranked.
         scope: over the whole table, or along one row or column.
         label: that row's or column's label; empty for the whole table.
-        tau: between -1 and 1; None for fewer than three cells, or where all values of one side are equal.
+        tau: between -1 and 1; None where there is none, and ``why`` says why.
         n: number of cells that have both values.
+        low, high: the 95 % interval of ``tau``; see `report.intervals`.
+        at_chance: how many of the cells are at chance.
+        why: why there is no tau; empty where there is one.
     """
 
     metric: str
@@ -71,6 +80,10 @@ class Rank(msgspec.Struct, frozen=True):
     label: str
     tau: float | None
     n: int
+    low: float | None = None
+    high: float | None = None
+    at_chance: int = 0
+    why: str = ""
 
 
 class DerivedValue(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +195,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         claims: what the paper says of its numbers, judged by these.
         calibrated: published memory beside its prediction with and without calibration.
         measured: what was measured of the table's costs on devices; the same in every comparison of a table.
+        hidden: how many entries were left out, since nothing was run of their rows or columns.
     """
 
     table: str
@@ -196,9 +210,18 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     claims: tuple[JudgedClaim, ...] = ()
     calibrated: tuple[Calibrated, ...] = ()
     measured: tuple[MeasuredCost, ...] = ()
+    hidden: int = 0
 
     @property
     def counts(self) -> dict[Verdict, int]:
-        """How many entries have each verdict, in the order of `VERDICTS`; verdicts that nothing has are left out."""
-        counted = Counter(entry.verdict for entry in self.entries)
+        """How many numbers have each verdict, in the order of `VERDICTS`; verdicts that nothing has are left out."""
+        return self._counted(text=False)
+
+    @property
+    def text_counts(self) -> dict[Verdict, int]:
+        """The same of what the paper prints in words."""
+        return self._counted(text=True)
+
+    def _counted(self, *, text: bool) -> dict[Verdict, int]:
+        counted = Counter(entry.verdict for entry in self.entries if (entry.kind == "text") is text)
         return {verdict: counted[verdict] for verdict in VERDICTS if counted[verdict]}

@@ -29,7 +29,8 @@ def document(table: Table, comparisons: Sequence[Comparison]) -> dict[str, Any]:
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
-    entry: dict[str, Any] = msgspec.to_builtins(comparison) | {"counts": comparison.counts}
+    entry: dict[str, Any] = msgspec.to_builtins(comparison)
+    entry |= {"counts": comparison.counts, "text_counts": comparison.text_counts}
     del entry["measured"]
     return entry
 

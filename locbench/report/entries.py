@@ -66,10 +66,13 @@ def _entry(
 
 
 def _from_computed(value: Value, metric: Metric, published: Published | None) -> dict[str, Any]:
-    verdict: Verdict = "unconfirmed" if published is None else judge_computed(value, metric.kind, published)
+    verdict: Verdict = "predicted" if metric.kind == "predicted" else "unconfirmed"
+    if published is not None:
+        verdict = judge_computed(value, metric.kind, published)
     if isinstance(value, str):
         return {"measured": value, "verdict": verdict}
-    return {"measured": float(value), "verdict": verdict, "difference": _difference(value, published)}
+    known = {"measured": float(value), "verdict": verdict, "difference": _difference(value, published)}
+    return known | ({"ratio": _ratio(value, published)} if metric.kind == "predicted" else {})
 
 
 def _from_runs(metric: str, runs: CellRuns, published: Published | None, reduced: bool) -> dict[str, Any]:
@@ -79,12 +82,16 @@ def _from_runs(metric: str, runs: CellRuns, published: Published | None, reduced
         lacking = f"the finished runs recorded no {metric}" if runs.done else ""
         return {"verdict": "missing" if runs.done else "failed", "detail": lacking or _failures(runs)}
     mean, std = statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
-    known: dict[str, Any] = {"measured": mean, "std": std, "n": len(values)}
+    known: dict[str, Any] = {"measured": mean, "std": std, "n": len(values), "values": tuple(values)}
     known |= {"best": _best(metric, runs), "detail": _failures(runs), "at_chance": at_chance(metric, mean, records)}
     if reduced:
         return known | {"verdict": "reduced"}
     verdict = "unconfirmed" if published is None else judge_trained(mean, std, len(values), published)
     return known | {"verdict": verdict, "difference": _difference(mean, published)}
+
+
+def _ratio(value: float, published: Published | None) -> float | None:
+    return value / published.value if published is not None and published.value else None
 
 
 def _difference(value: float, published: Published | None) -> float | None:

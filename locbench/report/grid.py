@@ -39,9 +39,11 @@ def grids(table: Table, comparison: Comparison) -> list[Grid]:
     slots = [(column.label, name) for column in table.columns for name in table.metrics if (column.label, name) in used]
     metrics = [name for name in table.metrics if any(slot[1] == name for slot in slots)]
     columns = {slot[0] for slot in slots}
-    if len(columns) == 1 or (len(slots) == len(columns) and len(metrics) > 1):
-        names = [_name(table, slot, alone=len(columns) == 1) for slot in slots]
-        return [_grid("", ", ".join(metric_label(table, name) for name in metrics), names, slots, table, places)]
+    if len(metrics) > 1 and len(slots) in (len(columns), len(metrics)):
+        alone = len(columns) == 1
+        names = [_name(table, slot, alone=alone) for slot in slots]
+        caption = ", ".join(metric_label(table, name) for name in metrics)
+        return [_grid("", f"{slots[0][0]}: {caption}" if alone else caption, names, slots, table, places)]
     return [_metric_grid(metric, [slot for slot in slots if slot[1] == metric], table, places) for metric in metrics]
 
 

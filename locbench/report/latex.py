@@ -32,7 +32,7 @@ def _tables(table: Table, comparison: Comparison, number: int) -> Iterator[str]:
     for grid in grids(table, comparison):
         caption = f"{heading(table)}. {grid.caption}, ours above the paper's."
         label = "-".join(filter(None, [table.id, str(number), grid.metric]))
-        below = [*tau_lines(table, comparison), verdict_words(comparison.counts)]
+        below = [*tau_lines(table, comparison), verdict_words(comparison)]
         lines = [_cells(line, len(grid.header)) for line in grid.lines]
         align = ("left", "left", *("right" for _ in grid.header[2:]))
         body = _tabular([escaped(text) for text in grid.header], lines, align)

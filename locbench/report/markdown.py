@@ -58,15 +58,13 @@ def escaped(text: str) -> str:
 
 
 def _section(table: Table, comparison: Comparison) -> Iterator[str]:
-    words = escaped(what_runs(comparison))
-    yield f"## {words}"
+    yield f"## {escaped(what_runs(comparison))}"
     if comparison.reduced:
-        yield f"**{words}.** {reduced_warning(comparison)}"
+        yield escaped(reduced_warning(comparison))
     for grid in grids(table, comparison):
-        suffix = f" — {words}" if comparison.reduced else ""
-        yield f"**{escaped(grid.caption)}**{suffix}"
+        yield f"**{escaped(grid.caption)}**"
         yield _table(grid)
-    yield _bullets([*tau_lines(table, comparison), verdict_words(comparison.counts), *details(comparison)])
+    yield _bullets([*tau_lines(table, comparison), verdict_words(comparison), *details(comparison)])
     yield f"Verdicts. {escaped(legend(comparison))}."
     yield from _derived(comparison)
     yield from _calibrated(table, comparison)
@@ -94,9 +92,8 @@ def _derived(comparison: Comparison) -> Iterator[str]:
     for label, unit in dict.fromkeys((value.label, value.unit) for value in comparison.derived):
         values = [value for value in comparison.derived if (value.label, value.unit) == (label, unit)]
         rows = [[value.row, value.reference, value.column, *derived_texts(value)] for value in values]
-        suffix = f" — {escaped(what_runs(comparison))}" if comparison.reduced else ""
         name = f"{label} ({unit})" if unit else label
-        yield f"**Derived: {escaped(name)}**{suffix}"
+        yield f"**Derived: {escaped(name)}**"
         header = ["row", "against", "column", "printed", "from the paper's numbers", "from ours"]
         align = ("left", "left", "left", "right", "right", "right")
         cells = [[escaped(text) for text in row] for row in rows]

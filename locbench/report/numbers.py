@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from locbench.report.comparison import DerivedValue, Entry, Verdict
+from locbench.report.comparison import Comparison, DerivedValue, Entry, Rank, Verdict
 from locbench.tables import Published
 
 DAGGER = "†"
@@ -27,12 +27,16 @@ def measured_text(entry: Entry) -> str:
 
 
 def ours_text(entry: Entry) -> str:
-    """Return what was measured and its verdict, or why there is nothing: ``87.90 ± 0.10 (3) off by -0.67``."""
+    """Return what was measured and its verdict, or why there is nothing: ``87.90 ± 0.10 (3) off by -0.67``.
+
+    A predicted cost stands beside its distance from the paper's and its ratio to it: ``0.51 (-1.11, 31 %)``.
+    """
     if entry.measured is None:
         return NOTHING if entry.verdict == "missing" else entry.verdict
     words = {
         "match": "match",
         "off": f"off by {difference_text(entry)}" if entry.difference is not None else "off",
+        "predicted": f"({difference_text(entry)}, {ratio_text(entry)})" if entry.ratio is not None else "",
         "unconfirmed": f"unconfirmed, {difference_text(entry)}" if entry.difference is not None else "unconfirmed",
     }
     return " ".join(filter(None, [measured_text(entry), words.get(entry.verdict, "")]))
@@ -41,6 +45,11 @@ def ours_text(entry: Entry) -> str:
 def difference_text(entry: Entry) -> str:
     """Return measured - published with its sign; empty where it is not taken."""
     return "" if entry.difference is None else f"{entry.difference:+.{_decimals(entry)}f}"
+
+
+def ratio_text(entry: Entry) -> str:
+    """Return measured / published in percent; empty where it is not taken."""
+    return "" if entry.ratio is None else f"{100 * entry.ratio:.0f} %"
 
 
 def best_text(entry: Entry) -> str:
@@ -61,10 +70,16 @@ def published_text(published: Published | None) -> str:
     return "" if published is None else published.text
 
 
-def tau_text(tau: float | None, n: int, reduced: bool) -> str:
-    """Return a rank correlation and over how many cells it is taken."""
-    cells = f"{n} cell{'' if n == 1 else 's'}"
-    return f"not defined over {cells}" if tau is None else f"{tau:.2f}{_mark(reduced)} over {cells}"
+def tau_text(rank: Rank, reduced: bool) -> str:
+    """Return a rank correlation with its interval and over how many cells it is taken, or why there is none."""
+    cells = f"{rank.n} cell{'' if rank.n == 1 else 's'}"
+    if rank.why == "at chance":
+        return f"all {cells} at chance, not ranked" if rank.n > 1 else f"{cells} at chance, not ranked"
+    if rank.tau is None or rank.low is None or rank.high is None:
+        return f"{cells} not ranked: {rank.why}"
+    guessed = f", {rank.at_chance} of them at chance" if rank.at_chance else ""
+    tau, low, high = (f"{round(each, 2) + 0.0:.2f}" for each in (rank.tau, rank.low, rank.high))  # no minus zero
+    return f"{tau}{_mark(reduced)} ({low} to {high}) over {cells}{guessed}"
 
 
 def time_text(seconds: float) -> str:
@@ -76,17 +91,24 @@ def time_text(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def verdict_words(counts: dict[Verdict, int]) -> str:
-    """Return ``12 values: 3 match, 1 off, 8 missing``."""
+def verdict_words(comparison: Comparison) -> str:
+    """Return ``12 values: 3 match, 1 off, 8 missing``; what the paper prints in words is counted apart."""
+    counted = (("value", comparison.counts), ("text", comparison.text_counts))
+    words = "; ".join(_counted(kind, counts) for kind, counts in counted if counts) or "no values"
+    hidden = f"; {comparison.hidden:,} more in rows and columns of which nothing was run are left out"
+    return words + (hidden if comparison.hidden else "")
+
+
+def _counted(kind: str, counts: dict[Verdict, int]) -> str:
     total = sum(counts.values())
     listed = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items())
-    return f"{total:,} value{'' if total == 1 else 's'}: {listed}" if total else "no values"
+    return f"{total:,} {kind}{'' if total == 1 else 's'}: {listed}"
 
 
 def _decimals(entry: Entry) -> int:
     """Return the decimals to show: as the paper prints, and at least two where seeds spread."""
     printed = _DECIMALS if entry.published is None else entry.published.decimals
-    return printed if entry.kind == "exact" else max(printed, _DECIMALS)
+    return max(printed, _DECIMALS) if entry.kind == "trained" else printed
 
 
 def _mark(reduced: bool) -> str:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from locbench.costs.calibration import Residuals, residuals
-from locbench.report.comparison import Comparison, Verdict
+from locbench.report.comparison import VERDICTS, Comparison, Verdict
 from locbench.report.numbers import DAGGER, NOTHING, tau_text, time_text
 from locbench.tables import Table
 
@@ -20,7 +20,9 @@ HOW_TO_READ = (
 MEANING: dict[Verdict, str] = {
     "match": "within max(0.1, two standard errors) of the paper over 3 or more seeds, or equal after its rounding",
     "off": "not so",
-    "unconfirmed": "fewer than 3 seeds, no tolerance defined, or nothing legible printed",
+    "unconfirmed": "fewer than 3 seeds, or nothing legible printed",
+    "predicted": "computed without a device and not judged; in brackets ours - paper and ours / paper",
+    "measured": "of one device, and not judged",
     "reduced": f"shorter schedule or other data, marked {DAGGER}: compared by rank, never by difference",
     "missing": "not run",
     "failed": "the run ended in an error",
@@ -81,7 +83,8 @@ def reduced_warning(comparison: Comparison) -> str:
 
 def legend(comparison: Comparison) -> str:
     """Return the meaning of the verdicts that occur."""
-    return "; ".join(f"{verdict}: {MEANING[verdict]}" for verdict in comparison.counts)
+    occurring = [verdict for verdict in VERDICTS if verdict in {**comparison.counts, **comparison.text_counts}]
+    return "; ".join(f"{verdict}: {MEANING[verdict]}" for verdict in occurring)
 
 
 CALIBRATED_HEADER = ("row", "column", "paper", "predicted", "predicted + calibration", "residual", "")
@@ -148,10 +151,10 @@ def tau_lines(table: Table, comparison: Comparison) -> list[str]:
         for scope, name in (("table", "the whole table"), ("column", "columns"), ("row", "rows")):
             own = [rank for rank in comparison.ranks if rank.metric == metric and rank.scope == scope]
             reduced = comparison.reduced and table.metrics[metric].kind == "trained"
-            texts = [(short_label(table, rank.label), tau_text(rank.tau, rank.n, reduced)) for rank in own]
+            texts = [(short_label(table, rank.label), tau_text(rank, reduced)) for rank in own]
             listed = "; ".join(f"{label}: {text}" if label else text for label, text in texts)
             if listed:
-                lines.append(f"Kendall's tau-b of {metric_label(table, metric)}, {name}: {listed}")
+                lines.append(f"Kendall's tau-b (95 % interval) of {metric_label(table, metric)}, {name}: {listed}")
     return lines
 
 

@@ -21,6 +21,7 @@ from locbench.report.numbers import (
     difference_text,
     measured_text,
     published_text,
+    ratio_text,
     verdict_words,
 )
 from locbench.report.sentences import (
@@ -45,6 +46,8 @@ STYLES: dict[Verdict, str] = {
     "match": "green",
     "off": "red",
     "unconfirmed": "yellow",
+    "predicted": "",
+    "measured": "",
     "reduced": "cyan",
     "missing": "dim",
     "failed": "bold red",
@@ -72,7 +75,7 @@ def print_comparison(console: Console, table: Table, comparison: Comparison) -> 
     _print_calibrated(console, table, comparison)
     for line in tau_lines(table, comparison):
         _say(console, line)
-    _say(console, verdict_words(comparison.counts), "bold")
+    _say(console, verdict_words(comparison), "bold")
     _say(console, f"Verdicts. {legend(comparison)}.", "dim")
     for line in [*details(comparison), *comparison.notes]:
         _say(console, f"- {line}")
@@ -108,16 +111,19 @@ def _grid(label: str, entries: list[Entry], wide: bool) -> Grid:
     grid.add_column("paper", justify="right", no_wrap=True)
     best = wide and any(entry.best is not None for entry in entries)
     if best:
-        grid.add_column("best epoch", justify="right", no_wrap=True)
+        grid.add_column("at best epoch", justify="right", no_wrap=True)
     if any(entry.difference is not None for entry in entries):
         grid.add_column("ours - paper", justify="right", no_wrap=True)
+    ratio = wide and any(entry.ratio is not None for entry in entries)
+    if ratio:
+        grid.add_column("ours / paper", justify="right", no_wrap=True)
     grid.add_column("verdict", no_wrap=True)
-    for cells in _lines(entries, best, len(grid.columns)):
+    for cells in _lines(entries, best, ratio, len(grid.columns)):
         grid.add_row(*cells)
     return grid
 
 
-def _lines(entries: list[Entry], best: bool, width: int) -> Iterator[list[Text]]:
+def _lines(entries: list[Entry], best: bool, ratio: bool, width: int) -> Iterator[list[Text]]:
     previous = ("", "")
     for entry in entries:
         group, own = split_label(entry.row)
@@ -128,7 +134,8 @@ def _lines(entries: list[Entry], best: bool, width: int) -> Iterator[list[Text]]
         ours = Text(measured_text(entry) or NOTHING, style=STYLES[entry.verdict])
         cells = [name, Text(entry.column), ours, Text(published_text(entry.published))]
         cells += [Text(best_text(entry))] if best else []
-        cells += [Text(difference_text(entry))] if len(cells) < width - 1 else []
+        cells += [Text(difference_text(entry))] if len(cells) < width - 1 - ratio else []
+        cells += [Text(ratio_text(entry))] if ratio else []
         yield [*cells, Text(entry.verdict, style=STYLES[entry.verdict])]
 
 

@@ -44,9 +44,9 @@ def equal_as_printed(value: float, published: Published) -> bool:
 
 
 def judge_computed(value: Value, kind: Kind, published: Published) -> Verdict:
-    """Judge a value that needed no training; predicted and measured costs have no tolerance and stay unconfirmed."""
-    if kind in ("predicted", "measured"):
-        return "unconfirmed"
+    """Judge a value that needed no training; predicted and measured costs have no tolerance and are not judged."""
+    if kind == "predicted" or kind == "measured":
+        return kind
     if isinstance(value, str) or published.value is None:
         return "match" if str(value).strip() == published.text.strip() else "off"
     return "match" if equal_as_printed(value, published) else "off"
