@@ -42,9 +42,34 @@ def test_entries_are_read_part_by_part() -> None:
     assert Entry.parse("a") == Entry("a", "a", None, (), ())
     whole = Entry.parse("a@d::C=1")
     assert (whole.table, whole.dataset, whole.rows, whole.columns) == ("a", "d", (), ("C=1",))
+    assert Entry.parse("a:b@c").rows == ("b@c",)
     for wrong in ("", "@d", ":rows", "a:b:c:d"):
         with pytest.raises(UsageError, match="no part of a table"):
             Entry.parse(wrong)
+
+
+def test_entries_on_folders_with_colons_and_question_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("set", "a:b", "why?", "a"):
+        (tmp_path / name).mkdir()
+    for text, dataset, rows, columns in (
+        ("imagefolder:set", "imagefolder:set", (), ()),
+        ("imagefolder:set?side=16:R", "imagefolder:set?side=16", ("R",), ()),
+        ("imagefolder:a:b", "imagefolder:a:b", (), ()),
+        ("imagefolder:a:b:R:C", "imagefolder:a:b", ("R",), ("C",)),
+        ("imagefolder:a:R:C", "imagefolder:a", ("R",), ("C",)),
+        ("imagefolder:why?::C", "imagefolder:why?", (), ("C",)),
+        ("imagefolder:gone:R", "imagefolder:gone", ("R",), ()),
+        ("imagenet:set:R", "imagenet:set", ("R",), ()),
+        ("imagenet:R:C", "imagenet", ("R",), ("C",)),
+        ("imagenet::C", "imagenet", (), ("C",)),
+        ("imagenet", "imagenet", (), ()),
+        ("imagenet:/gone", "imagenet:/gone", (), ()),
+        (f"coco:{tmp_path}/set", f"coco:{tmp_path}/set", (), ()),
+        ("coco:AugLocal", "coco", ("AugLocal",), ()),
+    ):
+        found = Entry.parse(f"t@{text}")
+        assert (found.table, found.dataset, found.rows, found.columns) == ("t", dataset, rows, columns)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30min", 1800), ("1h30m", 5400), ("2 h", 7200)])

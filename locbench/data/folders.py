@@ -20,8 +20,8 @@ from PIL import Image, ImageOps
 from locbench.data.arrays import Arrays
 from locbench.data.decoding import UNDECODABLE, Damage, as_rgb, damage_of, opened, undecodable
 from locbench.data.description import DatasetInfo
-from locbench.data.imagefolder import parse
 from locbench.data.layout import Part, cifar10_jpeg_folder, list_parts
+from locbench.data.naming import folder_title, parse_name
 from locbench.data.presence import look
 from locbench.data.room import free_memory
 from locbench.errors import FailureError
@@ -44,8 +44,8 @@ def read_cifar10_jpeg(info: DatasetInfo, root: Path, download: bool) -> tuple[Ar
 
 def read_imagefolder(info: DatasetInfo, root: Path, download: bool) -> tuple[Arrays, Arrays]:  # noqa: ARG001
     """Read an ``imagefolder:PATH``; FailureError where its layout does not fit or an image cannot be decoded."""
-    folder = parse(info.name).folder
-    return _read(folder, info, root, folder.resolve().name)
+    folder = parse_name(info.name).folder
+    return _read(folder, info, root, folder_title(folder))
 
 
 def _read(folder: Path, info: DatasetInfo, root: Path, title: str) -> tuple[Arrays, Arrays]:

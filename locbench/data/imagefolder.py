@@ -4,45 +4,17 @@ from __future__ import annotations
 
 from itertools import groupby, islice
 from pathlib import Path
-from typing import NamedTuple
 
 from locbench.data.description import DatasetInfo
 from locbench.data.layout import Part, list_parts
-from locbench.errors import UsageError
-from locbench.files import user_path
+from locbench.data.naming import IMAGEFOLDER, folder_title, parse_name
 
-PREFIX = "imagefolder:"
-PATTERN = "imagefolder:PATH"
+PREFIX = IMAGEFOLDER
+PATTERN = f"{PREFIX}PATH"
 
 _FALLBACK_SIDE = 64
 _SMALLEST_SIDE, _LARGEST_SIDE = 8, 1024
 _JUDGED_PER_CLASS = 16
-
-
-class FolderName(NamedTuple):
-    """A parsed name: the folder, relative to the current one, and the side in pixels where one was given."""
-
-    folder: Path
-    side: int | None
-
-
-def parse(name: str) -> FolderName:
-    """Take ``imagefolder:PATH`` or ``imagefolder:PATH?side=64`` apart; UsageError where it is neither."""
-    path, mark, query = name.removeprefix(PREFIX).partition("?")
-    if not path:
-        raise UsageError(f"{name!r} names no folder", f"Write {PATTERN} or {PATTERN}?side=64.")
-    return FolderName(user_path(path), _side(name, query) if mark else None)
-
-
-def _side(name: str, query: str) -> int:
-    key, _, value = query.partition("=")
-    if key != "side" or not (value.isascii() and value.isdigit()):
-        raise UsageError(f"{query!r} in {name!r} is not understood", f"Write {PATTERN}?side=64.")
-    if not _SMALLEST_SIDE <= int(value) <= _LARGEST_SIDE:
-        raise UsageError(
-            f"side={value} in {name!r} is out of range", f"Choose {_SMALLEST_SIDE} to {_LARGEST_SIDE} pixels."
-        )
-    return int(value)
 
 
 def folder_info(name: str) -> DatasetInfo:
@@ -56,12 +28,12 @@ def folder_info(name: str) -> DatasetInfo:
         UsageError: the name cannot be parsed.
         FailureError: the folder is not there or not laid out as expected.
     """
-    folder, side = parse(name)
+    folder, side = parse_name(name)
     train, test = list_parts(folder)
     side = side or _common_side((train, test)) or _FALLBACK_SIDE
     return DatasetInfo(
         name=name,
-        label=f"{folder.resolve().name} ({side} px)",
+        label=f"{folder_title(folder)} ({side} px)",
         classes=len(train.classes),
         side=side,
         mean=(0.485, 0.456, 0.406),

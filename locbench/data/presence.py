@@ -9,9 +9,9 @@ import msgspec
 
 from locbench.data.coco import layout as coco
 from locbench.data.description import CIFAR10_CLASSES, KNOWN, DatasetInfo
-from locbench.data.imagefolder import parse
 from locbench.data.imagenet.layout import PREFIX, check_parts, find_parts, how_to_get
 from locbench.data.layout import LAYOUT, cifar10_jpeg_folder, list_part, list_parts, part_folders
+from locbench.data.naming import escaped, folder_title, parse_name
 from locbench.errors import FailureError
 
 State = Literal["ready", "missing", "broken"]
@@ -80,6 +80,11 @@ OFFICIAL: dict[str, OfficialFiles] = {
 }
 
 
+def _seen(name: str, label: str, where: str, state: State, detail: str, how: str) -> DatasetStatus:
+    """Return a status that every output can hold, also JSON, whatever bytes the folders' names are of."""
+    return DatasetStatus(escaped(name), escaped(label), escaped(where), state, escaped(detail), escaped(how))
+
+
 def look(info: DatasetInfo, root: Path) -> DatasetStatus:
     """Look for the data set ``info`` below ``root`` without reading an image."""
     if info.name in OFFICIAL:
@@ -87,9 +92,9 @@ def look(info: DatasetInfo, root: Path) -> DatasetStatus:
     if info.name == "cifar10-jpeg":
         return _cifar10_jpeg(info, cifar10_jpeg_folder(root))
     if info.name == "digits":
-        return DatasetStatus(info.name, info.label, "", "ready", "comes with scikit-learn", "")
+        return _seen(info.name, info.label, "", "ready", "comes with scikit-learn", "")
     if info.name == coco.SHAPES:
-        return DatasetStatus(info.name, info.label, "", "ready", "drawn when they are wanted", "")
+        return _seen(info.name, info.label, "", "ready", "drawn when they are wanted", "")
     return look_folder(info.name, info.label)
 
 
@@ -99,13 +104,13 @@ def _official(info: DatasetInfo, root: Path) -> DatasetStatus:
     how = f"Add --download to the command, or put the files of {official.source} in {folder}."
     sizes = {name: _bytes(folder / name) for name in official.sizes}
     if all(size is None for size in sizes.values()):
-        return DatasetStatus(info.name, info.label, str(folder), "missing", f"no files in {folder}", how)
+        return _seen(info.name, info.label, str(folder), "missing", f"no files in {folder}", how)
     for name, least in official.sizes.items():
         size = sizes[name]
         if size is None or size < least:
             found = "is not there" if size is None else f"was cut short: {size:,} of {least:,} bytes"
-            return DatasetStatus(info.name, info.label, str(folder), "broken", f"{folder / name} {found}", how)
-    return DatasetStatus(info.name, info.label, str(folder), "ready", _sizes(info), "")
+            return _seen(info.name, info.label, str(folder), "broken", f"{folder / name} {found}", how)
+    return _seen(info.name, info.label, str(folder), "ready", _sizes(info), "")
 
 
 def _bytes(path: Path) -> int | None:
@@ -116,56 +121,56 @@ def _cifar10_jpeg(info: DatasetInfo, folder: Path) -> DatasetStatus:
     how = f"Put train/<class>/*.jpg (10 x 5,000) and test/<class>/*.jpg (10 x 1,000) in {folder}; not downloadable."
     parts = part_folders(folder)
     if not any(part.is_dir() for part in parts):
-        return DatasetStatus(info.name, info.label, str(folder), "missing", f"no train or test in {folder}", how)
+        return _seen(info.name, info.label, str(folder), "missing", f"no train or test in {folder}", how)
     for part, size in zip(parts, (info.train_size, info.test_size), strict=True):
         counts = list_part(part).counts()
         for name in (*CIFAR10_CLASSES, *counts):
             wanted = size // info.classes if name in CIFAR10_CLASSES else 0
             if counts.get(name, 0) != wanted:
                 detail = f"{part / name} holds {counts.get(name, 0):,} images instead of {wanted:,}"
-                return DatasetStatus(info.name, info.label, str(folder), "broken", detail, how)
-    return DatasetStatus(info.name, info.label, str(folder), "ready", _sizes(info), "")
+                return _seen(info.name, info.label, str(folder), "broken", detail, how)
+    return _seen(info.name, info.label, str(folder), "ready", _sizes(info), "")
 
 
 def look_folder(name: str, label: str = "") -> DatasetStatus:
     """Look at an ``imagefolder:PATH``, which may be missing and so have no description."""
-    folder = parse(name).folder
-    label = label or folder.resolve().name
+    folder = parse_name(name).folder
+    label = label or folder_title(folder)
     try:
         train, test = list_parts(folder)
     except FailureError as error:
         state: State = "broken" if folder.is_dir() else "missing"
-        return DatasetStatus(name, label, str(folder), state, error.message, f"Lay it out as {LAYOUT}.")
+        return _seen(name, label, str(folder), state, error.message, f"Lay it out as {LAYOUT}.")
     detail = f"{len(train.files):,} training and {len(test.files):,} test images in {len(train.classes):,} classes"
-    return DatasetStatus(name, label, str(folder), "ready", detail, "")
+    return _seen(name, label, str(folder), "ready", detail, "")
 
 
 def look_streamed(name: str, root: Path) -> DatasetStatus:
     """Look at ``imagenet`` or an ``imagenet:PATH``: its class folders, not every one of its images."""
     info, parts = KNOWN["imagenet"], find_parts(name, root)
     own, folder = name.startswith(PREFIX), parts.train.parent
-    label = folder.resolve().name if own else info.label
+    label = folder_title(folder) if own else info.label
     try:
         check_parts(parts, None if own else info.classes)
     except FailureError as error:
         state: State = "broken" if any(each.is_dir() for each in parts) else "missing"
         how = error.remedy if state == "broken" else how_to_get(folder)
-        return DatasetStatus(name, label, str(folder), state, error.message, how)
-    return DatasetStatus(name, label, str(folder), "ready", "all classes there" if own else _sizes(info), "")
+        return _seen(name, label, str(folder), state, error.message, how)
+    return _seen(name, label, str(folder), "ready", "all classes there" if own else _sizes(info), "")
 
 
 def look_coco(name: str, root: Path) -> DatasetStatus:
     """Look at ``coco`` or a ``coco:PATH``: its folders and annotation files, not into them."""
     info, parts = KNOWN[coco.NAME], coco.find_files(name, root)
     own, folder = name.startswith(coco.PREFIX), parts.train.images.parent
-    label = folder.resolve().name if own else info.label
+    label = folder_title(folder) if own else info.label
     try:
         coco.check_files(parts)
     except FailureError as error:
         some = any(each.images.is_dir() or each.annotations.is_file() for each in parts)
         state: State = "broken" if some else "missing"
-        return DatasetStatus(name, label, str(folder), state, error.message, error.remedy)
-    return DatasetStatus(name, label, str(folder), "ready", "images and annotations there (counted when loaded)", "")
+        return _seen(name, label, str(folder), state, error.message, error.remedy)
+    return _seen(name, label, str(folder), "ready", "images and annotations there (counted when loaded)", "")
 
 
 def _sizes(info: DatasetInfo) -> str:

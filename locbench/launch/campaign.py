@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from locbench.console import Terminal
-from locbench.errors import BudgetSpentError, FailureError, StoppedError, UsageError
+from locbench.data.naming import IMAGEFOLDER, PREFIXES, parse_name
+from locbench.errors import BudgetSpentError, FailureError, LocbenchError, StoppedError, UsageError
 from locbench.json_output import print_json
 from locbench.launch.device_check import check_devices
 from locbench.launch.devices import places
@@ -48,12 +49,38 @@ class Entry:
         Raises:
             UsageError: the text names no table.
         """
-        head, *patterns = (part.strip() for part in text.split(":"))
-        table, _, dataset = (part.strip() for part in head.partition("@"))
+        head, *patterns = text.split(":")
+        table, at, dataset = (part.strip() for part in head.partition("@"))
+        if at:
+            dataset, patterns = _dataset_of(text.partition("@")[2])
+        patterns = [each.strip() for each in patterns]
         if not table or len(patterns) > 2:
             raise UsageError(f"{text!r} is no part of a table", "For example: 'auglocal-depth@cifar10:ResNet-32 / *'")
         rows, columns = ((each,) if each else () for each in (*patterns, "", "")[:2])
         return cls(text, table, dataset or None, rows, columns)
+
+
+def _dataset_of(text: str) -> tuple[str, list[str]]:
+    """Split what follows the ``@`` into a data set, whose folder may have colons in its name, and the patterns.
+
+    The longest folder that is there is taken. ``imagenet`` and ``coco`` alone are data sets too.
+    """
+    words = text.split(":")
+    kind = f"{words[0].strip()}:"
+    if kind not in PREFIXES or len(words) == 1:
+        return words[0].strip(), words[1:]
+    names = {count: ":".join(words[:count]).strip() for count in range(len(words), 1, -1)}
+    there = next((count for count, name in names.items() if len(words) - count <= 2 and _is_there(name)), 0)
+    if not there and (kind == IMAGEFOLDER or words[1].strip().startswith(("/", "~", "."))):
+        there = 2  # a folder that is missing is told as such
+    return (names[there], words[there:]) if there else (words[0].strip(), words[1:])
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return parse_name(name).folder.is_dir()
+    except LocbenchError:
+        return False
 
 
 STANDARD = tuple(

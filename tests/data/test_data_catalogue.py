@@ -8,7 +8,7 @@ from PIL import Image
 from locbench.data import presence
 from locbench.data.catalogue import all_statuses, default_root, info, names, resolve, status
 from locbench.data.description import CIFAR10_CLASSES
-from locbench.data.imagefolder import parse
+from locbench.data.naming import parse_name
 from locbench.errors import FailureError, UsageError
 
 
@@ -118,8 +118,8 @@ def test_jpeg_copy_unpacked_into_the_root_is_found(tmp_path: Path) -> None:
 
 
 def test_imagefolder_side() -> None:
-    assert parse("imagefolder:some/where?side=48") == (Path("some/where"), 48)
-    assert parse("imagefolder:some/where").side is None
+    assert parse_name("imagefolder:some/where?side=48") == (Path("some/where"), 48)
+    assert parse_name("imagefolder:some/where").side is None
 
 
 @pytest.mark.parametrize(

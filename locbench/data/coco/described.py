@@ -10,6 +10,7 @@ import msgspec
 from locbench.data.coco.annotations import Annotations, read_annotations
 from locbench.data.coco.layout import NAME, check_files, find_files
 from locbench.data.description import KNOWN, DatasetInfo
+from locbench.data.naming import folder_title
 from locbench.errors import FailureError
 
 
@@ -30,7 +31,7 @@ def coco_info(name: str) -> DatasetInfo:
         KNOWN[NAME],
         name=name,
         seed_key=NAME,  # not the name: the subset must not change when the folder is moved
-        label=f"{folder.resolve().name} (as COCO)",
+        label=f"{folder_title(folder)} (as COCO)",
         classes=len(train.categories),
         train_size=len(train.images),
         test_size=len(val.images),

@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from locbench.errors import FailureError, UsageError
-from locbench.files import user_path
+from locbench.data.naming import COCO, parse_name
+from locbench.errors import FailureError
 
 __all__ = ["NAME", "PATTERN", "PREFIX", "SHAPES", "CocoParts", "Files", "check_files", "find_files", "holds_boxes"]
 
 NAME = "coco"
-PREFIX = f"{NAME}:"
+PREFIX = COCO
 PATTERN = f"{PREFIX}PATH"
 SHAPES = "shapes"
 """The embedded set of drawn shapes, in the same format."""
@@ -59,9 +59,7 @@ def find_files(name: str, root: Path) -> CocoParts:
     """
     folder = root / NAME
     if name.startswith(PREFIX):
-        if not name.removeprefix(PREFIX):
-            raise UsageError(f"{name!r} names no folder", f"Write {PATTERN}.")
-        folder = user_path(name.removeprefix(PREFIX))
+        folder = parse_name(name).folder
     return CocoParts(_files(folder, "train"), _files(folder, "val"))
 
 

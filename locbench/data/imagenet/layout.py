@@ -13,15 +13,14 @@ from typing import NamedTuple
 import msgspec
 
 from locbench.data.description import KNOWN, DatasetInfo
-from locbench.data.imagefolder import PREFIX as FOLDER_PREFIX
-from locbench.data.imagefolder import FolderName, parse
 from locbench.data.layout import Part, class_names, holds_image, list_part
-from locbench.errors import FailureError, UsageError
+from locbench.data.naming import IMAGENET, folder_title, parse_name
+from locbench.errors import FailureError
 
-__all__ = ["PATTERN", "PREFIX", "Parts", "check_parts", "find_parts", "layout_info", "list_images", "parse_layout"]
+__all__ = ["PATTERN", "PREFIX", "Parts", "check_parts", "find_parts", "layout_info", "list_images"]
 
 NAME = "imagenet"
-PREFIX = f"{NAME}:"
+PREFIX = IMAGENET
 PATTERN = f"{PREFIX}PATH"
 
 _BASES = (NAME, "ILSVRC2012", "ILSVRC/Data/CLS-LOC", f"{NAME}/ILSVRC/Data/CLS-LOC", f"{NAME}/Data/CLS-LOC")
@@ -60,18 +59,9 @@ def streams(name: str) -> bool:
 def find_parts(name: str, root: Path) -> Parts:
     """Return where the images of ``imagenet`` or ``imagenet:PATH`` are, or should be."""
     if name.startswith(PREFIX):
-        return _parts(parse_layout(name).folder, _OWN_VAL)
+        return _parts(parse_name(name).folder, _OWN_VAL)
     found = (_parts(root / base) for base in _BASES)
     return next((parts for parts in found if parts.train.is_dir() or parts.val.is_dir()), _parts(root / NAME))
-
-
-def parse_layout(name: str) -> FolderName:
-    """Take ``imagenet:PATH`` or ``imagenet:PATH?side=64`` apart; UsageError where it is neither."""
-    try:
-        return parse(FOLDER_PREFIX + name.removeprefix(PREFIX))
-    except UsageError as error:  # the same rules under another name
-        texts = (text.replace(FOLDER_PREFIX, PREFIX) for text in (error.message, error.remedy))
-        raise UsageError(*texts) from None
 
 
 def _parts(folder: Path, vals: tuple[str, ...] = _VAL) -> Parts:
@@ -90,13 +80,13 @@ def layout_info(name: str) -> DatasetInfo:
         UsageError: the name cannot be parsed.
         FailureError: the folder is not there or not laid out as expected.
     """
-    folder, side = parse_layout(name)
+    folder, side = parse_name(name)
     train, val = list_images(KNOWN[NAME], name, Path())
     return msgspec.structs.replace(
         KNOWN[NAME],
         name=name,
         seed_key=NAME,  # not the name: the subset must not change when the folder is moved
-        label=f"{folder.resolve().name} (as ImageNet)",
+        label=f"{folder_title(folder)} (as ImageNet)",
         classes=len(train.classes),
         side=side or KNOWN[NAME].side,
         train_size=len(train.files),
