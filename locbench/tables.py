@@ -13,13 +13,15 @@ from typing import Any, Literal
 import msgspec
 
 from locbench.errors import FailureError, LocbenchError, UsageError
+from locbench.files import MEGABYTE, read_regular, user_path
 from locbench.recipe import Recipe, make_recipe
+from locbench.recipe_rules import shortened
 from locbench.registry import suggestion
 from locbench.table_aliases import ALIASES
 from locbench.table_aliases import aliased as aliased
 from locbench.table_calibration import Calibration
 from locbench.table_claims import Claim, inequalities
-from locbench.table_faults import faults, mistyped_number
+from locbench.table_faults import faults, faults_of_cells, mistyped_number
 
 
 class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -141,7 +143,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
                 try:
                     published = self._published(row.label, index)
                     cell = self._cell(row, column, published) if published or self.computed else None
-                except (LocbenchError, ValueError, TypeError) as error:
+                except (LocbenchError, ValueError, TypeError, OverflowError) as error:
                     raise UsageError(f"row {row.label!r}, column {column.label!r}: {error}") from None
                 if cell is not None:
                     yield cell
@@ -226,52 +228,104 @@ def parse_published(text: str, kind: str) -> Published:
 
 
 def tables_folder() -> Path:
-    """Return the folder of the TOML files: LOCBENCH_TABLES, the checkout's ``tables``, or the installed copy."""
+    """Return the folder of the TOML files: LOCBENCH_TABLES, the installed copy, or the checkout's ``tables``.
+
+    Raises:
+        FailureError: there is none.
+    """
     if os.environ.get("LOCBENCH_TABLES"):
-        named = Path(os.environ["LOCBENCH_TABLES"])
+        named = user_path(os.environ["LOCBENCH_TABLES"])
         if not named.is_dir():
             raise FailureError(f"LOCBENCH_TABLES names no folder: {named}", "Mend or unset that environment variable.")
         return named
-    checkout = Path(__file__).resolve().parent.parent / "tables"
-    return checkout if checkout.is_dir() else Path(__file__).resolve().parent / "published"
+    package = Path(__file__).resolve().parent
+    if (package / "published").is_dir():
+        return package / "published"
+    # Beside an installed package, a folder of that name is somebody else's: PyTables is imported as ``tables``.
+    if not _is_checkout(package.parent):
+        raise FailureError(
+            f"this installation of locbench has no tables: {package / 'published'} is missing",
+            "Install locbench again, or name a folder of tables in the environment variable LOCBENCH_TABLES.",
+        )
+    return package.parent / "tables"
+
+
+def _is_checkout(folder: Path) -> bool:
+    try:
+        project = tomllib.loads(read_regular(folder / "pyproject.toml").decode("utf-8"))["project"]["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return bool(project == "locbench") and (folder / "tables").is_dir()
+
+
+def _files() -> dict[str, Path]:
+    """Return the tables' files by id; the ``._NAME`` files that macOS leaves beside others are none."""
+    folder = tables_folder()
+    try:
+        paths = [each for each in sorted(folder.iterdir()) if each.suffix == ".toml" and not each.name.startswith(".")]
+    except OSError as error:
+        message = f"the folder of the tables cannot be read: {folder}: {error.strerror}"
+        raise FailureError(message, "Look at its permissions.") from None
+    if not paths:
+        raise FailureError(f"there are no tables in {folder}", "They are files that end in .toml.")
+    return {path.stem: path for path in paths}
 
 
 def table_ids() -> list[str]:
     """Return the ids of all tables, sorted by file name."""
-    return sorted(path.stem for path in tables_folder().glob("*.toml"))
+    return list(_files())
 
 
 def load_table(table_id: str) -> Table:
-    """Read one table, by its id or by a name that stands for it.
+    """Read one table, by its id or by a name that stands for it; no other file is read.
 
     Raises:
         UsageError: there is no table of that id.
         FailureError: its file is malformed; the message names the file, the key and the remedy.
     """
-    path = tables_folder() / f"{aliased(table_id)}.toml"
-    if not path.is_file():
-        raise UsageError(f"unknown table {table_id!r}", suggestion(table_id, _names()) + " See: locbench list")
-    return read_table(path)
+    files = _files()
+    if aliased(table_id) not in files:
+        names = [*files, *(name for name in ALIASES if aliased(name) in files)]
+        raise UsageError(f"unknown table {shortened(table_id)}", suggestion(table_id, names) + " See: locbench list")
+    return read_table(files[aliased(table_id)])
 
 
-def _names() -> list[str]:
-    ids = table_ids()
-    return [*ids, *(name for name in ALIASES if aliased(name) in ids)]
+def load_tables(faults: list[LocbenchError] | None = None) -> list[Table]:
+    """Read all tables.
+
+    Args:
+        faults: where it is noted why a table cannot be read, which is then left out; None raises it.
+
+    Raises:
+        FailureError: as `load_table` does.
+    """
+    tables = []
+    for path in _files().values():
+        try:
+            tables.append(read_table(path))
+        except LocbenchError as fault:
+            if faults is None:
+                raise
+            faults.append(fault)
+    return tables
 
 
-def load_tables() -> list[Table]:
-    """Read all tables."""
-    return [load_table(table_id) for table_id in table_ids()]
+LARGEST_FILE = 4 * MEGABYTE
 
 
 def read_table(path: Path) -> Table:
     """Read and check one TOML file; see `load_table` for errors."""
     try:
-        table = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Table)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FailureError(f"{path}: not valid TOML: {error}", "Mend the file at the place named.") from None
+        plain = tomllib.loads(read_regular(path, LARGEST_FILE).decode("utf-8-sig"))
+        table = msgspec.convert(plain, Table)
+    except OSError as error:
+        raise FailureError(f"{path}: {error.strerror}", "Put a readable TOML file there, or move it away.") from None
     except msgspec.ValidationError as error:
-        raise FailureError(f"{path}: {mistyped_number(path) or error}", "Mend the key named after '$'.") from None
+        raise FailureError(f"{path}: {mistyped_number(plain) or error}", "Mend the key named after '$'.") from None
+    except RecursionError:
+        raise FailureError(f"{path}: it is nested too deeply", "Mend the file.") from None
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
+        raise FailureError(f"{path}: not valid TOML: {error}", "Mend the file at the place named.") from None
     _check(path, table)
     return table
 
@@ -283,3 +337,5 @@ def _check(path: Path, table: Table) -> None:
         table.cells  # noqa: B018 - builds every recipe
     except LocbenchError as error:
         raise FailureError(f"{path}: {error}", "Mend the recipe or the number that the message names.") from None
+    for message in faults_of_cells(table):
+        raise FailureError(f"{path}: {message}", "Mend the recipe that the message names.")

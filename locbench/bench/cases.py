@@ -126,7 +126,7 @@ def published_overheads() -> dict[tuple[str, int | None, bytes], str]:
     """Return the wall-clock overheads over backpropagation that tables print, as printed, by `overhead_key`."""
     return {
         overhead_key(cell.recipe): cell.published[OVERHEAD].text
-        for table in load_tables()
+        for table in load_tables([])
         if OVERHEAD in table.metrics
         for cell in table.cells
         if cell.recipe is not None and OVERHEAD in cell.published

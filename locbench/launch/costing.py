@@ -12,7 +12,7 @@ from locbench.costs.measurement_book import MeasurementBook
 from locbench.costs.memory_book import MemoryBook
 from locbench.costs.setting import Setting
 from locbench.data.catalogue import info
-from locbench.errors import UsageError
+from locbench.errors import LocbenchError, UsageError
 from locbench.json_output import print_json
 from locbench.launch.single import parse_option, published_settings
 from locbench.networks.catalogue import NETWORKS
@@ -89,13 +89,15 @@ class Costing:
         from locbench.costs.calibration import calibrated_values, residuals
         from locbench.launch.cost_findings import print_residuals
 
+        faults: list[LocbenchError] = []
         with self.console.status("tracing"):
-            found = residuals(each for table in load_tables() for each in calibrated_values(table, self.book))
+            found = residuals(each for table in load_tables(faults) for each in calibrated_values(table, self.book))
         remark(*self.book.files.lines)
         if self.as_json:
             print_json({"residuals": found})
         else:
             print_residuals(self.console, found)
+        remark(*(f"left out: {fault}" for fault in faults))
 
     def recipe(
         self, wanted: dict[str, object], options: Sequence[str], timeline: Path | None, setting: Setting = Setting()

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from locbench.errors import LocbenchError
 from locbench.recipe import Recipe
 from locbench.results.store import Store
 from locbench.tables import load_tables
@@ -86,9 +85,6 @@ def shipped_notes(jobs: Iterable[Job], store: Store, rerun: str = "") -> list[st
 
 
 def published_backbones() -> frozenset[str]:
-    """Return the keys of the runs that detectors of published tables stand on; a broken table wants none."""
-    try:
-        recipes = [cell.recipe for table in load_tables() for cell in table.cells]
-    except LocbenchError:
-        return frozenset()
+    """Return the keys of the runs that detectors of published tables stand on; a table that is broken wants none."""
+    recipes = [cell.recipe for table in load_tables([]) for cell in table.cells]
     return frozenset(each.backbone.key for each in recipes if each is not None and each.backbone is not None)

@@ -12,7 +12,7 @@ from locbench.costs.measured_costs import measured_costs
 from locbench.costs.measurement_book import MeasurementBook
 from locbench.costs.memory_book import MemoryBook
 from locbench.costs.needed import computed_if_needed
-from locbench.errors import FailureError, UsageError
+from locbench.errors import FailureError, LocbenchError, UsageError
 from locbench.launch.plan import chosen
 from locbench.printable import printable
 from locbench.report.compare import compare, only_run
@@ -46,7 +46,9 @@ def report_tables(
     rank_few: bool = False,
 ) -> None:
     """Print or write the reports of tables; without ids, of all that have records."""
-    tables, book = [load_table(each) for each in table_ids] or load_tables(), MemoryBook(results)
+    faults: list[LocbenchError] = []
+    tables, book = [load_table(each) for each in table_ids] or load_tables(faults), MemoryBook(results)
+    remark(*(f"left out: {fault}" for fault in faults))
     measurements = MeasurementBook(results)
     records = read_records(results)
     if not records and not any(folder.is_dir() for folder in (book.folder, measurements.folder)):
