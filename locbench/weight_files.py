@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 
@@ -15,6 +16,8 @@ def digest(path: Path) -> str:
         FailureError: the file cannot be read.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe or a device would be waited for
+            raise OSError(errno.EINVAL, "it is not a regular file")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:

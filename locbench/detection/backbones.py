@@ -46,7 +46,7 @@ def load_backbone(chain: Chain, network: str, path: Path) -> None:
     Raises:
         FailureError: there is no such file, it holds no weights, or those of another network.
     """
-    from locbench.networks.pretrained import weights_in
+    from locbench.networks.weight_state import weights_in
 
     try:
         load_torchvision(chain, network, weights_in(path))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from locbench.errors import FailureError
@@ -14,6 +12,7 @@ from locbench.networks.catalogue import NETWORKS
 from locbench.networks.chain import Chain
 from locbench.networks.swin import SwinParts, chain_of
 from locbench.networks.torchvision_weights import load_torchvision
+from locbench.networks.weight_state import reason, weights_in
 
 VERSION = "IMAGENET1K_V1"
 """Of torchvision's weights: those of its first, plain recipe, which all of these networks have."""
@@ -32,8 +31,7 @@ def load_pretrained(chain: nn.Module, network: str, classes: int, side: int, fil
         network: its name.
         classes: number of classes.
         side: side of the images in pixels.
-        file: safetensors or a torch state dict, in timm's or in the original naming, or in torchvision's; None asks
-            the hub.
+        file: as `weights_in` reads it, in timm's or in the original naming, or in torchvision's; None asks the hub.
 
     Raises:
         FailureError: there is no file, no network, or the weights are of another model.
@@ -79,30 +77,6 @@ def _fill(model: SwinParts, weights: dict[str, Tensor], source: str, label: str)
         raise FailureError(f"{source} holds weights of another model than {label}: {odd}", remedy)
 
 
-def weights_in(path: Path) -> dict[str, Tensor]:
-    """Return the tensors by name of a safetensors file or a torch state dict.
-
-    Raises:
-        FailureError: the file is missing, or is none of these.
-    """
-    remedy = "Give a safetensors file or a torch state dict with --weights."
-    if not path.is_file():
-        raise FailureError(f"there is no weight file {path}", remedy)
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # every library has its own for a file that is none of its kind
-        raise FailureError(f"{path} is no weight file: {_reason(error)}", remedy) from None
-    for key in ("model", "state_dict"):
-        found = found[key] if isinstance(found, dict) and isinstance(found.get(key), dict) else found
-    if not isinstance(found, dict) or not all(isinstance(each, Tensor) for each in found.values()):
-        raise FailureError(f"{path} holds no state dict", remedy)
-    return found
-
-
 def _from_hub(name: str) -> dict[str, Tensor]:
     import timm
 
@@ -125,11 +99,4 @@ def _from_torchvision(name: str) -> dict[str, Tensor]:
 
 def _unreachable(what: str, error: Exception) -> FailureError:
     remedy = "Connect to the network, give a file with --weights FILE, or start from random weights."
-    return FailureError(f"{what} could not be fetched: {_reason(error)}", remedy)
-
-
-def _reason(error: Exception) -> str:
-    """Return a library's first sentence; what follows is its own advice, such as to run a file's code."""
-    lines = str(error).strip().splitlines()
-    said = lines[0].partition(". ")[0][:200] if lines else ""
-    return said if " " in said else type(error).__name__  # a lone key or number says nothing
+    return FailureError(f"{what} could not be fetched: {reason(error)}", remedy)

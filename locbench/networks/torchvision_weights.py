@@ -19,7 +19,8 @@ def load_torchvision(
 ) -> None:
     """Give a chain the weights of torchvision's network; running it computes the same, bit for bit.
 
-    The last linear layer keeps its own weights if the number of classes is another.
+    The last linear layer keeps its own weights if the number of classes is another or the state dict has none of it,
+    and so does the whole classifier if there is none.
 
     Args:
         chain: the network, built for any number of classes and any side.
@@ -32,9 +33,10 @@ def load_torchvision(
     """
     renamed = dict(_renamed(state_dict, _renaming(chain)))
     own = chain.state_dict()
-    for name in _last_linear(chain):
-        if name in renamed and renamed[name].shape[0] != chain.classes:
-            renamed[name] = own[name]
+    last, head = _last_linear(chain), [name for name in own if name.startswith("head.")]
+    absent = next((each for each in (head, last) if not renamed.keys() & set(each)), ())
+    other = [name for name in last if name in renamed and renamed[name].shape[:1] != (chain.classes,)]
+    renamed |= {name: own[name] for name in (*absent, *other)}
     fault = next(_faults(own, renamed), None)
     if fault is not None:
         info = NETWORKS[network]
@@ -44,6 +46,8 @@ def load_torchvision(
 
 
 def _faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Iterator[str]:
+    if not any(name in own and not name.startswith("head.") for name in given):
+        yield f"none of its names fits, such as {next(iter(given), '')!r}"
     for name, each in own.items():
         if name not in given:
             if not name.endswith("num_batches_tracked"):  # weights saved before PyTorch 0.4.1 have none

@@ -1,0 +1,106 @@
+"""Weights in a file, whoever wrote it: safetensors and torch's files, wrapped in a checkpoint or not. Runs no code."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from locbench.errors import FailureError
+
+State = dict[str, Tensor]
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "params")
+_AVERAGED = ("state_dict_ema", "model_state_dict_ema", "model_ema", "ema_state_dict", "ema")
+"""Names that training scripts keep a state dict under. Averaged weights are taken where there are no others."""
+
+_PREFIXES = ("module", "_orig_mod", "model", "net", "network", "backbone", "encoder", "ema_model")
+"""What stands before every name where the network was part of another module: in parallel, compiled or averaged."""
+
+_COUNTERS = ("n_averaged",)
+"""Of torch's averaged models: no weights."""
+
+_REMEDY = "Give a safetensors file or a torch state dict with --weights."
+_NAMED = 4
+
+
+def weights_in(path: Path) -> State:
+    """Return the tensors by name of a safetensors file or a torch state dict.
+
+    A state dict may lie in a checkpoint, of which the trained weights are taken rather than averaged ones, and a prefix
+    that all names share, such as that of a network trained in parallel, is taken off.
+
+    Raises:
+        FailureError: the file is missing, is none of these, or holds objects whose code would have to be run.
+    """
+    if not path.is_file():
+        raise FailureError(f"there is no weight file {path}", _REMEDY)
+    try:
+        found = _read(path)
+    except Exception as error:  # every library has its own for a file that is none of its kind
+        raise _unreadable(path, error) from None
+    state = _state_in(found)
+    if not state:
+        kept = ", ".join(repr(str(each)[:40]) for each in list(found)[:_NAMED]) if isinstance(found, dict) else ""
+        raise FailureError(f"{path} holds no state dict{f': it has {kept}' if kept else ''}", _REMEDY)
+    return _without_prefixes(state)
+
+
+def _read(path: Path) -> Any:
+    if _is_safetensors(path):
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    # A script's arguments are the one other thing that most checkpoints hold; making them runs no code of the file.
+    with torch.serialization.safe_globals([argparse.Namespace]), path.open("rb") as file:
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Tell by the content: eight bytes of length and a JSON object; by the name where there is too little content."""
+    with path.open("rb") as file:
+        begin = file.read(9)
+    return begin[8:] == b"{" or (path.suffix == ".safetensors" and not begin.startswith((b"PK", b"\x80")))
+
+
+def _unreadable(path: Path, error: Exception) -> FailureError:
+    objects = re.search(r"GLOBAL (\S+) (?:was not an allowed global|whose module)", str(error))
+    if objects is not None:
+        what = f"{path} holds objects of Python beside tensors ({objects[1][:80]}), and reading them can run any code"
+        return FailureError(what, "Save the state dict alone, with torch.save or as safetensors, and give that file.")
+    if "TorchScript" in str(error):
+        what = f"{path} is a TorchScript program, no weight file"
+        return FailureError(what, "Save its state dict with torch.save, and give that file with --weights.")
+    return FailureError(f"{path} is no weight file: {reason(error)}", _REMEDY)
+
+
+def _state_in(found: Any) -> State:
+    """Return the state dict in a file's content, at any depth of known names; empty if there is none."""
+    while isinstance(found, Mapping):
+        inner = next((found[key] for key in (*_WRAPPERS, *_AVERAGED) if isinstance(found.get(key), Mapping)), None)
+        if inner is None:
+            break
+        found = inner
+    if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()):
+        return {}
+    return {str(name): each for name, each in found.items() if name not in _COUNTERS}
+
+
+def _without_prefixes(state: State) -> State:
+    while len(firsts := {name.partition(".")[0] for name in state}) == 1 and firsts <= set(_PREFIXES):
+        if not all("." in name for name in state):
+            break
+        state = {name.partition(".")[2]: each for name, each in state.items()}
+    return state
+
+
+def reason(error: Exception) -> str:
+    """Return a library's first sentence; what follows is its own advice, such as to run a file's code."""
+    lines = str(error).partition("WeightsUnpickler error: ")[2].strip().splitlines() or str(error).strip().splitlines()
+    said = lines[0].partition(". ")[0][:200] if lines else ""
+    return said if " " in said else type(error).__name__  # a lone key or number says nothing
