@@ -235,35 +235,36 @@ def recipe(**more: Any) -> Recipe:
 
 
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Note the numbers of images that are opened; by this process alone."""
+def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    """Note the paths of images that are opened; by this process alone."""
     monkeypatch.setenv("LOCBENCH_WORKERS", "0")
-    found: list[int] = []
+    found: list[bytes] = []
     original = Files.opened
 
     def noted(self: Files, index: int) -> Image.Image:
-        found.append(index)
+        found.append(bytes(self.paths[index]))
         return original(self, index)
 
     monkeypatch.setattr(Files, "opened", noted)
     return iter([found])
 
 
-def test_processes_decode_their_shares_alone(whole: Path, read: Iterator[list[int]]) -> None:
-    split, numbers = opened(whole), next(read)
+def test_processes_decode_their_shares_alone(whole: Path, read: Iterator[list[bytes]]) -> None:
+    split, paths = opened(whole), next(read)
     shares = [list(training_feed(recipe(), split, 2, pixels=False, world=World(rank, 3))) for rank in range(3)]
-    assert sorted(numbers) == list(range(40))
+    assert sorted(paths) == sorted(stream(split).files.paths.tolist())
     assert [[len(batch.labels) for batch in each] for each in shares] == [[5, 5, 3], [5, 5, 3], [5, 5, 4]]
     together = list(training_feed(recipe(), split, 2, pixels=False))
     for index, batch in enumerate(together):
         assert torch.equal(torch.cat([each[index].images for each in shares]), batch.images)
 
 
-def test_processes_share_the_test_batches(whole: Path, read: Iterator[list[int]], monkeypatch: Any) -> None:
+def test_processes_share_the_test_batches(whole: Path, read: Iterator[list[bytes]], monkeypatch: Any) -> None:
     monkeypatch.setattr("locbench.training.feed.SMALL", 8)
-    split, numbers = opened(whole), next(read)
+    split, paths = opened(whole), next(read)
     first, second = (list(testing_feed(recipe(), split, torch.float32, World(rank, 2))) for rank in range(2))
-    assert sorted(numbers) == list(range(20))
+    assert isinstance(split.test, Stream)
+    assert sorted(paths) == sorted(split.test.files.paths.tolist())
     assert [len(each.labels) for each in (*first, *second)] == [8, 4, 8]
     every = list(testing_feed(recipe(), split, torch.float32))
     assert same(every, [first[0], second[0], first[1]])

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from locbench.data.batches import epoch_seed
 from locbench.data.coco.annotations import Instance, Picture, RunLengths
 from locbench.data.decoding import UNDECODABLE, as_rgb, damage_of, undecodable
 from locbench.data.imagenet.workers import worker_count
+from locbench.data.loading import Crew, fitted
 from locbench.data.subsets import images_per_epoch
 from locbench.detection.scenes import Scenes, learnable, outline_of
 from locbench.errors import FailureError
@@ -59,20 +60,14 @@ def validation_samples(scenes: Scenes, batch_size: int) -> Iterator[list[Sample]
 
 
 @dataclass(frozen=True)
-class _Samples(Dataset[Sample | FailureError]):
+class _Samples:
+    """Loads batches of images by their numbers, each with whether it is mirrored."""
+
     scenes: Scenes
-    chosen: Sequence[tuple[int, bool]]
     wanted: bool
 
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def __getitem__(self, number: int) -> Sample | FailureError:
-        # A fault is handed over as a value: raised in a worker it would reach the user as that process's traceback.
-        try:
-            return self._sample(*self.chosen[number])
-        except FailureError as error:
-            return error
+    def __call__(self, chosen: Sequence[tuple[int, bool]]) -> list[Sample]:
+        return [self._sample(*each) for each in chosen]
 
     def _sample(self, index: int, mirrored: bool) -> Sample:
         picture = self.scenes.pictures[index]
@@ -83,23 +78,23 @@ class _Samples(Dataset[Sample | FailureError]):
             target = mirrored_target(target, picture.width)
         return Sample(torch.from_numpy(pixels).permute(2, 0, 1), target)
 
+    def largest(self, batch_size: int) -> int:
+        """Return how many bytes a batch has at most: of every image, and of the mask of every object on it."""
+        per_image = (
+            picture.width * picture.height * (3 + (len(objects) if self.wanted else 0))
+            for picture, objects in zip(self.scenes.pictures, self.scenes.objects, strict=True)
+        )
+        return sum(nlargest(batch_size, per_image))
+
 
 def _batches(
     scenes: Scenes, chosen: Sequence[tuple[int, bool]], batch_size: int, *, wanted: bool
 ) -> Iterator[list[Sample]]:
-    workers = 0 if scenes.gallery.in_memory else worker_count()
-    loader: DataLoader[Any] = DataLoader(
-        _Samples(scenes, chosen, wanted),
-        batch_size=batch_size,
-        num_workers=min(workers, -(-len(chosen) // batch_size)),
-        collate_fn=list,
-        generator=torch.Generator(),  # else it draws from the global one, though nothing here is random
-    )
-    for samples in loader:
-        for each in samples:
-            if isinstance(each, FailureError):
-                raise each
-        yield samples
+    load = _Samples(scenes, wanted)
+    requests = [chosen[start : start + batch_size] for start in range(0, len(chosen), batch_size)]
+    workers = 0 if scenes.gallery.in_memory else min(worker_count(), len(requests))
+    workers, packed = fitted(workers, load.largest(batch_size) if workers else 0)
+    return Crew(load, workers, packed=packed).results(requests)
 
 
 def _decoded(scenes: Scenes, picture: Picture) -> NDArray[np.uint8]:

@@ -58,6 +58,7 @@ def train(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
 
 
 def _train_here(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
+    from locbench.data.imagenet.workers import dismiss
     from locbench.training.distributed import join_world, leave_world
     from locbench.training.precision import choose_device
 
@@ -70,4 +71,5 @@ def _train_here(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
                 progress = Deadline(progress, setup.until)
             setup.sweep(device, world=world).run(jobs, progress)
     finally:
+        dismiss()
         leave_world()

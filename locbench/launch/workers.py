@@ -201,9 +201,11 @@ def _run_tasks(teller: _Teller, index: int, setup: Setup, tasks: Any) -> None:
     import torch
 
     from locbench.data.imagenet.workers import worker_count
+    from locbench.data.loading import share_with
     from locbench.training.precision import choose_device
 
     processes, device = len(setup.devices), choose_device(setup.devices[index])
+    share_with(processes)
     os.environ["LOCBENCH_WORKERS"] = str(max(1, worker_count() // processes) if worker_count() else 0)
     if device.type == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // processes))

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -110,14 +112,17 @@ imagenet_test_batches.__test__ = False  # type: ignore[attr-defined]
 class _InMemory:
     """Images of a loaded set, as Pillow's."""
 
-    def __init__(self, images: Images) -> None:
-        self.pixels = images.pixels.cpu().numpy()
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        self.pixels = pixels
 
     def opened(self, index: int) -> Image.Image:
         return Image.fromarray(self.pixels[index])
 
     def path(self, index: int) -> Path:
         return Path(f"image {index}")
+
+    def part(self, numbers: NDArray[np.int64]) -> _InMemory:
+        return _InMemory(self.pixels[numbers])
 
 
 def _batches(
@@ -131,8 +136,9 @@ def _batches(
     pieces = [piece for batch in batches for piece in torch.split(batch, PIECE)]
     if workers is None:
         workers = worker_count() if isinstance(images, Stream) and len(pieces) > 1 else 0
-    source = images.files if isinstance(images, Stream) else _InMemory(images)
-    arriving = decoded(source, take, pieces, min(workers, len(pieces)), device)
+    source = images.files if isinstance(images, Stream) else _InMemory(images.pixels.cpu().numpy())
+    largest = max(map(len, pieces)) * side**2 * 3
+    arriving = decoded(source, take, pieces, workers, device, largest)
     chosen = torch.split(images.labels[torch.cat(batches).to(device)], [len(each) for each in batches])
     for batch, labels in zip(batches, chosen, strict=True):
         stored = torch.empty(len(batch), side, side, 3, dtype=torch.uint8, device=device)

@@ -39,6 +39,10 @@ class Files:
         """Open an image, undecoded; whatever Pillow raises is for the caller."""
         return decoding.opened(self.path(index))
 
+    def part(self, numbers: NDArray[np.int64]) -> Files:
+        """Return some of the images by themselves, numbered anew."""
+        return Files(self.folder, self.paths[numbers])
+
 
 @dataclass(frozen=True)
 class Stream:

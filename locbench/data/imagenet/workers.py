@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from locbench.data.decoding import UNDECODABLE, damage_of, undecodable
+from locbench.data.loading import Crew, fitted
 from locbench.errors import FailureError, UsageError
 
-__all__ = ["Source", "decoded", "worker_count"]
+__all__ = ["Source", "decoded", "dismiss", "worker_count"]
 
 MOST_WORKERS = 16
 """Of one process: more than this only take memory."""
@@ -36,34 +35,19 @@ class Source(Protocol):
     def path(self, index: int) -> Path:
         """Return its file."""
 
-
-@dataclass(frozen=True)
-class _Pieces(Dataset[Tensor | FailureError]):
-    """Pieces of batches by their images' numbers, each decoded where it is asked for."""
-
-    source: Source
-    take: Take
-    pieces: list[Tensor]
-
-    def __len__(self) -> int:
-        return len(self.pieces)
-
-    def __getitem__(self, number: int) -> Tensor | FailureError:
-        # A fault is handed over as a value: raised in a worker it would reach the user as that process's traceback.
-        try:
-            return torch.from_numpy(np.stack([self._pixels(index) for index in self.pieces[number].tolist()]))
-        except FailureError as error:
-            return error
-
-    def _pixels(self, index: int) -> NDArray[np.uint8]:
-        try:
-            with self.source.opened(index) as image:
-                return self.take(image, index)
-        except UNDECODABLE as error:
-            raise undecodable({self.source.path(index): damage_of(error)}) from error
+    def part(self, numbers: NDArray[np.int64]) -> Source:
+        """Return some of the images by themselves, numbered anew."""
 
 
-def decoded(source: Source, take: Take, pieces: list[Tensor], workers: int, device: torch.device) -> Iterator[Tensor]:
+_Request = tuple[Source, Take, list[int]]
+"""Images by themselves, what is made of each, and their numbers in the set."""
+
+_kept: Crew[_Request, Tensor] | None = None
+
+
+def decoded(
+    source: Source, take: Take, pieces: list[Tensor], workers: int, device: torch.device, largest: int
+) -> Iterator[Tensor]:
     """Yield the pixels of pieces in order, (B, S, S, 3) uint8 on the CPU, pinned if the device is a GPU.
 
     Args:
@@ -72,21 +56,50 @@ def decoded(source: Source, take: Take, pieces: list[Tensor], workers: int, devi
         pieces: (B,) int64 numbers of images each.
         workers: processes that decode; 0 for this one.
         device: where the pixels will go.
+        largest: bytes of the largest piece.
 
     Raises:
-        FailureError: an image cannot be decoded; the message names its file.
+        FailureError: an image cannot be decoded, which the message names, or a process has failed.
     """
-    loader = DataLoader(
-        _Pieces(source, take, pieces),
-        batch_size=None,
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-        generator=torch.Generator(),  # else it draws from the global one, though nothing here is random
-    )
-    for piece in loader:
-        if isinstance(piece, FailureError):
-            raise piece
-        yield piece
+    workers, packed = fitted(workers, largest)
+    requests = ((source.part(piece.numpy()), take, piece.tolist()) for piece in pieces)
+    try:
+        yield from _crew(workers, len(pieces), packed, device.type == "cuda").results(requests)
+    except FailureError:
+        dismiss()
+        raise
+
+
+def dismiss() -> None:
+    """End the processes that decode; the next images start others."""
+    global _kept
+    _kept = None
+
+
+def _crew(workers: int, pieces: int, packed: bool, pinned: bool) -> Crew[_Request, Tensor]:
+    """Return the processes that decoded the last time, if they are as many as wanted and idle, or new ones."""
+    global _kept
+    needed = min(workers, pieces)
+    if not needed:
+        return Crew(_decode, 0, pinned=pinned)
+    if _kept is not None and needed <= _kept.workers <= workers and _kept.packed >= packed and _kept.pinned == pinned:
+        return Crew(_decode, needed, packed=packed, pinned=pinned) if _kept.busy else _kept
+    dismiss()  # before others start
+    _kept = Crew(_decode, needed, packed=packed, pinned=pinned)
+    return _kept
+
+
+def _decode(request: _Request) -> Tensor:
+    source, take, numbers = request
+    return torch.from_numpy(np.stack([_pixels(source, take, *each) for each in enumerate(numbers)]))
+
+
+def _pixels(source: Source, take: Take, place: int, number: int) -> NDArray[np.uint8]:
+    try:
+        with source.opened(place) as image:
+            return take(image, number)
+    except UNDECODABLE as error:
+        raise undecodable({source.path(place): damage_of(error)}) from error
 
 
 def worker_count() -> int:

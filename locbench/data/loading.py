@@ -1,0 +1,202 @@
+"""Processes that load: they end with the one that they load for, fit the shared memory, and are not waited for forever.
+
+They live on from one pass over the data to the next: to start them takes longer than a short pass.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from locbench.console import remark
+from locbench.errors import FailureError
+
+__all__ = ["Crew", "fitted", "share_with"]
+
+R = TypeVar("R")
+V = TypeVar("V")
+
+PATIENCE = 600
+"""Seconds after which a process that loads counts as stuck."""
+
+AHEAD = 2
+"""Pieces that every process loads ahead, as PyTorch does of itself."""
+
+SHARED = Path("/dev/shm")
+LEAST = 1 << 20
+"""Bytes of shared memory without which no process can be started."""
+
+_sharers = 1
+
+
+def share_with(processes: int) -> None:
+    """Note that so many processes, this one among them, load at the same time."""
+    global _sharers
+    _sharers = processes
+    fitted.cache_clear()
+
+
+@cache
+def fitted(workers: int, largest: int) -> tuple[int, bool]:
+    """Return how many processes may load, and whether what they load has to go through pipes.
+
+    Where shared memory is too small for what is loaded ahead, PyTorch's workers crash or wait without end. Pipes copy
+    every piece twice more and need none of it.
+
+    Args:
+        workers: how many are wanted.
+        largest: bytes of the largest piece.
+    """
+    if not workers or not sys.platform.startswith("linux"):
+        return workers, False
+    free, sharers = _free(), _sharers * int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    needed = (AHEAD * workers + 2) * largest * sharers
+    if free < LEAST:
+        remark(f"{SHARED} has no free memory: images are loaded without further processes, which is slow.")
+        return 0, False
+    if needed > 0.9 * free:
+        remark(
+            f"{SHARED} has {free / LEAST:,.0f} MB free and {needed / LEAST:,.0f} MB are needed: images go "
+            "through pipes instead, which is slower. In Docker, --shm-size gives more."
+        )
+    return workers, needed > 0.9 * free
+
+
+def _free() -> int:
+    try:
+        found = os.statvfs(SHARED)
+    except OSError:
+        return 0
+    return found.f_bavail * found.f_frsize if os.access(SHARED, os.W_OK) else 0
+
+
+class Crew(Generic[R, V]):
+    """Processes that load what they are asked for, in that order; without any, this process does.
+
+    Args:
+        load: loads; it is sent to the processes, and so is what it holds.
+        workers: how many processes, as `fitted` allows.
+        packed: whether what they load goes through pipes.
+        pinned: whether tensors are to be pinned for a GPU.
+    """
+
+    def __init__(self, load: Callable[[R], V], workers: int, *, packed: bool = False, pinned: bool = False) -> None:
+        self.workers, self.packed, self.pinned, self.busy = workers, packed, pinned, False
+        self._requests: Iterable[R] = ()
+        begin = partial(_begin, os.getpid(), threading.current_thread() is threading.main_thread())
+        self._loader: DataLoader[Any] = DataLoader(
+            _Task(load, packed),
+            batch_size=None,
+            sampler=_Asked(self),
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            pin_memory=pinned,
+            timeout=PATIENCE if workers else 0,
+            worker_init_fn=begin,
+            persistent_workers=workers > 0,
+            generator=torch.Generator(),  # else it draws from the global one, though nothing here is random
+        )
+
+    def results(self, requests: Iterable[R]) -> Iterator[V]:
+        """Yield what is loaded for each request, in their order; one pass at a time.
+
+        Raises:
+            FailureError: something cannot be loaded, or a process has ended or is stuck.
+        """
+        self._requests, self.busy = requests, True
+        try:
+            for value in self._loader:
+                found = pickle.loads(value) if self.packed else value
+                if isinstance(found, FailureError):
+                    raise found
+                yield found
+        except RuntimeError as error:
+            if "DataLoader" not in str(error):
+                raise
+            first = str(error).strip().splitlines()[0]
+            raise FailureError(
+                f"a process that loads images has failed: {first}",
+                "Whole epochs are kept. To go on: the same command; LOCBENCH_WORKERS=0 loads without such processes.",
+            ) from error
+        finally:
+            self.busy = False
+
+
+class _Asked(Generic[R]):
+    """The requests of the present pass."""
+
+    def __init__(self, crew: Crew[R, Any]) -> None:
+        self.crew = crew
+
+    def __iter__(self) -> Iterator[R]:
+        return iter(self.crew._requests)
+
+
+class _Task(Dataset[Any]):
+    """Loads what it is asked for instead of a numbered item."""
+
+    def __init__(self, load: Callable[[Any], Any], packed: bool) -> None:
+        self.load, self.packed = load, packed
+
+    def __getitem__(self, request: Any) -> Any:
+        # A fault is handed over as a value: raised in a worker it would reach the user as that process's traceback.
+        try:
+            found = self.load(request)
+        except FailureError as error:
+            found = error
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}".removesuffix(": ")
+            found = FailureError(
+                f"images cannot be loaded: {what}", "Whole epochs are kept. To go on: the same command."
+            )
+        # Plain pickle puts a tensor's bytes among the others; what PyTorch uses between processes shares memory.
+        return pickle.dumps(found, protocol=5) if self.packed else found
+
+
+def _as_it_is(value: V) -> V:
+    return value
+
+
+def _begin(parent: int, from_main_thread: bool, _: int) -> None:
+    """Begin as a process that loads: leave interrupts to the first process, and end when that has ended.
+
+    One that is killed while its results wait for a reader would wait for good: nothing else tells it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform == "win32":  # PyTorch's own watch is enough there
+        return
+    own = os.getppid() == parent  # not where another process starts all of them
+    if own and from_main_thread and sys.platform.startswith("linux"):  # it is the end of a parent's thread that is told
+        prctl = getattr(ctypes.CDLL(None), "prctl", None)
+        if prctl is not None:
+            prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    threading.Thread(target=_end_with, args=(parent, own), daemon=True).start()
+
+
+def _end_with(parent: int, own: bool, every: float = 1.0) -> None:
+    while os.getppid() == parent if own else _exists(parent):
+        time.sleep(every)
+    os._exit(1)
+
+
+def _exists(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
