@@ -11,16 +11,18 @@ from locbench.cli.options import Device, Json, Memory, Precision, PrecisionName
 
 
 def bench(
-    network: Annotated[str | None, typer.Option(help="For example resnet110 [default: a standard list].")] = None,
+    network: Annotated[str | None, typer.Option(help="For example resnet110.", show_default="a standard list")] = None,
     method: Annotated[str, typer.Option(help="Held against bp on the same network.")] = "bp",
     set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")] = None,
-    modules: Annotated[int | None, typer.Option(help="K local modules [default: every local layer].")] = None,
+    modules: Annotated[int | None, typer.Option(help="K local modules.", show_default="every local layer")] = None,
     dataset: Annotated[str, typer.Option(help="Shape and number of its images; random ones are timed.")] = "cifar10",
-    batch_size: Annotated[int | None, typer.Option(help="[default: 1024, on the CPU 128]")] = None,
-    engines: Annotated[
-        str | None, typer.Option(help="Of reference, eager, compiled, graphed [default: all that can run].")
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per step.", show_default="1024, on the CPU 128")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps per round [default: as --seconds allow].")] = None,
+    engines: Annotated[
+        str | None, typer.Option(help="Of reference, eager, compiled, graphed.", show_default="all that can run")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps per round.", show_default="as --seconds allow")] = None,
     rounds: Annotated[int, typer.Option(help="Rounds in which all engines take turns.")] = 5,
     seconds: Annotated[float, typer.Option(help="For all rounds of one engine with one method.")] = 10.0,
     profile: Annotated[bool, typer.Option("--profile", help="Show where the time of an eager step goes.")] = False,

@@ -15,10 +15,13 @@ def costs(
     network: Annotated[str | None, typer.Option(help="For example resnet110.")] = None,
     method: Annotated[str | None, typer.Option(help="For example auglocal, hpff+dgl.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")] = None,
-    modules: Annotated[int | None, typer.Option(help="K local modules (default: every local layer).")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Decides image size and classes (default: cifar10).")] = None,
+    modules: Annotated[int | None, typer.Option(help="K local modules.", show_default="every local layer")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Decides image size and classes; `locbench run` has digits.", show_default="cifar10"),
+    ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Images per step (default: the papers' for the data set).")
+        int | None, typer.Option(help="Images per step.", show_default="the papers' for the data set")
     ] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the images in pixels.")] = None,
     precision: Precision = None,

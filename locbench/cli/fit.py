@@ -15,8 +15,10 @@ def fit(
     network: Annotated[str, typer.Option(help="For example resnet110.")],
     method: Annotated[str | None, typer.Option(help="Find its largest batch.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")] = None,
-    modules: Annotated[int | None, typer.Option(help="K local modules [default: every local layer].")] = None,
-    dataset: Annotated[str, typer.Option(help="Decides the image size and the number of classes.")] = "cifar10",
+    modules: Annotated[int | None, typer.Option(help="K local modules.", show_default="every local layer")] = None,
+    dataset: Annotated[
+        str, typer.Option(help="Decides image size and classes; the papers' set, while `locbench run` has digits.")
+    ] = "cifar10",
     batch_size: Annotated[int | None, typer.Option(help="Without --method: find the cheapest method for it.")] = None,
     precision: Precision = None,
     results: Results = RESULTS,

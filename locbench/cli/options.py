@@ -70,14 +70,14 @@ Devices = Annotated[
 ]
 JobsPerDevice = Annotated[int, typer.Option(help="Cells at a time on each device; their times are marked as shared.")]
 DataRoot = Annotated[
-    Path | None, typer.Option("--data-root", help="Folder of the data sets [default: $LOCBENCH_DATA or .data].")
+    Path | None, typer.Option("--data-root", help="Folder of the data sets.", show_default="$LOCBENCH_DATA or .data")
 ]
 Results = Annotated[Path, typer.Option(help="Folder of the records and reports.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")]
-Precision = Annotated[PrecisionName | None, typer.Option(help="Arithmetic of the training step [default: fp32].")]
+Precision = Annotated[PrecisionName | None, typer.Option(help="Arithmetic of the training step.", show_default="fp32")]
 Memory = Annotated[
     MemoryName | None,
-    typer.Option(help="lean: less memory, some layers run twice; for isolated modules and bp [default: plain]."),
+    typer.Option(help="lean: less memory, some layers run twice; for isolated modules and bp.", show_default="plain"),
 ]
 Engine = Annotated[
     EngineName, typer.Option(help="How steps are run, to the same numbers; auto: the fastest that is safe there.")

@@ -22,7 +22,7 @@ class FormatName(StrEnum):
 
 def report(
     table_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Tables [default: all with records].")
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Tables.", show_default="all with records")
     ] = None,
     format_: Annotated[list[FormatName] | None, typer.Option("--format", help="Repeat it for several.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write files here instead of printing.")] = None,

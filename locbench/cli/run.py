@@ -27,7 +27,7 @@ from locbench.cli.options import (
 def run(
     network: Annotated[str, typer.Option(help="For example resnet32.")],
     method: Annotated[str, typer.Option(help="For example auglocal, hpff+dgl, pgl+auglocal, auglocal+reconstruction.")],
-    dataset: Annotated[str, typer.Option(help="A data set of `locbench data`.")] = "digits",
+    dataset: Annotated[str, typer.Option(help="A data set of `locbench data`; digits need no download.")] = "digits",
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method; repeat it.")
     ] = None,
@@ -35,10 +35,16 @@ def run(
         list[str] | None,
         typer.Option(help="NAME=VALUE, any other setting of the recipe, such as drop_path; repeat it."),
     ] = None,
-    modules: Annotated[int | None, typer.Option(help="K local modules (default: every local layer).")] = None,
-    epochs: Annotated[int | None, typer.Option(help="[default: 160, or 4 on digits]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="[default: the papers' for the data set]")] = None,
-    lr: Annotated[float | None, typer.Option(help="[default: the papers', scaled to the batch]")] = None,
+    modules: Annotated[int | None, typer.Option(help="K local modules.", show_default="every local layer")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training images.", show_default="160, or 4 on digits")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per step.", show_default="the papers' for the data set")
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Base learning rate.", show_default="the papers', scaled to the batch")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Training images, balanced over classes.")] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 1,
     device: Devices = "auto",

@@ -33,7 +33,7 @@ def table(
     ] = None,
     rows: Annotated[list[str] | None, typer.Option(help="Rows: labels, parts of them, patterns; repeat it.")] = None,
     columns: Annotated[list[str] | None, typer.Option(help="Columns, likewise.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Seeds per cell [default: the paper's; 1 if reduced].")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds per cell.", show_default="the paper's; 1 if reduced")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs in place of the preset's.")] = None,
     limit: Annotated[int | None, typer.Option(help="Training images, balanced over classes.")] = None,
     preset: Annotated[PresetName, typer.Option(help="smoke: minutes; quick: half an hour.")] = PresetName.paper,
@@ -52,7 +52,7 @@ def table(
     rerun: Annotated[RerunName | None, typer.Option(help="Run recorded cells again.")] = None,
     measure: Annotated[
         bool | None,
-        typer.Option("--measure/--no-measure", help="Measure costs on the device [default: if it is a GPU]."),
+        typer.Option("--measure/--no-measure", help="Measure costs on the device.", show_default="if it is a GPU"),
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Show the cells and the time they need; run nothing.")] = False,
     as_json: Json = False,
