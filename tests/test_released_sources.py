@@ -1,4 +1,4 @@
-"""Where the authors' own code differs from a paper or from what is run here: told in the table, and an option has it."""
+"""Where the authors' own code differs from a paper or from what is run here: told in the table, options have it."""
 
 from __future__ import annotations
 

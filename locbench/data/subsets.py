@@ -1,4 +1,4 @@
-"""Which images of a set are used: fixed, class-balanced orders behind ``limit``, and whole batches. Imports numpy to order alone."""
+"""Which images of a set are used: balanced orders behind ``limit``, and whole batches. Numpy to order alone."""
 
 from __future__ import annotations
 
