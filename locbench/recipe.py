@@ -48,6 +48,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     Attributes:
         network: a name of the network catalogue.
         modules: K local modules, or None for one local layer each.
+        split: local layers of each module; None takes `units_per_module`.
         dataset: a name of the data set catalogue.
         method: the expression the user or the table wrote; for reading only, no part of the key.
         composition: what that method is, with its published weights filled in.
@@ -85,6 +86,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
     network: str
     modules: int | None = None
+    split: tuple[int, ...] | None = None
     dataset: str
     method: str = ""
     composition: Composition
@@ -150,11 +152,20 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         backbone = self.backbone._plain() if self.backbone else None
         return msgspec.structs.replace(self, method="", backbone=backbone, **self._implied())
 
+    @property
+    def _usual_split(self) -> bool:
+        usual = self.split is None or self.composition.end_to_end
+        return usual or self.split == units_per_module(self.network, self.modules)
+
     def _implied(self) -> dict[str, Any]:
         # Backpropagation has one module whatever K a row carries, and K = number of local layers is the default.
         units = NETWORKS[self.network].units
         whole = self.composition.end_to_end or self.modules == units
-        return {"modules": None if whole else self.modules, "drop_last": self.drop_last and drop_matters(self)}
+        return {
+            "modules": None if whole else self.modules,
+            "split": None if self._usual_split else self.split,
+            "drop_last": self.drop_last and drop_matters(self),
+        }
 
 
 def drop_matters(run: _Sized) -> bool:
@@ -214,7 +225,11 @@ def make_recipe(settings: Mapping[str, Any]) -> Recipe:
         fields["backbone"] = msgspec.to_builtins(make_recipe(fields["backbone"]))
     refuse_sizes(fields)
     refuse_infinite(options)
+    if isinstance(fields.get("split"), list | tuple):
+        fields.setdefault("modules", len(fields["split"]))
     modules = fields.get("modules")
+    if modules in NETWORKS[fields["network"]].carried_splits:
+        fields.setdefault("split", NETWORKS[fields["network"]].carried_splits[modules])
     layers = units_per_module(fields["network"], modules)
     site = Site(network=fields["network"], dataset=fields["dataset"], modules=len(layers))
     fields["composition"] = compose(fields["method"], options, site)

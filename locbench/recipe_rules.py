@@ -111,6 +111,7 @@ def refuse_unfit(recipe: Recipe) -> None:
         UsageError: two settings do not fit.
     """
     refuse_unfit_detector(recipe)
+    _refuse_split(recipe)
     _refuse_unused(recipe)
     transformer = NETWORKS[recipe.network].transformer
     if transformer is not None:
@@ -138,6 +139,15 @@ def refuse_unfit(recipe: Recipe) -> None:
         raise UsageError("color_jitter belongs to the augmentation 'swin'", "Leave it out, or set augmentation.")
     if recipe.mixup and not recipe.composition.end_to_end:
         raise UsageError("mixup makes soft labels, which local losses do not take", "Use it with the method 'bp'.")
+
+
+def _refuse_split(recipe: Recipe) -> None:
+    units, split = NETWORKS[recipe.network].units, recipe.split
+    if split is not None and (min(split, default=0) < 1 or sum(split) != units or len(split) != recipe.modules):
+        raise UsageError(
+            f"split {','.join(map(str, split))} does not divide {units} local layers into {recipe.modules} modules",
+            f"Give {recipe.modules} whole numbers from 1 whose sum is {units}, or leave split out.",
+        )
 
 
 def _refuse_init(recipe: Recipe) -> None:

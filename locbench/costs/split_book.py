@@ -113,7 +113,7 @@ class SplitBook:
 
 def trained_division(recipe: Recipe, search: Search) -> Division | None:
     """Return the division that a recipe trains, as published or in equal parts; None if it is none of the search's."""
-    ends = tuple(each - 1 for each in accumulate(units_per_module(recipe.network, recipe.modules)))
+    ends = tuple(each - 1 for each in accumulate(recipe.split or units_per_module(recipe.network, recipe.modules)))
     return search.division(ends) if set(ends[:-1]) <= set(search.ground.cuts) else None
 
 

@@ -31,7 +31,7 @@ class Partition:
 
 
 def partition_of(recipe: Recipe) -> Partition:
-    """Return the partition that a recipe trains.
+    """Return the partition that a recipe trains: its own split, or that of `units_per_module`.
 
     With ``merge_top`` = k, cuts above local layer L - k - 2 are dropped: the top k + 1 layers form the last module, as
     AugLocal's code does (there, layer L - k - 1 would get a copy of the rest of the network). With ``join_stem`` the
@@ -41,7 +41,7 @@ def partition_of(recipe: Recipe) -> Partition:
     if recipe.composition.end_to_end:
         return Partition((units - 1,))
     ends, end = [], -1
-    for count in units_per_module(recipe.network, recipe.modules):
+    for count in recipe.split or units_per_module(recipe.network, recipe.modules):
         end += count
         ends.append(end)
     highest = units - 2 - recipe.composition.merge_top

@@ -34,6 +34,8 @@ class NetworkInfo(msgspec.Struct, frozen=True):
     Attributes:
         units: number of local layers, the stem included.
         splits: published units per module, by number of modules K, where no formula gives them.
+        carried_splits: the same for K whose recipes carry their split, as records of before, without one, have equal
+            parts.
         builder: ``module:attribute`` of a function (classes, side) -> Chain; a transformer's takes ``drop_path`` too.
         transformer: its shape if it is one; None for convolutional networks.
         torchvision: torchvision's name of the same network, whose weights load; empty where it has none.
@@ -50,6 +52,7 @@ class NetworkInfo(msgspec.Struct, frozen=True):
     torchvision: str = ""
     stand_in: str = ""
     stem: bool = True
+    carried_splits: dict[int, tuple[int, ...]] = {}
 
 
 NETWORKS: Registry[NetworkInfo] = Registry("network")
@@ -60,6 +63,9 @@ _RESNET110_SPLITS: dict[int, tuple[int, ...]] = {
     2: (28, 27),
     32: (3, 1, 2, 1, 2, 2, 2, 2, 1, 2, 1, 2, 1, 2, 1, 2, 2, 2, 2, 1, 2, 1, 2, 2, 1, 2, 1, 2, 2, 2, 2, 2),
 }
+
+_INFOPRO_SPLITS: dict[int, dict[int, tuple[int, ...]]] = {32: {3: (6, 5, 5)}, 110: {3: (19, 18, 18)}}
+"""InfoPro-Pytorch's for three modules, by depth: each stage a module, and the stem with the first."""
 
 
 def _resnet(depth: int, splits: dict[int, tuple[int, ...]] | None = None) -> None:
@@ -72,6 +78,7 @@ def _resnet(depth: int, splits: dict[int, tuple[int, ...]] | None = None) -> Non
             units=1 + 3 * blocks,
             builder=f"locbench.networks.resnet_cifar:resnet{depth}",
             splits=splits or {},
+            carried_splits=_INFOPRO_SPLITS.get(depth, {}),
         ),
     )
 
