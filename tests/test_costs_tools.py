@@ -31,7 +31,8 @@ def recipe(method: str, **options: object) -> Recipe:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("11GB", 11_000_000_000), ("24GiB", 24 * 1024**3), ("1.5k", 1500), (" 700 MB ", 700_000_000)]
+    ("text", "size"),
+    [("11GB", 11_000_000_000), ("24GiB", 24 * 1024**3), ("1.5M", 1_500_000), (" 700 MB ", 700_000_000)],
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_bytes(text) == size

@@ -24,7 +24,7 @@ def fit(
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Find the largest batch that fits a memory, or the cheapest method for a batch. Tensors alone are counted."""
+    """Find the largest batch that fits a memory, or the cheapest method for a batch. What tensors need is predicted."""
     from locbench.launch.costing import Costing
 
     wanted: dict[str, object] = {"network": network, "method": method, "dataset": dataset, "modules": modules}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from locbench.costs.measurement_book import MeasurementBook
 from locbench.costs.memory_book import MemoryBook
 from locbench.costs.setting import Setting
 from locbench.data.catalogue import info
-from locbench.errors import LocbenchError, UsageError
+from locbench.errors import FailureError, LocbenchError, UsageError
 from locbench.json_output import print_json
 from locbench.launch.single import parse_option, published_settings
 from locbench.networks.catalogue import NETWORKS
@@ -140,7 +140,7 @@ class Costing:
 
     def fit(self, memory: str, wanted: Mapping[str, object], options: Sequence[str]) -> None:
         """Show the largest batch of a method, or the methods by what they cost at a batch."""
-        from locbench.costs.fit import largest_batch, parse_bytes, rank_for_batch
+        from locbench.costs.fit import parse_bytes, rank_for_batch
         from locbench.launch.fit_view import candidate_entry, print_candidates
 
         size = parse_bytes(memory)
@@ -152,18 +152,29 @@ class Costing:
             else:
                 print_candidates(self.console, found, size)
             return
-        recipe = cost_recipe(wanted, dict(parse_option(each) for each in options))
-        with traceable():
-            batch, peak = largest_batch(recipe, size)
-        if self.as_json:
-            print_json({"batch_size": batch, "memory_peak_bytes": peak, "memory_bytes": size})
-        else:
-            self.console.print(
-                f"{recipe.network}, {recipe.method}: the largest batch that fits {size / 1e9:.2f} GB is "
-                f"[bold]{batch:,}[/bold] (predicted peak of tensors {peak / 1e9:.3f} GB)",
-                soft_wrap=True,
+        if wanted["batch_size"] is not None:
+            raise UsageError(
+                "--batch-size is given, and the largest batch of --method is looked for",
+                "Leave out one of them; without --method the cheapest method for a batch is found.",
             )
-            self.console.print("A device holds more than tensors: leave about 1 GB for its context and workspaces.")
+        self._largest(cost_recipe(wanted, dict(parse_option(each) for each in options)), size)
+
+    def _largest(self, recipe: Recipe, size: int) -> None:
+        from locbench.costs.fit import largest_batch, on_device
+        from locbench.costs.held import held_by
+        from locbench.launch.fit_view import print_batches
+
+        held, device = held_by(recipe), None
+        with traceable():
+            tensors = largest_batch(recipe, size)
+            with suppress(FailureError):  # tensors may fit where nothing else does
+                device = largest_batch(recipe, size, need=on_device(held))
+        if self.as_json:
+            entry: dict[str, object] = {"batch_size": tensors[0], "memory_peak_bytes": tensors[1], "memory_bytes": size}
+            batch, needs = device or (None, None)
+            print_json(entry | {"device_batch_size": batch, "device_bytes": needs, "device_how": held.how})
+        else:
+            print_batches(self.console, recipe, size, tensors, device, held.how)
 
     def _draw(self, recipe: Recipe, path: Path, setting: Setting) -> None:
         from locbench.costs.memory import trace_step
