@@ -17,10 +17,14 @@ Slot: TypeAlias = tuple[str, str]
 
 
 class GridLine(msgspec.Struct, frozen=True):
-    """A line of the grid: the heading of a group of rows, our numbers of a row, or the paper's below them."""
+    """A line of the grid: the heading of a group of rows, our numbers of a row, or the paper's below them.
+
+    ``entries`` are what its numbers are of, for formats that write them otherwise.
+    """
 
     kind: Literal["group", "ours", "paper"]
     cells: tuple[str, ...]
+    entries: tuple[Entry | None, ...] = ()
 
 
 class Grid(msgspec.Struct, frozen=True):
@@ -30,6 +34,11 @@ class Grid(msgspec.Struct, frozen=True):
     caption: str
     header: tuple[str, ...]
     lines: tuple[GridLine, ...]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """What the grid shows, row by row."""
+        return tuple(each for line in self.lines if line.kind == "ours" for each in line.entries if each is not None)
 
 
 def grids(table: Table, comparison: Comparison) -> list[Grid]:
@@ -84,8 +93,8 @@ def _lines(
         if headed and group and group != current:
             yield GridLine("group", (group, "", *("" for _ in slots)))
         current = group
-        entries = [places.get((row, *slot)) for slot in slots]
-        yield GridLine("ours", (own, "ours", *(ours_text(each) if each else "" for each in entries)))
+        entries = tuple(places.get((row, *slot)) for slot in slots)
+        yield GridLine("ours", (own, "ours", *(ours_text(each) if each else "" for each in entries)), entries)
         printed = [published_text(each.published) if each else "" for each in entries]
         if any(printed):
-            yield GridLine("paper", ("", "paper", *printed))
+            yield GridLine("paper", ("", "paper", *printed), entries)

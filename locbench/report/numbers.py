@@ -16,14 +16,19 @@ _DECIMALS = 2
 
 def measured_text(entry: Entry) -> str:
     """Return ``88.52 ± 0.10 (3)``: mean, spread, number of seeds, and a dagger if reduced; empty without a number."""
+    return number_text(entry) + _mark(entry.verdict == "reduced" and entry.measured is not None)
+
+
+def number_text(entry: Entry, *, seeds: bool = True) -> str:
+    """Return mean, spread and, unless it is left to a caption, the number of seeds; empty without a number."""
     if entry.measured is None:
         return ""
     if isinstance(entry.measured, str):
         return entry.measured
     decimals = _decimals(entry)
     spread = "" if entry.std is None else f" ± {entry.std:.{decimals}f}"
-    seeds = f" ({entry.n})" if entry.n else ""
-    return f"{entry.measured:.{decimals}f}{spread}{seeds}{_mark(entry.verdict == 'reduced')}"
+    counted = f" ({entry.n})" if entry.n and seeds else ""
+    return f"{entry.measured:.{decimals}f}{spread}{counted}"
 
 
 def ours_text(entry: Entry) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from locbench.costs.calibration import Residuals, residuals
 from locbench.report.comparison import VERDICTS, Comparison, Verdict
@@ -144,10 +144,18 @@ def calibration_lines(table: Table, comparison: Comparison) -> list[str]:
     return lines
 
 
-def tau_lines(table: Table, comparison: Comparison) -> list[str]:
-    """Return one line per metric over the whole table, and one per metric over its columns and its rows."""
+def tau_lines(table: Table, comparison: Comparison, metrics: Collection[str] | None = None) -> list[str]:
+    """Return one line per metric over the whole table, and one per metric over its columns and its rows.
+
+    Args:
+        table: the published table.
+        comparison: its ranks are told.
+        metrics: which metrics; None means all.
+    """
     lines = []
     for metric in dict.fromkeys(rank.metric for rank in comparison.ranks):
+        if metrics is not None and metric not in metrics:
+            continue
         for scope, name in (("table", "the whole table"), ("column", "columns"), ("row", "rows")):
             own = [rank for rank in comparison.ranks if rank.metric == metric and rank.scope == scope]
             reduced = comparison.reduced and table.metrics[metric].kind == "trained"
