@@ -67,6 +67,7 @@ def make_record(recipe: Recipe, accuracy: float | None = None, seed: int = 0, **
     rows: list[dict[str, float | None]] = [
         {"epoch": epoch, "test_acc": None, "seconds": 1.0} for epoch in range(1, recipe.epochs + 1)
     ]
+    rows[-1]["test_acc"] = accuracy
     settings: dict[str, Any] = {
         "key": recipe.key,
         "status": "failed" if accuracy is None else "done",

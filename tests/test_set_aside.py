@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import os
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +15,11 @@ import msgspec
 import pytest
 from report_builders import make_record, make_table, recipe_at
 
-from locbench.errors import FailureError
+from locbench.errors import FailureError, LocbenchError
+from locbench.launch.progress import summary
 from locbench.launch.reporting import read_records
+from locbench.recipe import Recipe
+from locbench.report.compare import compare
 from locbench.results.reading import UnusableError, read_record
 from locbench.results.record import Record
 from locbench.results.set_aside import NAMED, SetAside
@@ -89,6 +95,10 @@ SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
     "dataset": (recipe(dataset="cifar12"), "has the key"),
     "other recipe": (recipe(lr=0.9), "its recipe has the key"),
     "other key": (edited(lambda plain: plain.update(key="0" * 12)), "it says '000000000000'"),
+    "accuracy and error": (metric(test_err=49.0), "test_acc 50 and test_err 49 do not make 100"),
+    "other than the history": (row(159, test_acc=51.0), "metrics.test_acc is 50, and 51 after the last epoch"),
+    "commit": (made(commit="HEAD"), "provenance.commit is 'HEAD'"),
+    "no image": (edited(lambda plain: plain["data"].update(test=0)), "data.test is 0, not from 1"),
     "500 %": (metric(test_acc=500.0), "metrics.test_acc is 500, not from 0 to 100"),
     "negative error": (metric(test_err=-1.0), "metrics.test_err is -1"),
     "best epoch": (metric(best_epoch=161), "metrics.best_epoch is 161, not one of 160 epochs"),
@@ -250,3 +260,56 @@ def test_every_committed_record_is_valid() -> None:
     assert len(paths) > 80
     for path in paths:
         read_record(path)
+
+
+# Generated ones
+
+NASTY = [None, True, 0, -1, 2, 10**15, 2**63, -(2**64), 1e308, -1e308, 1e-320, 100.5, "", "nan", "=1+1", "\x1b[31m"]
+NASTY += ["a" * 10_000, [], {}, [[]], {"a": 1}, "2024-13-01", "imagefolder:", "imagefolder:x?side=9", "coco:/x", "svhn"]
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place in a record but the description, which is not read."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
+    return [place, *(each for name, below in inner if name != "described" for each in places(below, (*place, name)))]
+
+
+def spoilt(plain: dict[str, Any], draw: random.Random) -> dict[str, Any]:
+    """A copy in which a value is another, missing or new; its key fits where it can."""
+    plain = copy.deepcopy(plain)
+    *way, last = draw.choice(places(plain)[1:])
+    inner: Any = plain
+    for name in way:
+        inner = inner[name]
+    kind = draw.random()
+    if kind < 0.2:
+        del inner[last]
+    elif kind < 0.4 and isinstance(inner, dict):
+        inner[draw.choice(["surprise", "test_acc", "box_ap", "epoch"])] = draw.choice(NASTY)
+    else:
+        inner[last] = draw.choice(NASTY)
+    if draw.random() < 0.7:
+        with contextlib.suppress(msgspec.ValidationError, KeyError, LocbenchError):
+            plain["key"] = msgspec.convert(plain["recipe"], Recipe, strict=True).key
+    return plain
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_drawn_record_is_usable_or_set_aside(store: Store, seed: int) -> None:
+    draw, usable = random.Random(seed), 0
+    table = make_table()
+    sound = [msgspec.json.decode(path.read_bytes()) for path in sorted(RECORDS.glob("*.json"))]
+    for number in range(100):
+        plain = spoilt(draw.choice(sound), draw)
+        path = store.records / f"{number}-{plain.get('key')}.json"
+        content = msgspec.json.encode(plain)
+        path.write_bytes(content if draw.random() < 0.9 else content[: draw.randrange(len(content))])
+    for each in store.all():
+        usable += 1
+        assert summary(each)
+        compare(table, [each])
+        assert all(0 <= value <= 100 for name, value in each.metrics.items() if name.endswith(("acc", "err")))
+        assert each.provenance.seconds >= 0
+        assert each.status == "failed" or len(each.history) == each.recipe.epochs
+    assert usable + len(store.set_aside.why) == 100
+    assert usable < 50

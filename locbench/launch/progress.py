@@ -143,9 +143,11 @@ def summary(record: Record, where: str = "") -> str:
 
 
 def _result(metrics: Mapping[str, float]) -> str:
-    if "box_ap" in metrics:
-        return f"box AP {metrics['box_ap']:.1f}, mask AP {metrics['mask_ap']:.1f}"
-    return f"{metrics['test_acc']:.2f} % test accuracy ({100 - metrics['test_acc']:.2f} % error)"
+    if "test_acc" in metrics:
+        return f"{metrics['test_acc']:.2f} % test accuracy ({100 - metrics['test_acc']:.2f} % error)"
+    words = {"box AP": "box_ap", "mask AP": "mask_ap"}
+    found = [f"{word} {metrics[name]:.1f}" for word, name in words.items() if name in metrics]
+    return ", ".join(found) or "no average precision"  # without objects in the test images there is none
 
 
 def duration(seconds: float) -> str:

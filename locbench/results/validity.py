@@ -9,11 +9,15 @@ from datetime import datetime
 
 from locbench.data.catalogue import kind_of
 from locbench.errors import LocbenchError
+from locbench.networks.catalogue import units_per_module
 from locbench.recipe import Recipe, refuse_memory
 from locbench.recipe_rules import refuse_numbers, refuse_unfit
 from locbench.results.record import DataUsed, Record
 
 _PERCENT = re.compile(r".*_(acc|err|top5)|(box|mask)_ap.*")
+_ROUNDED = 1e-3
+"""More than rounding takes from a percentage."""
+
 _LARGEST = 10**12
 """No count and no number of seconds of ours is larger."""
 
@@ -35,6 +39,8 @@ def _faults(record: Record) -> Iterator[str]:
 def _recipe_faults(recipe: Recipe) -> Iterator[str]:
     try:
         kind_of(recipe.dataset)
+        if not recipe.composition.end_to_end:
+            units_per_module(recipe.network, recipe.modules)
         refuse_numbers(recipe)
         refuse_memory(recipe.memory, recipe.composition)
         refuse_unfit(recipe)
@@ -56,12 +62,25 @@ def _history_faults(record: Record) -> Iterator[str]:
 
 def _metric_faults(record: Record) -> Iterator[str]:
     yield from _number_faults(record.metrics, "metrics.")
+    yield from _contradictions(record)
     needed = "train_loss" if record.recipe.detection is not None else "test_acc"
     if record.status == "done" and needed not in record.metrics:
         yield f"metrics: {needed} is missing"
     best = record.metrics.get("best_epoch", 1)
     if not (1 <= best <= record.recipe.epochs and best == int(best)):
         yield f"metrics.best_epoch is {best:g}, not one of {record.recipe.epochs} epochs"
+
+
+def _contradictions(record: Record) -> Iterator[str]:
+    """Yield numbers that say otherwise than others: accuracy and error, the end and the history."""
+    metrics, last = record.metrics, record.history[-1] if record.history else {}
+    opposite = {"test_err": "test_acc", "top1_err": "test_acc", "top5_err": "top5_acc"}
+    for error, accuracy in opposite.items():
+        if error in metrics and accuracy in metrics and abs(metrics[error] + metrics[accuracy] - 100) > _ROUNDED:
+            yield f"metrics: {accuracy} {metrics[accuracy]:g} and {error} {metrics[error]:g} do not make 100"
+    ended = last.get("test_acc")
+    if record.status == "done" and ended is not None and abs(metrics.get("test_acc", ended) - ended) > _ROUNDED:
+        yield f"metrics.test_acc is {metrics['test_acc']:g}, and {ended:g} after the last epoch of the history"
 
 
 def _number_faults(numbers: Mapping[str, float | None], place: str) -> Iterator[str]:
@@ -88,8 +107,11 @@ def _count_faults(record: Record) -> Iterator[str]:
     if record.data is not None:
         counts |= {"data.train": record.data.train, "data.test": record.data.test}
     for name, value in counts.items():
-        if not 0 <= value <= _LARGEST:
-            yield f"{name} is {value:g}, not from 0 to {_LARGEST:g}"
+        least = 1 if record.status == "done" and name.startswith("data.") else 0
+        if not least <= value <= _LARGEST:
+            yield f"{name} is {value:g}, not from {least} to {_LARGEST:g}"
+    if not re.fullmatch("[0-9a-f]*", made.commit):
+        yield f"provenance.commit is {made.commit[:40]!r}, which is no commit"
     if made.started:
         try:
             datetime.fromisoformat(made.started)
