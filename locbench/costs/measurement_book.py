@@ -7,7 +7,6 @@ when the code changes, and says with which commit and which versions it was made
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -18,7 +17,7 @@ from locbench.costs.memory_book import timeless
 from locbench.costs.setting import Setting
 from locbench.costs.trace_files import Bytes
 from locbench.errors import UsageError
-from locbench.files import read_regular, write_atomically
+from locbench.files import file_name, read_regular, write_atomically
 from locbench.recipe import Recipe
 from locbench.results.record import Provenance
 
@@ -108,8 +107,8 @@ class MeasurementBook:
         """Return the file of a measurement: readable words, a key of the step, and the device."""
         words = [recipe.network, recipe.dataset, f"b{setting.batch_size or recipe.batch_size}"]
         words += ["guided"] if setting.guided else []
-        words += [_step_key(recipe, setting), device, engine, *(["benchmark"] if benchmark else [])]
-        return self.folder / f"{'-'.join(_slug(word) for word in words)}.json"
+        step = "-".join([_step_key(recipe, setting), device, engine, *(["benchmark"] if benchmark else [])])
+        return self.folder / file_name([*words, step], ".json")
 
     def save(self, measurement: Measurement) -> Path:
         """Write a measurement in the place of an older one of the same step, device and engine."""
@@ -149,7 +148,3 @@ def real(setting: Setting) -> Setting:
 def _step_key(recipe: Recipe, setting: Setting) -> str:
     content = timeless(recipe).key.encode() + msgspec.json.encode(real(setting), order="deterministic")
     return hashlib.sha256(content).hexdigest()[:12]
-
-
-def _slug(word: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-")

@@ -8,7 +8,6 @@ may trace; see `costs.trace_files`.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import msgspec
 
 from locbench.costs.setting import Setting
 from locbench.costs.trace_files import Bytes, TraceFiles, made_with
+from locbench.files import file_name
 from locbench.learning.options import Periodic
 from locbench.learning.phases import global_epochs
 from locbench.networks.catalogue import NETWORKS
@@ -115,8 +115,7 @@ class MemoryBook:
         content = timeless(recipe).key.encode() + msgspec.json.encode(setting, order="deterministic")
         words = [recipe.network, recipe.dataset, f"b{setting.batch_size or recipe.batch_size}"]
         words += ["guided"] if setting.guided else []
-        name = "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", word) for word in words)
-        return self.folder / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}.json"
+        return self.folder / file_name([*words, hashlib.sha256(content).hexdigest()[:12]], ".json")
 
     def _traced(self, recipe: Recipe, setting: Setting) -> TracedStep:
         from locbench.costs.convolutions import ConvolutionBytes

@@ -6,7 +6,6 @@ Imports torch only to trace.
 from __future__ import annotations
 
 import hashlib
-import re
 from itertools import accumulate
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from locbench.costs.setting import Setting
 from locbench.costs.split_search import Search
 from locbench.costs.splits import Division, ground_of
 from locbench.costs.trace_files import TraceFiles, made_with
+from locbench.files import file_name
 from locbench.networks.catalogue import NETWORKS, units_per_module
 from locbench.recipe import Recipe
 
@@ -88,8 +88,7 @@ class SplitBook:
         """Return the file of a recipe's divisions."""
         content = timeless(recipe).key.encode() + msgspec.json.encode(setting, order="deterministic")
         words = ["splits", recipe.network, recipe.dataset, f"k{recipe.modules}", f"b{recipe.batch_size}"]
-        name = "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", word) for word in words)
-        return self.files.folder / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}.json"
+        return self.files.folder / file_name([*words, hashlib.sha256(content).hexdigest()[:12]], ".json")
 
     def _searched(self, recipe: Recipe, setting: Setting, count: int) -> Splits:
         from locbench.costs.segments import Segments
