@@ -23,6 +23,7 @@ from locbench.files import write_atomically
 from locbench.json_output import print_json
 from locbench.launch.processes import own_device
 from locbench.recipe import Precision
+from locbench.recipe_rules import refuse_count, shortened
 from locbench.results.provenance import code, versions
 from locbench.results.record import Provenance
 from locbench.training.precision import choose_device, device_name, set_precision
@@ -47,8 +48,8 @@ class Session:
     ) -> None:
         self.device, self.precision, self.threads = choose_device(own_device(device)), precision, threads
         set_precision(precision, self.device)
-        if threads is not None and threads < 1:
-            raise UsageError(f"--threads is {threads}", "Set it to 1 or more.")
+        if threads is not None:
+            refuse_count("--threads", threads, 1024)
         self.out, self.as_json = out, as_json
         self.console, self.progress = Terminal(), Terminal(stderr=True, soft_wrap=True)
 
@@ -83,6 +84,7 @@ class Session:
 
     def profile(self, cases: Sequence[Case], steps: int) -> None:
         """Show where the time of eager steps goes."""
+        _refuse_lengths(Lengths(steps=steps))
         found: dict[str, Shares] = {}
         try:
             with self._crew() as crew, self._telling() as tell:
@@ -147,11 +149,16 @@ class Session:
             yield lambda what: status.update(escape(what))
 
 
+MOST = {"rounds": 10_000, "steps": 1_000_000, "seconds": 86_400}
+"""Longest that is measured: a day for each engine with each method."""
+
+
 def _refuse_lengths(lengths: Lengths) -> None:
-    for name in ("rounds", "steps", "seconds"):
+    for name, most in MOST.items():
         value = getattr(lengths, name)
-        if value is not None and not 0 < value < 1e9:
-            raise UsageError(f"--{name} is {value:g}", f"Set --{name} above 0.")
+        if value is not None and not 0 < value <= most:
+            shown = shortened(value) if isinstance(value, int) else f"{value:g}"
+            raise UsageError(f"--{name} is {shown}", f"Set --{name} above 0, to at most {most:,}.")
 
 
 def _refuse_unwritable(path: Path) -> None:

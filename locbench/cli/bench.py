@@ -49,9 +49,9 @@ def bench(
     from locbench.bench.session import Session
 
     session = Session(device, name.value, threads, out, as_json=as_json)
-    wanted["batch_size"] = batch_size or session.batch
+    wanted["batch_size"] = session.batch if batch_size is None else batch_size
     cases = cases_of(wanted | own, set_ or []) if network else standard_cases(wanted)
     if profile:
-        session.profile(cases, steps or 3)
+        session.profile(cases, 3 if steps is None else steps)
     else:
         session.bench(cases, engines, Lengths(rounds, steps, seconds))

@@ -43,7 +43,8 @@ def table(
     memory: Memory = None,
     engine: Engine = EngineName.auto,
     init: Annotated[
-        InitName | None, typer.Option(help="torchvision: its ImageNet weights; else: which of swin-tiny's tables.")
+        InitName | None,
+        typer.Option(help="torchvision: its ImageNet weights; pretrained, scratch: which table swin-tiny means."),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="File of pretrained weights, in place of their hub.")] = None,
     root: DataRoot = None,
@@ -58,6 +59,7 @@ def table(
     as_json: Json = False,
 ) -> None:
     """Run what is missing of a table, one record per cell and seed, and show it against the published numbers."""
+    from locbench.console import remark
     from locbench.launch.plan import Wishes
     from locbench.launch.session import Session
     from locbench.table_aliases import aliased
@@ -87,4 +89,6 @@ def table(
         jobs_per_device=jobs_per_device,
     )
     meant = aliased(table_id, init.value if init and not wishes.init else None)
+    if meant != table_id:
+        remark(f"{table_id} stands for several tables; this is {meant}, by its initial weights (--init).")
     session.table(meant, wishes, rerun=rerun.value if rerun else None, plan_only=plan, measure=measure)

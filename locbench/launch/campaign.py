@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from locbench.launch.processes import process_count
 from locbench.launch.progress import duration
 from locbench.launch.training import train
 from locbench.launch.workers import Setup
+from locbench.recipe_rules import shortened
 from locbench.results.store import Store
 from locbench.tables import load_table
 
@@ -95,21 +97,33 @@ STANDARD = tuple(
 """What a campaign trains if nobody says otherwise: the cells that say most of each paper for their price."""
 
 
+_UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600}
+_UNITS |= {"d": 86400, "day": 86400, "w": 7 * 86400, "week": 7 * 86400}
+_UNITS |= {f"{name}s": seconds for name, seconds in _UNITS.items() if len(name) > 1}
+_PART = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([a-z]+)")
+_LONGEST = 366 * 86400
+
+
 def seconds_of(text: str) -> float:
-    """Return the seconds of a time such as ``90s``, ``30min`` or ``1h30m``.
+    """Return the seconds of a time such as ``90s``, ``30min``, ``1h30m`` or ``1:30:00``.
 
     Raises:
-        UsageError: the text is no time above 0.
+        UsageError: the text is no time from a second to a year.
     """
-    import pandas
-
-    try:
-        seconds = pandas.Timedelta(text).total_seconds()
-    except ValueError:
-        seconds = float("nan")
-    if not seconds > 0 or text.strip().replace(".", "").isdigit():  # a bare number would be nanoseconds
-        raise UsageError(f"--budget {text!r} is no time", "For example: --budget 90s, 30min or 1h30m.")
-    return float(seconds)
+    low = text.strip().lower()
+    clock = re.fullmatch(r"([0-9]{1,4}):([0-5][0-9]):([0-5][0-9])", low)
+    if clock:
+        seconds = float(sum(int(part) * unit for part, unit in zip(clock.groups(), (3600, 60, 1), strict=True)))
+    else:
+        parts = _PART.findall(low)
+        whole = not _PART.sub("", low).strip() and all(unit in _UNITS for _, unit in parts)
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts) if whole else 0.0
+    if not 1 <= seconds <= _LONGEST:
+        raise UsageError(
+            f"--budget {shortened(text)} is no time from a second to a year",
+            "For example: --budget 90s, 30min or 1h30m.",
+        )
+    return seconds
 
 
 class Campaign:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -223,7 +224,16 @@ def _schedule(
     if wishes.memory is not None:
         changes["memory"] = wishes.memory
     changes |= _with_weights(schedule, wishes) | {"processes": wishes.processes}
-    return msgspec.structs.replace(schedule, **changes), [*notes, *_kept_backbone(schedule, wishes)]
+    schedule = msgspec.structs.replace(schedule, **changes)
+    return schedule, [*notes, *_kept_backbone(schedule, wishes), *_rarely_tested(schedule, wishes)]
+
+
+def _rarely_tested(schedule: Schedule, wishes: Wishes) -> list[str]:
+    """Say of how few the best epoch is the best one, where a preset tests less often than a table."""
+    tests = math.ceil(schedule.epochs / schedule.test_every)
+    if wishes.preset == "paper" or not 1 < tests < schedule.epochs:
+        return []
+    return [f"Runs are tested after {tests} of {schedule.epochs} epochs; the best epoch is the best of these."]
 
 
 def _kept_backbone(schedule: Schedule, wishes: Wishes) -> list[str]:

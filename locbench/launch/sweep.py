@@ -83,10 +83,10 @@ class Sweep:
         """
         for job in jobs:
             choose_engine(self.engine, job.recipe, self.device, self.world)
-        self.store.prepare([job.recipe for job in jobs], weights=any(job.keeps_weights for job in jobs))
         if not self.download:
             refuse_missing(dict.fromkeys(job.recipe.dataset for job in jobs), self.root)
         self._scenes = refuse_unready(jobs, self.root)
+        self.store.prepare([job.recipe for job in jobs], weights=any(job.keeps_weights for job in jobs))
         records = []
         for index, job in enumerate(jobs, 1):
             with _ending_the_sweep(job):

@@ -30,8 +30,6 @@ def train(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
         LocbenchError: see `Sweep.run` and `run_side_by_side`.
         BudgetSpentError: the setup's time is over.
     """
-    recipes = [job.recipe for job in jobs]
-    Store(setup.results).prepare(recipes, weights=any(job.keeps_weights for job in jobs))
     if why := code().no_commit:
         console.print(f"The records will name no git commit of the code: {why}.", markup=False, soft_wrap=True)
     if len(setup.devices) == 1:
@@ -53,6 +51,7 @@ def train(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
     if not setup.download:
         refuse_missing(dict.fromkeys(job.recipe.dataset for job in jobs), setup.root)
     refuse_unready(jobs, setup.root)
+    Store(setup.results).prepare([job.recipe for job in jobs], weights=any(job.keeps_weights for job in jobs))
     with shown(SlotView(console)) as view:
         run_side_by_side(jobs, setup, view)
 

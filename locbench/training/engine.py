@@ -25,6 +25,7 @@ from locbench.recipe import Recipe
 from locbench.registry import suggestion
 from locbench.training.allocator import keep_blocks
 from locbench.training.distributed import World
+from locbench.training.precision import refuse_precision
 from locbench.training.stepping import EagerEngine
 
 EngineName = Literal["eager", "compiled", "graphed"]
@@ -67,6 +68,7 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, world: World)
     Raises:
         UsageError: there is no such engine, or it cannot run the recipe there.
     """
+    refuse_precision(recipe.precision, device)
     if name == "auto":
         lean = recipe.memory == "lean"  # a graph holds a step's memory for good
         return "eager" if lean or _obstacle("graphed", recipe, device, world) else "graphed"

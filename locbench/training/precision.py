@@ -33,14 +33,23 @@ def device_name(device: torch.device) -> str:
     return f"{device.type}, {_cpu_model()}" if device.type == "cpu" else str(device)
 
 
+def refuse_precision(precision: Precision, device: torch.device) -> None:
+    """Refuse TF32 where there is none.
+
+    Raises:
+        UsageError: it is asked for there.
+    """
+    if precision == "tf32" and device.type != "cuda":
+        raise UsageError("TF32 exists on CUDA devices only", "Use --precision fp32 or bf16.")
+
+
 def set_precision(precision: Precision, device: torch.device) -> None:
     """Let float32 products be exact (``fp32``, ``bf16`` outside autocast) or TensorFloat-32 (``tf32``).
 
     Raises:
         UsageError: TF32 is asked for where there is none.
     """
-    if precision == "tf32" and device.type != "cuda":
-        raise UsageError("TF32 exists on CUDA devices only", "Use --precision fp32 or bf16.")
+    refuse_precision(precision, device)
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
 

@@ -1,0 +1,108 @@
+"""What a newcomer meets in the first hour: what is asked for is done, said or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_table import MINI, Bench
+
+from locbench.errors import UsageError
+from locbench.launch.campaign import seconds_of
+
+SHIPPED = Path(__file__).parent.parent / "tables"
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+    return Bench(tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("1h30m", 5400), ("1 h 30 min", 5400), ("1.5 hours", 5400), ("2 days", 172800), ("1:30:00", 5400)],
+)
+def test_a_budget_is_read(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+NO_TIMES = ["1,2,3", "123", "", "s", "0s", "-1h", "1ns", "5ms", "1e3s", "nan", "inf", "9" * 400 + "h", "367d", "½h"]
+
+
+@pytest.mark.parametrize("text", NO_TIMES, ids=[each[:20] for each in NO_TIMES])
+def test_a_budget_that_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="no time from a second to a year"):
+        seconds_of(text)
+
+
+BENCH = ("bench", "--network", "resnet8", "--device", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--batch-size", "0"),
+        ("--batch-size", "-1"),
+        ("--batch-size", "9" * 400),
+        ("--steps", "0"),
+        ("--steps", "9" * 400),
+        ("--rounds", "0"),
+        ("--rounds", "1000000000"),
+        ("--seconds", "nan"),
+        ("--seconds", "inf"),
+        ("--seconds", "1e9"),
+        ("--threads", "1000000000"),
+    ],
+    ids=lambda each: each[:14],
+)
+def test_senseless_numbers_of_a_benchmark_are_refused(bench: Bench, option: str, value: str) -> None:
+    called = bench.call(*BENCH, option, value)
+    assert called.code == 2
+    assert option.strip("-").replace("-", "_") in called.err.replace("-", "_")
+    assert called.out == ""
+
+
+def test_no_steps_to_profile_are_refused(bench: Bench) -> None:
+    assert bench.call(*BENCH, "--profile", "--steps", "0").code == 2
+
+
+def test_a_name_of_several_tables_says_which_is_meant(bench: Bench) -> None:
+    for name in ("swin-tiny-pretrained", "swin-tiny-scratch"):
+        (bench.tables / f"{name}.toml").write_bytes((SHIPPED / f"{name}.toml").read_bytes())
+    options = ("--preset", "smoke", "--plan", "--rows", "*CIFAR-10 / *E2E*")
+    called = bench.call("table", "swin-tiny", "--init", "scratch", *options)
+    assert "swin-tiny stands for several tables; this is swin-tiny-scratch" in called.err
+    assert "this is swin-tiny-pretrained" in bench.call("table", "swin-tiny", *options).err
+    assert "stands for" not in bench.call("table", "swin-tiny-scratch", *options).err
+    refused = bench.call("table", "swin-tiny-pretrained", "--init", "scratch", *options)
+    assert refused.code == 2
+    assert "has other initial weights" in refused.err
+    assert bench.call("table", "mini", "--init", "scratch", *options).code == 2
+
+
+def test_a_preset_that_tests_rarely_says_so(bench: Bench) -> None:
+    plan = bench.call("table", "mini", "--preset", "quick", "--seeds", "1", "--plan").out
+    assert "tested after 2 of 10 epochs; the best epoch is the best of these" in " ".join(plan.split())
+    assert "tested after" not in bench.call("table", "mini", "--plan").out
+
+
+REFUSED = [
+    ("table", "mini", "--engine", "graphed", "--device", "cpu"),
+    ("table", "mini", "--dataset", "cifar100"),
+    ("table", "mini", "--device", "cpu", "--precision", "tf32"),
+    ("table", "mini", "--jobs-per-device", "2", "--dataset", "cifar100"),
+    ("table", "mini", "--plan"),
+    ("run", "--network", "resnet8", "--method", "dgl", "--dataset", "cifar100"),
+    ("run", "--network", "resnet8", "--method", "dgl", "--engine", "graphed", "--device", "cpu"),
+    ("campaign", "mini@cifar100", "--no-check"),
+    ("report",),
+    ("list",),
+    ("show", "mini"),
+]
+
+
+@pytest.mark.parametrize("command", REFUSED, ids=[" ".join(each) for each in REFUSED])
+def test_what_runs_nothing_makes_no_results_folder(bench: Bench, command: tuple[str, ...]) -> None:
+    bench.write(MINI)
+    bench.call(*command)
+    assert not bench.results.exists()
