@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from locbench.cli.options import RESULTS, Json, Results
 
 
-def list_tables(results: Results = RESULTS, as_json: Json = False) -> None:
+def list_tables(
+    runs: Annotated[
+        bool, typer.Option("--runs", help="List the runs of no table instead, as of locbench run.")
+    ] = False,
+    results: Results = RESULTS,
+    as_json: Json = False,
+) -> None:
     """List every table: id, paper, number, title, cells, and how many cells have a record."""
+    from locbench.cli.show_runs import print_runs
     from locbench.cli.show_tables import print_list
     from locbench.console import remark
     from locbench.errors import LocbenchError
@@ -14,5 +25,6 @@ def list_tables(results: Results = RESULTS, as_json: Json = False) -> None:
     from locbench.tables import load_tables
 
     faults: list[LocbenchError] = []
-    print_list(load_tables(faults), Store(results), as_json=as_json)
+    show = print_runs if runs else print_list
+    show(load_tables(faults), Store(results), as_json=as_json)
     remark(*(f"left out: {fault}" for fault in faults))

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from locbench.cli.show_runs import runs_apart
 from locbench.json_output import print_json
 from locbench.report.groups import group_records
 from locbench.results.record import Record
@@ -30,17 +31,23 @@ def print_list(tables: Sequence[Table], store: Store, *, as_json: bool) -> None:
     from locbench.console import Terminal
 
     console = Terminal()
-    wide = ("id", "paper", "number", "title", "values", "recorded")
-    names = wide if console.width >= WIDE else ("id", "number", "title", "recorded")
+    wide = ("id", "paper", "number", "title", "values", "recorded", "reduced")
+    names = wide if console.width >= WIDE else ("id", "number", "title", "recorded", "reduced")
     lines = [{name: str(entry[name]) for name in names} | {"recorded": _recorded(entry)} for entry in entries]
     head = {name: name for name in names}
     widths = {name: max(len(line[name]) for line in [head, *lines]) for name in head}
     widths["title"] = console.width - sum(widths[name] + 2 for name in head if name != "title")
     for line in [head, *lines]:
-        words = [_fitted(line[name], widths[name], right=name in ("cells", "values", "recorded")) for name in head]
+        words = [_fitted(line[name], widths[name], right=name in ("values", "recorded", "reduced")) for name in head]
         style = "bold" if line is head else "dim" if line["recorded"].startswith("0 ") else ""
         console.print(Text("  ".join(words), style=style), soft_wrap=True)
-    console.print("recorded: cells that have a run below the results folder, reduced runs included", soft_wrap=True)
+    meaning = "recorded: cells that have a run below the results folder; reduced: those of which all runs are"
+    console.print(
+        meaning if console.width > len(meaning) else "recorded: cells with a run; reduced: with reduced runs alone"
+    )
+    apart = len(runs_apart(tables, records)) if records else 0
+    if apart:
+        console.print(f"{apart} run{'' if apart == 1 else 's'} of no table: locbench list --runs", soft_wrap=True)
     shipped = store.shipped()
     if shipped:
         note = f"{shipped} of the {len(records)} records came with the repository: --results DIR keeps yours apart"
@@ -60,7 +67,9 @@ def _fitted(text: str, width: int, *, right: bool) -> str:
 
 def list_entry(table: Table, records: Sequence[Record]) -> dict[str, Any]:
     """Return what `locbench list` says of a table; a cell is recorded if a report would show a run in it."""
-    recorded = len({place for group in group_records(table, records) for place in group.runs}) if records else 0
+    groups = group_records(table, records) if records else []
+    recorded = {place for group in groups for place in group.runs}
+    full = {place for group in groups if not group.reduced for place in group.runs}
     return {
         "id": table.id,
         "paper": table.paper,
@@ -68,7 +77,8 @@ def list_entry(table: Table, records: Sequence[Record]) -> dict[str, Any]:
         "title": table.title,
         "cells": len(table.cells),
         "values": table.values,
-        "recorded": recorded,
+        "recorded": len(recorded),
+        "reduced": len(recorded - full),
     }
 
 
