@@ -14,6 +14,7 @@ import msgspec
 from locbench.data.catalogue import info
 from locbench.data.description import KNOWN
 from locbench.data.imagenet.layout import streams
+from locbench.data.naming import canonical, short, without_folder
 from locbench.data.subsets import images_per_epoch
 from locbench.detection.settings import Detection
 from locbench.errors import UsageError
@@ -82,6 +83,8 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         processes: that share every batch; BatchNorm and contrastive losses see a process's share alone.
         detection: what a detector has beside its schedule; None for classifiers.
         backbone: how a detector's backbone was trained, which is a run of its own; None for classifiers.
+        content: fingerprint of the files of a data set that is named by its folder, and so no set known by name. It
+            decides in the folder's place: the same files elsewhere are the same run, other files in it another.
     """
 
     network: str
@@ -122,6 +125,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     drop_last: bool = False
     detection: Detection | None = None
     backbone: Recipe | None = None
+    content: str = ""
 
     @property
     def key(self) -> str:
@@ -139,7 +143,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         """A file name that a person can read: what was trained, on what, and the key."""
         module_count = f"k{self.modules}" if self.modules and not self.composition.end_to_end else ""
         method = f"{self.backbone.method}-mask-rcnn" if self.backbone else self.method
-        words = [self.network, module_count, method, self.dataset, f"e{self.epochs}", f"s{self.seed}", self.key]
+        words = [self.network, module_count, method, short(self.dataset), f"e{self.epochs}", f"s{self.seed}", self.key]
         return file_name(words, "")
 
     def describe(self) -> dict[str, Any]:
@@ -165,6 +169,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
             "modules": None if whole else self.modules,
             "split": None if self._usual_split else self.split,
             "drop_last": self.drop_last and drop_matters(self),
+            "dataset": without_folder(self.dataset) if self.content else self.dataset,
         }
 
 
@@ -210,12 +215,13 @@ def make_recipe(settings: Mapping[str, Any]) -> Recipe:
     options = fields.pop("options", {})
     known = [*Recipe.__struct_fields__, "options"]
     for name in fields:
-        if name not in known or name == "composition":
+        if name not in known or name in ("composition", "content"):
             raise UsageError(f"unknown recipe setting {name!r}", suggestion(name, known))
     for name in ("network", "dataset", "method", "epochs", "batch_size", "lr"):
         if name not in fields:
             raise UsageError(f"recipe setting {name!r} is missing", "Give it a value.")
     refuse_types({**fields, "options": options})
+    fields["dataset"] = canonical(fields["dataset"])
     transformer = NETWORKS[fields["network"]].transformer
     if transformer is not None:
         fields.setdefault("image_size", transformer.side)

@@ -10,6 +10,7 @@ import msgspec
 from locbench.data.coco.layout import SHAPES
 from locbench.data.description import KNOWN
 from locbench.data.imagenet.layout import streams
+from locbench.data.naming import short
 from locbench.detection.settings import Detection
 from locbench.networks.catalogue import NETWORKS
 from locbench.recipe import Init, Memory, Precision, Recipe, drop_matters, warmup_epochs
@@ -44,6 +45,7 @@ class Schedule(msgspec.Struct, frozen=True):
     drop_last: bool = False
     detection: Detection | None = None
     backbone: Schedule | None = None
+    content: str = ""
 
 
 def schedule_of(recipe: Recipe) -> Schedule:
@@ -155,7 +157,7 @@ def stand_in(network: str) -> str:
 
 
 def _label(dataset: str) -> str:
-    return KNOWN[dataset].label if dataset in KNOWN else dataset
+    return KNOWN[dataset].label if dataset in KNOWN else short(dataset)
 
 
 def scaled_rate(lr: float, batch_size: int, new_batch: int) -> float:

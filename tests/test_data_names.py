@@ -12,7 +12,7 @@ import pytest
 from test_image_files import make
 
 from locbench.data.catalogue import all_statuses, info, status
-from locbench.data.naming import canonical, escaped, kind_of, parse_name, short
+from locbench.data.naming import canonical, escaped, parse_name, short, without_folder
 from locbench.errors import LocbenchError, UsageError
 
 
@@ -81,6 +81,6 @@ def test_paths_that_no_system_takes_are_refused(
 def test_short_names_and_kinds() -> None:
     assert short("imagefolder:/home/me/set?side=16") == "imagefolder:set?side=16"
     assert len(short("coco:/x/" + "y" * 250)) < 70
-    assert short("cifar10") == kind_of("cifar10") == "cifar10"
-    assert kind_of("imagefolder:/home/me/set?side=16") == "imagefolder:?side=16"
-    assert kind_of("coco:/home/me/set?side=16") == "coco:"
+    assert short("cifar10") == without_folder("cifar10") == "cifar10"
+    assert without_folder("imagefolder:/home/me/set?side=16") == "imagefolder:?side=16"
+    assert without_folder("coco:/home/me/set?side=16") == "coco:"

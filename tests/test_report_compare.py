@@ -258,11 +258,16 @@ def test_a_metric_that_no_run_recorded_is_missing():
     assert "no top5" in comparison.entries[0].detail
 
 
-def test_different_versions_of_a_data_set_are_noted():
+def test_different_versions_of_a_data_set_are_never_averaged():
     table = make_table()
     recipe = recipe_at(table, "DGL")
-    (comparison,) = compare(table, [make_record(recipe, 90.0), make_record(recipe, 90.0, 1, fingerprint="ba2")])
-    assert comparison.notes == ("The runs on cifar10 saw different versions of it (fingerprints ba2, f00).",)
+    old, new = make_record(recipe, 90.0), make_record(recipe, 80.0, 1, fingerprint="ba2")
+    later = msgspec.structs.replace(new.provenance, started="2024-06-01T00:00:00")
+    latest, before = compare(table, [msgspec.structs.replace(new, provenance=later), old])
+    assert [(each.measured, each.n) for each in latest.entries if each.n] == [(pytest.approx(80.0), 1)]
+    assert [(each.measured, each.n) for each in before.entries if each.n] == [(pytest.approx(90.0), 1)]
+    assert (latest.reduced, before.reduced) == (False, True)
+    assert before.how == "another version of the data (f00)"
 
 
 def test_sources_count_a_run_once_and_mark_a_changed_checkout():

@@ -53,6 +53,7 @@ REFUSED = {
     "method": "--method",
     "dataset": "--dataset",
     "composition": "--set",
+    "content": "reading the data set's files",
     "options": "--set",
     "weights": "--weights",
     "processes": "torchrun",

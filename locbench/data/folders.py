@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from locbench.data.arrays import Arrays
+from locbench.data.content import CACHE, fingerprint_of
 from locbench.data.decoding import UNDECODABLE, Damage, as_rgb, damage_of, opened, undecodable
 from locbench.data.description import DatasetInfo
-from locbench.data.layout import Part, cifar10_jpeg_folder, list_parts
+from locbench.data.layout import Part, cifar10_jpeg_folder, list_part, list_parts
 from locbench.data.naming import folder_title, parse_name
 from locbench.data.presence import look
 from locbench.data.room import free_memory
@@ -45,11 +46,11 @@ def read_cifar10_jpeg(info: DatasetInfo, root: Path, download: bool) -> tuple[Ar
 def read_imagefolder(info: DatasetInfo, root: Path, download: bool) -> tuple[Arrays, Arrays]:  # noqa: ARG001
     """Read an ``imagefolder:PATH``; FailureError where its layout does not fit or an image cannot be decoded."""
     folder = parse_name(info.name).folder
-    return _read(folder, info, root, folder_title(folder))
+    return _read(folder, info, root, folder_title(folder)[:60])
 
 
 def _read(folder: Path, info: DatasetInfo, root: Path, title: str) -> tuple[Arrays, Arrays]:
-    parts, cache = list_parts(folder), root / ".cache"
+    parts, cache = list_parts(folder), root / CACHE
     _refuse_too_large(parts, info.side, folder)
     try:
         train, test = (read_part(part, info.side, cache, f"{title}-{part.folder.name}") for part in parts)
@@ -92,7 +93,7 @@ def read_part(part: Part, side: int, cache: Path, title: str) -> Arrays:
     Raises:
         FailureError: an image cannot be decoded (named in the message).
     """
-    path = cache / f"{title}-{_digest(part, side)}.npz"
+    path = cache / f"{title}-{_digest(part, side, cache)}.npz"
     remove_old_parts(cache, hours=1)  # as large as the data set; one that is being written changes all the time
     labels = np.array([file.label for file in part.files], dtype=np.int64)
     kept = _cached(path, labels, side)
@@ -102,14 +103,13 @@ def read_part(part: Part, side: int, cache: Path, title: str) -> Arrays:
     arrays = Arrays(_decode_all(part, side), labels)
     # A data folder that cannot be written costs the decoding each time, not the run.
     with contextlib.suppress(OSError):
-        _store(path, arrays)
+        if list_part(part.folder) == part:  # else an image that came while they were decoded would be taken for another
+            _store(path, arrays)
     return arrays
 
 
-def _digest(part: Part, side: int) -> str:
-    # The time of change catches an edit that keeps the size, which uncompressed formats always do.
-    text = "\n".join(f"{file.path}\0{file.size}\0{file.state}" for file in part.files)
-    return hashlib.sha256(f"{_DECODING}\0{side}\n{text}".encode(errors="surrogateescape")).hexdigest()[:16]
+def _digest(part: Part, side: int, cache: Path) -> str:
+    return hashlib.sha256(f"{_DECODING}\0{side}\n{fingerprint_of([part], cache)}".encode()).hexdigest()[:16]
 
 
 def _cached(path: Path, labels: NDArray[np.int64], side: int) -> Arrays | None:

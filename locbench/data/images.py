@@ -12,6 +12,7 @@ from torch import Tensor
 
 from locbench.data.arrays import READERS, Arrays
 from locbench.data.catalogue import default_root, info
+from locbench.data.content import content_of
 from locbench.data.description import DatasetInfo
 from locbench.data.imagenet.files import Stream, file_fingerprint
 from locbench.data.imagenet.layout import list_images, streams
@@ -45,7 +46,7 @@ class Split:
         train: the training images.
         test: the test images.
         fingerprint: 16 hexadecimal digits over all pixels and labels, before any limit; over the files' names, classes
-            and sizes where they are read while a network trains.
+            and bytes where they are read while a network trains, of ImageNet itself over their sizes.
     """
 
     info: DatasetInfo
@@ -103,7 +104,7 @@ def _streamed(
         info=info,
         train=_kept_files(train, limit, f"{info.seed_key or info.name} train").to(device),
         test=_kept_files(test, test_limit, f"{info.seed_key or info.name} test").to(device),
-        fingerprint=file_fingerprint(*parts),
+        fingerprint=content_of(info.name, root).now or file_fingerprint(*parts),
     )
 
 

@@ -23,10 +23,10 @@ __all__ = [
     "canonical",
     "escaped",
     "folder_title",
-    "kind_of",
     "named_by_folder",
     "parse_name",
     "short",
+    "without_folder",
 ]
 
 IMAGEFOLDER, IMAGENET, COCO = PREFIXES = ("imagefolder:", "imagenet:", "coco:")
@@ -88,7 +88,7 @@ def canonical(name: str) -> str:
     return escaped(f"{prefix}{os.path.realpath(folder)}" + (f"?side={side}" if side else ""))
 
 
-def kind_of(name: str) -> str:
+def without_folder(name: str) -> str:
     """Return a canonical name without its folder: what is left to tell sets of the same content apart."""
     if not named_by_folder(name):
         return name

@@ -26,6 +26,7 @@ from locbench.data.coco.annotations import (
 )
 from locbench.data.coco.described import refuse_other_categories
 from locbench.data.coco.layout import NAME, PATTERN, SHAPES, CocoParts, Files, check_files, find_files
+from locbench.data.content import content_of
 from locbench.data.description import DatasetInfo
 from locbench.data.subsets import balanced_order
 from locbench.errors import FailureError
@@ -140,7 +141,8 @@ class SceneSplit:
         info: its description.
         train: the training images that hold something to learn from.
         test: the validation images, all of them.
-        fingerprint: 16 hexadecimal digits over both annotation files, before any limit.
+        fingerprint: 16 hexadecimal digits over both annotation files and the images' files, before any limit; of COCO
+            itself over the annotation files.
     """
 
     info: DatasetInfo
@@ -205,7 +207,7 @@ def _read(name: str, root: Path) -> SceneSplit:
     digest = hashlib.sha256()
     for files in parts:
         digest.update(hashlib.sha256(files.annotations.read_bytes()).digest())
-    return SceneSplit(described, learned, tested, digest.hexdigest()[:16])
+    return SceneSplit(described, learned, tested, content_of(name, root).now or digest.hexdigest()[:16])
 
 
 def _refuse_other_counts(described: DatasetInfo, parts: CocoParts, found: Sequence[Annotations]) -> None:

@@ -14,7 +14,9 @@ import msgspec
 
 from locbench.data.catalogue import info, resolve
 from locbench.data.coco.layout import SHAPES
+from locbench.data.naming import canonical
 from locbench.errors import UsageError
+from locbench.launch.identity import Contents
 from locbench.launch.job import Job as Job
 from locbench.launch.job import published_backbones, shipped_notes, state_of, with_backbones
 from locbench.networks.catalogue import NETWORKS
@@ -93,7 +95,10 @@ def make_plan(table: Table, wishes: Wishes, store: Store, root: Path, rerun: str
     Raises:
         UsageError: a row, a column or a data set does not exist, or a method cannot be run in lean memory.
     """
+    if wishes.dataset is not None:
+        wishes = msgspec.structs.replace(wishes, dataset=canonical(wishes.dataset))
     cells, substitute = select(table, wishes)
+    contents = Contents(root)
     runnable = [cell for cell in cells if cell.recipe is not None and _trains(table, cell)]
     notes: dict[str, None] = {}
     variant = cache(partial(resolve, root=root))  # looks at the disk, once per data set
@@ -103,7 +108,7 @@ def make_plan(table: Table, wishes: Wishes, store: Store, root: Path, rerun: str
             assert cell.recipe is not None
             schedule, note = _schedule(cell.recipe, wishes, substitute, variant)
             notes |= dict.fromkeys(note)
-            recipe = with_schedule(cell.recipe, schedule, seed)
+            recipe = contents.told(with_schedule(cell.recipe, schedule, seed))
             _refuse_unfit(recipe, cell)
             places.setdefault(recipe.key, (recipe, []))[1].append((cell.row, cell.column))
     _refuse_shared_weights([recipe for recipe, _ in places.values()])
@@ -113,6 +118,7 @@ def make_plan(table: Table, wishes: Wishes, store: Store, root: Path, rerun: str
         for key, (recipe, where) in places.items()
     ]
     jobs = with_backbones(own, store, rerun)
+    notes |= dict.fromkeys(contents.notes(jobs, store))
     notes |= dict.fromkeys(shipped_notes(jobs, store, rerun="--rerun all"))
     blocked = tuple(cell for cell in cells if cell.blocked)
     return Plan(table, jobs, tuple(cells), tuple(notes), blocked)

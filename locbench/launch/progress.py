@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as TimeLeft
 
+from locbench.data.naming import short
 from locbench.launch.plan import Job
 from locbench.printable import printable
 from locbench.results.record import Record
@@ -133,7 +134,7 @@ def watcher(console: Console) -> Bars | Lines:
 def summary(record: Record, where: str = "") -> str:
     """Return a record in one line, under the name of its cell or of its recipe."""
     trained = f"Mask R-CNN ({record.recipe.backbone.method})" if record.recipe.backbone else record.recipe.method
-    name = where or printable(f"{trained} on {record.recipe.dataset}, seed {record.recipe.seed}")
+    name = where or printable(f"{trained} on {short(record.recipe.dataset)}, seed {record.recipe.seed}")
     if record.status == "failed":
         return f"failed: {name}: {printable(' '.join(record.error.split()))}"
     accuracy = _result(record.metrics)

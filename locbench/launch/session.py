@@ -14,6 +14,7 @@ from locbench.costs.memory_book import MemoryBook
 from locbench.errors import FailureError, StoppedError
 from locbench.json_output import print_json
 from locbench.launch.devices import places
+from locbench.launch.identity import Contents
 from locbench.launch.job import shipped_notes
 from locbench.launch.measuring import Measuring
 from locbench.launch.plan import Job, Plan, Wishes, make_plan
@@ -123,14 +124,15 @@ class Session:
 
     def run(self, recipes: Sequence[Recipe], *, rerun: bool, plan_only: bool) -> None:
         """Run recipes that belong to no table."""
-        recipes = [msgspec.structs.replace(recipe, processes=process_count()) for recipe in recipes]
+        contents = Contents(self.root)
+        recipes = [msgspec.structs.replace(contents.told(each), processes=process_count()) for each in recipes]
         jobs = [Job(recipe, (), "to do" if rerun or not self.store.find(recipe.key) else "done") for recipe in recipes]
         self._tell_set_aside()
         if plan_only:
             self._show_plan(Plan(None, tuple(jobs), ()), None)
             return
         open_jobs = [job for job in jobs if job.state == "to do"]
-        for note in shipped_notes(jobs, self.store, rerun="--rerun"):
+        for note in contents.notes(jobs, self.store) + shipped_notes(jobs, self.store, rerun="--rerun"):
             self.console.print(note, markup=False, soft_wrap=True)
         self._train(open_jobs, again="the same command")
         if not leads():

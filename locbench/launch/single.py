@@ -21,6 +21,7 @@ _ELSEWHERE = {
     "detection": "Detectors are trained by a table: locbench table auglocal-coco.",
     "backbone": "Detectors are trained by a table: locbench table auglocal-coco.",
     "composition": "It follows from --method and --set.",
+    "content": "It is found by reading the data set's files.",
 }
 """Fields of a recipe that ``--recipe`` does not set, and what does."""
 

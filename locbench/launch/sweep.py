@@ -17,6 +17,7 @@ from locbench.detection.evaluation import require_pycocotools
 from locbench.detection.run import DetectionRun, detection_metrics
 from locbench.detection.scenes import SceneSplit, load_scenes
 from locbench.errors import DivergedError, FailureError, LocbenchError
+from locbench.launch.identity import refuse_changed
 from locbench.launch.plan import Job
 from locbench.launch.progress import place_of
 from locbench.recipe import Recipe
@@ -70,7 +71,7 @@ class Sweep:
         self.store, self.device, self.root, self.download = store, device, root, download
         self.weights, self.world, self.engine, self.beside = weights, world, engine, beside
         self.code = code()
-        self._splits: dict[tuple[str, int | None, int | None], Split | SceneSplit] = {}
+        self._splits: dict[tuple[str, str, int | None, int | None], Split | SceneSplit] = {}
         self._scenes: dict[str, SceneSplit] = {}
 
     def run(self, jobs: Sequence[Job], watcher: SweepWatcher) -> list[Record]:
@@ -101,10 +102,11 @@ class Sweep:
 
     def split(self, recipe: Recipe) -> Split | SceneSplit:
         """Return a recipe's images, a classifier's on the device, loaded once per sweep."""
-        wanted = (recipe.dataset, recipe.train_limit, recipe.test_limit)
+        wanted = (recipe.dataset, recipe.content, recipe.train_limit, recipe.test_limit)
         if wanted not in self._splits:
             self._splits.clear()  # one data set at a time: several would not fit every device
             self._splits[wanted] = self._load(recipe)
+            refuse_changed(recipe, self.root)
         return self._splits[wanted]
 
     def _load(self, recipe: Recipe) -> Split | SceneSplit:

@@ -14,7 +14,7 @@ from locbench.report.derived import derived_notes, derived_values
 from locbench.report.entries import CellRuns, cell_entries, runs_of
 from locbench.report.groups import Group, Place, group_records
 from locbench.report.ranks import FEWEST_CELLS, ranks
-from locbench.report.sources import data_labels, mixed_data_notes, sources_of
+from locbench.report.sources import data_labels, sources_of
 from locbench.results.record import Record
 from locbench.tables import Table
 
@@ -111,7 +111,7 @@ def _comparison(table: Table, group: Group, computed: Computed, fewest: int = FE
         entries=entries,
         ranks=ranks(table, entries, fewest),
         derived=derived,
-        notes=(*mixed_data_notes(done), *derived_notes(derived)),
+        notes=tuple(derived_notes(derived)),
         sources=sources_of(done),
         claims=judged_claims(table, entries),
     )

@@ -31,17 +31,24 @@ def group_records(table: Table, records: Iterable[Record]) -> list[Group]:
     """Give each record to its cells and group them by way of reducing, full runs first.
 
     A record that is the full run of some cells belongs to these alone; one on a cell's own data set, or a variant of
-    it, is no reduced run of a cell on another.
+    it, is no reduced run of a cell on another. Of runs that saw several versions of a data set, those on the version
+    of the latest run stand alone, and the others count as runs on other data.
     """
     cells = _cells_bysame_task_key(table)
     runs: dict[Way, dict[Place, list[Record]]] = defaultdict(lambda: defaultdict(list))
     words: dict[Way, dict[tuple[str, ...], None]] = defaultdict(dict)
-    for record in {record.key: record for record in records}.values():
+    records = {record.key: record for record in records}.values()
+    latest = _latest_versions(records)
+    for record in records:
         schedule = schedule_of(record.recipe)
+        other = _version(record) if _version(record) != latest[record.recipe.dataset] else ""
         for cell, published in _homes(schedule, cells.get(same_task_key(record.recipe), [])):
             way = way_of_reducing(schedule, published) + _apart(schedule, cell)
+            told = _words(_as_it_was(schedule, record), published, way)
+            if other:
+                way, told = (*way, ("content", other)), (*told, f"another version of the data ({other})")
             runs[way][cell.row, cell.column].append(record)
-            words[way][_words(schedule, published, way)] = None
+            words[way][told] = None
     groups = [
         (len(way), Group(bool(way), _merged(list(words[way])), {place: tuple(own) for place, own in placed.items()}))
         for way, placed in runs.items()
@@ -49,13 +56,34 @@ def group_records(table: Table, records: Iterable[Record]) -> list[Group]:
     return [group for _, group in sorted(groups, key=lambda each: (each[0], each[1].how))]
 
 
+def _version(record: Record) -> str:
+    return record.data.fingerprint if record.data else record.recipe.content
+
+
+def _latest_versions(records: Iterable[Record]) -> dict[str, str]:
+    """Return the version of each data set that the run saw which was started last."""
+    ordered = sorted(records, key=lambda each: each.provenance.started)
+    return {record.recipe.dataset: _version(record) for record in ordered}
+
+
+def _as_it_was(schedule: Schedule, record: Record) -> Schedule:
+    """Return a schedule with the numbers of images that a run had, where it asked for more than there are."""
+    if record.data is None:
+        return schedule
+    asked = {"train_limit": record.data.train, "test_limit": record.data.test}
+    less = {name: count for name, count in asked.items() if (getattr(schedule, name) or 0) > count}
+    return msgspec.structs.replace(schedule, **less)
+
+
 def way_of_reducing(schedule: Schedule, published: Schedule) -> Way:
     """Return how a schedule departs from the published one; empty for a full run.
 
-    How often a run is tested changes no number, nor does the memory it runs in; and the warm-up of a run of another
+    How often a run is tested changes no number, nor does the memory it runs in; what a data set held is told by its
+    fingerprint, for sets known by name as for others; and the warm-up of a run of another
     length follows from that length. Networks replaced by their stand-ins are reduced alike, whatever their names.
     """
-    ignored = {"test_every", "memory"} | ({"warmup_epochs"} if schedule.epochs != published.epochs else set())
+    ignored = {"test_every", "memory", "content"}
+    ignored |= {"warmup_epochs"} if schedule.epochs != published.epochs else set()
     ignored |= set() if drop_matters(schedule) else {"drop_last"}
     own, other = msgspec.structs.asdict(schedule), msgspec.structs.asdict(published)
     if schedule.network == stand_in(published.network) != published.network:

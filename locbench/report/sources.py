@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -33,19 +32,6 @@ def sources_of(records: Sequence[Record]) -> Sources:
         resumed=sum(each.resumed > 0 for each in made),
         side_by_side=sum(each.beside > 1 for each in made),
     )
-
-
-def mixed_data_notes(records: Sequence[Record]) -> list[str]:
-    """Return a note for every data set of which the runs saw different versions."""
-    seen: dict[str, set[str]] = defaultdict(set)
-    for record in records:
-        if record.data:
-            seen[record.recipe.dataset].add(record.data.fingerprint)
-    return [
-        f"The runs on {name} saw different versions of it (fingerprints {', '.join(sorted(prints))})."
-        for name, prints in seen.items()
-        if len(prints) > 1
-    ]
 
 
 def data_labels(records: Iterable[Record]) -> tuple[str, ...]:

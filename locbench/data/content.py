@@ -1,0 +1,184 @@
+"""What the files of a data set hold: a fingerprint of all bytes, fast after the first time.
+
+A file's digest is kept in the cache of the data folder with its inode, size and times. The time of any change cannot be
+set, so that a file that was replaced with its old time and size shows itself. Imports neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from locbench.data.coco import layout as coco
+from locbench.data.coco.annotations import read_annotations
+from locbench.data.description import KNOWN
+from locbench.data.imagenet.layout import PREFIX as IMAGENET
+from locbench.data.imagenet.layout import list_images
+from locbench.data.layout import ImageFile, Part, list_parts
+from locbench.data.naming import folder_title, named_by_folder, parse_name
+from locbench.errors import FailureError
+from locbench.files import read_regular, write_atomically
+
+__all__ = ["CACHE", "Content", "content_of", "file_digests", "fingerprint_of"]
+
+_LOG = logging.getLogger(__name__)
+
+CACHE = ".cache"
+"""Below the folder of the data sets."""
+
+_SETTLED = 2_000_000_000
+"""Nanoseconds after which another change would show in a file's time, whatever the file system's clock."""
+
+_WORTH_TELLING = 2_000_000_000
+"""Bytes whose reading takes so long that a user wants to know of it."""
+
+_LARGEST_BOOK = 2_000_000_000
+_REMEMBERED = 20
+
+_Kept = tuple[int, int, int, int, bytes]
+"""Inode, both times, size and digest."""
+
+
+class Content(NamedTuple):
+    """What a data set holds now, and what it held when it was looked at before; 16 hexadecimal digits each."""
+
+    now: str
+    before: tuple[str, ...]
+
+
+class _History(msgspec.Struct):
+    contents: list[str]
+
+
+def content_of(name: str, root: Path) -> Content:
+    """Return the fingerprint of a data set that is named by its folder; empty for sets that are known by name.
+
+    Args:
+        name: of the data set.
+        root: the folder of the data sets, in whose cache the files' digests are kept.
+
+    Raises:
+        FailureError: a folder or a file is missing or cannot be read.
+    """
+    if not named_by_folder(name):
+        return Content("", ())
+    parts = _parts(name)
+    now = fingerprint_of(parts, root / CACHE)
+    return Content(now, _remembered(name, root / CACHE, now))
+
+
+def fingerprint_of(parts: Sequence[Part], cache: Path) -> str:
+    """Return 16 hexadecimal digits over the names, classes and bytes of all files."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{len(part.files)}\n".encode())
+        for file, own in zip(part.files, file_digests(part.folder, part.files, cache), strict=True):
+            digest.update(f"{file.path}\0{file.label}\0".encode(errors="surrogateescape") + own)
+    return digest.hexdigest()[:16]
+
+
+def file_digests(folder: Path, files: Sequence[ImageFile], cache: Path) -> list[bytes]:
+    """Return a digest of the bytes of each file, 16 bytes each.
+
+    Args:
+        folder: that the files' paths begin from.
+        files: as they are now.
+        cache: where digests are kept; one that cannot be written costs the reading each time.
+
+    Raises:
+        FailureError: a file cannot be read.
+    """
+    book = cache / f"digests-{folder_title(folder)[:40]}-{_short_hash(os.path.realpath(folder))}.bin"
+    kept = _read_book(book)
+    found = {path: row[4] for path, row in kept.items()}
+    wanted = [each for each in files if kept.get(each.path, (None,))[:4] != (*each.state, each.size)]
+    if not wanted:
+        return [found[each.path] for each in files]
+    size = sum(each.size for each in wanted)
+    if size > _WORTH_TELLING:
+        _LOG.warning(
+            "reading %s files (%.1f GB) of %s once, to know them again", f"{len(wanted):,}", size / 1e9, folder
+        )
+    begun = time.time_ns()
+    found |= _read_all(folder, wanted)
+    settled = [each for each in files if each.state[2] < begun - _SETTLED]
+    if settled:
+        rows = {each.path: (*each.state, each.size, found[each.path]) for each in settled}
+        with contextlib.suppress(FailureError):
+            write_atomically(book, msgspec.msgpack.encode({os.fsencode(path): row for path, row in rows.items()}))
+    return [found[each.path] for each in files]
+
+
+def _read_all(folder: Path, files: Sequence[ImageFile]) -> dict[str, bytes]:
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        digests = pool.map(lambda each: _digest(folder / each.path), files)
+        return dict(zip((each.path for each in files), digests, strict=True))
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()[:16]
+    except OSError as error:
+        raise FailureError(f"{path} cannot be read: {error.strerror or error}", "Check the file.") from None
+
+
+def _read_book(path: Path) -> dict[str, _Kept]:
+    try:
+        content = read_regular(path, _LARGEST_BOOK)
+        rows = msgspec.msgpack.decode(content, type=dict[bytes, _Kept])
+    except (OSError, msgspec.DecodeError, ValueError):
+        return {}
+    return {os.fsdecode(each): row for each, row in rows.items()}
+
+
+def _parts(name: str) -> list[Part]:
+    if name.startswith(IMAGENET):
+        return list(list_images(KNOWN["imagenet"], name, Path()))
+    if name.startswith(coco.PREFIX):
+        return [each for files in coco.find_files(name, Path()) for each in _coco_parts(files)]
+    return list(list_parts(parse_name(name).folder))
+
+
+def _coco_parts(files: coco.Files) -> Iterable[Part]:
+    """Return the annotation file and the images that it names, those that are there."""
+    images = (each.file_name for each in read_annotations(files.annotations).images)
+    yield Part(files.annotations.parent, (), _there(files.annotations.parent, [files.annotations.name]))
+    yield Part(files.images, (), _there(files.images, sorted(images)))
+
+
+def _there(folder: Path, paths: Iterable[str]) -> tuple[ImageFile, ...]:
+    found = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            seen = (folder / path).stat()
+            found.append(ImageFile(path, 0, seen.st_size, (seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns)))
+    return tuple(found)
+
+
+def _remembered(name: str, cache: Path, now: str) -> tuple[str, ...]:
+    """Return what a folder held before, and note what it holds now."""
+    folder = os.path.realpath(parse_name(name).folder)
+    path = cache / f"contents-{_short_hash(name.partition(':')[0] + folder)}.json"
+    try:
+        seen = msgspec.json.decode(read_regular(path), type=_History).contents
+    except (OSError, msgspec.DecodeError, ValueError):
+        seen = []
+    if now not in seen[-1:]:
+        with contextlib.suppress(FailureError):
+            latest = [*(each for each in seen if each != now), now][-_REMEMBERED:]
+            write_atomically(path, msgspec.json.encode(_History(latest)))
+    return tuple(each for each in seen if each != now)
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
