@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from report_builders import make_record, make_table, recipe_at, reduced
-from small_table import MINI
+from rich.console import Console
+from small_table import MINI, Bench
 
 from locbench.errors import FailureError
 from locbench.report.chance import at_chance, highest_chance
+from locbench.report.claim_words import claim_remarks, claim_rows
 from locbench.report.claims import judged_claims, pooled_variances, published_agreement
 from locbench.report.compare import compare, unmeasured
-from locbench.report.comparison import Entry, JudgedClaim
+from locbench.report.comparison import Comparison, Entry, JudgedClaim
+from locbench.report.render import render, render_claims
+from locbench.report.terminal import print_comparison
 from locbench.table_claims import Claim, Inequality, inequalities
 from locbench.tables import Axis, Metric, Table, load_tables, narrow, read_table
 
@@ -433,3 +440,119 @@ def test_a_known_claim_comes_out_as_by_hand() -> None:
     printed = {(cell.row, cell.column): cell.published["test_acc"].value for cell in table.cells}
     found = [round(each.value(printed), 2) for each in inequalities(table, longer)]  # type: ignore[arg-type]
     assert found == [0.5, 1.86, 0.67, 0.91, 0.94, 0.53, 0.49, 0.75]
+
+
+# ---------------------------------------------------------------------------------- in reports
+
+
+def told() -> tuple[Table, list[Comparison]]:
+    """BP above DGL in three seeds, DGL below PredSim against the claim, a third claim half run, a fourth not begun."""
+    claims = [
+        Claim("BP beats DGL", "3.1", "test_acc", "BP > DGL", only=["K=16"]),
+        Claim("DGL beats PredSim & co.", "3.2", "test_acc", "DGL > PredSim", only=["K=16"], note="It is a tie."),
+        Claim("BP beats all", "3.3", "test_acc", ["BP > PredSim", "BP > Head"], only=["K=16"]),
+        Claim("Head beats DGL", "4", "test_acc", "Head > DGL"),
+    ]
+    table = make_table(claims=claims)
+    values = {"DGL": 88.0, "BP": 93.0, "PredSim": 89.0}
+    full = [make_record(recipe_at(table, row), at + seed / 10, seed) for row, at in values.items() for seed in range(3)]
+    quick = [make_record(reduced(recipe_at(table, row), "quick"), 50.0) for row in ("DGL", "BP")]
+    return table, compare(table, [*full, *quick])
+
+
+def test_claims_in_words() -> None:
+    _, (full, quick) = told()
+    assert claim_rows(full.claims) == [
+        ("BP beats DGL", "3.1", "holds", "1 of 1 as claimed"),
+        ("DGL beats PredSim & co.", "3.2", "does not hold", "0 of 1 as claimed"),
+        ("BP beats all", "3.3", "so far holds", "1 of 1 as claimed, 1 of 2 not run"),
+    ]
+    assert claim_rows(quick.claims) == [("BP beats DGL", "3.1", "undecided†", "0 of 1 as claimed, none decided")]
+    remarks = claim_remarks(full.claims)
+    assert remarks[0] == "DGL beats PredSim & co.: otherwise for DGL > PredSim (CIFAR-10, K=16)."
+    assert "DGL beats PredSim & co.: the paper's own numbers say so in 0 of 1 comparisons. It is a tie." in remarks
+    assert remarks[-1] == "Nothing was run of 1 claim; see locbench report --claims."
+    assert claim_remarks(quick.claims)[-1] == "Nothing was run of 3 claims; see locbench report --claims."
+
+
+@pytest.mark.parametrize("ending", ["md", "tex", "json"])
+def test_every_report_has_the_claims(ending: str) -> None:
+    table, comparisons = told()
+    text = render(table, comparisons, ending)
+    if ending == "json":
+        document = json.loads(text)
+        claims = document["comparisons"][0]["claims"]
+        assert [each["verdict"] for each in claims] == ["holds", "does not hold", "not run", "not run"]
+        assert [each["so_far"] for each in claims] == ["holds", "does not hold", "holds", "not run"]
+        return
+    assert "Claims of the paper" in text
+    assert ("DGL beats PredSim \\& co." if ending == "tex" else "DGL beats PredSim & co.") in text
+    assert text.count("does not hold") >= 1
+    assert "Head beats DGL" not in text
+
+
+def test_the_terminal_has_the_claims() -> None:
+    table, (full, _) = told()
+    console = Console(width=80, record=True, file=io.StringIO())
+    print_comparison(console, table, full)
+    text = console.export_text()
+    assert re.search(r"BP beats DGL +3\.1 +holds +1 of 1 as claimed", text)
+    assert re.search(r"BP beats all +3\.3 +so far holds", text)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_report_without_claims_does_not_speak_of_them() -> None:
+    table = make_table()
+    comparisons = compare(table, [make_record(recipe_at(table, "BP"), 93.0)])
+    assert all("laim" not in render(table, comparisons, ending) for ending in ("md", "tex"))
+
+
+def test_the_page_of_all_claims_names_every_kind_of_runs() -> None:
+    table, comparisons = told()
+    text = render_claims([(table, comparisons), (make_table(id="silent"), [])], "md")
+    assert "4 claims of 1 tables" not in text
+    assert text.startswith("# Claims of the papers\n\n- 4 claims of 1 table\n")
+    assert "- by full runs: 1 × holds, 1 × does not hold; run in part, so far 1 × holds" in text
+    assert "- by reduced runs: 1 × undecided" in text
+    assert "- not run: 1" in text
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    assert rows[2:] == [
+        ["BP beats DGL", "3.1", "full", "holds", "1 of 1 as claimed"],
+        ["", "", "reduced a", "undecided†", "0 of 1 as claimed, none decided"],
+        ["DGL beats PredSim & co.", "3.2", "full", "does not hold", "0 of 1 as claimed"],
+        ["BP beats all", "3.3", "full", "so far holds", "1 of 1 as claimed, 1 of 2 not run"],
+        ["Head beats DGL", "4", "", "not run", "2 of 2 not run"],
+    ]
+    assert "- reduced a: 12 of 160 epochs" in text
+
+
+def test_the_page_in_other_formats() -> None:
+    found = [told()]
+    (document,) = json.loads(render_claims(found, "json"))
+    assert document["claims"][0]["text"] == "BP beats DGL"
+    assert [(each["runs"], each["verdict"]) for each in document["claims"][0]["judged"]] == [
+        ("full", "holds"),
+        ("reduced", "undecided"),
+    ]
+    frame = pd.read_csv(io.StringIO(render_claims(found, "csv")))
+    assert list(frame["verdict"]) == ["holds", "undecided", "does not hold", "not run", "not run"]
+    latex = render_claims(found, "tex")
+    assert latex.count("\\begin{tabular}") == latex.count("\\end{tabular}") == 1
+    assert "DGL beats PredSim \\& co. (section 3.2)" in latex
+    assert "does not hold: 0 of 1 as claimed" in latex
+
+
+def test_the_command_prints_all_claims_and_writes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = Bench(tmp_path, monkeypatch, capsys)
+    bench.write(MINI + CLAIM)
+    (bench.results / "costs").mkdir(parents=True)
+    printed = bench.call("report", "--claims", "--format", "json")
+    assert printed.code == 0
+    assert printed.json[0]["claims"][0]["judged"][0]["verdict"] == "not run"
+    written = bench.call("report", "--claims", "--out", str(tmp_path / "out"), "--format", "markdown")
+    assert written.out.strip().endswith("claims.md")
+    assert "More modules are worse" in (tmp_path / "out" / "claims.md").read_text(encoding="utf-8")
+    assert "More modules are worse (section 3)." in bench.call("show", "mini").out
+    assert bench.call("show", "mini", "--json").json["claims"][0]["expect"] == "J=4 < J=2"

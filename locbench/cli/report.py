@@ -34,6 +34,9 @@ def report(
     rank_few: Annotated[
         bool, typer.Option("--rank-few", help="Rank three and four cells too; five are the fewest otherwise.")
     ] = False,
+    claims: Annotated[
+        bool, typer.Option("--claims", help="Judge what the papers say of their tables, all on one page.")
+    ] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the table's plot into this file instead.")] = None,
     results: Results = RESULTS,
     as_json: Json = False,
@@ -46,4 +49,4 @@ def report(
         return
     formats = [*(["json"] if as_json else []), *(each.value for each in format_ or [])]
     selection = Selection(tuple(rows or ()), tuple(columns or ()), only_run=only_run)
-    report_tables(table_ids or [], formats, out, Path(results), selection, rank_few=rank_few)
+    report_tables(table_ids or [], formats, out, Path(results), selection, rank_few=rank_few, claims=claims)

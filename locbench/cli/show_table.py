@@ -19,7 +19,7 @@ _MORE = ", further columns"
 
 
 def print_all(table: Table) -> None:
-    """Print a table's published and derived numbers, the recipes of its rows and columns, and its notes."""
+    """Print a table's published and derived numbers, the recipes of its rows and columns, its claims and notes."""
     console = Terminal()
     console.print(Text(heading(table), style="bold"))
     console.print(Text(origin(table)))
@@ -29,6 +29,10 @@ def print_all(table: Table) -> None:
         title = f"Derived by the paper: {each.label} of {metric_label(table, each.metric)}, in {each.unit}"
         _print_numbers(console, title, table, each.printed)
     _print_recipes(console, table)
+    if table.claims:
+        console.print(Text("\nClaims", style="bold"))
+    for claim in table.claims:
+        _hang(console, "- ", f"{claim.text} (section {claim.section}).{f' {claim.note}' if claim.note else ''}")
     if table.notes:
         console.print(Text("\nNotes", style="bold"))
     for note in table.notes:

@@ -104,6 +104,7 @@ def table_entry(table: Table) -> dict[str, Any]:
         "notes": table.notes,
         "cells": [entry for cell in table.cells for entry in _cell_entries(table, cell)],
         "derived": [msgspec.to_builtins(each) for each in table.derived],
+        "claims": [msgspec.to_builtins(each) for each in table.claims],
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from locbench.printable import printable
 from locbench.report.compare import compare, only_run
 from locbench.report.comparison import Comparison
 from locbench.report.ranks import FEWEST_ASKED, FEWEST_CELLS
-from locbench.report.render import DOCUMENTS, Found, render_all, write_reports
+from locbench.report.render import DOCUMENTS, Found, render_all, render_claims, write_claims, write_reports
 from locbench.results.record import Record
 from locbench.results.store import Store
 from locbench.tables import Table, load_table, load_tables, narrow
@@ -44,8 +44,9 @@ def report_tables(
     selection: Selection = Selection(),
     *,
     rank_few: bool = False,
+    claims: bool = False,
 ) -> None:
-    """Print or write the reports of tables; without ids, of all that have records."""
+    """Print or write the reports of tables, or their claims on one page; without ids, of all that have records."""
     faults: list[LocbenchError] = []
     tables, book = [load_table(each) for each in table_ids] or load_tables(faults), MemoryBook(results)
     remark(*(f"left out: {fault}" for fault in faults))
@@ -63,25 +64,25 @@ def report_tables(
     if selection.only_run:
         found = [(table, [only_run(each) for each in comparisons]) for table, comparisons in found]
     remark(*measurements.faults.values(), *book.files.lines)
-    wanted = [(table, each) for table, each in found if each] if not table_ids else found
+    wanted = [(table, each) for table, each in found if each] if not (table_ids or claims) else found
     if not wanted:
         raise UsageError(f"there are no records below {results}", _FIRST)
     endings = [ENDINGS[each] for each in formats] or (list(ENDINGS.values()) if out else ["md"])
     if out is None:
-        _print(wanted, endings)
+        _print(wanted, endings, render_claims if claims else render_all)
         return
-    for table, comparisons in wanted:
-        for path in write_reports(table, comparisons, out, endings):
-            print(printable(str(path)))
+    reports = (path for found in wanted for path in write_reports(*found, out, endings))
+    for path in write_claims(wanted, out, endings) if claims else reports:
+        print(printable(str(path)))
 
 
-def _print(found: Sequence[Found], endings: Sequence[str]) -> None:
+def _print(found: Sequence[Found], endings: Sequence[str], write: Callable[[Sequence[Found], str], str]) -> None:
     if len(set(endings)) > 1 and any(ending in DOCUMENTS for ending in endings):
         raise UsageError(
             "JSON and CSV are printed alone", "Ask for one format, or for files of each with --out FOLDER."
         )
     for ending in dict.fromkeys(endings):
-        print(render_all(found, ending))
+        print(write(found, ending))
 
 
 def read_records(results: Path) -> list[Record]:

@@ -44,6 +44,8 @@ def pooled_variances(entries: Iterable[Entry]) -> dict[str, float]:
 
 def decide(outcomes: Sequence[Outcome]) -> ClaimVerdict:
     """Return a claim's verdict from those of its comparisons: one decided otherwise refutes it."""
+    if not outcomes:
+        return "not run"
     for outcome, verdict in (
         ("otherwise", "does not hold"),
         ("not run", "not run"),
@@ -52,6 +54,11 @@ def decide(outcomes: Sequence[Outcome]) -> ClaimVerdict:
         if outcome in outcomes:
             return verdict  # type: ignore[return-value]
     return "holds"
+
+
+def is_computed(table: Table, claim: Claim) -> bool:
+    """Whether a claim is of numbers that need no training, the same in every comparison."""
+    return all(table.metrics[metric].kind != "trained" for metric in claim.metrics)
 
 
 def published_agreement(table: Table, claim: Claim) -> tuple[int, int]:
@@ -87,7 +94,13 @@ def _judged(
         expect=tuple(claim.orders),
         note=claim.note,
         verdict=decide(outcomes),
-        reduced=any(entry and entry.verdict == "reduced" for own in cells for entry in own),
+        so_far=decide([outcome for outcome in outcomes if outcome != "not run"]),
+        reduced=any(
+            entry is not None and entry.verdict == "reduced"
+            for value, own in zip(seen, cells, strict=True)
+            if value is not None
+            for entry in own
+        ),
         comparisons=len(compared),
         as_claimed=outcomes.count("as claimed"),
         undecided=outcomes.count("undecided"),

@@ -121,6 +121,7 @@ class JudgedClaim(msgspec.Struct, frozen=True, kw_only=True):
         text, section, metrics, expect, note: of the claim, see `locbench.table_claims.Claim`.
         verdict: ``holds`` if all comparisons are decided as claimed, ``does not hold`` if one is
             decided otherwise, else ``not run`` if one lacks a number, else ``undecided``.
+        so_far: the verdict of those comparisons that have their numbers.
         reduced: whether a number behind it is of a reduced run.
         comparisons: how many the claim makes.
         as_claimed: how many are decided as claimed.
@@ -138,6 +139,7 @@ class JudgedClaim(msgspec.Struct, frozen=True, kw_only=True):
     metrics: tuple[str, ...]
     expect: tuple[str, ...]
     verdict: ClaimVerdict
+    so_far: ClaimVerdict
     reduced: bool
     comparisons: int
     as_claimed: int

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from locbench.printable import printable
+from locbench.report.claim_words import CLAIMS_TITLE, claim_remarks, claim_rows
 from locbench.report.comparison import Comparison, Entry, Verdict
 from locbench.report.grid import Grid, GridLine, grids
 from locbench.report.latex_layout import Line, Sheet, cell, floats
@@ -52,6 +53,7 @@ def _tables(table: Table, comparison: Comparison, number: int) -> Iterator[str]:
         )
     for name in dict.fromkeys(value.label for value in comparison.derived):
         yield from _derived(table, comparison, number, name)
+    yield from _claims(table, comparison, number)
 
 
 def _sheet(grid: Grid) -> Sheet:
@@ -123,6 +125,40 @@ def _derived(table: Table, comparison: Comparison, number: int, name: str) -> It
     label = f"{table.id}-{number}-derived" + (f"-{index + 1}" if index else "")
     caption = f"{heading(table)}. Derived: {name}{unit}"
     yield from _environments(caption, reading, label, sheet, comparison.notes if index == 0 else ())
+
+
+def _claims(table: Table, comparison: Comparison, number: int) -> Iterator[str]:
+    rows = [
+        (f"{text} (section {section})", f"{verdict}: {found}")
+        for text, section, verdict, found in claim_rows(comparison.claims)
+    ]
+    if rows:
+        reduced = any(claim.reduced for claim in comparison.claims)
+        reading = [f"{escaped(what_runs(comparison))}."] if reduced else []
+        caption, label = f"{heading(table)}. {CLAIMS_TITLE}", f"{table.id}-{number}-claims"
+        yield from text_floats(caption, reading, label, ("claim", "verdict"), rows, claim_remarks(comparison.claims))
+
+
+def text_floats(
+    caption: str,
+    reading: Sequence[str],
+    label: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    below: Sequence[str],
+) -> Iterator[str]:
+    """Yield the floats of columns of words.
+
+    Args:
+        caption: without a full stop.
+        reading: sentences in LaTeX that follow it.
+        label: what follows ``tab:``.
+        header: the head of every column.
+        rows: the cells, row by row.
+        below: remarks.
+    """
+    lines = tuple(Line(tuple(map(cell, row))) for row in rows)
+    yield from _environments(caption, reading, label, Sheet(tuple(map(cell, header)), len(header), lines), below)
 
 
 def _environments(

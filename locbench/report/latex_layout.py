@@ -82,7 +82,7 @@ def _in_block(sheet: Sheet, block: Sequence[int]) -> list[Line]:
     for chunk in _chunks(sheet.lines):
         rows = [line for line in chunk if not line.heading]
         held = any(line.cells[index].latex for line in rows for index in values)
-        kept += chunk if held or not rows else [line for line in chunk if line.heading]
+        kept += chunk if held or not (rows and values) else [line for line in chunk if line.heading]
     following = [*kept[1:], None]
     return [line for line, after in zip(kept, following, strict=True) if not (line.heading and _ends(after))]
 

@@ -8,6 +8,13 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from locbench.printable import printable
+from locbench.report.claim_words import (
+    CLAIMS_HEADER,
+    CLAIMS_TITLE,
+    claim_legend,
+    claim_remarks,
+    claim_rows,
+)
 from locbench.report.comparison import Comparison
 from locbench.report.grid import Grid, GridLine, grids
 from locbench.report.measured import MeasuredSection, measured_sections
@@ -66,6 +73,7 @@ def _section(table: Table, comparison: Comparison) -> Iterator[str]:
         yield _table(grid)
     yield _bullets([*tau_lines(table, comparison), verdict_words(comparison), *details(comparison)])
     yield f"Verdicts. {escaped(legend(comparison))}."
+    yield from _claims(comparison)
     yield from _derived(comparison)
     yield from _calibrated(table, comparison)
     if comparison.notes:
@@ -86,6 +94,17 @@ def _table(grid: Grid) -> str:
 def _cells(line: GridLine) -> list[str]:
     cells = [escaped(text) for text in line.cells]
     return [f"**{cells[0]}**", *cells[1:]] if line.kind == "group" else cells
+
+
+def _claims(comparison: Comparison) -> Iterator[str]:
+    rows = [[escaped(text) for text in row] for row in claim_rows(comparison.claims)]
+    if rows:
+        yield f"**{CLAIMS_TITLE}**"
+        yield tabulate(rows, headers=CLAIMS_HEADER, tablefmt="github", disable_numparse=True)
+        yield f"Verdicts on claims. {escaped(claim_legend(comparison.claims))}."
+    remarks = claim_remarks(comparison.claims)
+    if remarks:
+        yield _bullets(remarks)
 
 
 def _derived(comparison: Comparison) -> Iterator[str]:

@@ -13,6 +13,8 @@ from locbench.report.compare import unmeasured
 from locbench.report.comparison import Comparison
 from locbench.tables import Table
 
+CLAIMS_FILE = "claims"
+
 FORMATS = {
     "md": "locbench.report.markdown:markdown",
     "tex": "locbench.report.latex:latex",
@@ -50,6 +52,21 @@ def render_all(found: Sequence[Found], ending: str) -> str:
     write = getattr(import_module(module), name)
     shown = [(table, comparisons or [unmeasured(table)]) for table, comparisons in found]
     return str(write(shown) if ending in DOCUMENTS else "\n".join(write(*each) for each in shown))
+
+
+def render_claims(found: Sequence[Found], ending: str) -> str:
+    """Return the claims of several tables on one page; see `render`."""
+    from locbench.report.claims_page import PAGES
+
+    return PAGES[ending]([(table, comparisons or [unmeasured(table)]) for table, comparisons in found if table.claims])
+
+
+def write_claims(found: Sequence[Found], out: Path, formats: Iterable[str]) -> list[Path]:
+    """Write ``<out>/claims.<format>`` for every format and return the paths; see `write_reports`."""
+    texts = {out / f"{CLAIMS_FILE}.{ending}": render_claims(found, ending) for ending in formats}
+    for path, text in texts.items():
+        write_atomically(path, text.encode("utf-8"))
+    return list(texts)
 
 
 def write_reports(

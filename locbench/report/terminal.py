@@ -12,7 +12,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from locbench.costs.measured_costs import MeasuredCost
-from locbench.report.comparison import Comparison, Entry, Verdict
+from locbench.report.claim_words import CLAIMS_HEADER, CLAIMS_TITLE, claim_legend, claim_remarks, claim_rows, is_begun
+from locbench.report.comparison import ClaimVerdict, Comparison, Entry, Verdict
 from locbench.report.measured import Columns, measured_sections
 from locbench.report.numbers import (
     NOTHING,
@@ -55,6 +56,14 @@ STYLES: dict[Verdict, str] = {
 }
 """Colour of each verdict; the word stands beside it, so that nothing depends on colour."""
 
+CLAIM_STYLES: dict[ClaimVerdict, str] = {
+    "holds": "green",
+    "does not hold": "red",
+    "undecided": "yellow",
+    "not run": "dim",
+}
+"""Likewise of claims."""
+
 
 _STYLE: dict[str, Any] = {"title_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
 
@@ -79,6 +88,7 @@ def print_comparison(console: Console, table: Table, comparison: Comparison) -> 
     _say(console, f"Verdicts. {legend(comparison)}.", "dim")
     for line in [*details(comparison), *comparison.notes]:
         _say(console, f"- {line}")
+    _print_claims(console, comparison)
     for name, value in source_lines(comparison):
         _say(console, f"{name}: {value}", "dim")
 
@@ -156,6 +166,22 @@ def _print_derived(console: Console, comparison: Comparison) -> None:
             if value.label == label:
                 grid.add_row(*(Text(text) for text in (value.row, value.column, *derived_texts(value))))
         console.print(Padding(grid, (1, 0, 0, 0)))
+
+
+def _print_claims(console: Console, comparison: Comparison) -> None:
+    rows = claim_rows(comparison.claims)
+    if rows:
+        grid = Grid(title=Text(CLAIMS_TITLE), **_STYLE)
+        for name in CLAIMS_HEADER:
+            wide = name == "claim"
+            grid.add_column(name, overflow="fold", ratio=2 if wide else None, no_wrap=name == "section")
+        verdicts = [claim.verdict for claim in comparison.claims if is_begun(claim)]
+        for row, verdict in zip(rows, verdicts, strict=True):
+            grid.add_row(Text(row[0]), Text(row[1]), Text(row[2], style=CLAIM_STYLES[verdict]), Text(row[3]))
+        console.print(Padding(grid, (1, 0, 0, 0)))
+        _say(console, f"Verdicts on claims. {claim_legend(comparison.claims)}.", "dim")
+    for line in claim_remarks(comparison.claims):
+        _say(console, f"- {line}")
 
 
 def _print_calibrated(console: Console, table: Table, comparison: Comparison) -> None:
