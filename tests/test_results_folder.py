@@ -103,6 +103,15 @@ def test_every_folder_that_will_be_written_is_tried(tmp_path: Path) -> None:
     Store(tmp_path / "weights").prepare()  # no weights will be kept
 
 
+@pytest.mark.parametrize("what", ["checkpoint", "weights"])
+def test_a_folder_in_the_place_of_a_file_is_met_first(tmp_path: Path, what: str) -> None:
+    store, recipe = Store(tmp_path), recipe_at(make_table(), "DGL")
+    path: Path = getattr(store, what)(recipe.key)
+    path.mkdir(parents=True)
+    with pytest.raises(FailureError, match=r"is a folder, and a file will be put there"):
+        store.prepare([recipe])
+
+
 def test_nothing_is_trained_that_could_not_be_recorded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "open", short_names(20))
     monkeypatch.setattr("locbench.launch.sweep.Sweep._record", None)

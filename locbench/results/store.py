@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections import defaultdict
@@ -51,13 +52,16 @@ class Store:
         Raises:
             FailureError: the folder cannot be written to.
         """
+        recipes, kept = tuple(recipes), self.weights("").parent
         longest = max((len(f"{each.name}.json") for each in recipes), default=0)
-        kept = self.weights("").parent
         try:
             probe(self.records, longest)
             probe(self.checkpoints)
             if weights:
                 probe(kept)
+            for path in (of(each.key) for each in recipes for of in (self.checkpoint, self.weights)):
+                if path.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, f"{path} is a folder, and a file will be put there")
         except OSError as error:
             raise FailureError(
                 f"cannot write to the results folder {self.folder}: {error.strerror or error}",
