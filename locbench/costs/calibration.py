@@ -95,10 +95,8 @@ def calibrated_values(table: Table, book: MemoryBook) -> tuple[Calibrated, ...]:
 
 def _calibrated(cell: Cell, footprint: Footprint | None, calibration: Calibration, book: MemoryBook) -> float | None:
     """Return a cell's calibrated memory in bytes."""
-    if footprint is None:
-        return None
     if not calibration.legacy:
-        return _with_terms(footprint, calibration.terms)
+        return None if footprint is None else _with_terms(footprint, calibration.terms)
     found = _footprint(cell, book, legacy(Setting()))
     return None if found is None else found.mean
 

@@ -6,17 +6,16 @@ part of a prediction. Imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from locbench.costs.memory_book import timeless
 from locbench.costs.needed import MEMORY
-from locbench.errors import LocbenchError
 from locbench.recipe import Recipe
 from locbench.table_calibration import Calibration, Term
-from locbench.tables import Table, load_table, table_ids
+from locbench.tables import load_table, load_tables
 
 CONTEXT = 500_000_000
 """Bytes that CUDA's context takes, code and libraries included: 0.4 to 0.6 GB on most devices."""
@@ -83,7 +82,7 @@ ASSUMED = Held()
 def held_by(recipe: Recipe) -> Held:
     """Return what is held besides the tensors of a recipe, whatever its batch."""
     wanted = _sizeless(recipe)
-    for table in _readable():
+    for table in load_tables([]):  # one that is broken has no calibration
         calibration = table.calibration
         for cell in table.cells if calibration is not None and not calibration.legacy else ():
             if calibration is None or cell.recipe is None or MEMORY not in cell.published:
@@ -104,12 +103,3 @@ def _is_unfit(row: str, column: str, calibration: Calibration) -> bool:
 def _terms(calibration: Calibration) -> list[Term]:
     whole = load_table(calibration.of).calibration if calibration.of else calibration
     return whole.terms if whole else []
-
-
-def _readable() -> Iterator[Table]:
-    """Yield the tables; one that is broken has no calibration."""
-    for each in table_ids():
-        try:
-            yield load_table(each)
-        except LocbenchError:
-            continue

@@ -98,11 +98,11 @@ class MemoryBook:
     def footprint(self, recipe: Recipe, setting: Setting = Setting()) -> Footprint | None:
         """Return a recipe's predicted memory; None if a trace of it is not there."""
         local = self.step(recipe, setting)
-        if local is None or not isinstance(recipe.composition.phases, Periodic):
+        if not isinstance(recipe.composition.phases, Periodic):
             return None if local is None else Footprint(local)
         guided = self.step(recipe, msgspec.structs.replace(setting, guided=True))
         share = global_epochs(recipe.composition.phases, recipe.epochs) / recipe.epochs
-        return None if guided is None else Footprint(local, guided, share)
+        return None if local is None or guided is None else Footprint(local, guided, share)
 
     def step(self, recipe: Recipe, setting: Setting = Setting()) -> TracedStep | None:
         """Return a traced step; None if it is not there."""

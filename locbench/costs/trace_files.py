@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Protocol, TypeAlias, TypeVar
+from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -41,6 +41,13 @@ class Trace(Protocol):
 T = TypeVar("T", bound=Trace)
 
 
+class Missing(NamedTuple):
+    """What was looked for and is not there, or cannot be used: the kind of trace, and of what."""
+
+    kind: type[Any]
+    recipe: Recipe
+
+
 class TraceFiles:
     """The files of one folder.
 
@@ -49,12 +56,14 @@ class TraceFiles:
 
     Attributes:
         faults: why a file counts as missing.
+        missing: what was asked for and is not there, or not of use, and has not been made.
         unkept: why something could not be written; empty if everything was.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.faults: dict[Path, str] = {}
+        self.missing: dict[Path, Missing] = {}
         self.unkept = ""
         self._made: dict[Path, Trace] = {}
 
@@ -67,6 +76,7 @@ class TraceFiles:
         if isinstance(made, kind):
             return made
         self.faults.pop(path, None)
+        self.missing.pop(path, None)
         try:
             found = msgspec.json.decode(read_regular(path), type=kind)
             if (found.recipe.key, found.setting) != (recipe.key, setting):
@@ -75,16 +85,18 @@ class TraceFiles:
                 return found
             self.faults[path] = f"it is of version {found.trace_version} of the rules, and these are version {version}"
         except FileNotFoundError:
-            return None
+            pass
         except OSError as error:
             self.faults[path] = error.strerror or str(error)
         except (ValueError, RecursionError, UsageError) as error:  # msgspec's errors are ValueErrors
             self.faults[path] = str(error)
+        self.missing[path] = Missing(kind, recipe)
         return None
 
     def write(self, path: Path, made: Trace) -> None:
         """Write a trace; where that cannot be done it is remembered as long as this object lives."""
         self.faults.pop(path, None)
+        self.missing.pop(path, None)
         try:
             write_atomically(path, msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
         except FailureError as error:

@@ -188,6 +188,21 @@ class Campaign:
             grid.add_row(*map(str, row.values()))
         self.console.print(grid)
 
+    def show_plan(self) -> None:
+        """Print the same with the time that is left, and what is missing."""
+        from locbench.launch.estimates import Estimator, Forecast
+        from locbench.launch.readiness import missing_for
+        from locbench.training.precision import choose_device
+
+        self.show()
+        jobs, device = self.jobs(), choose_device(self.setup.devices[0])
+        forecast = Forecast(Estimator(self.store.all(), device), (), tuple(missing_for(jobs, self.setup.root)))
+        for entry, plan in zip(self.entries, self.plans(), strict=True):
+            self._say(f"{entry.text}: about {duration(forecast.left(plan.jobs))} on one device")
+        self._say(f"All of them, each run once: about {duration(forecast.left(jobs))}. {forecast.words(jobs)}".rstrip())
+        for each in forecast.lacking:
+            self._say(f"Missing: {each}")
+
     def tell_records(self) -> None:
         """Say which records came with the repository, and which files in their folder cannot be used."""
         for note in shipped_notes([job for plan in self.plans() for job in plan.jobs], self.store):
@@ -251,7 +266,7 @@ def start(
     campaign = Campaign(entries, Wishes(**wishes), setup, console)
     campaign.tell_records()
     if plan_only:
-        campaign.show()
+        campaign.show_plan()
     else:
         if check:
             check_devices(setup, console)

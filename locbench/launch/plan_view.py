@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from locbench.costs.duration import estimated_seconds
 from locbench.costs.parameters import parameter_counts
-from locbench.detection.costs import detector_parameters, detector_seconds
+from locbench.detection.costs import detector_parameters
+from locbench.launch.estimates import Forecast, trace_seconds
 from locbench.launch.plan import Job, Plan
 from locbench.launch.progress import duration
 from locbench.recipe import Recipe
@@ -25,27 +25,35 @@ WIDE = 100
 """Columns of the terminal from which on the method is shown too."""
 
 
-def plan_entry(plan: Plan, rate: float) -> dict[str, Any]:
-    """Return a plan as plain data; ``rate`` is the device's multiply-accumulates per second."""
-    jobs = [_job_entry(job, rate) for job in plan.jobs]
-    left = sum(entry["estimated_seconds"] for entry, job in zip(jobs, plan.jobs, strict=True) if job in plan.open)
-    return {"table": plan.title, "notes": plan.notes, "runs": jobs, "estimated_seconds_left": round(left, 1)}
+def plan_entry(plan: Plan, forecast: Forecast) -> dict[str, Any]:
+    """Return a plan as plain data."""
+    return {
+        "table": plan.title,
+        "notes": plan.notes,
+        "runs": [_job_entry(job, forecast) for job in plan.jobs],
+        "estimated_seconds_left": round(forecast.left(plan.jobs), 1),
+        "traces_left": len(forecast.traces),
+        "trace_seconds_left": round(trace_seconds(forecast.traces), 1),
+        "missing": forecast.lacking,
+    }
 
 
-def print_plan(console: Console, plan: Plan, rate: float) -> None:
+def print_plan(console: Console, plan: Plan, forecast: Forecast) -> None:
     """Print a plan, one line per recipe with all its seeds, and the time that is left."""
     console.print(f"{plan.title}: {len(plan.jobs)} runs, {len(plan.open)} to do", markup=False)
     for note in plan.notes:
         console.print(note, markup=False, soft_wrap=True)
-    console.print(_grid(plan, rate, console.width >= WIDE))
+    console.print(_grid(plan, forecast, console.width >= WIDE))
     for reason, count in Counter(cell.blocked for cell in plan.blocked).items():
         cells = "1 cell" if count == 1 else f"{count} cells"
         console.print(f"not runnable: {cells}: {reason}", markup=False, soft_wrap=True)
-    left = duration(sum(_seconds(job.recipe, rate) for job in plan.open))
-    console.print(f"About {left} left on this device: counted operations over a rate measured now, a rough figure.")
+    left = f"About {duration(forecast.left(plan.jobs))} left on this device."
+    console.print(f"{left} {forecast.words(plan.jobs)}".rstrip(), markup=False)
+    for each in forecast.lacking:
+        console.print(f"Missing: {each}", markup=False, soft_wrap=True)
 
 
-def _grid(plan: Plan, rate: float, wide: bool) -> Grid:
+def _grid(plan: Plan, forecast: Forecast, wide: bool) -> Grid:
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     names = ("row", "column", "method") if wide else ("row", "column")
     for name in names:
@@ -62,7 +70,7 @@ def _grid(plan: Plan, rate: float, wide: bool) -> Grid:
         words = [own, column, jobs[0].recipe.method][: len(names)]
         states = Counter(job.state for job in jobs)
         style = _COLOURS[jobs[0].state] if len(states) == 1 else ""
-        grid.add_row(*map(Text, (*words, *_costs(jobs, plan, rate), _state_words(states))), style=style)
+        grid.add_row(*map(Text, (*words, *_costs(jobs, forecast), _state_words(states))), style=style)
     return grid
 
 
@@ -81,9 +89,9 @@ def _place(job: Job) -> tuple[str, str, str]:
     return group, own, column
 
 
-def _costs(jobs: Sequence[Job], plan: Plan, rate: float) -> tuple[str, str, str]:
+def _costs(jobs: Sequence[Job], forecast: Forecast) -> tuple[str, str, str]:
     counts = _parameters(jobs[0].recipe)
-    seconds = sum(_seconds(job.recipe, rate) for job in jobs if job in plan.open)
+    seconds = sum(forecast.of(job).seconds for job in jobs if job.open)
     parameters = f"{counts['primary'] / 1e6:.2f} + {counts['auxiliary'] / 1e6:.2f} M"
     return parameters, str(jobs[0].recipe.epochs), duration(seconds) if seconds else ""
 
@@ -92,7 +100,8 @@ def _state_words(states: Counter[Any]) -> str:
     return ", ".join(f"{count} {state}" for state, count in states.items())
 
 
-def _job_entry(job: Job, rate: float) -> dict[str, Any]:
+def _job_entry(job: Job, forecast: Forecast) -> dict[str, Any]:
+    estimate = forecast.of(job)
     return {
         "key": job.recipe.key,
         "cells": [{"row": row, "column": column} for row, column in job.cells],
@@ -100,14 +109,11 @@ def _job_entry(job: Job, rate: float) -> dict[str, Any]:
         "state": job.state,
         "seed": job.recipe.seed,
         "parameters": _parameters(job.recipe),
-        "estimated_seconds": round(_seconds(job.recipe, rate), 1),
+        "estimated_seconds": round(estimate.seconds, 1),
+        "estimated_from": estimate.basis,
         "recipe": job.recipe.describe(),
     }
 
 
 def _parameters(recipe: Recipe) -> dict[str, int]:
     return detector_parameters(recipe) if recipe.detection else parameter_counts(recipe)
-
-
-def _seconds(recipe: Recipe, rate: float) -> float:
-    return detector_seconds(recipe, rate) if recipe.detection else estimated_seconds(recipe, rate)

@@ -20,6 +20,7 @@ from locbench.launch.measuring import Measuring
 from locbench.launch.plan import Job, Plan, Wishes, make_plan
 from locbench.launch.processes import leads, own_device, process_count
 from locbench.launch.progress import summary
+from locbench.launch.readiness import missing_for
 from locbench.launch.reporting import comparisons_of
 from locbench.launch.training import train
 from locbench.launch.workers import Setup
@@ -179,16 +180,19 @@ class Session:
     def _show_plan(self, plan: Plan, measuring: Measuring | None) -> None:
         if not leads():
             return
-        from locbench.costs.duration import measured_rate
+        from locbench.launch.estimates import Estimator, Forecast, missing_traces
         from locbench.launch.plan_view import plan_entry, print_plan
         from locbench.training.precision import choose_device
 
-        rate = measured_rate(choose_device(self.device))
+        estimator = Estimator(self.store.all(), choose_device(self.device))
+        traces = missing_traces(narrow(plan.table, plan.cells), self.store.folder) if plan.table else ()
+        lacking = missing_for(plan.jobs, self.root, download=self.download)
+        forecast = Forecast(estimator, traces, tuple(lacking))
         if self.as_json:
-            entry: dict[str, Any] = plan_entry(plan, rate)
+            entry: dict[str, Any] = plan_entry(plan, forecast)
             print_json(entry)
         else:
-            print_plan(self.console, plan, rate)
+            print_plan(self.console, plan, forecast)
             line = measuring.plan_line() if measuring else ""
             if line:
                 self.console.print(line, markup=False, soft_wrap=True)

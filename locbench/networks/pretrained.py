@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from locbench.errors import FailureError
@@ -75,6 +76,26 @@ def _fill(model: SwinParts, weights: dict[str, Tensor], source: str, label: str)
     if missing or found.unexpected_keys:
         odd = f"{missing[0]!r} is missing" if missing else f"{found.unexpected_keys[0]!r} is unknown"
         raise FailureError(f"{source} holds weights of another model than {label}: {odd}", remedy)
+
+
+def kept_weights(network: str) -> bool:
+    """Return whether a network's published weights lie in their hub's cache, so that nothing is fetched."""
+    shape, name = NETWORKS[network].transformer, NETWORKS[network].torchvision
+    try:
+        if shape is None:
+            from torchvision.models import get_model_weights
+
+            url = str(get_model_weights(name)[VERSION].url)
+            return (Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]).is_file()
+        from huggingface_hub import try_to_load_from_cache
+        from timm.models import get_pretrained_cfg
+
+        wanted = get_pretrained_cfg(shape.weights)
+        source = str(wanted.hf_hub_id) if wanted else ""
+        files = ("model.safetensors", "pytorch_model.bin")
+        return any(isinstance(try_to_load_from_cache(source, each), str) for each in files)
+    except Exception:  # other versions of the hubs' packages keep it elsewhere: unknown, and told as not there
+        return False
 
 
 def _from_hub(name: str) -> dict[str, Tensor]:
