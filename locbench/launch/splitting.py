@@ -9,13 +9,13 @@ from locbench.console import Terminal, remark
 from locbench.costs.memory_book import MemoryBook
 from locbench.costs.split_book import SHOWN, SplitBook
 from locbench.costs.splits import cuts_for
-from locbench.errors import UsageError
 from locbench.json_output import print_json
 from locbench.launch.costing import cost_recipe, traceable
 from locbench.launch.single import parse_option, published_settings
 from locbench.launch.splits_view import print_splits, splits_entry
 from locbench.networks.catalogue import NETWORKS
 from locbench.recipe import Recipe, make_recipe
+from locbench.recipe_rules import refuse_count
 
 
 class Splitting:
@@ -42,8 +42,8 @@ class Splitting:
         Raises:
             UsageError: a setting is unknown, or the network cannot be cut so.
         """
-        if top is not None and top < 1:
-            raise UsageError(f"--top is {top}", "Ask for 1 or more.")
+        if top is not None:
+            refuse_count("--top", top, 1000)
         recipe = split_recipe(wanted, dict(parse_option(each) for each in options))
         with traceable(), self.console.status("tracing"):
             splits = self.book.splits(recipe, count=top or SHOWN)
