@@ -16,12 +16,12 @@ from locbench.printable import printable
 class Terminal(Console):
     """A console that takes every text literally, and whose reader may go: rich would end the program in silence.
 
-    It guesses no colours for numbers, puts no pictures in the place of words between colons, and shows control
-    characters of names instead of sending them.
+    It guesses no colours, takes neither brackets for markup nor words between colons for pictures, and shows
+    control characters of names instead of sending them.
     """
 
     def __init__(self, *, stderr: bool = False, soft_wrap: bool = False, quiet: bool = False) -> None:
-        super().__init__(stderr=stderr, soft_wrap=soft_wrap, quiet=quiet, highlight=False, emoji=False)
+        super().__init__(stderr=stderr, soft_wrap=soft_wrap, quiet=quiet, highlight=False, emoji=False, markup=False)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render; every text passes here, also those inside of grids and bars."""

@@ -27,11 +27,12 @@ def figure_file(path: Path, *, panels: int = 1, size: tuple[float, float]) -> It
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(panels, 1, figsize=size, sharex=True, layout="constrained")
-    try:
-        yield figure, axes
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
-        raise FailureError(f"cannot write {path}: {error}", "Choose a file such as plot.png.") from None
-    finally:
-        pyplot.close(figure)
+    with matplotlib.rc_context({"text.parse_math": False}):  # a dollar in a name begins no formula
+        figure, axes = pyplot.subplots(panels, 1, figsize=size, sharex=True, layout="constrained")
+        try:
+            yield figure, axes
+            figure.savefig(path, dpi=150)
+        except (OSError, ValueError) as error:
+            raise FailureError(f"cannot write {path}: {error}", "Choose a file such as plot.png.") from None
+        finally:
+            pyplot.close(figure)

@@ -71,8 +71,12 @@ def test_a_terminal_takes_every_text_literally(capsys: pytest.CaptureFixture[str
     grid.add_row(Text(f"{ESCAPE} {TURNED}"))
     Terminal().print(grid)
     assert not set(capsys.readouterr().out) & set("\x1b\x07\x9b\u202e\u2066")
-    Terminal().print(MARKUP, markup=False)
+    Terminal().print(MARKUP)
     assert capsys.readouterr().out.strip() == MARKUP
+    grid = Grid("head")
+    grid.add_row(MARKUP)
+    Terminal().print(grid)
+    assert MARKUP in capsys.readouterr().out
 
 
 def test_progress_takes_names_literally(capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,6 +150,15 @@ def test_latex_prints_hyphens_ticks_and_long_words() -> None:
         r"folder:\allowbreak{}/\allowbreak{}some/\allowbreak{}long/\allowbreak{}path\_x"
     )
     assert in_latex("k" * 45) == r"\allowbreak{}".join(["k" * 20, "k" * 20, "k" * 5])
+
+
+def test_a_dollar_in_a_name_begins_no_formula(tmp_path: Path) -> None:
+    from locbench.figures import figure_file
+
+    with figure_file(tmp_path / "plot.png", size=(2, 2)) as (figure, axes):
+        axes.set_title(r"a $\frac$ b_c")
+        figure.suptitle("$")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_several_tables_are_one_document() -> None:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from locbench.bench.result import Found, Line, Shares, Speeds
 from locbench.bench.timing import Spread, ratios
+from locbench.report.tidy import as_cell
 
 Column = tuple[str, Callable[[Line], str]]
 
@@ -192,7 +193,8 @@ def csv_text(found: Found) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_csv_row(line, found) for line in found.lines)
+    rows = (_csv_row(line, found) for line in found.lines)
+    writer.writerows({name: as_cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
 
 
