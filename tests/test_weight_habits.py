@@ -184,12 +184,40 @@ def test_a_program_is_no_weight_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "spoilt",
+    [
+        torch.tensor([1.0, float("nan")]),
+        torch.full((2,), float("inf"), dtype=torch.float16),
+        torch.ones(2, dtype=torch.complex64),
+        torch.ones(2).to_sparse(),
+        torch.ones(2, device="meta"),
+    ],
+    ids=["nan", "inf", "complex", "sparse", "meta"],
+)
+def test_weights_that_cannot_be_trained(spoilt: Tensor, tmp_path: Path) -> None:
+    torch.save(state() | {"1.bias": spoilt}, tmp_path / "theirs.pth")
+    with pytest.raises(FailureError, match=r"'1.bias' (has values that are not finite|is quantized)"):
+        weights_in(tmp_path / "theirs.pth")
+
+
+def test_half_precision_loads(tmp_path: Path) -> None:
+    torch.save({name: each.half() for name, each in whole().items()}, tmp_path / "theirs.pth")
+    expected = whole()["conv1.weight"].half().float()
+    assert torch.equal(loaded(tmp_path / "theirs.pth").state_dict()["units.0.0.weight"], expected)
+
+
+ENDLESS: dict[str, Any] = {}
+ENDLESS["model"] = ENDLESS
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
         ({"epoch": 3, "optimizer": {"state": {}}}, "it has 'epoch', 'optimizer'"),
         ({"student": state, "teacher": state}, "it has 'student', 'teacher'"),
         ({"\x1b[31m" + 90 * "x": 1}, "'\\x1b[31m" + 35 * "x" + "'"),
         ({}, "holds no state dict"),
+        ({"model": ENDLESS}, "holds no state dict"),
     ],
 )
 def test_what_a_file_has_instead(content: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -209,6 +237,7 @@ def test_what_a_file_has_instead(content: dict[str, Any], said: str, tmp_path: P
         ),
         (lambda: {name: each for name, each in whole().items() if name != "fc.bias"}, "'head.2.bias' is missing"),
         (lambda: whole() | {"conv1.weight": torch.zeros(())}, "'units.0.0.weight' is () instead of (64, 3, 7, 7)"),
+        (lambda: whole() | {"fc.bias": torch.ones(7, dtype=torch.int8)}, "is of torch.int8 instead of torch.float32"),
     ],
 )
 def test_names_of_another_network(names: Callable[[], State], fault: str, tmp_path: Path) -> None:

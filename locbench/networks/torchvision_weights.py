@@ -54,6 +54,8 @@ def _faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Iterator[
                 yield f"{name!r} is missing"
         elif given[name].shape != each.shape:
             yield f"{name!r} is {tuple(given[name].shape)} instead of {tuple(each.shape)}"
+        elif each.is_floating_point() and not given[name].is_floating_point():
+            yield f"{name!r} is of {given[name].dtype} instead of {each.dtype}"
     yield from (f"{name!r} is unknown" for name in given if name not in own)
 
 

@@ -27,6 +27,8 @@ _COUNTERS = ("n_averaged",)
 
 _REMEDY = "Give a safetensors file or a torch state dict with --weights."
 _NAMED = 4
+_DEEP = 8
+"""How deep a state dict may lie; a file can be made whose dictionary holds itself."""
 
 
 def weights_in(path: Path) -> State:
@@ -36,7 +38,8 @@ def weights_in(path: Path) -> State:
     that all names share, such as that of a network trained in parallel, is taken off.
 
     Raises:
-        FailureError: the file is missing, is none of these, or holds objects whose code would have to be run.
+        FailureError: the file is missing, is none of these, holds objects whose code would have to be run, or weights
+            that cannot be trained.
     """
     if not path.is_file():
         raise FailureError(f"there is no weight file {path}", _REMEDY)
@@ -48,7 +51,16 @@ def weights_in(path: Path) -> State:
     if not state:
         kept = ", ".join(repr(str(each)[:40]) for each in list(found)[:_NAMED]) if isinstance(found, dict) else ""
         raise FailureError(f"{path} holds no state dict{f': it has {kept}' if kept else ''}", _REMEDY)
+    fault = next((f"{name[:80]!r} {word}" for name, each in state.items() if (word := _fault(each))), "")
+    if fault:
+        raise FailureError(f"{path} holds no weights that can be trained: {fault}", "Give another file with --weights.")
     return _without_prefixes(state)
+
+
+def _fault(weights: Tensor) -> str:
+    if weights.is_quantized or weights.is_complex() or weights.is_meta or weights.layout != torch.strided:
+        return "is quantized, complex, sparse or empty of values"
+    return "has values that are not finite" if not bool(weights.float().isfinite().all()) else ""
 
 
 def _read(path: Path) -> Any:
@@ -81,7 +93,9 @@ def _unreadable(path: Path, error: Exception) -> FailureError:
 
 def _state_in(found: Any) -> State:
     """Return the state dict in a file's content, at any depth of known names; empty if there is none."""
-    while isinstance(found, Mapping):
+    for _ in range(_DEEP):
+        if not isinstance(found, Mapping):
+            break
         inner = next((found[key] for key in (*_WRAPPERS, *_AVERAGED) if isinstance(found.get(key), Mapping)), None)
         if inner is None:
             break
