@@ -306,10 +306,13 @@ def _checked(fields: dict[str, Any]) -> Recipe:
     return recipe
 
 
+_fields_of = cache(msgspec.structs.fields)  # it reads the annotations anew each time, and every record asks for keys
+
+
 def _canonical(value: Any) -> Any:
     """Reduce a struct to its tag and the fields that differ from their defaults, compared by value."""
     if isinstance(value, msgspec.Struct):
-        fields = msgspec.structs.fields(value)
+        fields = _fields_of(type(value))
         kept = {each.name: getattr(value, each.name) for each in fields if getattr(value, each.name) != each.default}
         return _tag(value) | {name: _canonical(each) for name, each in kept.items()}
     if isinstance(value, tuple | list):
