@@ -167,7 +167,7 @@ def _legend(found: Found) -> Iterator[str]:
 def _provenance(found: Found) -> str:
     made = found.provenance
     versions = ", ".join(f"{name} {each}" for name, each in made.versions.items())
-    commit = f"commit {made.commit[:12]}{' (dirty)' if made.dirty else ''}" if made.commit else ""
+    commit = f"commit {made.code}" if made.code else ""
     threads = f"{found.threads} CPU thread{'' if found.threads == 1 else 's'}" if found.threads else ""
     words = [found.device, threads, found.precision, versions, commit, made.started, f"{made.seconds:.0f} s in all"]
     return "; ".join(filter(None, words))

@@ -142,7 +142,7 @@ def _remarks(own: Sequence[MeasuredCost]) -> Iterator[str]:
 
 def _sources(found: Sequence[Reading]) -> Iterator[str]:
     made = [each.provenance for each in found if each.provenance is not None]
-    commits = dict.fromkeys(f"{each.commit[:12]}{' (dirty)' if each.dirty else ''}" for each in made if each.commit)
+    commits = dict.fromkeys(each.code for each in made if each.code)
     versions = dict.fromkeys(", ".join(f"{name} {each}" for name, each in one.versions.items()) for one in made)
     days = sorted({each.started[:10] for each in made if each.started})
     period = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}" if days else ""

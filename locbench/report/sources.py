@@ -48,9 +48,7 @@ def _versions(made: Provenance) -> str:
 
 
 def _commit(made: Provenance) -> str:
-    if not made.commit:
-        return f"unknown ({made.no_commit})" if made.no_commit else "outside a checkout"
-    named = f"{made.commit[:12]}{' (dirty)' if made.dirty else ''}"
+    named = made.code or "outside a checkout"
     return f"{named}, begun by {', then '.join(made.codes[:-1])}" if made.codes else named
 
 

@@ -54,6 +54,13 @@ class Provenance(msgspec.Struct, frozen=True):
     no_commit: str = ""
     codes: tuple[str, ...] = ()
 
+    @property
+    def code(self) -> str:
+        """The commit in short, with a mark where the code differed from it, or why it is unknown; else nothing."""
+        if not self.commit:
+            return f"unknown ({self.no_commit})" if self.no_commit else ""
+        return f"{self.commit[:12]}{' (dirty)' if self.dirty else ''}"
+
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One run's outcome.
