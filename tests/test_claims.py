@@ -536,6 +536,8 @@ def test_the_page_in_other_formats() -> None:
     ]
     frame = pd.read_csv(io.StringIO(render_claims(found, "csv")))
     assert list(frame["verdict"]) == ["holds", "undecided", "does not hold", "not run", "not run"]
+    named = [(make_table(claims=[Claim("=1+1 \x1b[31m", "3", "test_acc", "BP > DGL")]), [])]
+    assert "'=1+1 \u241b[31m" in render_claims(named, "csv")
     latex = render_claims(found, "tex")
     assert latex.count("\\begin{tabular}") == latex.count("\\end{tabular}") == 1
     assert "DGL beats PredSim \\& co. (section 3.2)" in latex

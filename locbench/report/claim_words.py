@@ -58,7 +58,7 @@ def is_begun(claim: JudgedClaim) -> bool:
 
 def claim_remarks(claims: Sequence[JudgedClaim]) -> list[str]:
     """Return what contradicts claims, in our numbers and in the paper's own, and how many were not run."""
-    lines = [f"{claim.text}: otherwise for {_some(claim.against)}." for claim in claims if claim.against]
+    lines = [f"{claim.text}: otherwise for {some(claim.against)}." for claim in claims if claim.against]
     lines += [remark for claim in claims if is_begun(claim) and (remark := paper_remark(claim))]
     left = sum(not is_begun(claim) for claim in claims)
     if left:
@@ -82,6 +82,7 @@ def claim_legend(claims: Iterable[JudgedClaim]) -> str:
     return "; ".join([*meanings, *([SO_FAR] if any(claim.verdict == "not run" for claim in begun) else [])])
 
 
-def _some(places: Sequence[str], most: int = 3) -> str:
+def some(places: Sequence[str], most: int = 3) -> str:
+    """Return the first places, and how many more there are."""
     rest = len(places) - most
     return "; ".join(places[:most]) + (f"; and {rest} more" if rest > 0 else "")

@@ -15,12 +15,14 @@ from locbench.report.claim_words import (
     claim_verdict_text,
     comparisons_text,
     paper_remark,
+    some,
 )
 from locbench.report.claims import is_computed
 from locbench.report.comparison import ClaimVerdict, Comparison, JudgedClaim
 from locbench.report.latex import text_floats
 from locbench.report.markdown import escaped as escaped_markdown
 from locbench.report.sentences import heading
+from locbench.report.tidy import as_cell
 from locbench.tables import Table
 
 Found = tuple[Table, Sequence[Comparison]]
@@ -119,7 +121,8 @@ def claims_csv(found: Sequence[Found]) -> str:
     lines = [line for table, comparisons in found for line in claim_lines(table, comparisons)]
     rows = [_flat(line) for line in lines]
     names = ["table", *JudgedClaim.__struct_fields__, "runs", "how"]
-    return str(pd.DataFrame(rows, columns=names).to_csv(index=False, lineterminator="\n"))
+    frame = pd.DataFrame(rows, columns=names)
+    return str(frame.map(as_cell).to_csv(index=False, lineterminator="\n"))
 
 
 def claims_json(found: Sequence[Found]) -> str:
@@ -186,7 +189,7 @@ def _remarks(lines: Sequence[ClaimLine]) -> list[str]:
     for line in lines:
         if line.claim.against:
             runs = f", {line.runs} {marks.get(line.how, '')}".rstrip()
-            remarks.append(f"{line.claim.text}{runs}: otherwise for {'; '.join(line.claim.against)}.")
+            remarks.append(f"{line.claim.text}{runs}: otherwise for {some(line.claim.against)}.")
     return [*remarks, *dict.fromkeys(filter(None, (paper_remark(line.claim) for line in lines)))]
 
 
