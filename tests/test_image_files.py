@@ -142,6 +142,22 @@ def test_levels_without_a_range_are_refused_with_their_number(
     assert "Scale its levels to 8 bits" in error.remedy
 
 
+def test_levels_from_white_to_black_are_refused(folder: Path) -> None:
+    path = folder / "train" / "a" / "x.tif"
+    Image.fromarray(RAMP.astype(np.uint16)).save(path, tiffinfo={262: 0})
+    assert "a/x.tif cannot be decoded: its grey levels of 16 bits count from white to black" in refusal(folder).message
+
+
+def test_pictures_of_several_frames_are_their_first(folder: Path) -> None:
+    first = Image.new("RGB", (SIDE, SIDE), (10, 20, 30))
+    first.save(folder / "train" / "a" / "0.png", "MPO", save_all=True, append_images=[Image.new("RGB", (SIDE, SIDE))])
+    first.save(folder / "train" / "a" / "1.png", "TIFF", save_all=True, append_images=[Image.new("RGB", (SIDE, SIDE))])
+    pixels = loaded(folder).train.pixels
+    assert (pixels[1] == pixels[1, 0, 0]).all()
+    assert pixels[1, 0, 0].tolist() == [10, 20, 30]
+    assert (pixels[0].int() - pixels[1].int()).abs().max() < 3  # a JPEG's rounding
+
+
 def test_a_black_image_of_16_bits_is_black(tmp_path: Path) -> None:
     image = Image.fromarray(np.zeros((4, 4), dtype=np.uint16))
     assert np.asarray(as_rgb(image)).max() == 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ UNDECODABLE = (
 
 _NEARLY_BLACK = 16
 """An image whose brightest level is below this one of 256 has lost its contrast."""
-_BITS_PER_SAMPLE = 258
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # of TIFF
 _WHOLE = "Put a whole copy of the file in its place, or unpack the set again."
 _NAMED = 5
 
@@ -77,7 +77,9 @@ def as_rgb(image: Image.Image, box: tuple[int, int, int, int] | None = None) -> 
 def _bits(image: Image.Image) -> int:
     """Return the bits of a grey level; 8 for whatever Pillow converts rightly."""
     if image.mode.startswith("I;16"):
-        tags: Mapping[int, Sequence[int]] = getattr(image, "tag_v2", {})
+        tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+        if tags.get(_PHOTOMETRIC) == 0:  # Pillow turns eight bits round, and these not
+            raise DepthError("its grey levels of 16 bits count from white to black")
         return int(tags.get(_BITS_PER_SAMPLE, (16,))[0])
     if image.mode == "I" and image.format in ("PNG", "PPM"):  # Pillow scales a PGM's levels to 16 bits
         return 16

@@ -13,6 +13,7 @@ from locbench.costs.measurement_book import MeasurementBook
 from locbench.costs.memory_book import MemoryBook
 from locbench.costs.needed import computed_if_needed
 from locbench.errors import FailureError, LocbenchError, UsageError
+from locbench.json_output import print_document
 from locbench.launch.plan import chosen
 from locbench.printable import printable
 from locbench.report.compare import compare, only_run
@@ -82,7 +83,7 @@ def _print(found: Sequence[Found], endings: Sequence[str], write: Callable[[Sequ
             "JSON and CSV are printed alone", "Ask for one format, or for files of each with --out FOLDER."
         )
     for ending in dict.fromkeys(endings):
-        print(write(found, ending))
+        print_document(write(found, ending))
 
 
 def read_records(results: Path) -> list[Record]:

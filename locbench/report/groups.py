@@ -38,13 +38,13 @@ def group_records(table: Table, records: Iterable[Record]) -> list[Group]:
     runs: dict[Way, dict[Place, list[Record]]] = defaultdict(lambda: defaultdict(list))
     words: dict[Way, dict[tuple[str, ...], None]] = defaultdict(dict)
     records = {record.key: record for record in records}.values()
-    latest = _latest_versions(records)
+    latest = latest_versions(records)
     for record in records:
         schedule = schedule_of(record.recipe)
-        other = _version(record) if _version(record) != latest[record.recipe.dataset] else ""
+        other = version_of(record) if version_of(record) != latest[record.recipe.dataset] else ""
         for cell, published in _homes(schedule, cells.get(same_task_key(record.recipe), [])):
             way = way_of_reducing(schedule, published) + _apart(schedule, cell)
-            told = _words(_as_it_was(schedule, record), published, way)
+            told = _words(as_it_was(schedule, record), published, way)
             if other:
                 way, told = (*way, ("content", other)), (*told, f"another version of the data ({other})")
             runs[way][cell.row, cell.column].append(record)
@@ -56,17 +56,18 @@ def group_records(table: Table, records: Iterable[Record]) -> list[Group]:
     return [group for _, group in sorted(groups, key=lambda each: (each[0], each[1].how))]
 
 
-def _version(record: Record) -> str:
+def version_of(record: Record) -> str:
+    """Return what tells versions of a data set apart: the fingerprint of what a run saw."""
     return record.data.fingerprint if record.data else record.recipe.content
 
 
-def _latest_versions(records: Iterable[Record]) -> dict[str, str]:
+def latest_versions(records: Iterable[Record]) -> dict[str, str]:
     """Return the version of each data set that the run saw which was started last."""
     ordered = sorted(records, key=lambda each: each.provenance.started)
-    return {record.recipe.dataset: _version(record) for record in ordered}
+    return {record.recipe.dataset: version_of(record) for record in ordered}
 
 
-def _as_it_was(schedule: Schedule, record: Record) -> Schedule:
+def as_it_was(schedule: Schedule, record: Record) -> Schedule:
     """Return a schedule with the numbers of images that a run had, where it asked for more than there are."""
     if record.data is None:
         return schedule

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from locbench.data.naming import short
 from locbench.errors import UsageError
 from locbench.figures import figure_file
 from locbench.recipe import Recipe
+from locbench.report.groups import as_it_was, latest_versions, version_of
 from locbench.results.record import Record
 from locbench.schedule import Schedule, same_task_key, schedule_of
 from locbench.tables import Table
@@ -53,16 +55,20 @@ def accuracy_by_task(table: Table, records: Iterable[Record]) -> tuple[dict[str,
     tasks = {same_task_key(cell.recipe) for cell in table.cells if cell.recipe is not None}
     found: dict[Schedule, dict[str, list[float]]] = {}
     counts: Counter[Schedule] = Counter()
+    records = list(records)
+    latest = latest_versions(records)
     for record in records:
         task = same_task_key(record.recipe)
-        if record.status == "done" and task in tasks:
-            schedule = schedule_of(record.recipe)
+        if record.status == "done" and task in tasks and version_of(record) == latest[record.recipe.dataset]:
+            schedule = as_it_was(schedule_of(record.recipe), record)
             counts[schedule] += 1
             found.setdefault(schedule, {}).setdefault(task, []).append(record.metrics["test_acc"])
     if not counts:
         return {}, ""
     best = counts.most_common(1)[0][0]
-    name = f"{best.dataset}, {best.epochs} epochs" + (f", {best.train_limit:,} images" if best.train_limit else "")
+    name = f"{short(best.dataset)}, {best.epochs} epochs" + (
+        f", {best.train_limit:,} images" if best.train_limit else ""
+    )
     return {task: statistics.fmean(values) for task, values in found[best].items()}, name
 
 
