@@ -10,6 +10,7 @@ from specimens import recipe, recipe_of
 
 from locbench.errors import UsageError
 from locbench.launch.single import parse_setting
+from locbench.launch.splits_view import published
 from locbench.learning.partition import partition_of
 from locbench.recipe import Recipe
 
@@ -64,3 +65,10 @@ def test_the_usual_split_makes_no_other_key() -> None:
 def test_a_split_that_does_not_fit(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         recipe_of("dgl", {}, network="resnet32", **settings)
+
+
+def test_which_splits_are_called_published() -> None:
+    assert published(recipe("dgl", "resnet32", 3))
+    assert published(recipe("dgl", "resnet110", 2))
+    assert not published(recipe("dgl", "resnet32", 5))
+    assert not published(recipe_of("dgl", {}, network="resnet32", split=[5, 5, 6]))

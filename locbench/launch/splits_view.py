@@ -79,7 +79,10 @@ def rank_of(division: Division, splits: Splits) -> int:
 
 def published(recipe: Recipe) -> bool:
     """Return whether published work says where the network is cut into K modules."""
-    return recipe.modules in NETWORKS[recipe.network].splits
+    network = NETWORKS[recipe.network]
+    if recipe.split is not None:
+        return recipe.split == network.carried_splits.get(len(recipe.split))
+    return recipe.modules in network.splits
 
 
 def unit_of(recipe: Recipe) -> str:
