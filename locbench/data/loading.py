@@ -6,6 +6,7 @@ They live on from one pass over the data to the next: to start them takes longer
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import pickle
 import signal
@@ -94,16 +95,16 @@ class Crew(Generic[R, V]):
 
     def __init__(self, load: Callable[[R], V], workers: int, *, packed: bool = False, pinned: bool = False) -> None:
         self.workers, self.packed, self.pinned, self.busy = workers, packed, pinned, False
-        self._requests: Iterable[R] = ()
+        self._asked: _Asked[R] = _Asked()
+        self._since, self._stuck = math.inf, False
         begin = partial(_begin, os.getpid(), threading.current_thread() is threading.main_thread())
         self._loader: DataLoader[Any] = DataLoader(
             _Task(load, packed),
             batch_size=None,
-            sampler=_Asked(self),
+            sampler=self._asked,
             num_workers=workers,
             collate_fn=_as_it_is,
             pin_memory=pinned,
-            timeout=PATIENCE if workers else 0,
             worker_init_fn=begin,
             persistent_workers=workers > 0,
             generator=torch.Generator(),  # else it draws from the global one, though nothing here is random
@@ -115,9 +116,12 @@ class Crew(Generic[R, V]):
         Raises:
             FailureError: something cannot be loaded, or a process has ended or is stuck.
         """
-        self._requests, self.busy = requests, True
+        self._asked.requests, self.busy = requests, True
+        over = threading.Event()
+        if self.workers:
+            threading.Thread(target=self._watch, args=(over,), daemon=True).start()
         try:
-            for value in self._loader:
+            for value in self._timed():
                 found = pickle.loads(value) if self.packed else value
                 if isinstance(found, FailureError):
                     raise found
@@ -125,23 +129,42 @@ class Crew(Generic[R, V]):
         except RuntimeError as error:
             if "DataLoader" not in str(error):
                 raise
-            first = str(error).strip().splitlines()[0]
+            why = str(error).strip().splitlines()[0]
             raise FailureError(
-                f"a process that loads images has failed: {first}",
+                f"no image came for {PATIENCE} seconds"
+                if self._stuck
+                else f"a process that loads images failed: {why}",
                 "Whole epochs are kept. To go on: the same command; LOCBENCH_WORKERS=0 loads without such processes.",
             ) from error
         finally:
+            over.set()
             self.busy = False
+
+    def _timed(self) -> Iterator[Any]:
+        """Yield what arrives, and note since when it is waited for."""
+        self._since = time.monotonic()
+        for value in self._loader:
+            self._since = math.inf
+            yield value
+            self._since = time.monotonic()
+
+    def _watch(self, over: threading.Event) -> None:
+        """End the processes if nothing comes; that they have ended is then noticed, as it would be without this."""
+        while not over.wait(min(1.0, PATIENCE / 4)):
+            if time.monotonic() - self._since > PATIENCE:
+                self._stuck = True
+                for process in getattr(getattr(self._loader, "_iterator", None), "_workers", ()):
+                    process.kill()
+                return
 
 
 class _Asked(Generic[R]):
-    """The requests of the present pass."""
+    """The requests of the present pass. It does not know the crew, which so ends where it is let go."""
 
-    def __init__(self, crew: Crew[R, Any]) -> None:
-        self.crew = crew
+    requests: Iterable[R] = ()
 
     def __iter__(self) -> Iterator[R]:
-        return iter(self.crew._requests)
+        return iter(self.requests)
 
 
 class _Task(Dataset[Any]):

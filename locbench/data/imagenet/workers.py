@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -85,8 +87,15 @@ def _crew(workers: int, pieces: int, packed: bool, pinned: bool) -> Crew[_Reques
     if _kept is not None and needed <= _kept.workers <= workers and _kept.packed >= packed and _kept.pinned == pinned:
         return Crew(_decode, needed, packed=packed, pinned=pinned) if _kept.busy else _kept
     dismiss()  # before others start
+    _dismiss_at_the_end()
     _kept = Crew(_decode, needed, packed=packed, pinned=pinned)
     return _kept
+
+
+@cache
+def _dismiss_at_the_end() -> None:
+    """Let the processes end in peace before this one does: ended as it leaves, PyTorch would take them for killed."""
+    multiprocessing.util.Finalize(None, dismiss, exitpriority=1)
 
 
 def _decode(request: _Request) -> Tensor:
