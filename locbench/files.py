@@ -58,6 +58,23 @@ def user_path(text: str) -> Path:
         raise UsageError(f"{text!r} begins with the home folder of nobody", "Name the folder in full.") from None
 
 
+def listed(folder: Path) -> list[Path]:
+    """Return what is in a folder, in order, without hidden files; nothing if there is no such folder.
+
+    Raises:
+        FailureError: the folder cannot be read.
+    """
+    try:
+        return sorted(each for each in folder.iterdir() if not each.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise FailureError(
+            f"cannot read {folder}: {error.strerror or error}",
+            "Make the folder readable, or name another one with --results DIR.",
+        ) from None
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a machine that stops, sees the old content or the new one, never a part.
 

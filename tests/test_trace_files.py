@@ -202,6 +202,17 @@ def test_what_is_no_file_of_sane_size_is_not_read(tmp_path: Path, kind: str) -> 
     assert book.step(one) is step or book.step(one) == step
 
 
+@pytest.mark.parametrize("name", ["costs", "measured"])
+def test_a_folder_that_cannot_be_read_is_refused_by_reports(bench: Bench, name: str) -> None:
+    bench.results.mkdir()
+    (bench.results / name).symlink_to(name)  # leads to itself
+    called = bench.call("report", "mini", "--out", "out")
+    assert called.code == 1
+    assert f"cannot read results/{name}" in called.err
+    assert "--results DIR" in called.err
+    assert not (bench.folder / "out").exists()
+
+
 def test_faults_are_summed_up_by_reason() -> None:
     faults = {Path("a"): "empty", Path("b"): "old", Path("c"): "empty"}
     assert summed_up(faults, "prediction", "Make it anew.") == [
@@ -231,3 +242,24 @@ def test_an_answer_is_printed_where_it_cannot_be_kept(bench: Bench, arguments: t
 
 def without_seconds(found: object) -> object:
     return {**found, "seconds": 0} if isinstance(found, dict) else found
+
+
+def test_the_origin_of_predictions_is_told(bench: Bench) -> None:
+    """Whoever made a trace: costs, divisions and reports name the versions in its file."""
+    one = ("costs", "--network", "resnet8", "--method", "bp")
+    made = bench.call(*one, "--json").json["made_with"]
+    assert ", torch " in made
+    for path in (bench.results / "costs").iterdir():
+        path.write_text(path.read_text(encoding="utf-8").replace(made, "locbench 0.0.3, torch 9.9"), encoding="utf-8")
+    assert bench.call(*one, "--json").json["made_with"] == "locbench 0.0.3, torch 9.9"
+    assert "Predictions are traced with locbench 0.0.3, torch 9.9." in bench.call(*one).out
+
+
+def test_reports_tell_the_origin_of_each_tables_predictions(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCBENCH_TABLES")
+    shutil.copytree(COMMITTED, bench.results / "costs")
+    bench.call("report", "swin-splits", "--out", "out")
+    (kept,) = {json.loads(path.read_bytes())["made_with"] for path in COMMITTED.glob("splits-*.json")}
+    report = json.loads((bench.folder / "out" / "swin-splits.json").read_text(encoding="utf-8"))
+    assert report["comparisons"][0]["sources"]["predictions"] == kept
+    assert f"- predictions: traced with {kept}" in (bench.folder / "out" / "swin-splits.md").read_text(encoding="utf-8")

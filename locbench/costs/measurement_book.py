@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -17,7 +18,7 @@ from locbench.costs.memory_book import timeless
 from locbench.costs.setting import Setting
 from locbench.costs.trace_files import Bytes
 from locbench.errors import UsageError
-from locbench.files import file_name, read_regular, write_atomically
+from locbench.files import file_name, listed, read_regular, write_atomically
 from locbench.recipe import Recipe
 from locbench.results.record import Provenance
 
@@ -120,8 +121,8 @@ class MeasurementBook:
         return path
 
     def _read(self, pattern: str) -> Iterator[Measurement]:
-        for path in sorted(self.folder.glob(pattern)):
-            found = None if path.name.startswith(".") else self._decoded(path)  # macOS lays ._NAME beside a file
+        for path in listed(self.folder):
+            found = self._decoded(path) if fnmatchcase(path.name, pattern) else None
             if found is not None:
                 yield found
 

@@ -57,6 +57,7 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
         published_bp: the memory that the paper prints for backpropagation, in ``unit``.
         unit: of the published memory: ``GB`` (10^9 bytes) or ``MiB``; GB where none is printed.
         seconds: time it took to work this row out; a trace that was kept from before takes none.
+        made_with: versions of locbench and of torch that the peak was traced with.
     """
 
     row: str
@@ -78,6 +79,7 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
     published_bp: float | None
     unit: str
     seconds: float
+    made_with: str = ""
 
     @property
     def ratio(self) -> float:
@@ -167,6 +169,7 @@ def _row(recipe: Recipe, printed: Printed, book: MemoryBook, setting: Setting = 
         published_bp=printed.published_bp,
         unit=printed.unit,
         seconds=round(seconds, 3),
+        made_with=footprint.local.made_with,
     )
 
 

@@ -37,6 +37,10 @@ class Trace(Protocol):
     def trace_version(self) -> int:
         """Version of the rules."""
 
+    @property
+    def made_with(self) -> str:
+        """Versions of locbench and of torch."""
+
 
 T = TypeVar("T", bound=Trace)
 
@@ -56,6 +60,7 @@ class TraceFiles:
 
     Attributes:
         faults: why a file counts as missing.
+        origins: with what the traces were made that were read or written, since it was cleared last.
         missing: what was asked for and is not there, or not of use, and has not been made.
         unkept: why something could not be written; empty if everything was.
     """
@@ -63,6 +68,7 @@ class TraceFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.faults: dict[Path, str] = {}
+        self.origins: set[str] = set()
         self.missing: dict[Path, Missing] = {}
         self.unkept = ""
         self._made: dict[Path, Trace] = {}
@@ -74,6 +80,7 @@ class TraceFiles:
         """
         made = self._made.get(path)
         if isinstance(made, kind):
+            self.origins.add(made.made_with)
             return made
         self.faults.pop(path, None)
         self.missing.pop(path, None)
@@ -82,6 +89,7 @@ class TraceFiles:
             if (found.recipe.key, found.setting) != (recipe.key, setting):
                 raise ValueError("it holds another step than its name says")
             if found.trace_version >= version:
+                self.origins.add(found.made_with)
                 return found
             self.faults[path] = f"it is of version {found.trace_version} of the rules, and these are version {version}"
         except FileNotFoundError:
@@ -97,11 +105,17 @@ class TraceFiles:
         """Write a trace; where that cannot be done it is remembered as long as this object lives."""
         self.faults.pop(path, None)
         self.missing.pop(path, None)
+        self.origins.add(made.made_with)
         try:
             write_atomically(path, msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
         except FailureError as error:
             self._made[path] = made
             self.unkept = self.unkept or error.message
+
+    @property
+    def origin(self) -> str:
+        """With what the traces were made, in words."""
+        return "; ".join(sorted(self.origins))
 
     @property
     def lines(self) -> tuple[str, ...]:

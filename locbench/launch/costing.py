@@ -131,6 +131,7 @@ class Costing:
         print_measured_steps(self.console, labels, [each.measured for each in judged])
         for fault in self.measurements.faults.values():
             self.console.print(fault, markup=False, soft_wrap=True)
+        self.console.print(f"Predictions are traced with {self.book.files.origin}.", style="dim", soft_wrap=True)
         kept = not self.book.files.unkept
         print_slowest(self.console, labels, [each.row for each in judged], traced, kept=kept)
 

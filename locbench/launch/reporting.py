@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from locbench.console import remark
 from locbench.costs.calibration import calibrated_values
 from locbench.costs.measured_costs import measured_costs
@@ -13,6 +15,7 @@ from locbench.costs.measurement_book import MeasurementBook
 from locbench.costs.memory_book import MemoryBook
 from locbench.costs.needed import computed_if_needed
 from locbench.errors import FailureError, LocbenchError, UsageError
+from locbench.files import listed
 from locbench.json_output import print_document
 from locbench.launch.plan import chosen
 from locbench.printable import printable
@@ -53,7 +56,7 @@ def report_tables(
     remark(*(f"left out: {fault}" for fault in faults))
     measurements = MeasurementBook(results)
     records = read_records(results)
-    if not records and not any(folder.is_dir() for folder in (book.folder, measurements.folder)):
+    if not any((records, listed(book.folder), listed(measurements.folder))):
         raise UsageError(f"there are no records below {results}", f"{_FIRST} Or name another folder with --results.")
     fewest = FEWEST_ASKED if rank_few else FEWEST_CELLS
     found = [
@@ -136,5 +139,8 @@ def comparisons_of(
     fewest: int = FEWEST_CELLS,
 ) -> list[Comparison]:
     """Return a table's comparisons, with the values that need no training and with what was measured on devices."""
+    book.files.origins.clear()
     measured = measured_costs(table, measurements, book) if measurements else ()
-    return compare(table, records, computed_if_needed(table, book), calibrated_values(table, book), measured, fewest)
+    computed, calibrated = computed_if_needed(table, book), calibrated_values(table, book)
+    found = compare(table, records, computed, calibrated, measured, fewest)
+    return [replace(each, sources=replace(each.sources, predictions=book.files.origin)) for each in found]

@@ -37,6 +37,7 @@ def print_splits(console: Console, recipe: Recipe, splits: Splits, count: int) -
     console.print(grid)
     console.print(trained_sentence(recipe, splits), markup=False, soft_wrap=True)
     console.print(_COUNTED, style="dim", markup=False, soft_wrap=True)
+    console.print(f"Traced with {splits.made_with}.", style="dim", markup=False, soft_wrap=True)
 
 
 def splits_entry(recipe: Recipe, splits: Splits, count: int) -> dict[str, Any]:
@@ -55,6 +56,7 @@ def splits_entry(recipe: Recipe, splits: Splits, count: int) -> dict[str, Any]:
         if trained is None
         else _entry(recipe, trained, splits) | {"rank": splits.rank, "published": published(recipe)},
         "recipe": recipe.describe(),
+        "made_with": splits.made_with,
     }
 
 

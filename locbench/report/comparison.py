@@ -165,6 +165,7 @@ class Sources(msgspec.Struct, frozen=True):
         seconds: training and evaluation time of all runs.
         resumed: number of runs that were continued from a checkpoint.
         side_by_side: number of runs that shared a device with others.
+        predictions: with what predicted memory and divisions were traced; empty where there are none.
     """
 
     runs: int = 0
@@ -180,6 +181,7 @@ class Sources(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     resumed: int = 0
     side_by_side: int = 0
+    predictions: str = ""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):

@@ -195,10 +195,11 @@ def table_notes(table: Table) -> list[str]:
 
 
 def source_lines(comparison: Comparison) -> list[tuple[str, str]]:
-    """Return the provenance of a comparison's runs as (name, value); empty without runs."""
+    """Return the provenance of a comparison's runs and predictions as (name, value); empty without either."""
     made = comparison.sources
+    predictions = [("predictions", f"traced with {made.predictions}")] if made.predictions else []
     if not made.runs:
-        return []
+        return predictions
     period = made.first if made.first == made.last else f"{made.first} to {made.last}"
     resumed = f", {made.resumed} of them resumed" if made.resumed else ""
     shared = f", {made.side_by_side} of them beside others on the device" if made.side_by_side else ""
@@ -211,6 +212,7 @@ def source_lines(comparison: Comparison) -> list[tuple[str, str]]:
         ("engine", "; ".join(made.engines)),
         ("versions", "; ".join(made.versions)),
         ("commit", "; ".join(made.commits)),
+        *predictions,
     ]
     return [(name, value) for name, value in lines if value]
 
