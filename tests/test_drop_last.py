@@ -117,3 +117,16 @@ def test_swin_recipes_drop_it_in_full_and_reduced_runs() -> None:
     assert with_schedule(published, preset_schedule("smoke", schedule_of(published))).drop_last
     before = msgspec.structs.replace(published, drop_last=False)
     assert before.key != published.key
+
+
+def test_detectors_drop_it_too() -> None:
+    pytest.importorskip("pycocotools")
+    from locbench.detection.feed import training_samples
+    from locbench.detection.scenes import load_scenes
+
+    scenes = load_scenes("shapes", Path(), limit=12).train
+    sizes = {
+        drop: [len(each) for each in training_samples(scenes, 5, seed=1, epoch=1, flip=True, drop_last=drop)]
+        for drop in (False, True)
+    }
+    assert sizes == {False: [5, 5, 2], True: [5, 5]}
