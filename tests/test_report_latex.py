@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
 import subprocess
@@ -137,6 +138,22 @@ def test_a_long_name_neither_widens_the_caption_nor_the_table(tmp_path: Path) ->
     record = make_record(reduced(recipe_at(table, name), "quick"), 50.0, label=name)
     text = render(table, compare(table, [record]), "tex")
     compiled(tmp_path, text)
+
+
+def test_a_sheet_without_values_is_nothing() -> None:
+    sheet = Sheet((cell(""), cell("a")), 1, (Line((cell("G"),), heading=True), Line((cell("x"), cell("")))))
+    assert floats(sheet) == []
+
+
+def test_names_drawn_at_random_compile_and_stay_on_the_page(tmp_path: Path) -> None:
+    draw = random.Random(3)
+    alphabet = [*map(chr, range(0x20, 0x7F)), *map(chr, range(0xA0, 0x180)), *"猫αΔ👩…→±\x1b\u202e\n"]
+    names = ["".join(draw.choices(alphabet, k=length)).strip() or "x" for length in (3, 10, 40, 150)]
+    rows = [Axis(f"{name}{index}", {"method": "dgl"}) for index, name in enumerate(names)]
+    published = {"test_acc": {row.label: ["90", "80"] for row in rows}}
+    table = msgspec.structs.replace(make_table(rows=rows, title=names[2], notes=[names[3]]), published=published)
+    records = [make_record(reduced(cell.recipe, "quick"), 50.0, label=names[2]) for cell in table.cells if cell.recipe]
+    compiled(tmp_path, render(table, compare(table, records), "tex"))
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.tex")), ids=lambda path: path.stem)

@@ -9,12 +9,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from locbench.report.latex_text import escaped, text_width
+from locbench.report.latex_text import escaped, longest_word, text_width
 
 _ROOM = 340.0  # points; \textwidth of article at 10 pt is 345
 _TALL = 430.0  # points; \textheight is 550, with a caption above and remarks below
 _GAP = 8.0  # points between columns: twice \tabcolsep
-_LABEL, _VALUE = 130.0, 150.0  # points; wider labels and values are set in several lines
+_LABEL, _LABELS, _VALUE = 130.0, 220.0, 150.0  # points, of a label, all labels and a value; wider ones are broken
 _BOLD = 1.16
 
 SETTINGS = "\\setlength{\\tabcolsep}{4pt}"
@@ -44,8 +44,7 @@ class Cell:
 def cell(text: str, mark: str = "") -> Cell:
     """Return the cell of a text; the mark is LaTeX of the width of a superscript."""
     extra = 5.0 if mark else 0.0
-    words = max((text_width(word) for word in text.split()), default=0.0)
-    return Cell(escaped(text) + mark, text_width(text) + extra, min(words, text_width("m" * 12)) + extra)
+    return Cell(escaped(text) + mark, text_width(text) + extra, longest_word(text) + extra)
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,16 @@ class Sheet:
 def floats(sheet: Sheet) -> list[str]:
     """Return the content of every float: tabulars that are no wider and no higher than a page."""
     kind, widths, blocks = _fitted(sheet)
-    pages = [(block, page) for block in blocks for page in _pages(_in_block(sheet, block), kind, widths)]
+    pages = [
+        (block, page)
+        for block in blocks
+        for page in _pages(sheet.header, _in_block(sheet, block), kind, widths)
+        if page
+    ]
     tabulars = [_tabular(sheet.header, page, block, sheet.labels, kind, widths) for block, page in pages]
-    together = sum(_height(page, kind, widths) for _, page in pages) <= _TALL
+    if not pages:
+        return []
+    together = sum(_height(sheet.header, page, kind, widths) for _, page in pages) <= _TALL
     return [_sized(kind, tabulars)] if together else [_sized(kind, [each]) for each in tabulars]
 
 
@@ -83,7 +89,7 @@ def _in_block(sheet: Sheet, block: Sequence[int]) -> list[Line]:
         rows = [line for line in chunk if not line.heading]
         held = any(line.cells[index].latex for line in rows for index in values)
         kept += chunk if held or not (rows and values) else [line for line in chunk if line.heading]
-    following = [*kept[1:], None]
+    following = [*kept, None][1:]
     return [line for line, after in zip(kept, following, strict=True) if not (line.heading and _ends(after))]
 
 
@@ -131,7 +137,7 @@ def _widths(sheet: Sheet, kind: _Type, *, broken: bool) -> list[float]:
     for index, head in enumerate(sheet.header):
         own = max((row[index].width for row in rows), default=0.0)
         top = head.longest if broken else head.width
-        most = _LABEL if index < sheet.labels else _VALUE
+        most = min(_LABEL, _LABELS / sheet.labels) if broken and index < sheet.labels else _VALUE
         found.append(min(kind.scale * max(own, top) + 1, most))
     return found
 
@@ -140,14 +146,14 @@ def _total(widths: Sequence[float]) -> float:
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def _pages(lines: Sequence[Line], kind: _Type, widths: Sequence[float]) -> list[list[Line]]:
+def _pages(header: Sequence[Cell], lines: Sequence[Line], kind: _Type, widths: Sequence[float]) -> list[list[Line]]:
     """Split lines that no page holds into about equal parts; a group that goes on is named again."""
-    count = math.ceil(_height(lines, kind, widths) / _TALL)
-    most = min(_TALL, _height(lines, kind, widths) / max(count, 1) + 4 * kind.line)
+    count = math.ceil(_height(header, lines, kind, widths) / _TALL)
+    most = min(_TALL, _height(header, lines, kind, widths) / max(count, 1) + 4 * kind.line)
     pages: list[list[Line]] = [[]]
     heading: Line | None = None
     for chunk in _chunks(lines):
-        if pages[-1] and _height([*pages[-1], *chunk], kind, widths) > most:
+        if pages[-1] and _height(header, [*pages[-1], *chunk], kind, widths) > most:
             pages.append([heading] if heading and not chunk[0].heading else [])
         heading = next((line for line in chunk if line.heading), heading)
         pages[-1] += chunk
@@ -166,8 +172,8 @@ def _chunks(lines: Sequence[Line]) -> Iterator[list[Line]]:
         yield chunk
 
 
-def _height(lines: Sequence[Line], kind: _Type, widths: Sequence[float]) -> float:
-    return kind.line * (3 + sum(_rows(line, kind, widths) for line in lines))
+def _height(header: Sequence[Cell], lines: Sequence[Line], kind: _Type, widths: Sequence[float]) -> float:
+    return kind.line * (2 + sum(_rows(line, kind, widths) for line in [Line(tuple(header)), *lines]))
 
 
 def _rows(line: Line, kind: _Type, widths: Sequence[float]) -> int:

@@ -85,19 +85,24 @@ def text_width(text: str) -> float:
 def _width(character: str) -> float:
     if character in _WIDTH:
         return _WIDTH[character]
-    shown = 1 if character in _SPECIAL or character < "\u0100" else len(_character(character).strip("$\\"))
-    return 7.8 if shown == 1 else 5.6 * shown
+    shown = "?" if character in _SPECIAL else _character(character)
+    return 7.8 if len(shown) == 1 or shown.startswith(("$", "\\")) else 5.6 * len(shown)
+
+
+def longest_word(text: str) -> float:
+    """Return about how wide the longest part of a text is in which no line may end, in points at 10 pt."""
+    return max((text_width(part) for word in printable(text).split() for part in _parts(word)), default=0.0)
 
 
 _LONGEST = 20
-"""Characters of a word from which on a line may end inside it; paths would leave the page otherwise."""
+"""Letters of a word from which on a line may end inside it; paths would leave the page otherwise."""
 
 
 def _parts(word: str) -> list[str]:
     """Split a long word after its signs, and what is still long into short parts."""
-    if len(word) <= _LONGEST:
+    if text_width(word) <= 5.6 * _LONGEST:
         return [word]
-    return [part for run in re.findall(r"\w+\W?|\W", word) for part in re.findall(f".{{1,{_LONGEST}}}", run)]
+    return [part for run in re.findall(r"[A-Za-z0-9]+[!-/:-@\[-`{-~]?|.", word) for part in re.findall(r".{1,14}", run)]
 
 
 def _characters(text: str) -> str:
