@@ -245,7 +245,10 @@ def _inequality(metric: str, order: _Order, index: int, sign: int, spots: Sequen
     mean = f"mean of {len(spots)} places" if len(spots) > 1 else spots[0].other
     words = f"{order.texts[index]} {'>' if sign == 1 else '<'} {order.texts[index + 1]}"
     place = ", ".join(filter(None, [_shown(spots[0].rest), mean]))
-    return Inequality(metric, words, place, tuple(weights.items()), constant)
+    kept = tuple((cell, weight) for cell, weight in weights.items() if weight)
+    if not kept:
+        raise ValueError(f"{words!r} does not depend on any cell")
+    return Inequality(metric, words, place, kept, constant)
 
 
 def _weighted(order: _Order, index: int, sign: int) -> Iterator[tuple[_Term, float]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pandas as pd
@@ -22,6 +24,7 @@ from locbench.report.compare import compare, unmeasured
 from locbench.report.comparison import Comparison, Entry, JudgedClaim
 from locbench.report.render import render, render_claims
 from locbench.report.terminal import print_comparison
+from locbench.results.store import Store
 from locbench.table_claims import Claim, Inequality, inequalities
 from locbench.tables import Axis, Metric, Table, load_tables, narrow, read_table
 
@@ -135,6 +138,8 @@ def test_only_keeps_the_places_that_have_the_part() -> None:
     ("expect", "message"),
     [
         ("Q=2", "'Q=2' is no order such as 'A > B'"),
+        ("Q=2 > Q=2", "does not depend on any cell"),
+        ("3 > 2", "does not depend on any cell"),
         ("Q=2>Q=1", "with spaces around the sign"),
         ("Q=2 > ", "no order"),
         ("Q=2 > > Q=1", "'> Q=1' is no label"),
@@ -326,6 +331,9 @@ def test_computed_numbers_decide_at_once_and_a_tie_is_no_order() -> None:
     assert judged(order, computed(ONE, 3.01), computed(TWO, 3.0)).verdict == "holds"
     assert judged(order, computed(ONE, 3.0), computed(TWO, 3.0)).verdict == "does not hold"
     assert judged(order, computed(ONE, 2.99), computed(TWO, 3.0)).verdict == "does not hold"
+    tie = "small / Q=1 @ one - small / Q=2 @ one > 0.1"  # 0.3 - 0.2 is a little below 0.1, and 0.8 - 0.7 above
+    assert 0.8 - 0.7 > 0.1
+    assert judged(tie, computed(ONE, 0.8), computed(TWO, 0.7)).verdict == "does not hold"
 
 
 def test_numbers_at_chance_decide_nothing() -> None:
@@ -549,7 +557,9 @@ def test_the_command_prints_all_claims_and_writes_them(
 ) -> None:
     bench = Bench(tmp_path, monkeypatch, capsys)
     bench.write(MINI + CLAIM)
-    (bench.results / "costs").mkdir(parents=True)
+    recipe = next(cell.recipe for cell in read_table(bench.tables / "mini.toml").cells if cell.column == "J=4")
+    assert recipe is not None
+    Store(bench.results).save(make_record(recipe, 85.0))
     printed = bench.call("report", "--claims", "--format", "json")
     assert printed.code == 0
     assert printed.json[0]["claims"][0]["judged"][0]["verdict"] == "not run"
@@ -558,3 +568,35 @@ def test_the_command_prints_all_claims_and_writes_them(
     assert "More modules are worse" in (tmp_path / "out" / "claims.md").read_text(encoding="utf-8")
     assert "More modules are worse (section 3)." in bench.call("show", "mini").out
     assert bench.call("show", "mini", "--json").json["claims"][0]["expect"] == "J=4 < J=2"
+
+
+def test_drawn_orders_are_resolved_or_refused_in_words() -> None:
+    """Nothing but a ValueError leaves the grammar, and what is resolved names places of the table."""
+    random = Random(0)
+    terms = [
+        "Q=1",
+        "Q=2",
+        "A / Q=1",
+        "small",
+        "0.5 * Q=2",
+        "Q=1 @ two",
+        "Q=2 @ set",
+        "one",
+        "Backprop",
+        "3",
+        "* 2",
+        "",
+        "…",
+    ]
+    table, resolved_ones = grid(), 0
+    places = {(cell.row, cell.column) for cell in table.cells}
+    for _ in range(3000):
+        text = f"{random.choice(terms)} {random.choice(('<', '>', '-'))} {random.choice(terms)} {random.choice('<>')} "
+        found = None
+        with suppress(ValueError):
+            found = inequalities(table, claim(text + random.choice(terms)))
+        if found is not None:
+            resolved_ones += 1
+            assert found
+            assert {place for each in found for place, _ in each.weights} <= places
+    assert resolved_ones > 100

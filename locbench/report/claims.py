@@ -18,6 +18,10 @@ STANDARD_ERRORS = 2
 """A difference of more standard errors than this decides a comparison."""
 
 
+# Sums of decimal numbers carry a binary rounding error far below any printed digit or byte.
+_ROUNDING_ERROR = 1e-10
+
+
 def judged_claims(table: Table, entries: Sequence[Entry]) -> tuple[JudgedClaim, ...]:
     """Judge every claim of a table by the entries of one comparison.
 
@@ -69,7 +73,7 @@ def published_agreement(table: Table, claim: Claim) -> tuple[int, int]:
             if published.value is not None:
                 numbers[metric][cell.row, cell.column] = published.value
     printed = [
-        each.value(numbers[each.metric]) > 0
+        each.value(numbers[each.metric]) > _ROUNDING_ERROR
         for each in inequalities(table, claim)
         if all(place in numbers[each.metric] for place, _ in each.weights)
     ]
@@ -140,7 +144,7 @@ def _outcome(
         return "not run"
     entries = [entry for entry in cells if entry is not None]
     if all(entry.n == 0 for entry in entries):
-        return "as claimed" if value > 0 else "otherwise"
+        return "as claimed" if value > _ROUNDING_ERROR else "otherwise"
     variance = 0.0
     for entry, (_, weight) in zip(entries, inequality.weights, strict=True):
         own = _variance(entry, pooled.get(inequality.metric))
