@@ -157,6 +157,15 @@ def test_a_recipe_out_of_range_is_no_record(store: Store) -> None:
         assert first_fault(spoilt).startswith("recipe: ")
 
 
+def test_a_record_that_could_not_be_used_is_told_when_it_is_written(store: Store) -> None:
+    own = record()
+    store.checkpoint(own.key).write_bytes(b"state")
+    with pytest.raises(FailureError, match="is not sound: metrics: test_acc is missing"):
+        store.save(msgspec.structs.replace(own, metrics={}))
+    assert store.checkpoint(own.key).exists()
+    store.save(record(accuracy=100.0, metrics={"test_acc": 100 + 1e-9}))
+
+
 def test_a_failed_run_needs_no_history(store: Store) -> None:
     failed = record(accuracy=None, history=[])
     store.save(failed)

@@ -86,11 +86,19 @@ class Store:
         return self.folder / "weights" / f"{key}.safetensors"
 
     def save(self, record: Record) -> Path:
-        """Write a record and remove what it replaces: older ones of its key and, of a finished run, its checkpoint."""
+        """Write a record and remove what it replaces: older ones of its key and, of a finished run, its checkpoint.
+
+        Raises:
+            FailureError: the record cannot be written or, once written, cannot be used; its checkpoint stays.
+        """
         path = self.path(record)
         text = msgspec.json.format(msgspec.json.encode(record), indent=1)
         write_atomically(path, text + b"\n")
         self._listing = None
+        if self._read(path) is None:  # it would be passed over, and its run made again and again
+            raise FailureError(
+                f"the record {path} is not sound: {self.set_aside.why[path]}", "Report this fault of ours."
+            )
         for other in self._paths().get(record.key, ()):
             if other != path and self._read(other) is not None:
                 other.unlink()

@@ -16,7 +16,7 @@ from locbench.results.record import DataUsed, Record
 
 _PERCENT = re.compile(r".*_(acc|err|top5)|(box|mask)_ap.*")
 _ROUNDED = 1e-3
-"""More than rounding takes from a percentage."""
+"""More than rounding takes from a percentage or adds to it."""
 
 _LARGEST = 10**12
 """No count and no number of seconds of ours is larger."""
@@ -88,7 +88,7 @@ def _number_faults(numbers: Mapping[str, float | None], place: str) -> Iterator[
         if value is None:
             continue
         least, most = _range(name)
-        if not (least <= value <= most and math.isfinite(value)):
+        if not (least - _ROUNDED <= value <= most + _ROUNDED and math.isfinite(value)):
             yield f"{place}{name} is {value:g}, not from {least:g} to {most:g}"
 
 
