@@ -10,13 +10,13 @@ from typing import Any, Protocol
 import msgspec
 import torch
 
-from locbench.data.catalogue import status
+from locbench.data.catalogue import info, status
 from locbench.data.images import Split, load
 from locbench.detection.backbones import keep_weights, refuse_untrained
 from locbench.detection.evaluation import require_pycocotools
 from locbench.detection.run import DetectionRun, detection_metrics
 from locbench.detection.scenes import SceneSplit, load_scenes
-from locbench.errors import DivergedError, FailureError, LocbenchError
+from locbench.errors import DivergedError, FailureError, LocbenchError, UsageError
 from locbench.launch.identity import refuse_changed
 from locbench.launch.plan import Job
 from locbench.launch.progress import place_of
@@ -28,6 +28,7 @@ from locbench.training.checkpoints import Origin
 from locbench.training.distributed import ALONE, World
 from locbench.training.engine import choose_engine
 from locbench.training.faults import is_recipes_own, told
+from locbench.training.lone_image import refuse_lone_image
 from locbench.training.loop import Outcome, Run, Watcher
 from locbench.training.precision import device_name
 
@@ -222,14 +223,22 @@ def refuse_missing(names: Iterable[str], root: Path) -> None:
 
 
 def refuse_unready(jobs: Sequence[Job], root: Path) -> dict[str, SceneSplit]:
-    """Refuse what a detector could not do without, before its backbone is trained for hours.
+    """Refuse a last batch that no epoch could end with, and what a detector could not do without, before all training.
 
     Returns:
         the whole data sets of the detectors, which had to be read for that.
 
     Raises:
+        UsageError: see `refuse_lone_image`.
         FailureError: pycocotools, an image or an annotation file is missing, or that file is none of COCO's.
     """
+    for job in jobs:
+        if job.recipe.detection is None:
+            described = info(job.recipe.dataset, root)
+            try:
+                refuse_lone_image(job.recipe, described.train_size, described.classes)
+            except UsageError as error:
+                raise UsageError(f"{place_of(job)}: {error.message}", error.remedy) from None
     detectors = [job.recipe.dataset for job in jobs if job.recipe.detection is not None]
     if detectors:
         require_pycocotools()
