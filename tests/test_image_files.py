@@ -64,8 +64,11 @@ def test_postscript_under_an_images_name_is_not_run(folder: Path, tmp_path: Path
     (folder / "train" / "a" / "0.png").write_bytes(POSTSCRIPT)
     assert "a/0.png cannot be decoded: it is none of BMP, JPEG, PNG" in refusal(folder).message
     (folder / "test").rename(folder / "val")
-    streamed = load(f"imagenet:{folder}?side=16", tmp_path)
     with pytest.raises(FailureError, match=r"a/0\.png cannot be decoded: it is none of"):
+        load(f"imagenet:{folder}", tmp_path)
+    (folder / "train" / "a" / "0.png").rename(folder / "train" / "a" / "8.png")  # only the first are looked at before
+    streamed = load(f"imagenet:{folder}?side=16", tmp_path)
+    with pytest.raises(FailureError, match=r"a/8\.png cannot be decoded: it is none of"):
         list(imagenet_train_batches(streamed.train, streamed.info, 6, side=16, seed=0, epoch=1, workers=0))
     coco = write_coco(tmp_path / "coco")
     (coco / "train2017" / "ten.png").write_bytes(POSTSCRIPT)
@@ -140,6 +143,13 @@ def test_levels_without_a_range_are_refused_with_their_number(
     assert error.message.startswith(f"2 of 8 images in {folder / 'train'} cannot be decoded: a/x.tif ({words}")
     assert "y.tif" in error.message
     assert "Scale its levels to 8 bits" in error.remedy
+
+
+def test_a_stream_of_levels_without_a_range_is_refused_before_it_is_trained_on(folder: Path, tmp_path: Path) -> None:
+    for path in list((folder / "train").rglob("*.png")):
+        Image.fromarray(RAMP.astype(np.float32)).save(path, "TIFF")
+    with pytest.raises(FailureError, match=r"2 of 2 images in .*train cannot be decoded: a/0\.png \(its grey levels"):
+        load(f"imagenet:{folder}", tmp_path)
 
 
 def test_levels_from_white_to_black_are_refused(folder: Path) -> None:

@@ -17,8 +17,9 @@ BASE = {"network": "resnet8", "method": "dgl", "dataset": "digits"}
 SWIN = {"network": "swin-tiny", "method": "bp", "dataset": "digits"}
 
 # A text, and what the recipe then has.
-TAKEN: dict[str, tuple[dict[str, str], str, Any]] = {
+TAKEN: dict[str, tuple[dict[str, Any], str, Any]] = {
     "modules": (BASE, "2", 2),
+    "split": ({**BASE, "modules": 2}, "1,3", (1, 3)),
     "epochs": (BASE, "7", 7),
     "batch_size": (BASE, "32", 32),
     "lr": (BASE, "0.25", 0.25),
@@ -62,7 +63,7 @@ REFUSED = {
 }
 
 
-def one(base: dict[str, str], *further: str, seeds: int = 1) -> Recipe:
+def one(base: dict[str, Any], *further: str, seeds: int = 1) -> Recipe:
     return recipes_from(base, [], seeds, Path("nowhere"), further)[-1]
 
 

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from locbench.errors import FailureError
 
-__all__ = ["FORMATS", "UNDECODABLE", "Damage", "as_rgb", "damage_of", "opened", "undecodable"]
+__all__ = ["FORMATS", "UNDECODABLE", "Damage", "as_rgb", "damage_at_sight", "damage_of", "opened", "undecodable"]
 
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What Pillow may take a file for, whatever its suffix: others run programs (PostScript) or read further files."""
@@ -72,6 +72,16 @@ def as_rgb(image: Image.Image, box: tuple[int, int, int, int] | None = None) -> 
     bits = _bits(image)
     part = image if box is None else image.crop(box)
     return (_high_byte(part, bits) if bits > 8 else part).convert("RGB")
+
+
+def damage_at_sight(path: Path) -> Damage | None:
+    """Return why an image cannot be used as far as its head tells, without decoding it; None if nothing speaks so."""
+    try:
+        with opened(path) as image:
+            _bits(image)
+    except UNDECODABLE as error:
+        return damage_of(error)
+    return None
 
 
 def _bits(image: Image.Image) -> int:

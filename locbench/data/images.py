@@ -13,9 +13,12 @@ from torch import Tensor
 from locbench.data.arrays import READERS, Arrays
 from locbench.data.catalogue import default_root, info
 from locbench.data.content import content_of
+from locbench.data.decoding import damage_at_sight, undecodable
 from locbench.data.description import DatasetInfo
 from locbench.data.imagenet.files import Stream, file_fingerprint
 from locbench.data.imagenet.layout import list_images, streams
+from locbench.data.layout import Part
+from locbench.data.naming import named_by_folder
 from locbench.data.subsets import balanced_order
 from locbench.errors import UsageError
 
@@ -99,6 +102,9 @@ def _streamed(
     info: DatasetInfo, root: Path, limit: int | None, test_limit: int | None, device: torch.device | str
 ) -> Split:
     parts = list_images(info, info.name, root)
+    if named_by_folder(info.name):
+        for part in parts:
+            _refuse_at_sight(part)
     train, test = (Stream.of(part) for part in parts)
     return Split(
         info=info,
@@ -106,6 +112,14 @@ def _streamed(
         test=_kept_files(test, test_limit, f"{info.seed_key or info.name} test").to(device),
         fingerprint=content_of(info.name, root).now or file_fingerprint(*parts),
     )
+
+
+def _refuse_at_sight(part: Part) -> None:
+    """Refuse images that no epoch would come through, as far as the first one of each class tells."""
+    first = {file.label: part.folder / file.path for file in reversed(part.files)}
+    damages = {path: damage for path in sorted(first.values()) if (damage := damage_at_sight(path))}
+    if damages:
+        raise undecodable(damages, len(first), part.folder)
 
 
 def _kept_files(stream: Stream, limit: int | None, key: str) -> Stream:
