@@ -257,6 +257,8 @@ def test_many_files_are_named_in_part_and_counted_once(capsys: pytest.CaptureFix
     met.tell()
     met.add(Path("late.json"), "it is a folder")
     met.tell()
+    met.add(Path("long.json"), "unknown network " + 1000 * "x")
+    assert len(met.why[Path("long.json")]) < 310
     told = capsys.readouterr().err.splitlines()
     assert told[0] == "set aside: 0\N{SYMBOL FOR ESCAPE}[31m.json: it is empty"
     assert told[NAMED] == "set aside: 3 more"

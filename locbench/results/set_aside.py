@@ -11,6 +11,9 @@ from locbench.printable import printable
 NAMED = 5
 """Files that are named one by one; further ones are counted."""
 
+LONGEST = 300
+"""Characters of a reason that are kept."""
+
 
 class SetAside:
     """What was passed over in a folder.
@@ -24,8 +27,8 @@ class SetAside:
         self._told: set[Path] = set()
 
     def add(self, path: Path, why: str) -> None:
-        """Remember that a file cannot be used, and why."""
-        self.why[path] = why
+        """Remember that a file cannot be used, and why; a reason may quote what is in the file, however long."""
+        self.why[path] = why if len(why) <= LONGEST else f"{why[:LONGEST]}..."
 
     def tell(self) -> None:
         """Name what was not named before on standard error, and count the rest; a lost terminal is no fault."""
