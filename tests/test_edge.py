@@ -37,6 +37,7 @@ ERRORS = [
     (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "cannot write or read: No space left on device", 1),
     (MemoryError(), "memory ran out", 1),
     (RecursionError("maximum recursion depth exceeded"), "nested too deeply", 1),
+    (ModuleNotFoundError("No module named 'timm'", name="timm"), "No module named 'timm'\nInstall locbench again", 1),
     (KeyError("name"), "unexpected KeyError: 'name'", 1),
     (ZeroDivisionError(), "unexpected ZeroDivisionError\n", 1),
     (KeyboardInterrupt(), "stopped", 130),

@@ -58,6 +58,8 @@ def _told(error: BaseException) -> tuple[str, str, int]:
         return "error: memory ran out", "Ask for less: a smaller batch, fewer images or fewer jobs.", 1
     if isinstance(error, RecursionError):
         return "error: a file or an argument is nested too deeply", f"{DEBUG}=1 shows where.", 1
+    if isinstance(error, ModuleNotFoundError):
+        return f"error: {error.msg}", "Install locbench again, with the packages that it needs.", 1
     what = f"{type(error).__name__}: {error}".rstrip(": ")
     return f"error: unexpected {what}", f"Please report it, with what the same command shows under {DEBUG}=1.", 1
 
