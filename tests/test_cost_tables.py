@@ -178,7 +178,7 @@ def test_reduction_by_the_pyramid() -> None:
 
 def test_figure_5_is_shown_without_published_values() -> None:
     table = load_table("auglocal-pyramid")
-    one = msgspec.structs.replace(table, rows=table.rows[:1], columns=table.columns[:1], published={})
+    one = msgspec.structs.replace(table, rows=table.rows[:1], columns=table.columns[:1], published={}, claims=[])
     (entry,) = [each for each in entries(one) if each.metric == "flops_reduction"]
     assert entry.published is None
     assert entry.verdict == "unconfirmed"
