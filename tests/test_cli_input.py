@@ -127,7 +127,7 @@ def test_truncated_data_file(bench: Bench) -> None:
 def test_missing_image_folder(bench: Bench) -> None:
     called = bench.call(*TABLE, "--dataset", "imagefolder:nowhere")
     assert called.code == 1
-    assert "there is no folder nowhere" in called.err
+    assert f"there is no folder {bench.folder / 'nowhere'}" in called.err  # the path is resolved
     assert "train/<class>/<image>" in called.err
 
 
