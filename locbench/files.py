@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -108,6 +109,7 @@ PART = ".part"
 """Ending of a file that is being written; its name begins with a dot."""
 
 _TEMPORARY = ".locbench-"
+
 _LEFT_OVER = re.compile(
     r"\.(locbench-[0-9a-f]{16}|[a-z0-9_]{8})\.part|\.probe-[a-z0-9_]{8}x*|\..+\.[0-9a-f]{8}\.partial"
 )
@@ -173,3 +175,20 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def digest(path: Path) -> str:
+    """Return 16 hexadecimal digits of a weight file's SHA-256.
+
+    Raises:
+        FailureError: the file cannot be read.
+    """
+    try:
+        if path.exists() and not path.is_file():  # a pipe or a device would be waited for
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise FailureError(
+            f"the weight file {path} cannot be read: {error.strerror}", "Give another --weights."
+        ) from None

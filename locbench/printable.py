@@ -33,3 +33,25 @@ def _shown(character: str) -> str:
         return _DELETE
     hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _JOINERS
     return _UNKNOWN if hidden else character
+
+
+def escaped(text: str) -> str:
+    """Return a text with the bytes that are no UTF-8 written as ``\\udc80`` to ``\\udcff``."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person says it: ``45 s``, ``12 min``, ``3 h 05 min``, ``2 d 4 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def shortened(value: object) -> str:
+    """Return a value as it is shown in a message, which nobody wants to fill the terminal."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from locbench.detection.settings import Detection
-from locbench.recipe import Recipe, make_recipe
+from locbench.spec.detector import Detection
+from locbench.spec.recipe import Recipe
+from locbench.spec.validation import make_recipe
 
 CATEGORIES = [{"id": 7, "name": "cat", "supercategory": "animal"}, {"id": 3, "name": "cup", "supercategory": "thing"}]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from locbench.recipe import Recipe
 from locbench.results.record import DataUsed, Provenance, Record
-from locbench.tables import Axis, Cell, Metric, Table
+from locbench.spec.recipe import Recipe
+from locbench.spec.tables import Axis, Cell, Metric, Table
 
 BASE = {"network": "resnet32", "modules": 16, "dataset": "cifar10", "epochs": 160, "batch_size": 1024, "lr": 0.8}
 METHODS = {"DGL": "dgl", "BP": "bp", "PredSim": "predsim", "Head": "head"}

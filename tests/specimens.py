@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from locbench.learning.auxiliary.branch import Cut, Targets
-from locbench.learning.learner import Learner, build_chain, build_learner
-from locbench.recipe import Recipe, make_recipe
+from locbench.learning.learner import Learner, build_learner
+from locbench.networks.chain import build_chain
+from locbench.spec.recipe import Recipe
+from locbench.spec.validation import make_recipe
 
 CLASSES = 10
 

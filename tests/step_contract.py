@@ -10,8 +10,8 @@ from specimens import CLASSES, batch, gradients
 from torch import Tensor
 
 from locbench.learning.learner import Learner, build_learner
-from locbench.learning.options import Cascade, Checkpointed, Isolated
-from locbench.recipe import Recipe
+from locbench.spec.components import Cascade, Checkpointed, Isolated
+from locbench.spec.recipe import Recipe
 from locbench.training.optimizer import make_optimizer
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.auxiliary.swin import SharedStemBlock
-from locbench.learning.learner import Auxiliary, Learner, build_learner
-from locbench.recipe import Recipe
+from locbench.learning.learner import Learner, build_learner
+from locbench.learning.modules import Auxiliary
+from locbench.spec.recipe import Recipe
 
 SIDE = 32
 OURS, INFOPRO = "swin-reconstruction", "swin-infopro"

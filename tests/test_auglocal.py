@@ -6,18 +6,19 @@ import pytest
 import torch
 from specimens import CLASSES, cut_at, recipe, recipe_of
 
-from locbench.costs.architecture import architecture, architecture_of
-from locbench.costs.flops import forward_flops
+from locbench.costs.notation import architecture, architecture_of
 from locbench.errors import UsageError
-from locbench.learning.auxiliary.auglocal import copied_layers, strides, uniform
+from locbench.learning.auxiliary.auglocal import auxiliary_flops, copied_layers, matched_width, strides, uniform
 from locbench.learning.auxiliary.branch import Classifier, Cut
-from locbench.learning.auxiliary.matching import auxiliary_flops, matched_width
-from locbench.learning.learner import build_branch, build_chain, build_learner
-from locbench.learning.options import AugLocal, Head
-from locbench.learning.partition import partition_of
+from locbench.learning.learner import build_learner
+from locbench.learning.modules import build_branch
+from locbench.networks.chain import build_chain
+from locbench.networks.flops import forward_flops
 from locbench.networks.resnet_cifar import BasicBlock
-from locbench.recipe import Recipe
-from locbench.tables import load_table
+from locbench.spec.components import AugLocal, Head
+from locbench.spec.partition import partition_of
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import load_table
 
 
 def runs(text: str) -> list[int]:

@@ -16,21 +16,31 @@ import torch.nn.functional as F
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from locbench.bench.able import runnable
-from locbench.bench.cases import ENGINES, Case, cases_of, parse_engines, published_overheads, standard_cases
-from locbench.bench.crew import Worker
+from locbench.bench.benchmark import Benchmark, Lengths
+from locbench.bench.cases import ENGINES, Case, cases_of, parse_engines, published_overheads, runnable, standard_cases
 from locbench.bench.data_path import Batched
-from locbench.bench.lines import Context, Timed, lines_of
-from locbench.bench.measuring import Benchmark, Lengths
-from locbench.bench.result import Bound, Found, Line, Prepared, Speeds
+from locbench.bench.profile import shares_of
+from locbench.bench.results import (
+    Bound,
+    DroppedError,
+    Found,
+    Line,
+    Prepared,
+    Speeds,
+    Spread,
+    interleaved,
+    mixed,
+    ratios,
+    steps_per_round,
+)
 from locbench.bench.roofline import Ceiling, Operation, Operations, trace
-from locbench.bench.shares import shares_of
-from locbench.bench.timing import DroppedError, Spread, interleaved, mixed, ratios, steps_per_round
-from locbench.bench.view import csv_text, plain_line
+from locbench.bench.summary import Context, Timed, lines_of
+from locbench.bench.worker import Worker
 from locbench.cli import main
 from locbench.errors import LocbenchError, UsageError
 from locbench.results.record import Provenance
-from locbench.tables import load_table
+from locbench.spec.table_files import load_table
+from locbench.terminal.bench import csv_text, plain_line
 
 CPU = torch.device("cpu")
 DIGITS = {"dataset": "digits", "network": "resnet8", "batch_size": 8}
@@ -269,7 +279,7 @@ class TestRoofline:
 
     def test_a_training_steps_products_are_three_forward_passes(self) -> None:
         (bp,) = cases("bp")
-        from locbench.costs.flops import flops_by_part
+        from locbench.costs.counts import flops_by_part
 
         macs = flops_by_part(bp.recipe).network.macs * 8
         first = 8 * 16 * 16 * 16 * 27  # the stem's input needs no gradient
@@ -330,7 +340,7 @@ def empty() -> Found:
 
 
 def test_a_step_that_fails_leaves_the_others_and_a_note() -> None:
-    from locbench.bench.result import Prepared
+    from locbench.bench.results import Prepared
 
     def prepare(_: int, case: Case, engine: str) -> Any:
         if case.recipe.method == "dgl":
@@ -435,7 +445,7 @@ def test_messages(arguments: list[str], code: int, says: str, capsys: pytest.Cap
 def test_a_batch_beyond_memory_is_refused_in_words(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("locbench.bench.measuring.available_bytes", lambda: 1000)
+    monkeypatch.setattr("locbench.bench.benchmark.available_bytes", lambda: 1000)
     assert call(*SMALL, "--engines", "eager", "--device", "cpu") == 1
     error = capsys.readouterr().err
     assert "does not fit" in error

@@ -10,14 +10,14 @@ import torch
 from specimens import CLASSES, batch, recipe_of
 from torch import Tensor
 
-from locbench.bench.reference import Reference, evaluate, loader
+from locbench.bench.baseline import Reference, evaluate, loader
 from locbench.data.batches import Batch, test_batches
-from locbench.data.catalogue import info
 from locbench.data.images import Images
+from locbench.datasets.catalogue import info
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Learner, build_learner
-from locbench.recipe import Recipe
+from locbench.spec.recipe import Recipe
 from locbench.training.distributed import ALONE
 from locbench.training.engine import make_engine
 from locbench.training.evaluation import accuracy

@@ -16,16 +16,19 @@ from PIL import Image
 from recorded_graphs import RecordedGraphs
 from small_table import CELLS, MINI, Bench, numbers
 
+from locbench.commands.campaign import STANDARD, Campaign, Entry, seconds_of
 from locbench.errors import BudgetSpentError, UsageError
-from locbench.launch import deadline, device_check
-from locbench.launch.campaign import STANDARD, Campaign, Entry, seconds_of
-from locbench.launch.deadline import Deadline
-from locbench.launch.devices import places
-from locbench.launch.plan import Wishes, make_plan
-from locbench.launch.workers import Setup
+from locbench.execution import budget as deadline
+from locbench.execution import preflight as device_check
+from locbench.execution.budget import Deadline
+from locbench.execution.devices import places
+from locbench.execution.plan import make_plan
+from locbench.execution.pool import Setup
+from locbench.execution.selection import Wishes
 from locbench.results.store import Store
-from locbench.tables import load_table
-from locbench.training import engine, loop
+from locbench.spec.table_files import load_table
+from locbench.training import engine
+from locbench.training import run as loop
 from locbench.training.graphed import GraphedEngine
 
 OTHER = MINI.replace('id = "mini"', 'id = "other"').replace('network = "resnet8"', 'network = "resnet20"')

@@ -9,10 +9,10 @@ import pytest
 from specimens import recipe, recipe_of
 
 from locbench.errors import UsageError
-from locbench.launch.single import parse_setting
-from locbench.launch.splits_view import published
-from locbench.learning.partition import partition_of
-from locbench.recipe import Recipe
+from locbench.spec.arguments import parse_setting
+from locbench.spec.partition import partition_of
+from locbench.spec.recipe import Recipe
+from locbench.terminal.splits import published
 
 # (stage, block) after which InfoPro's modules end: (1, 4), (2, 4) of five blocks, (1, 17), (2, 17) of eighteen; the
 # stem is local layer 0.

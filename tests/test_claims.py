@@ -21,12 +21,13 @@ from locbench.report.chance import at_chance, highest_chance
 from locbench.report.claim_words import claim_remarks, claim_rows
 from locbench.report.claims import judged_claims, pooled_variances, published_agreement
 from locbench.report.compare import compare, unmeasured
-from locbench.report.comparison import Comparison, Entry, JudgedClaim
+from locbench.report.model import Comparison, Entry, JudgedClaim
 from locbench.report.render import render, render_claims
-from locbench.report.terminal import print_comparison
 from locbench.results.store import Store
-from locbench.table_claims import Claim, Inequality, inequalities
-from locbench.tables import Axis, Metric, Table, load_tables, narrow, read_table
+from locbench.spec.claims import Claim, Inequality, inequalities
+from locbench.spec.table_files import load_tables, read_table
+from locbench.spec.tables import Axis, Metric, Table, narrow
+from locbench.terminal.comparison import print_comparison
 
 GRID = {
     "test_acc": {
@@ -202,7 +203,7 @@ def test_a_fault_of_a_claim_is_named_with_file_and_key(tmp_path: Path, old: str,
 
 def test_text_has_no_order() -> None:
     table = grid(claim("Q=2 > Q=1"), metrics={"test_acc": Metric(unit="", kind="text", better="none")})
-    from locbench.table_claims import claim_faults
+    from locbench.spec.claims import claim_faults
 
     assert ("claims[0].metric", "'test_acc' is text and has no order") in list(claim_faults(table))
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 from small_table import CELLS, MINI, ONE_CELL, Bench, numbers
 
-from locbench.launch.progress import Lines
-from locbench.launch.sweep import Sweep
+from locbench.execution.sweep import Sweep
 from locbench.results.store import Store
-from locbench.training import loop
-from locbench.training.loop import Run
+from locbench.terminal.progress import Lines
+from locbench.training import run as loop
+from locbench.training.run import Run
 
 TABLE = ("table", "mini")
 RUN = ("run", "--network", "resnet8", "--limit", "64", "--epochs", "1")
@@ -342,7 +342,7 @@ def test_interrupt_outside_a_sweep(bench: Bench, monkeypatch: pytest.MonkeyPatch
 
     for place in ("tables.load_tables", "tables.load_table", "launch.reporting.load_table"):
         monkeypatch.setattr(f"locbench.{place}", stop)
-    monkeypatch.setattr("locbench.data.catalogue.all_statuses", stop)
+    monkeypatch.setattr("locbench.datasets.catalogue.all_statuses", stop)
     called = bench.call(*command)
     assert called.code == 130
     assert "stopped" in called.err

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from small_table import CELLS, MINI, ONE_CELL, Bench
 
-from locbench.recipe import Recipe
-from locbench.tables import load_table, table_ids
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import load_table, table_ids
 
 HEAVY = ["torch", "torchvision", "numpy", "pandas", "scipy", "sklearn", "PIL"]
 WIDTHS = [80, 120]
@@ -31,7 +31,7 @@ def published(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 @pytest.fixture
 def planned(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr("locbench.costs.duration.measured_rate", lambda device: 1e9)
+    monkeypatch.setattr("locbench.costs.time_estimate.measured_rate", lambda device: 1e9)
     return bench
 
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from coco_specimens import CORNER, CROWD, SQUARE, annotations, write_coco
 
-from locbench.data.catalogue import info, status
+from locbench.datasets.catalogue import info, status
 from locbench.detection.evaluation import average_precision
-from locbench.detection.feed import mask_of, mirrored_target, target_of, training_samples, validation_samples
-from locbench.detection.scenes import load_scenes
+from locbench.detection.loader import mask_of, mirrored_target, target_of, training_samples, validation_samples
+from locbench.detection.loading import load_scenes
 from locbench.errors import FailureError, UsageError
 
 pytest.importorskip("pycocotools")
@@ -205,7 +205,7 @@ def test_a_few_images_do_not_pass_for_coco(tmp_path: Path, monkeypatch: pytest.M
         load_scenes("coco", tmp_path)
     assert f"coco:{folder}" in caught.value.remedy
     described = msgspec.structs.replace(info("coco"), train_size=2, test_size=2, classes=2)
-    monkeypatch.setattr("locbench.detection.scenes.info", lambda *_: described)
+    monkeypatch.setattr("locbench.detection.dataset.info", lambda *_: described)
     # Both images are counted, though one holds nothing to learn from.
     assert len(load_scenes("coco", tmp_path).train) == 1
 

@@ -13,19 +13,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.models import resnet34
 
-from locbench.detection.backbones import keep_weights, load_backbone
 from locbench.detection.costs import detector_parameters, detector_seconds
-from locbench.detection.detector import Pyramid, backbone_chain, build_detector
+from locbench.detection.dataset import Scenes
+from locbench.detection.detector import Pyramid, backbone_chain, build_detector, keep_weights, load_backbone
 from locbench.detection.evaluation import average_precision
-from locbench.detection.feed import target_of
-from locbench.detection.rate import detector_rate
+from locbench.detection.loader import target_of
+from locbench.detection.loading import load_scenes
 from locbench.detection.run import DetectionRun
-from locbench.detection.scenes import Scenes, load_scenes
-from locbench.detection.settings import Detection
 from locbench.errors import DivergedError, FailureError
 from locbench.networks.chain import Chain
-from locbench.recipe import Recipe
-from locbench.tables import load_table
+from locbench.spec.detector import Detection
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import load_table
+from locbench.training.lr_schedule import detector_rate
 
 pytest.importorskip("pycocotools")
 

@@ -12,15 +12,18 @@ from report_builders import make_record
 from safetensors.torch import load_file, save_file
 from small_table import Bench
 
-from locbench.detection.scenes import SceneSplit, load_scenes
-from locbench.launch.job import Job
-from locbench.launch.sweep import Sweep, refuse_unready
-from locbench.recipe import Recipe, make_recipe
-from locbench.report.groups import group_records
+from locbench.detection.dataset import SceneSplit
+from locbench.detection.loading import load_scenes
+from locbench.execution.job import Job
+from locbench.execution.sweep import Sweep, refuse_unready
+from locbench.report.grouping import group_records
 from locbench.results.record import Record
 from locbench.results.store import Store
-from locbench.schedule import Preset, Schedule, preset_schedule, same_task_key, schedule_of, with_schedule
-from locbench.tables import Cell, load_table
+from locbench.spec.presets import Preset, Schedule, preset_schedule, same_task_key, schedule_of, with_schedule
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import load_table
+from locbench.spec.tables import Cell
+from locbench.spec.validation import make_recipe
 
 pytest.importorskip("pycocotools")
 
@@ -414,7 +417,7 @@ def test_a_sweep_reads_its_data_once_and_limits_what_it_read(bench: Bench, monke
         calls.append(name)
         return load_scenes(name, root, *limits)
 
-    monkeypatch.setattr("locbench.launch.sweep.load_scenes", counted)
+    monkeypatch.setattr("locbench.execution.sweep.load_scenes", counted)
     job = Job(detector_recipe(train_limit=5, test_limit=3), (), "to do")
     sweep = Sweep(Store(bench.results), torch.device("cpu"), bench.folder)
     sweep._scenes = refuse_unready([job, job], bench.folder)

@@ -11,26 +11,19 @@ import torch
 from specimens import CLASSES, assert_same, batch, cut_at, gradients, recipe
 from torch import nn
 
-from locbench.costs.flops import forward_flops
-from locbench.costs.parameters import parameter_counts
+from locbench.costs.counts import parameter_counts
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import Branch
 from locbench.learning.auxiliary.pff import PatchFusion
-from locbench.learning.learner import Learner, build_branch, build_chain, build_learner
-from locbench.learning.methods import METHODS
-from locbench.learning.modifiers import MODIFIERS
-from locbench.learning.options import (
-    BUILDERS,
-    AnyBranch,
-    AugLocal,
-    Cascade,
-    Checkpointed,
-    Isolated,
-    Patches,
-    SharedStem,
-)
-from locbench.networks.catalogue import NETWORKS
-from locbench.recipe import Recipe
+from locbench.learning.learner import Learner, build_learner
+from locbench.learning.modules import build_branch
+from locbench.networks.chain import build_chain
+from locbench.networks.flops import forward_flops
+from locbench.spec.components import BUILDERS, AnyBranch, AugLocal, Cascade, Checkpointed, Isolated, Patches, SharedStem
+from locbench.spec.methods import METHODS
+from locbench.spec.modifiers import MODIFIERS
+from locbench.spec.networks import NETWORKS
+from locbench.spec.recipe import Recipe
 from locbench.training.optimizer import make_optimizer
 
 SIDE = 16

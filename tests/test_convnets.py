@@ -13,15 +13,16 @@ from specimens import CLASSES, batch, recipe
 from step_contract import assert_contract, stepped
 from torch import Tensor, nn
 
-from locbench.costs.flops import forward_flops
-from locbench.costs.parameters import parameter_counts
-from locbench.learning.learner import build_chain, build_learner
+from locbench.costs.counts import parameter_counts
+from locbench.learning.learner import build_learner
 from locbench.networks import vgg
-from locbench.networks.catalogue import NETWORKS
+from locbench.networks.chain import build_chain
 from locbench.networks.efficientnet import MBConv
+from locbench.networks.flops import forward_flops
 from locbench.networks.mobilenet import InvertedResidual
 from locbench.networks.regnet import XBlock
-from locbench.tables import load_table
+from locbench.spec.networks import NETWORKS
+from locbench.spec.table_files import load_table
 
 Counts = tuple[int, int]
 """Parameters and multiply-accumulates of a layer: with the generators below, a second implementation in numbers."""

@@ -9,19 +9,18 @@ import torch
 from specimens import CLASSES, cut_at, recipe
 from torch import nn
 
-from locbench.costs.flops import forward_flops
 from locbench.errors import UsageError
-from locbench.learning.auxiliary.auglocal import strides
+from locbench.learning.auxiliary.auglocal import auxiliary_flops, matched_width, plain_flops, strides
 from locbench.learning.auxiliary.branch import Branch, Cut
-from locbench.learning.auxiliary.matching import auxiliary_flops, matched_width, plain_flops
 from locbench.learning.auxiliary.predsim import pooling
-from locbench.learning.learner import build_branch
-from locbench.learning.options import AugLocal, Mlp
-from locbench.learning.partition import partition_of
-from locbench.networks.catalogue import NETWORKS
+from locbench.learning.modules import build_branch
 from locbench.networks.efficientnet import MBConv
+from locbench.networks.flops import forward_flops
 from locbench.networks.mobilenet import InvertedResidual
 from locbench.networks.regnet import XBlock
+from locbench.spec.components import AugLocal, Mlp
+from locbench.spec.networks import NETWORKS
+from locbench.spec.partition import partition_of
 
 NAMES = ("vgg19", "mobilenetv2", "efficientnet-b0", "regnetx-400mf")
 

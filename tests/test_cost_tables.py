@@ -10,14 +10,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from locbench.costs.computed import computed_values, flops_reduction
-from locbench.costs.flops import Flops, flops_by_part, recipe_flops
-from locbench.costs.parameters import parameter_counts
+from locbench.costs.counts import flops_by_part, parameter_counts, recipe_flops
+from locbench.costs.table_values import computed_values, flops_reduction
 from locbench.errors import FailureError
-from locbench.recipe import Recipe, make_recipe
+from locbench.networks.flops import Flops
 from locbench.report.compare import compare
-from locbench.report.comparison import Entry
-from locbench.tables import Cell, Table, load_table, read_table
+from locbench.report.model import Entry
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import load_table, read_table
+from locbench.spec.tables import Cell, Table
+from locbench.spec.validation import make_recipe
 
 R110 = "CIFAR-10 / ResNet-110"
 K55 = "CIFAR-10 / ResNet-110 K=55"
@@ -243,8 +245,8 @@ def test_where_an_axis_meets_no_such_label(tmp_path: Path) -> None:
 
 def test_memory_of_a_table_is_looked_up_without_torch() -> None:
     script = (
-        "import sys; from pathlib import Path; from locbench.costs.memory_book import MemoryBook;"
-        "from locbench.costs.needed import computed_if_needed; from locbench.tables import load_table;"
+        "import sys; from pathlib import Path; from locbench.costs.memory.store import MemoryBook;"
+        "from locbench.costs.table_values import computed_if_needed; from locbench.tables import load_table;"
         "assert computed_if_needed(load_table('hpff-memory'), MemoryBook(Path('nowhere'))) == {};"
         "assert 'torch' not in sys.modules"
     )

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.text import Text
 
 from locbench.costs.calibration import Calibrated
-from locbench.costs.rows import CostRow
-from locbench.launch.cost_grids import LABELS, Column, Group, Labels, pack
-from locbench.launch.cost_judgement import JudgedRow
-from locbench.launch.cost_labels import labels_of
-from locbench.launch.costs_view import print_rows
-from locbench.recipe import Recipe
-from locbench.tables import Table, load_table, table_ids
+from locbench.costs.table_rows import CostRow
+from locbench.report.cost_rows import JudgedRow
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import load_table, table_ids
+from locbench.spec.tables import Table
+from locbench.terminal.columns import LABELS, Column, Group, Labels, labels_of, pack
+from locbench.terminal.costs import print_rows
 
 
 def row_of(row: str, column: str, recipe: Recipe, **changes: Any) -> CostRow:

@@ -11,16 +11,18 @@ from report_builders import make_record, reduced
 from small_table import Bench
 
 from locbench.cli.app import app
-from locbench.costs.duration import training_macs
-from locbench.costs.fit import largest_batch, largest_peak, parse_bytes, rank_for_batch
-from locbench.costs.flops import forward_flops
-from locbench.costs.memory import Setting, peak_bytes, trace_step
-from locbench.costs.timeline import KINDS, draw, series
+from locbench.costs.memory.fit import largest_batch, largest_peak, parse_bytes, rank_for_batch
+from locbench.costs.memory.options import Setting
+from locbench.costs.memory.timeline import KINDS, draw, series
+from locbench.costs.memory.trace import peak_bytes, trace_step
+from locbench.costs.time_estimate import training_macs
 from locbench.errors import FailureError, UsageError
-from locbench.learning.learner import build_chain
-from locbench.recipe import Recipe, make_recipe
+from locbench.networks.chain import build_chain
+from locbench.networks.flops import forward_flops
 from locbench.report.plots import accuracy_by_task, plot_reduction
-from locbench.tables import load_table
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import load_table
+from locbench.spec.validation import make_recipe
 
 PNG = b"\x89PNG"
 

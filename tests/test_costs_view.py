@@ -13,15 +13,16 @@ import pytest
 from report_builders import make_record
 from small_table import Bench
 
-from locbench.costs.measurement_book import Measurement, MeasurementBook
-from locbench.costs.memory_book import MemoryBook, TracedStep, timeless
-from locbench.costs.rows import backpropagation
-from locbench.costs.setting import Setting
+from locbench.costs.measured.store import Measurement, MeasurementBook
+from locbench.costs.memory.options import Setting
+from locbench.costs.memory.store import MemoryBook, TracedStep, timeless
+from locbench.costs.table_rows import backpropagation
 from locbench.costs.trace_files import made_with
-from locbench.launch.cost_judgement import JudgedRow
-from locbench.recipe import Recipe
-from locbench.report.comparison import Entry
-from locbench.tables import Table, read_table
+from locbench.report.cost_rows import JudgedRow
+from locbench.report.model import Entry
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import read_table
+from locbench.spec.tables import Table
 
 GB, MIB = 10**9, 2**20
 

@@ -19,11 +19,12 @@ from test_image_files import SIDE, make
 from locbench.data import content
 from locbench.data.content import content_of
 from locbench.data.images import load
-from locbench.detection.scenes import load_scenes
+from locbench.detection.loading import load_scenes
 from locbench.errors import FailureError
-from locbench.launch.identity import refuse_changed
-from locbench.recipe import Recipe, make_recipe
-from locbench.results.store import read_record
+from locbench.execution.identity import refuse_changed
+from locbench.results.reading import read_record
+from locbench.spec.recipe import Recipe
+from locbench.spec.validation import make_recipe
 
 RUN = ("run", "--network", "resnet8", "--method", "bp", "--epochs", "1", "--batch-size", "4")
 

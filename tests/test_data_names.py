@@ -11,9 +11,10 @@ import msgspec
 import pytest
 from test_image_files import make
 
-from locbench.data.catalogue import all_statuses, info, status
-from locbench.data.naming import canonical, escaped, parse_name, short, without_folder
+from locbench.datasets.catalogue import all_statuses, info, status
+from locbench.datasets.naming import canonical, parse_name, short, without_folder
 from locbench.errors import LocbenchError, UsageError
+from locbench.printable import escaped
 
 
 def test_all_spellings_of_a_folder_have_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,13 @@ import torch
 import torch.multiprocessing
 from torch import nn
 
-from locbench.data.description import KNOWN
 from locbench.data.images import Images, Split
+from locbench.datasets.known import KNOWN
 from locbench.errors import UsageError
-from locbench.recipe import Recipe, make_recipe
+from locbench.spec.recipe import Recipe
+from locbench.spec.validation import make_recipe
 from locbench.training.distributed import ALONE, World, join_world, leave_world
-from locbench.training.loop import Run
+from locbench.training.run import Run
 
 
 def recipe(**more: Any) -> Recipe:

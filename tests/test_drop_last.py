@@ -14,16 +14,15 @@ from specimens import recipe_of
 from torch import Tensor
 
 from locbench.data.batches import Batch, steps_per_epoch, train_batches
-from locbench.data.description import KNOWN
-from locbench.data.imagenet.batches import imagenet_train_batches
+from locbench.data.imagenet_batches import imagenet_train_batches
 from locbench.data.images import Images, load
-from locbench.data.subsets import images_per_epoch
 from locbench.data.swin.pipeline import swin_train_batches
-from locbench.recipe import Recipe
-from locbench.report.groups import way_of_reducing
-from locbench.schedule import preset_schedule, reductions, schedule_of, with_schedule
-from locbench.tables import load_table
-from locbench.training.loop import Run
+from locbench.datasets.known import KNOWN
+from locbench.report.grouping import way_of_reducing
+from locbench.spec.presets import preset_schedule, reductions, schedule_of, with_schedule
+from locbench.spec.recipe import Recipe, images_per_epoch
+from locbench.spec.table_files import load_table
+from locbench.training.run import Run
 
 Feed = Callable[..., Iterator[Batch]]
 FEEDS: dict[str, Feed] = {
@@ -121,8 +120,8 @@ def test_swin_recipes_drop_it_in_full_and_reduced_runs() -> None:
 
 def test_detectors_drop_it_too() -> None:
     pytest.importorskip("pycocotools")
-    from locbench.detection.feed import training_samples
-    from locbench.detection.scenes import load_scenes
+    from locbench.detection.loader import training_samples
+    from locbench.detection.loading import load_scenes
 
     scenes = load_scenes("shapes", Path(), limit=12).train
     sizes = {

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from small_table import Bench
 
-from locbench.launch.progress import Lines
+from locbench.terminal.progress import Lines
 
 LOCBENCH = (sys.executable, "-m", "locbench")
 
@@ -48,7 +48,7 @@ ERRORS = [
 def test_whatever_is_raised_is_one_message(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, error: BaseException, words: str, code: int
 ) -> None:
-    monkeypatch.setattr("locbench.tables.load_table", raising(error))
+    monkeypatch.setattr("locbench.spec.table_files.load_table", raising(error))
     called = bench.call("show", "mini")
     assert called.code == code
     assert words in called.err

@@ -24,15 +24,16 @@ from locbench.data.images import Split, load
 from locbench.errors import FailureError, UsageError
 from locbench.learning.auxiliary.branch import Targets
 from locbench.networks.resnet_cifar import BasicBlock
-from locbench.recipe import Recipe, make_recipe
-from locbench.training.allocator import SWITCH, keep_blocks
+from locbench.spec.recipe import Recipe
+from locbench.spec.validation import make_recipe
 from locbench.training.compiled import CompiledEngine, parts
+from locbench.training.device import SWITCH, keep_blocks
 from locbench.training.distributed import ALONE, World
+from locbench.training.eager import EagerEngine
 from locbench.training.engine import Engine, choose_engine
-from locbench.training.feed import testing_size
 from locbench.training.graphed import CudaGraphs, GraphedEngine
-from locbench.training.loop import Run
-from locbench.training.stepping import EagerEngine
+from locbench.training.input import testing_size
+from locbench.training.run import Run
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SIDE = 16
@@ -462,7 +463,7 @@ def test_a_record_says_what_ran(bench: Bench) -> None:
 
 
 LIBC = platform.libc_ver()[0]
-CHILD = "from locbench.training.allocator import keep_blocks; print(keep_blocks())"
+CHILD = "from locbench.training.device import keep_blocks; print(keep_blocks())"
 
 
 @pytest.mark.skipif(LIBC != "glibc", reason="another C library")

@@ -13,17 +13,17 @@ from report_builders import make_record
 from small_table import ONE_CELL, Bench
 from specimens import recipe_of
 
-from locbench.costs import duration as counted
-from locbench.costs.flops import forward_flops
-from locbench.launch.estimates import Estimator, basis_words, missing_traces, trace_seconds
-from locbench.launch.job import Job
-from locbench.launch.readiness import missing_for
-from locbench.learning.learner import build_chain
-from locbench.learning.options import Periodic
-from locbench.recipe import Recipe
+from locbench.costs import time_estimate as counted
+from locbench.execution.estimates import Estimator, basis_words, missing_traces, trace_seconds
+from locbench.execution.job import Job
+from locbench.execution.readiness import missing_for
+from locbench.networks.chain import build_chain
+from locbench.networks.flops import forward_flops
 from locbench.results.record import Record
-from locbench.tables import load_table
-from locbench.training.precision import device_name
+from locbench.spec.components import Periodic
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import load_table
+from locbench.training.device import device_name
 
 CPU = torch.device("cpu")
 ONE = recipe_of("bp", {}, epochs=4, train_limit=200, test_limit=100)
@@ -36,7 +36,7 @@ def recorded(recipe: Recipe, seconds: float, seed: int = 0, **changes: Any) -> R
 
 @pytest.fixture
 def rate(monkeypatch: pytest.MonkeyPatch) -> float:
-    monkeypatch.setattr("locbench.costs.duration.measured_rate", lambda device: 1e6)
+    monkeypatch.setattr("locbench.costs.time_estimate.measured_rate", lambda device: 1e6)
     return 1e6
 
 
@@ -46,7 +46,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def test_recorded_times_of_the_same_recipe_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("locbench.costs.duration.measured_rate", None)  # would fail if it were called
+    monkeypatch.setattr("locbench.costs.time_estimate.measured_rate", None)  # would fail if it were called
     records = [recorded(ONE, seconds, seed) for seed, seconds in enumerate((10.0, 14.0, 11.0))]
     found = Estimator(records, CPU).of(msgspec.structs.replace(ONE, seed=7))
     assert (found.seconds, found.basis) == (11.0, "recorded")
@@ -150,7 +150,7 @@ def test_weights_that_would_be_fetched_are_told(tmp_path: Path, monkeypatch: pyt
 
 
 def test_pycocotools_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("locbench.launch.readiness.find_spec", lambda name: None)
+    monkeypatch.setattr("locbench.execution.readiness.find_spec", lambda name: None)
     detector = next(cell.recipe for cell in load_table("auglocal-coco").cells if cell.recipe and cell.recipe.detection)
     assert any("locbench[coco]" in each for each in missing_for(jobs(detector), tmp_path))
     assert missing_for(jobs(ONE), tmp_path) == []

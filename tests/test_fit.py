@@ -8,12 +8,12 @@ import pytest
 from small_table import Bench
 from specimens import recipe
 
-from locbench.costs.fit import largest_batch, largest_peak, on_device, parse_bytes
-from locbench.costs.held import ASSUMED, Held, Peak, held_by
-from locbench.costs.memory import Setting
+from locbench.costs.memory.fit import largest_batch, largest_peak, on_device, parse_bytes
+from locbench.costs.memory.held import ASSUMED, Held, Peak, held_by
+from locbench.costs.memory.options import Setting
 from locbench.errors import UsageError
-from locbench.recipe import make_recipe
-from locbench.table_calibration import Term
+from locbench.spec.tables import Term
+from locbench.spec.validation import make_recipe
 
 
 @pytest.fixture

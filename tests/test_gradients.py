@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from locbench.learning.auxiliary.branch import Branch, Targets
 from locbench.learning.auxiliary.infopro import ImageDecoder, QuadrantDecoders
 from locbench.learning.auxiliary.pff import PatchFusion
-from locbench.learning.learner import Auxiliary, Learner
+from locbench.learning.learner import Learner
+from locbench.learning.modules import Auxiliary
 
 SIDE = 16
 LOCAL = ["dgl", "predsim", "infopro", "head", "auglocal"]

@@ -11,19 +11,22 @@ from specimens import assert_same, batch, cut_at, gradients, recipe_of
 from step_contract import assert_contract
 from torch import Tensor, nn
 
-from locbench.costs.memory import trace_step
-from locbench.costs.setting import Setting
+from locbench.costs.memory.options import Setting
+from locbench.costs.memory.trace import trace_step
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import Branch, Cut, Targets
 from locbench.learning.auxiliary.infopro import DoublingDecoder, QuadrantDecoders, build_decoder, build_head, doublings
 from locbench.learning.auxiliary.pff import PatchFusion
-from locbench.learning.expression import compose
-from locbench.learning.learner import Auxiliary, Learner, build_chain, build_learner
-from locbench.learning.methods import Site
-from locbench.learning.options import Cascade, Composition, Decoder, Head, Patches
+from locbench.learning.learner import Learner, build_learner
+from locbench.learning.modules import Auxiliary
 from locbench.networks import resnet_imagenet, vgg
-from locbench.recipe import Recipe
-from locbench.tables import Table, load_table
+from locbench.networks.chain import build_chain
+from locbench.spec.components import Cascade, Composition, Decoder, Head, Patches
+from locbench.spec.expression import compose
+from locbench.spec.methods import Site
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import load_table
+from locbench.spec.tables import Table
 
 NETWORKS = ("resnet101", "resnet152", "resnext101-32x8d")
 STARRED = {"reconstruction_weight": [5, 5], "task_weight": [0.75, 0.75]}

@@ -10,11 +10,12 @@ import torch
 from specimens import assert_same, batch, gradients, learner, recipe_of
 from torch import nn
 
-from locbench.learning.learner import Learner, build_chain, build_learner
-from locbench.learning.partition import partition_of
-from locbench.networks.catalogue import NETWORKS
-from locbench.recipe import Recipe
-from locbench.tables import load_table
+from locbench.learning.learner import Learner, build_learner
+from locbench.networks.chain import build_chain
+from locbench.spec.networks import NETWORKS
+from locbench.spec.partition import partition_of
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import load_table
 
 RELEASED = {"official_edges": True, "pff_scope": "cascade_decoder", "engine": "recompute"}
 WEIGHTS = {"net": "2C2F", "reconstruction_weight": [5, 0], "task_weight": [0.5, 0]}

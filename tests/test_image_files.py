@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from PIL import EpsImagePlugin, Image
 from torchvision.datasets import ImageFolder
 
-from locbench.data import folders, room
-from locbench.data.catalogue import info, status
-from locbench.data.decoding import as_rgb, opened
-from locbench.data.imagenet.batches import imagenet_train_batches
-from locbench.data.imagenet.views import View, middle_pixels, view_pixels
+from locbench.data import decoded_folders as folders
+from locbench.data import room
+from locbench.data.imagenet_batches import View, imagenet_train_batches, middle_pixels, view_pixels
 from locbench.data.images import Split, load
-from locbench.detection.feed import training_samples
-from locbench.detection.scenes import load_scenes
+from locbench.datasets.catalogue import info, status
+from locbench.datasets.image_files import as_rgb, opened
+from locbench.detection.loader import training_samples
+from locbench.detection.loading import load_scenes
 from locbench.errors import FailureError
 
 SIDE = 16

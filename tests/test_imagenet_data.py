@@ -17,23 +17,31 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
+from locbench.data import imagenet_batches as imagenet
 from locbench.data.batches import Batch
-from locbench.data.catalogue import info, status
-from locbench.data.description import KNOWN
-from locbench.data.imagenet import batches as imagenet
-from locbench.data.imagenet.batches import imagenet_test_batches, imagenet_train_batches
-from locbench.data.imagenet.files import Files, Stream
-from locbench.data.imagenet.speed import timed
-from locbench.data.imagenet.views import View, draw_view, middle_pixels, random_pixels, view_pixels
-from locbench.data.imagenet.workers import worker_count
+from locbench.data.decoding import worker_count
+from locbench.data.imagenet_batches import (
+    View,
+    draw_view,
+    imagenet_test_batches,
+    imagenet_train_batches,
+    middle_pixels,
+    random_pixels,
+    view_pixels,
+)
 from locbench.data.images import Split, load
+from locbench.data.streams import Files, Stream
+from locbench.datasets.catalogue import info, status
+from locbench.datasets.known import KNOWN
 from locbench.errors import FailureError, UsageError
-from locbench.launch.sweep import final_metrics
-from locbench.recipe import Recipe, make_recipe
+from locbench.execution.sweep import final_metrics
+from locbench.spec.recipe import Recipe
+from locbench.spec.validation import make_recipe
 from locbench.training.distributed import World
-from locbench.training.feed import testing_feed, training_feed
-from locbench.training.loop import Outcome, Run
-from locbench.training.rate import learning_rate
+from locbench.training.input import testing_feed, timed, training_feed
+from locbench.training.lr_schedule import learning_rate
+from locbench.training.run import Run
+from locbench.training.state import Outcome
 
 CLASSES = [f"n{number:08}" for number in range(10)]
 TRAIN, VAL = 4, 2
@@ -266,7 +274,7 @@ def test_processes_decode_their_shares_alone(whole: Path, read: Iterator[list[by
 
 
 def test_processes_share_the_test_batches(whole: Path, read: Iterator[list[bytes]], monkeypatch: Any) -> None:
-    monkeypatch.setattr("locbench.training.feed.SMALL", 8)
+    monkeypatch.setattr("locbench.training.input.SMALL", 8)
     split, paths = opened(whole), next(read)
     first, second = (list(testing_feed(recipe(), split, torch.float32, World(rank, 2))) for rank in range(2))
     assert isinstance(split.test, Stream)
@@ -277,7 +285,7 @@ def test_processes_share_the_test_batches(whole: Path, read: Iterator[list[bytes
 
 
 def test_processes_share_test_batches_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("locbench.training.feed.SMALL", 8)
+    monkeypatch.setattr("locbench.training.input.SMALL", 8)
     split = load("digits", Path("unused"), test_limit=20)
     chosen = make_recipe(
         {"network": "resnet8", "method": "bp", "dataset": "digits", "epochs": 1, "batch_size": 8, "lr": 1.0}
@@ -438,7 +446,7 @@ def _trained(split: Split, chosen: Recipe) -> tuple[list[dict[str, float | None]
 
 
 def test_training_from_files(whole: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("locbench.training.feed._TIMED", set())
+    monkeypatch.setattr("locbench.training.input._TIMED", set())
     split, chosen = opened(whole), recipe(dataset=f"imagenet:{whole}?side=32", image_size=None)
     found = []
     for workers in ("0", "2"):

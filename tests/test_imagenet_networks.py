@@ -12,18 +12,20 @@ from specimens import CLASSES, cut_at, recipe
 from step_contract import assert_contract
 from torch import Tensor, nn
 
-from locbench.costs.flops import forward_flops
 from locbench.errors import FailureError
 from locbench.learning.auxiliary.branch import Branch, Cut
-from locbench.learning.learner import Learner, build_branch, build_chain, build_learner
-from locbench.learning.options import AugLocal, Mlp
-from locbench.learning.partition import partition_of
+from locbench.learning.learner import Learner, build_learner
+from locbench.learning.modules import build_branch
 from locbench.networks import resnet_imagenet, vgg
-from locbench.networks.catalogue import NETWORKS, units_per_module
-from locbench.networks.chain import Chain
+from locbench.networks.chain import Chain, build_chain
+from locbench.networks.flops import forward_flops
 from locbench.networks.pooling import GlobalAveragePool
-from locbench.networks.torchvision_weights import load_torchvision
-from locbench.tables import Cell, load_table
+from locbench.networks.pretrained import load_torchvision
+from locbench.spec.components import AugLocal, Mlp
+from locbench.spec.networks import NETWORKS, units_per_module
+from locbench.spec.partition import partition_of
+from locbench.spec.table_files import load_table
+from locbench.spec.tables import Cell
 
 PUBLISHED = {
     "vgg13": models.VGG13_BN_Weights.IMAGENET1K_V1,

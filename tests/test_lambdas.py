@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from specimens import recipe_of
 
-from locbench.learning.lambdas import infopro_weights
-from locbench.learning.options import Decoder, Head
+from locbench.spec.components import Decoder, Head
+from locbench.spec.published_weights import infopro_weights
 
 # As the specification writes them: "l1 first, l2 first -> l1 last, l2 last".
 PRINTED = """

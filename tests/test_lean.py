@@ -14,18 +14,20 @@ from specimens import batch, gradients, recipe, recipe_of
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from locbench.costs.memory import Setting, peak_bytes
+from locbench.costs.memory.options import Setting
+from locbench.costs.memory.trace import peak_bytes
 from locbench.data.batches import Batch
 from locbench.data.images import Split, load
 from locbench.errors import UsageError
 from locbench.learning.learner import Learner, build_learner
-from locbench.learning.options import Isolated
-from locbench.networks.fused import norm_relu, norm_relu_conv
-from locbench.networks.lean import LeanBlock, LeanSequential, lighten
+from locbench.networks.low_memory import LeanBlock, LeanSequential, lighten, norm_relu, norm_relu_conv
 from locbench.networks.resnet_cifar import BasicBlock
-from locbench.recipe import Recipe, make_recipe
-from locbench.training.loop import Outcome, Row, Run
+from locbench.spec.components import Isolated
+from locbench.spec.recipe import Recipe
+from locbench.spec.validation import make_recipe
 from locbench.training.optimizer import ModuleSGD
+from locbench.training.run import Run
+from locbench.training.state import Outcome, Row
 
 SIDE = 16
 CASES: list[tuple[str, str, int | None, dict[str, Any]]] = [

@@ -9,9 +9,9 @@ import pytest
 from report_builders import make_record
 from small_table import Bench
 
-from locbench.recipe import Recipe
 from locbench.results.store import Store
-from locbench.tables import load_table
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import load_table
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from locbench.data import decoding as workers
+from locbench.data import imagenet_batches as imagenet
 from locbench.data import loading
-from locbench.data.imagenet import batches as imagenet
-from locbench.data.imagenet import workers
-from locbench.data.imagenet.batches import imagenet_test_batches, imagenet_train_batches
+from locbench.data.imagenet_batches import imagenet_test_batches, imagenet_train_batches
 from locbench.data.images import Split, load
 from locbench.data.loading import Crew, fitted, share_with
 from locbench.errors import FailureError

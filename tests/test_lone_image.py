@@ -10,7 +10,8 @@ import torch
 from small_table import Bench
 
 from locbench.errors import UsageError
-from locbench.recipe import Recipe, make_recipe
+from locbench.spec.recipe import Recipe
+from locbench.spec.validation import make_recipe
 from locbench.training.lone_image import least_share, refuse_lone_image
 
 RUN = ("run", "--network", "resnet8", "--epochs", "1", "--device", "cpu")

@@ -18,7 +18,7 @@ from small_table import MINI, Bench
 
 from locbench.errors import LocbenchError
 from locbench.results.store import Store
-from locbench.tables import read_table
+from locbench.spec.table_files import read_table
 
 SEED = 20_260_101
 RECORDS, TABLES, OPTIONS = 90, 90, 90

@@ -13,13 +13,13 @@ from specimens import recipe_of
 from torch import nn
 from torch.autograd.profiler import profile
 
-from locbench.costs.measure import measure
-from locbench.costs.measured_step import TrainingStep
-from locbench.costs.memory import peak_bytes
-from locbench.costs.meters import CpuMeter, CudaMeter, Peaks, allocations, switches
-from locbench.costs.setting import Setting
+from locbench.costs.measured.allocator import CpuMeter, CudaMeter, Peaks, allocations, switches
+from locbench.costs.measured.measure import measure
+from locbench.costs.measured.step import TrainingStep
+from locbench.costs.memory.options import Setting
+from locbench.costs.memory.trace import peak_bytes
 from locbench.errors import FailureError, UsageError
-from locbench.recipe import Recipe
+from locbench.spec.recipe import Recipe
 
 CPU = torch.device("cpu")
 LOCAL, GLOBAL = Setting(), Setting(guided=True)

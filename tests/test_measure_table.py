@@ -19,17 +19,18 @@ from rich.console import Console
 from small_table import Bench
 from specimens import recipe
 
-from locbench.costs import measure as measuring
-from locbench.costs.measure import Wanted, measure_table, missing_steps, wanted_steps
-from locbench.costs.measured_costs import MeasuredCost, Variant, cost_cells, measured_costs
-from locbench.costs.measurement_book import Measurement, MeasurementBook
-from locbench.costs.memory_book import MemoryBook, TracedStep, timeless
-from locbench.costs.setting import Setting
-from locbench.learning.options import Periodic
-from locbench.recipe import Recipe
-from locbench.report.terminal import print_measured
+from locbench.costs.measured import measure as measuring
+from locbench.costs.measured.measure import Wanted, measure_table, missing_steps, wanted_steps
+from locbench.costs.measured.store import Measurement, MeasurementBook
+from locbench.costs.measured.table import MeasuredCost, Variant, cost_cells, measured_costs
+from locbench.costs.memory.options import Setting
+from locbench.costs.memory.store import MemoryBook, TracedStep, timeless
 from locbench.results.record import Provenance
-from locbench.tables import Table, narrow, read_table
+from locbench.spec.components import Periodic
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import read_table
+from locbench.spec.tables import Table, narrow
+from locbench.terminal.comparison import print_measured
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 GLOBAL = Setting(guided=True)
@@ -160,7 +161,7 @@ def test_a_measurement_is_read_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_book_needs_no_torch() -> None:
-    modules = "locbench.costs.measurement_book, locbench.costs.measured_costs, locbench.report.measured"
+    modules = "locbench.costs.measured.store, locbench.costs.measured.table, locbench.report.measured"
     done = subprocess.run(
         [sys.executable, "-c", f"import sys, {modules}; sys.exit('torch' in sys.modules)"], timeout=60
     )
@@ -346,8 +347,8 @@ def test_no_figure_is_cut_on_the_terminal(tmp_path: Path, table: Table, width: i
 
 
 def test_reduced_runs_measure_nothing_unasked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    from locbench.launch.measuring import Measuring
-    from locbench.launch.plan import Wishes
+    from locbench.commands.measure import Measuring
+    from locbench.execution.selection import Wishes
 
     costs = read_table(bench.tables / "costs.toml")
     monkeypatch.setattr(Measuring, "_device", lambda self: CUDA)

@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from locbench.costs.calibration import Calibrated, calibrated_values, refitted, residuals
-from locbench.costs.convolutions import ConvolutionBytes
-from locbench.costs.live_bytes import GRANULE, LiveBytes
-from locbench.costs.memory import StepMemory, peak_bytes, trace_step
-from locbench.costs.memory_book import Footprint, MemoryBook, TracedStep
-from locbench.costs.needed import predicted_memory
-from locbench.costs.setting import Setting
+from locbench.costs.memory.options import Setting
+from locbench.costs.memory.store import Footprint, MemoryBook, TracedStep
+from locbench.costs.memory.trace import StepMemory, peak_bytes, trace_step
+from locbench.costs.memory.tracker import GRANULE, ConvolutionBytes, LiveBytes
+from locbench.costs.table_values import predicted_memory
 from locbench.costs.trace_files import made_with
-from locbench.recipe import Recipe
 from locbench.report.compare import compare
 from locbench.report.markdown import markdown
 from locbench.results.record import Record
-from locbench.tables import Table, load_table
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import load_table
+from locbench.spec.tables import Table
 
 SMALL = Setting(batch_size=8, side=16)
 REAL = msgspec.structs.replace(SMALL, fake=False)
@@ -132,7 +132,7 @@ def test_a_trace_is_made_once_and_only_if_allowed(tmp_path: Path, monkeypatch: p
     assert step is not None
     assert step.peak == peak_bytes(one)
     assert sum(step.kinds.values()) == step.peak
-    monkeypatch.setattr("locbench.costs.memory.trace_step", None)  # would fail if it were called
+    monkeypatch.setattr("locbench.costs.memory.trace.trace_step", None)  # would fail if it were called
     assert MemoryBook(tmp_path, trace=True).step(msgspec.structs.replace(one, epochs=7, seed=3)) == step
     assert MemoryBook(tmp_path).step(recipe("predsim")) is None
 
@@ -264,7 +264,7 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> MemoryBook:
 
 def only(table: Table, rows: list[str], columns: list[str]) -> Table:
     """Return a table narrowed to some places, so that no more is traced."""
-    from locbench.tables import narrow
+    from locbench.spec.tables import narrow
 
     return narrow(table, [each for each in table.cells if each.row in rows and each.column in columns])
 

@@ -7,11 +7,11 @@ import torch
 from specimens import cut_at
 from torch import nn
 
-from locbench.costs.parameters import parameter_counts
-from locbench.learning.learner import build_branch
-from locbench.learning.options import AnyBranch, AugLocal, Decoder, Head, Mlp
-from locbench.recipe import make_recipe
-from locbench.tables import load_table
+from locbench.costs.counts import parameter_counts
+from locbench.learning.modules import build_branch
+from locbench.spec.components import AnyBranch, AugLocal, Decoder, Head, Mlp
+from locbench.spec.table_files import load_table
+from locbench.spec.validation import make_recipe
 
 LAYER = {16: 3, 32: 7, 64: 12}
 """A local layer of ResNet-32 for each width."""

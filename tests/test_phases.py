@@ -6,8 +6,8 @@ import pytest
 from specimens import recipe
 
 from locbench.errors import UsageError
-from locbench.learning.options import Always, Periodic
-from locbench.learning.phases import global_epochs, is_global
+from locbench.spec.components import Always, Periodic
+from locbench.spec.phases import global_epochs, is_global
 
 PERIODS = (5, 10, 15, 20)
 GLOBAL = {

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from locbench.errors import UsageError
-from locbench.launch.plan import Job, Plan, Wishes, make_plan, select
+from locbench.execution.job import Job
+from locbench.execution.plan import Plan, make_plan
+from locbench.execution.selection import Wishes, select
 from locbench.results.store import Store
-from locbench.tables import Axis, Metric, Table
+from locbench.spec.tables import Axis, Metric, Table
 
 ROWS = {
     "CIFAR-10 / ResNet-32 / DGL": {"method": "dgl"},
@@ -206,7 +208,9 @@ def test_cells_without_trained_numbers_do_not_run(plan_of: Any) -> None:
 
 
 def test_jpeg_copy_stands_in_and_is_said_once(plan_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("locbench.launch.plan.resolve", lambda name, root: {"cifar10": "cifar10-jpeg"}.get(name, name))
+    monkeypatch.setattr(
+        "locbench.execution.plan.resolve", lambda name, root: {"cifar10": "cifar10-jpeg"}.get(name, name)
+    )
     plan = plan_of()
     assert {job.recipe.dataset for job in plan.jobs} == {"cifar10-jpeg", "svhn"}
     assert len(plan.notes) == 1

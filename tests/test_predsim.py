@@ -11,7 +11,6 @@ from specimens import cut_at
 
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.auxiliary.predsim import SimilarityBranch, pooling
-from locbench.learning.learner import build_branch
 from locbench.learning.losses import (
     map_deviation,
     reconstruction,
@@ -19,7 +18,8 @@ from locbench.learning.losses import (
     similarity_matrix,
     supervised_contrast,
 )
-from locbench.learning.options import PooledLinear
+from locbench.learning.modules import build_branch
+from locbench.spec.components import PooledLinear
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:

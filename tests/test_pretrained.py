@@ -19,11 +19,10 @@ from torch import Tensor, nn
 
 from locbench.data.images import load
 from locbench.errors import FailureError
-from locbench.learning.learner import build_chain
-from locbench.networks.chain import Chain
+from locbench.files import digest
+from locbench.networks.chain import Chain, build_chain
 from locbench.networks.pretrained import load_pretrained
-from locbench.training.loop import Run
-from locbench.weight_files import digest
+from locbench.training.run import Run
 
 State = dict[str, Tensor]
 TINY = "swin_tiny_patch4_window7_224"
@@ -292,7 +291,7 @@ def test_the_hub_is_asked_for_the_published_weights(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_timm_knows_the_published_weights(network: str, weights: str) -> None:
-    from locbench.networks.catalogue import NETWORKS
+    from locbench.spec.networks import NETWORKS
 
     info = NETWORKS[network].transformer
     assert info is not None

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from locbench.data.catalogue import names
-from locbench.learning.expression import compose
-from locbench.learning.methods import Site
-from locbench.tables import Cell, Table, load_table, table_ids
+from locbench.datasets.catalogue import names
+from locbench.spec.expression import compose
+from locbench.spec.methods import Site
+from locbench.spec.table_files import load_table, table_ids
+from locbench.spec.tables import Cell, Table
 
 VALUES = {
     "pgl-blocks": 68,

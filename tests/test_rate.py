@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from specimens import recipe_of
 
-from locbench.recipe import Recipe, warmup_epochs
-from locbench.training.rate import learning_rate
+from locbench.spec.recipe import Recipe, warmup_epochs
+from locbench.training.lr_schedule import learning_rate
 
 
 def at(epochs: int, lr: float = 0.8) -> Recipe:

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from locbench.errors import UsageError
-from locbench.recipe import Recipe, make_recipe, warmup_epochs
+from locbench.spec.recipe import Recipe, warmup_epochs
+from locbench.spec.validation import make_recipe
 
 BASE: dict[str, Any] = {
     "network": "resnet32",

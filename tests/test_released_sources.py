@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from specimens import recipe_of
 
-from locbench.learning.partition import partition_of
-from locbench.tables import load_table
+from locbench.spec.partition import partition_of
+from locbench.spec.table_files import load_table
 
 TOLD = {
     "WARMUP_PREFIX": ["swin-base", "swin-large", "swin-losses", "swin-tiny-pretrained", "swin-tiny-scratch"],

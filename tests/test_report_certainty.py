@@ -13,13 +13,14 @@ from small_table import MINI, Bench
 
 from locbench.report.chance import highest_chance
 from locbench.report.compare import compare, only_run
-from locbench.report.comparison import Comparison
+from locbench.report.formatting import ours_text, verdict_words
 from locbench.report.intervals import tau_interval, widest
-from locbench.report.numbers import ours_text, verdict_words
+from locbench.report.model import Comparison
 from locbench.report.render import render
-from locbench.report.sentences import tau_lines
+from locbench.report.text import tau_lines
 from locbench.results.store import Store
-from locbench.tables import Axis, Metric, Table, load_table
+from locbench.spec.table_files import load_table
+from locbench.spec.tables import Axis, Metric, Table
 
 
 @pytest.fixture

@@ -8,12 +8,11 @@ import msgspec
 import pytest
 from report_builders import BASE, cell_at, make_record, make_table, recipe_at, reduced
 
-from locbench.cli.show_tables import list_entry
-from locbench.recipe import Recipe
-from locbench.report.compare import compare, unmeasured
-from locbench.report.entries import runs_of
-from locbench.schedule import schedule_of, with_schedule
-from locbench.tables import Axis, Metric
+from locbench.report.compare import compare, runs_of, unmeasured
+from locbench.spec.presets import schedule_of, with_schedule
+from locbench.spec.recipe import Recipe
+from locbench.spec.tables import Axis, Metric
+from locbench.terminal.tables import list_entry
 
 
 def entry_of(comparison, row, column="K=16", metric="test_acc"):

@@ -14,12 +14,12 @@ from rich.console import Console
 from locbench.errors import UsageError
 from locbench.report import markdown as in_markdown
 from locbench.report.compare import compare
+from locbench.report.formatting import ours_text, time_text
 from locbench.report.grid import grids
 from locbench.report.latex_text import escaped
-from locbench.report.numbers import ours_text, time_text
 from locbench.report.render import FORMATS, render, write_reports
-from locbench.report.terminal import print_comparison
-from locbench.tables import Axis, Derived, Metric
+from locbench.spec.tables import Axis, Derived, Metric
+from locbench.terminal.comparison import print_comparison
 
 HOW = "12 of 160 epochs, 5,000 training images, batch 64, learning rate 0.05"
 

@@ -16,7 +16,7 @@ from locbench.report.compare import compare
 from locbench.report.latex_layout import Line, Sheet, cell, floats
 from locbench.report.latex_text import text_width
 from locbench.report.render import render
-from locbench.tables import Axis, Metric, Table
+from locbench.spec.tables import Axis, Metric, Table
 
 RESULTS = Path(__file__).parent.parent / "results"
 WIDTH = 345.0  # \textwidth of article at 10 pt

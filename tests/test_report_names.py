@@ -15,16 +15,17 @@ from report_builders import make_record, make_table, recipe_at, reduced
 from small_table import Bench
 
 from locbench.console import Terminal
-from locbench.launch.job import Job
-from locbench.launch.progress import Bars, Lines, place_of, summary
+from locbench.execution.job import Job, place_of
 from locbench.printable import printable
 from locbench.report.compare import compare
-from locbench.report.comparison import Comparison
 from locbench.report.latex_text import escaped as in_latex
+from locbench.report.machine_formats import as_cell
 from locbench.report.markdown import escaped as in_markdown
+from locbench.report.model import Comparison
 from locbench.report.render import render, render_all
-from locbench.report.tidy import as_cell
-from locbench.tables import Axis, Table, load_table
+from locbench.spec.table_files import load_table
+from locbench.spec.tables import Axis, Table
+from locbench.terminal.progress import Bars, Lines, summary
 
 ESCAPE = "\x1b[31mred\x1b]0;title\x07"
 TURNED = "a\u202eb\u2066c\u200bd\u2028e\x9b1mf\udcffg"

@@ -7,8 +7,8 @@ from report_builders import make_record, make_table, recipe_at, reduced
 
 from locbench.report.compare import compare
 from locbench.report.derived import derive
-from locbench.report.ranks import tau_b
-from locbench.tables import Derived, Metric
+from locbench.report.verdicts import tau_b
+from locbench.spec.tables import Derived, Metric
 
 
 def test_tau_by_hand():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from locbench.report.verdicts import equal_as_printed, judge_computed, judge_trained, tolerance
-from locbench.tables import parse_published
+from locbench.spec.tables import parse_published
 
 
 def printed(text: str, kind: str = "trained"):

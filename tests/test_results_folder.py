@@ -14,15 +14,15 @@ import pytest
 from report_builders import make_record, make_table, recipe_at
 from small_table import ONE_CELL, Bench
 
-from locbench.costs.measurement_book import MeasurementBook
-from locbench.costs.memory_book import MemoryBook
-from locbench.costs.setting import Setting
-from locbench.costs.split_book import SplitBook
+from locbench.costs.measured.store import MeasurementBook
+from locbench.costs.memory.options import Setting
+from locbench.costs.memory.store import MemoryBook
+from locbench.costs.splits.store import SplitBook
 from locbench.errors import FailureError
-from locbench.recipe import Recipe
 from locbench.results import provenance
 from locbench.results.provenance import tracked
 from locbench.results.store import Store
+from locbench.spec.recipe import Recipe
 
 DEEP = "imagefolder:" + "/".join(120 * letter for letter in "xyz")
 TABLE = ("table", "mini")

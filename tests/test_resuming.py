@@ -16,12 +16,12 @@ from specimens import recipe
 
 from locbench.data.images import Split, load
 from locbench.errors import FailureError
-from locbench.launch.progress import Lines
-from locbench.recipe import Recipe
 from locbench.results.provenance import Code
-from locbench.training import checkpoints
-from locbench.training.checkpoints import Origin, load_checkpoint, save_checkpoint
-from locbench.training.loop import Outcome, Run
+from locbench.spec.recipe import Recipe
+from locbench.terminal.progress import Lines
+from locbench.training import state as checkpoints
+from locbench.training.run import Run
+from locbench.training.state import Origin, Outcome, load_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")
 ONE = ("table", "mini", "--rows", "Backprop", "--seeds", "1")
@@ -200,9 +200,9 @@ def test_rerun_starts_anew_beside_a_leftover_and_goes_on_from_its_own_epochs(ben
 
 
 def test_a_record_names_all_the_code_that_trained_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("locbench.launch.sweep.code", lambda: Code("a" * 40, True))
+    monkeypatch.setattr("locbench.execution.sweep.code", lambda: Code("a" * 40, True))
     interrupted(bench)
-    monkeypatch.setattr("locbench.launch.sweep.code", lambda: Code("b" * 40, False))
+    monkeypatch.setattr("locbench.execution.sweep.code", lambda: Code("b" * 40, False))
     assert bench.call(*ONE).code == 0
     (record,) = bench.records()
     made = record.provenance

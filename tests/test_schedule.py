@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from locbench.recipe import Recipe, make_recipe
-from locbench.report.groups import way_of_reducing
-from locbench.schedule import (
+from locbench.report.grouping import way_of_reducing
+from locbench.spec.presets import (
     Schedule,
     preset_schedule,
     reductions,
@@ -18,6 +17,8 @@ from locbench.schedule import (
     schedule_of,
     with_schedule,
 )
+from locbench.spec.recipe import Recipe
+from locbench.spec.validation import make_recipe
 
 PUBLISHED = Schedule("resnet32", "cifar10", 160, 1024, 0.8, 10, None, None, 1, "fp32")
 

@@ -15,16 +15,16 @@ import msgspec
 import pytest
 from report_builders import make_record, make_table, recipe_at
 
+from locbench.commands.report import read_records
 from locbench.errors import FailureError, LocbenchError
-from locbench.launch.progress import summary
-from locbench.launch.reporting import read_records
-from locbench.recipe import Recipe
 from locbench.report.compare import compare
 from locbench.results.reading import UnusableError, read_record
 from locbench.results.record import Record
 from locbench.results.set_aside import NAMED, SetAside
 from locbench.results.store import Store
 from locbench.results.validity import first_fault
+from locbench.spec.recipe import Recipe
+from locbench.terminal.progress import summary
 
 RECORDS = Path(__file__).parent.parent / "results" / "records"
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from locbench.errors import UsageError
-from locbench.launch.devices import places
-from locbench.launch.single import recipes_from
-from locbench.recipe import Recipe, make_recipe
-from locbench.training.rate import learning_rate
+from locbench.execution.devices import places
+from locbench.spec.arguments import recipes_from
+from locbench.spec.recipe import Recipe
+from locbench.spec.validation import make_recipe
+from locbench.training.lr_schedule import learning_rate
 
 BASE = {"network": "resnet8", "method": "dgl", "dataset": "digits"}
 SWIN = {"network": "swin-tiny", "method": "bp", "dataset": "digits"}

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from locbench.costs import shape_cache
-from locbench.costs.live_bytes import LiveBytes
-from locbench.costs.shape_cache import ShapeCache, forget_values
+from locbench.costs.memory import fake_ops as shape_cache
+from locbench.costs.memory.fake_ops import ShapeCache, forget_values
+from locbench.costs.memory.tracker import LiveBytes
 
 
 @pytest.fixture(autouse=True)

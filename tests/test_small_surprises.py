@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from small_table import MINI, Bench
 
+from locbench.commands.campaign import seconds_of
 from locbench.errors import UsageError
-from locbench.launch.campaign import seconds_of
 
 SHIPPED = Path(__file__).parent.parent / "tables"
 

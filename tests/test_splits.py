@@ -6,8 +6,8 @@ import pytest
 from specimens import recipe
 
 from locbench.errors import UsageError
-from locbench.learning.partition import Partition, partition_of
-from locbench.networks.catalogue import units_per_module
+from locbench.spec.networks import units_per_module
+from locbench.spec.partition import Partition, partition_of
 
 SPLITS = {
     ("resnet32", 2): [8, 8],

@@ -12,21 +12,22 @@ import pytest
 from small_table import Bench
 from specimens import recipe, recipe_of
 
-from locbench.costs.live_bytes import GRANULE
-from locbench.costs.memory import trace_step
-from locbench.costs.memory_book import MemoryBook, timeless
-from locbench.costs.segments import Segments, TracedNetwork
-from locbench.costs.setting import Setting
-from locbench.costs.split_book import SplitBook, split_text
-from locbench.costs.split_search import Search, best
-from locbench.costs.splits import Ends, Ground, Order, Place, ground_of, places
+from locbench.commands.splits import split_recipe
+from locbench.costs.memory.options import Setting
+from locbench.costs.memory.store import MemoryBook, timeless
+from locbench.costs.memory.trace import trace_step
+from locbench.costs.memory.tracker import GRANULE
+from locbench.costs.splits.cuts import Ends, Ground, Order, Place, ground_of, places
+from locbench.costs.splits.module_memory import Segments, TracedNetwork
+from locbench.costs.splits.search import Search, best
+from locbench.costs.splits.store import SplitBook, split_text
 from locbench.errors import UsageError
-from locbench.launch.splitting import split_recipe
-from locbench.learning.learner import Auxiliary, Learner, build_learner
-from locbench.learning.options import Composition
-from locbench.learning.partition import partition_of
-from locbench.recipe import Recipe
-from locbench.tables import load_table
+from locbench.learning.learner import Learner, build_learner
+from locbench.learning.modules import Auxiliary
+from locbench.spec.components import Composition
+from locbench.spec.partition import partition_of
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import load_table
 
 # The search
 
@@ -354,7 +355,7 @@ def test_the_command_prints_and_keeps_what_it_finds(bench: Bench, monkeypatch: p
     trained = called.json["trained"]
     assert (trained["split"], trained["published"]) == ([2, 2], False)
     assert trained["rank"] == 1 + [end for _, (end,) in wanted].index(1)
-    monkeypatch.setattr("locbench.costs.segments.Segments", None)  # would fail if anything were traced
+    monkeypatch.setattr("locbench.costs.splits.module_memory.Segments", None)  # would fail if anything were traced
     shown = bench.call(*SMALL, "resnet8", "--modules", "2")
     assert shown.code == 0
     assert "resnet8, dgl, K = 2, batch 8 of 16 x 16 pixels: 3 divisions" in shown.out

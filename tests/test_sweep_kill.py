@@ -19,12 +19,13 @@ import torch
 from rich.console import Console
 from small_table import CELLS, MINI, numbers
 
-from locbench.launch.plan import Wishes, make_plan
-from locbench.launch.progress import Lines
-from locbench.launch.sweep import Sweep
+from locbench.execution.plan import make_plan
+from locbench.execution.selection import Wishes
+from locbench.execution.sweep import Sweep
 from locbench.results.store import Store
-from locbench.tables import read_table
-from locbench.training.checkpoints import load_checkpoint
+from locbench.spec.table_files import read_table
+from locbench.terminal.progress import Lines
+from locbench.training.state import load_checkpoint
 
 KILLS = 5
 EPOCHS = 7

@@ -13,16 +13,17 @@ from specimens import CLASSES, assert_same, batch, gradients
 from swin_specimens import INFOPRO, OURS, SIDE, block_of, learner, stepped, swin
 from torch import Tensor, nn
 
-from locbench.costs.parameters import parameter_counts
+from locbench.costs.counts import parameter_counts
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import Cut, Targets
 from locbench.learning.auxiliary.infopro import QuadrantDecoders
-from locbench.learning.auxiliary.restoration import decoder_of, deconvolution_factors, feature_target
-from locbench.learning.learner import build_branch, build_learner
+from locbench.learning.auxiliary.swin import decoder_of, deconvolution_factors, feature_target
+from locbench.learning.learner import build_learner
 from locbench.learning.losses import reconstruction, supervised_contrast
-from locbench.learning.methods import reconstruction_weights
-from locbench.learning.options import SharedStem
+from locbench.learning.modules import build_branch
 from locbench.networks.chain import LayerSpec
+from locbench.spec.components import SharedStem
+from locbench.spec.published_weights import reconstruction_weights
 
 TARGETS = ("sigmoid-ln", "sigmoid", "minmax", "raw-mse")
 

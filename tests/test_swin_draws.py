@@ -12,8 +12,8 @@ from timm.data.random_erasing import RandomErasing
 from timm.data.transforms import RandomResizedCropAndInterpolation
 from torch import Generator, Tensor
 
-from locbench.data.swin.draws import draw_crops, draw_epoch
-from locbench.data.swin.erasing import draw_erasures
+from locbench.data.random_crops import draw_crops
+from locbench.data.swin.draws import draw_epoch, draw_erasures
 from locbench.data.swin.randaugment import NONE, OPERATIONS, draw_jitter, draw_randaugment
 
 

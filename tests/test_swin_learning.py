@@ -16,7 +16,7 @@ from torch import Tensor
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import Cut, Targets
 from locbench.learning.learner import Learner, build_learner
-from locbench.learning.methods import METHODS
+from locbench.spec.methods import METHODS
 
 # One step against a plain second implementation
 

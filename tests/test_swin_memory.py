@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from locbench.costs.legacy import KeptSoftmax, gradient_buckets, with_kept_softmax
-from locbench.costs.live_bytes import LiveBytes
-from locbench.costs.memory import trace_step
-from locbench.costs.setting import Setting, legacy
-from locbench.networks.catalogue import NETWORKS, TransformerInfo
-from locbench.recipe import Recipe, make_recipe
+from locbench.costs.memory.options import Setting, legacy
+from locbench.costs.memory.trace import KeptSoftmax, gradient_buckets, trace_step, with_kept_softmax
+from locbench.costs.memory.tracker import LiveBytes
+from locbench.spec.networks import NETWORKS, TransformerInfo
+from locbench.spec.recipe import Recipe
+from locbench.spec.validation import make_recipe
 
 MIB = 2**20
 

@@ -12,12 +12,12 @@ from timm.layers import DropPath, set_fused_attn, use_fused_attn
 from timm.models.swin_transformer import SwinTransformer, SwinTransformerBlock
 from torch import Tensor, nn
 
-from locbench.costs.flops import forward_flops
 from locbench.errors import UsageError
-from locbench.learning.learner import build_chain, build_learner
-from locbench.learning.partition import partition_of
-from locbench.networks.catalogue import NETWORKS, check_side, units_per_module
-from locbench.networks.chain import Chain
+from locbench.learning.learner import build_learner
+from locbench.networks.chain import Chain, build_chain
+from locbench.networks.flops import forward_flops
+from locbench.spec.networks import NETWORKS, check_side, units_per_module
+from locbench.spec.partition import partition_of
 
 SWINS = [name for name in NETWORKS if NETWORKS[name].transformer]
 SHALLOW, DEEP = (2, 2, 6, 2), (2, 2, 18, 2)

@@ -6,7 +6,7 @@ from swin_reference import BICUBIC, levels, operated, photographs, picture, timm
 from torch import Tensor
 from torchvision.transforms import functional as tv
 
-from locbench.data.swin.draws import draw_crops
+from locbench.data.random_crops import draw_crops
 from locbench.data.swin.randaugment import NONE, OPERATIONS, Operation, Steps, augmented
 from locbench.data.swin.resample import bicubic_taps, resampled
 

@@ -9,13 +9,15 @@ import pytest
 from small_table import Bench
 
 from locbench.errors import UsageError
-from locbench.launch.plan import Wishes, make_plan
-from locbench.learning.options import SharedStem
-from locbench.networks.catalogue import NETWORKS, units_per_module
+from locbench.execution.plan import make_plan
+from locbench.execution.selection import Wishes
 from locbench.report.compare import unmeasured
-from locbench.report.sentences import heading, origin
+from locbench.report.text import heading, origin
 from locbench.results.store import Store
-from locbench.tables import Cell, Table, aliased, load_table, load_tables, table_ids
+from locbench.spec.components import SharedStem
+from locbench.spec.networks import NETWORKS, units_per_module
+from locbench.spec.table_files import aliased, load_table, load_tables, table_ids
+from locbench.spec.tables import Cell, Table
 
 PRINTED = {  # with the savings: 132 in all
     "swin-splits": 9,

@@ -17,17 +17,17 @@ from locbench.data.batches import Batch
 from locbench.data.images import Split, load
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import Targets
-from locbench.learning.auxiliary.restoration import feature_target
-from locbench.learning.auxiliary.swin import SharedStemBlock
+from locbench.learning.auxiliary.swin import SharedStemBlock, feature_target
 from locbench.learning.learner import Learner, build_learner
 from locbench.learning.losses import reconstruction
-from locbench.recipe import Recipe
-from locbench.training import feed
+from locbench.spec.recipe import Recipe
+from locbench.training import input as feed
 from locbench.training.evaluation import accuracy
-from locbench.training.loop import Outcome, Row, Run
-from locbench.training.mixing import Mixer
+from locbench.training.lr_schedule import step_rate
+from locbench.training.mixup import Mixer
 from locbench.training.optimizer import by_decay, clip_module, make_optimizer
-from locbench.training.rate import step_rate
+from locbench.training.run import Run
+from locbench.training.state import Outcome, Row
 
 SIDE = 32
 OURS = "swin-reconstruction"

@@ -13,11 +13,11 @@ from specimens import CLASSES
 from step_contract import assert_contract
 
 from locbench.learning.learner import build_learner
-from locbench.learning.partition import partition_of
-from locbench.networks.catalogue import NETWORKS, units_per_module
-from locbench.recipe import Recipe
-from locbench.schedule import stand_in
-from locbench.tables import load_tables
+from locbench.spec.networks import NETWORKS, units_per_module
+from locbench.spec.partition import partition_of
+from locbench.spec.presets import stand_in
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import load_tables
 
 Pair = tuple[str, str]
 

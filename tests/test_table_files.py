@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from small_table import MINI, Bench
 
-from locbench import tables
 from locbench.errors import FailureError, LocbenchError
-from locbench.launch.job import published_backbones
-from locbench.launch.single import published_settings
-from locbench.tables import load_tables, read_table, table_ids, tables_folder
+from locbench.execution.job import published_backbones
+from locbench.spec import tables
+from locbench.spec.arguments import published_settings
+from locbench.spec.table_files import load_tables, read_table, table_ids, tables_folder
 
 DERIVED = """
 [[derived]]

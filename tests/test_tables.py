@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from locbench.errors import FailureError, LocbenchError, UsageError
-from locbench.tables import load_table, load_tables, merge, parse_published, read_table, table_ids, tables_folder
+from locbench.spec.table_files import load_table, load_tables, read_table, table_ids, tables_folder
+from locbench.spec.tables import merge, parse_published
 
 GOOD = """\
 id = "sample"

@@ -15,17 +15,18 @@ from torch import Tensor, nn
 
 from locbench.data.images import load
 from locbench.errors import FailureError, UsageError
-from locbench.launch.plan import Plan, Wishes, make_plan
-from locbench.launch.single import initial_weights
-from locbench.learning.learner import build_chain
+from locbench.execution.plan import Plan, make_plan
+from locbench.execution.selection import Wishes
+from locbench.files import digest
+from locbench.networks.chain import build_chain
 from locbench.networks.pretrained import load_pretrained
-from locbench.recipe import Recipe
-from locbench.report.groups import group_records
+from locbench.report.grouping import group_records
 from locbench.results.store import Store
-from locbench.schedule import reductions, schedule_of
-from locbench.tables import load_table
-from locbench.training.loop import Run
-from locbench.weight_files import digest
+from locbench.spec.arguments import initial_weights
+from locbench.spec.presets import reductions, schedule_of
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import load_table
+from locbench.training.run import Run
 
 SHORT = ("--epochs", "1", "--limit", "40", "--recipe", "image_size=32", "--recipe", "test_limit=40")
 RESNET = ("run", "--network", "resnet34", "--method", "bp", *SHORT)
@@ -210,8 +211,8 @@ def test_whose_a_file_is() -> None:
 
 
 def test_every_network_named_has_first_weights() -> None:
-    from locbench.networks.catalogue import NETWORKS
     from locbench.networks.pretrained import VERSION
+    from locbench.spec.networks import NETWORKS
 
     named = {NETWORKS[name].torchvision for name in NETWORKS} - {""}
     assert named == {"vgg13_bn", "resnet34", "resnet101", "resnet152", "resnext101_32x8d"}

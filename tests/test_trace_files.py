@@ -12,15 +12,16 @@ import pytest
 from small_table import Bench
 from specimens import recipe
 
-from locbench.costs import memory_book, split_book
-from locbench.costs.convolutions import ConvolutionBytes
-from locbench.costs.memory import trace_step
-from locbench.costs.memory_book import MemoryBook, TracedStep, timeless
-from locbench.costs.setting import Setting
-from locbench.costs.split_book import SplitBook, Splits
+from locbench.costs.memory import store as memory_book
+from locbench.costs.memory.options import Setting
+from locbench.costs.memory.store import MemoryBook, TracedStep, timeless
+from locbench.costs.memory.trace import trace_step
+from locbench.costs.memory.tracker import ConvolutionBytes
+from locbench.costs.splits import store as split_book
+from locbench.costs.splits.store import SplitBook, Splits
 from locbench.costs.trace_files import summed_up
-from locbench.networks.catalogue import NETWORKS
-from locbench.recipe import Recipe
+from locbench.spec.networks import NETWORKS
+from locbench.spec.recipe import Recipe
 
 COMMITTED = Path(__file__).parent.parent / "results" / "costs"
 
@@ -85,7 +86,7 @@ def test_reading_rewrites_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     """Costs and reports of committed traces under another torch trace nothing and leave every byte where it is."""
     monkeypatch.delenv("LOCBENCH_TABLES")
     monkeypatch.setattr("locbench.results.provenance.metadata.version", lambda name: "0.0.7")
-    monkeypatch.setattr("locbench.costs.memory.trace_step", None)  # would fail if it were called
+    monkeypatch.setattr("locbench.costs.memory.trace.trace_step", None)  # would fail if it were called
     shutil.copytree(COMMITTED, bench.results / "costs")
     before = {path.name: path.read_bytes() for path in (bench.results / "costs").iterdir()}
     costs = bench.call("costs", "--network", "resnet32", "--method", "bp", "--json")

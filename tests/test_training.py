@@ -15,8 +15,9 @@ from torch import Tensor
 from locbench.data.images import Split, load
 from locbench.errors import FailureError
 from locbench.learning.learner import build_learner
-from locbench.recipe import Recipe
-from locbench.training.loop import Outcome, Row, Run
+from locbench.spec.recipe import Recipe
+from locbench.training.run import Run
+from locbench.training.state import Outcome, Row
 
 METHODS = ["bp", "pgl+head", "auglocal", "hpff+dgl"]
 EPOCHS, STEPS = 3, 3

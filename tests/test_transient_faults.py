@@ -13,11 +13,11 @@ import torch
 from small_table import CELLS, Bench, numbers
 
 from locbench.errors import DivergedError, FailureError
-from locbench.launch.progress import Lines
 from locbench.results.store import Store
+from locbench.terminal.progress import Lines
 from locbench.training.evaluation import accuracy
 from locbench.training.faults import is_recipes_own, told
-from locbench.training.loop import Run
+from locbench.training.run import Run
 
 ONE = ("table", "mini", "--rows", "Backprop", "--seeds", "1")
 ALL = ("table", "mini", "--seeds", "1", "--epochs", "2")
@@ -161,7 +161,7 @@ def test_a_fault_before_training_ends_the_sweep(bench: Bench, monkeypatch: pytes
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
-    monkeypatch.setattr("locbench.launch.sweep.load", fail)
+    monkeypatch.setattr("locbench.execution.sweep.load", fail)
     called = bench.call(*ALL)
     assert called.code == 1
     assert os.strerror(errno.ESTALE) in called.err

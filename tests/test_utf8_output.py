@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from locbench.json_output import print_document, print_json
+from locbench.console import print_document, print_json
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "ascii", "utf-8"])

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from locbench.errors import FailureError
-from locbench.learning.learner import build_chain
-from locbench.networks.chain import Chain
+from locbench.files import digest
+from locbench.networks.chain import Chain, build_chain
 from locbench.networks.pretrained import load_pretrained
 from locbench.networks.weight_state import weights_in
-from locbench.weight_files import digest
 
 State = dict[str, Tensor]
 CLASSES = 7

@@ -6,16 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import torch
 
-from locbench.costs.measured_costs import OVERHEAD, phase_settings
+from locbench.bench.baseline import refuse_reference
+from locbench.bench.results import Skipped
+from locbench.costs.measured.table import OVERHEAD, phase_settings
 from locbench.errors import UsageError
-from locbench.launch.costing import cost_recipe
-from locbench.launch.single import parse_option
-from locbench.learning.options import Periodic
-from locbench.learning.phases import global_epochs
-from locbench.recipe import Recipe
 from locbench.registry import suggestion
-from locbench.tables import load_tables
+from locbench.spec.arguments import cost_recipe, parse_option
+from locbench.spec.components import Periodic
+from locbench.spec.phases import global_epochs
+from locbench.spec.recipe import Recipe
+from locbench.spec.table_files import load_tables
+from locbench.training.distributed import ALONE
+from locbench.training.engine import choose_engine
 
 REFERENCE = "reference"
 
@@ -147,3 +151,52 @@ def refuse_unnamed(network: str | None, own: Mapping[str, object], words: Sequen
     given = [f"--{name}" for name, value in own.items() if value not in (None, "bp")] + ["--set"] * bool(words)
     if network is None and given:
         raise UsageError(f"{given[0]} needs --network", "Name one, or leave it out for the standard list.")
+
+
+SLOW_COMPILING = "takes about a minute of compiling for every kind of step on a CPU; name it in --engines to have it"
+
+
+def runnable(
+    cases: Sequence[Case], engines: Sequence[str], device: torch.device, *, asked: bool
+) -> tuple[list[tuple[Case, str]], list[Skipped]]:
+    """Return what can be timed on a device, and what cannot, with the reason.
+
+    Args:
+        cases, engines: every combination is wanted.
+        device: where.
+        asked: the engines were named; else compiling is left out on the CPU.
+
+    Raises:
+        UsageError: nothing can be timed.
+    """
+    able: list[tuple[Case, str]] = []
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for case in cases:
+        for engine in engines:
+            why = obstacle(case.recipe, engine, device, asked=asked)
+            if why:
+                reasons.setdefault((engine, why), []).append(f"{case.recipe.network} {case.method}")
+            else:
+                able.append((case, engine))
+    if not able:
+        raise UsageError(next(why for _, why in reasons), "Use --engines reference,eager.")
+    everything = len(dict.fromkeys(f"{case.recipe.network} {case.method}" for case in cases))
+    skipped = []
+    for (engine, why), places in reasons.items():
+        of = dict.fromkeys(places)
+        skipped.append(Skipped(engine if len(of) == everything else f"{engine} for {', '.join(of)}", why))
+    return able, skipped
+
+
+def obstacle(recipe: Recipe, engine: str, device: torch.device, *, asked: bool) -> str:
+    """Return why an engine does not take a recipe's steps on a device, or nothing."""
+    if engine == "compiled" and device.type == "cpu" and not asked:
+        return SLOW_COMPILING
+    try:
+        if engine == REFERENCE:
+            refuse_reference(recipe)
+        else:
+            choose_engine(engine, recipe, device, ALONE)
+    except UsageError as error:
+        return error.message
+    return ""

@@ -22,13 +22,13 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
 from locbench.bench.cases import Case
-from locbench.costs.live_bytes import LiveBytes
-from locbench.costs.memory import take_step, without_collector
-from locbench.costs.setting import Setting
-from locbench.data.catalogue import info
+from locbench.costs.memory.options import Setting
+from locbench.costs.memory.trace import take_step, without_collector
+from locbench.costs.memory.tracker import LiveBytes
+from locbench.datasets.catalogue import info
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import build_learner
-from locbench.recipe import Precision
+from locbench.spec.recipe import Precision
 from locbench.training.optimizer import make_optimizer
 
 _COPIED = {"cpu": 2**28, "cuda": 2**30}

@@ -45,8 +45,8 @@ def bench(
     }
     own = {"method": method, "modules": modules, "memory": memory.value if memory else None}
     refuse_unnamed(network, own, set_ or [])
-    from locbench.bench.measuring import Lengths
-    from locbench.bench.session import Session
+    from locbench.bench.benchmark import Lengths
+    from locbench.commands.bench import Session
 
     session = Session(device, name.value, threads, out, as_json=as_json)
     wanted["batch_size"] = session.batch if batch_size is None else batch_size

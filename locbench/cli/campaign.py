@@ -50,7 +50,7 @@ def campaign(
 
     Every cell gets its first seed before any gets its second. Runs end between two epochs and continue from there.
     """
-    from locbench.launch.campaign import start
+    from locbench.commands.campaign import start
 
     wishes = {"preset": preset.value, "seeds": seeds, "epochs": epochs, "limit": limit}
     start(

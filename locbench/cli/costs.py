@@ -37,8 +37,8 @@ def costs(
     as_json: Json = False,
 ) -> None:
     """Predict what training costs, without a GPU: parameters, operations, and the peak of tensor memory."""
-    from locbench.costs.setting import Setting
-    from locbench.launch.costing import Costing, one_of
+    from locbench.commands.costs import Costing, one_of
+    from locbench.costs.memory.options import Setting
 
     wanted: dict[str, object] = {"network": network, "method": method, "dataset": dataset, "modules": modules}
     wanted |= {"batch_size": batch_size, "image_size": image_size, "precision": precision and precision.value}

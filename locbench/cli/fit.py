@@ -25,7 +25,7 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Find the largest batch that fits a memory, or the cheapest method for a batch. What tensors need is predicted."""
-    from locbench.launch.costing import Costing
+    from locbench.commands.costs import Costing
 
     wanted: dict[str, object] = {"network": network, "method": method, "dataset": dataset, "modules": modules}
     wanted |= {"batch_size": batch_size, "precision": precision.value if precision else None}

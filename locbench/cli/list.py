@@ -17,12 +17,12 @@ def list_tables(
     as_json: Json = False,
 ) -> None:
     """List every table: id, paper, number, title, cells, and how many cells have a record."""
-    from locbench.cli.show_runs import print_runs
-    from locbench.cli.show_tables import print_list
     from locbench.console import remark
     from locbench.errors import LocbenchError
     from locbench.results.store import Store
-    from locbench.tables import load_tables
+    from locbench.spec.table_files import load_tables
+    from locbench.terminal.runs import print_runs
+    from locbench.terminal.tables import print_list
 
     faults: list[LocbenchError] = []
     show = print_runs if runs else print_list

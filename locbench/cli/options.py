@@ -87,6 +87,6 @@ RESULTS = Path("results")
 
 def data_root(given: Path | None) -> Path:
     """Return the folder of the data sets."""
-    from locbench.data.catalogue import default_root
+    from locbench.datasets.catalogue import default_root
 
     return given or default_root()

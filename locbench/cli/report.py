@@ -42,7 +42,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Hold all records against the published numbers: mean, deviation, difference, verdict, rank, provenance."""
-    from locbench.launch.reporting import Selection, plot_table, report_tables
+    from locbench.commands.report import Selection, plot_table, report_tables
 
     if plot is not None:
         plot_table(table_ids or [], plot, Path(results))

@@ -64,9 +64,9 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run one recipe: any network, method and data set, also those in no paper."""
-    from locbench.launch.session import Session
-    from locbench.launch.single import initial_weights, recipes_from
-    from locbench.weight_files import digest
+    from locbench.commands.table import Session
+    from locbench.files import digest
+    from locbench.spec.arguments import initial_weights, recipes_from
 
     session = Session(
         Path(results),

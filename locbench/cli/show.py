@@ -13,7 +13,7 @@ def show(
     table_id: Annotated[str, typer.Argument(metavar="ID", help="A table of `locbench list`.")], as_json: Json = False
 ) -> None:
     """Show a table: its axes, recipes, published numbers with their source, and notes on contradictions."""
-    from locbench.cli.show_tables import print_table
-    from locbench.tables import load_table
+    from locbench.spec.table_files import load_table
+    from locbench.terminal.tables import print_table
 
     print_table(load_table(table_id), as_json=as_json)

@@ -26,7 +26,7 @@ def splits(
     as_json: Json = False,
 ) -> None:
     """Find the division into K local modules whose largest module needs the least memory, without a GPU."""
-    from locbench.launch.splitting import Splitting
+    from locbench.commands.splits import Splitting
 
     wanted: dict[str, object] = {"network": network, "method": method, "dataset": dataset, "modules": modules}
     wanted |= {"batch_size": batch_size, "image_size": image_size}

@@ -59,11 +59,11 @@ def table(
     as_json: Json = False,
 ) -> None:
     """Run what is missing of a table, one record per cell and seed, and show it against the published numbers."""
+    from locbench.commands.table import Session
     from locbench.console import remark
-    from locbench.launch.plan import Wishes
-    from locbench.launch.session import Session
-    from locbench.table_aliases import aliased
-    from locbench.weight_files import digest
+    from locbench.execution.selection import Wishes
+    from locbench.files import digest
+    from locbench.spec.table_files import aliased
 
     wishes = Wishes(
         preset=preset.value,

@@ -12,11 +12,11 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from locbench.costs.memory_book import Footprint, MemoryBook, TracedStep
-from locbench.costs.needed import MEMORY, memory_scale
-from locbench.costs.setting import Setting, legacy
-from locbench.table_calibration import Calibration, Term
-from locbench.tables import Cell, Table, load_table
+from locbench.costs.memory.options import Setting, legacy
+from locbench.costs.memory.store import Footprint, MemoryBook, TracedStep
+from locbench.costs.table_values import MEMORY, memory_scale
+from locbench.spec.table_files import load_table
+from locbench.spec.tables import Calibration, Cell, Table, Term
 
 Role: TypeAlias = Literal["fitted", "held out", "unfit"]
 ROLES: tuple[Role, ...] = ("fitted", "held out", "unfit")

@@ -13,11 +13,11 @@ from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from locbench.costs.setting import Setting
+from locbench.costs.memory.options import Setting
 from locbench.errors import FailureError, UsageError
 from locbench.files import read_regular, write_atomically
-from locbench.recipe import Recipe
 from locbench.results.provenance import versions
+from locbench.spec.recipe import Recipe
 
 Bytes: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from locbench.data.description import DatasetInfo
 from locbench.data.images import Images
-from locbench.data.subsets import images_per_epoch
+from locbench.datasets.known import DatasetInfo
+from locbench.spec.recipe import images_per_epoch
 
 __all__ = ["Batch", "steps_per_epoch", "test_batches", "train_batches"]
 

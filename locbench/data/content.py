@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from locbench.data.coco import layout as coco
-from locbench.data.coco.annotations import read_annotations
-from locbench.data.description import KNOWN
-from locbench.data.imagenet.layout import PREFIX as IMAGENET
-from locbench.data.imagenet.layout import list_images
-from locbench.data.layout import ImageFile, Part, list_parts
-from locbench.data.naming import folder_title, named_by_folder, parse_name
+from locbench.datasets import coco as coco
+from locbench.datasets.class_folders import ImageFile, Part, list_parts
+from locbench.datasets.coco_annotations import read_annotations
+from locbench.datasets.imagenet import PREFIX as IMAGENET
+from locbench.datasets.imagenet import list_images
+from locbench.datasets.known import KNOWN
+from locbench.datasets.naming import folder_title, named_by_folder, parse_name
 from locbench.errors import FailureError
 from locbench.files import read_regular, write_atomically
 

@@ -1,145 +1,126 @@
-"""Image files: opened in the formats that data sets hold and in no other, and made eight-bit RGB."""
+"""Worker processes that decode: pieces of batches, uint8, in the order they are wanted."""
 
 from __future__ import annotations
 
-import struct
-import zlib
-from collections.abc import Mapping
+import multiprocessing.util
+import os
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from torch import Tensor
 
-from locbench.errors import FailureError
+from locbench.data.loading import Crew, fitted
+from locbench.datasets.image_files import UNDECODABLE, damage_of, undecodable
+from locbench.errors import FailureError, UsageError
 
-__all__ = ["FORMATS", "UNDECODABLE", "Damage", "as_rgb", "damage_at_sight", "damage_of", "opened", "undecodable"]
+__all__ = ["Source", "decoded", "dismiss", "worker_count"]
 
-FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What Pillow may take a file for, whatever its suffix: others run programs (PostScript) or read further files."""
+MOST_WORKERS = 16
+"""Of one process: more than this only take memory."""
 
-UNDECODABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    RuntimeError,
-    LookupError,
-    ArithmeticError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-"""What Pillow raises on files that are damaged or made to be."""
-
-_NEARLY_BLACK = 16
-"""An image whose brightest level is below this one of 256 has lost its contrast."""
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # of TIFF
-_WHOLE = "Put a whole copy of the file in its place, or unpack the set again."
-_NAMED = 5
+Take = Callable[[Image.Image, int], NDArray[np.uint8]]
+"""Makes pixels (S, S, 3) of an opened image and its number."""
 
 
-class DepthError(ValueError):
-    """An image has no levels that eight bits could stand for."""
+class Source(Protocol):
+    """Images by number; it is sent to worker processes and so holds nothing on a GPU."""
+
+    def opened(self, index: int) -> Image.Image:
+        """Open an image, which need not be decoded yet."""
+
+    def path(self, index: int) -> Path:
+        """Return its file."""
+
+    def part(self, numbers: NDArray[np.int64]) -> Source:
+        """Return some of the images by themselves, numbered anew."""
 
 
-class Damage(NamedTuple):
-    """Why an image cannot be used: what is wrong with it and what helps."""
+_Request = tuple[Source, Take, list[int]]
+"""Images by themselves, what is made of each, and their numbers in the set."""
 
-    what: str
-    remedy: str
-
-
-def opened(path: Path) -> Image.Image:
-    """Open an image, undecoded; whatever Pillow raises is for the caller, see `UNDECODABLE`."""
-    return Image.open(path, formats=FORMATS)
+_kept: Crew[_Request, Tensor] | None = None
 
 
-def as_rgb(image: Image.Image, box: tuple[int, int, int, int] | None = None) -> Image.Image:
-    """Return an image, or a rectangle of it, as eight-bit RGB.
-
-    Grey levels of 16 bits become their high byte, as Pillow makes those of colour images; its own conversion would cut
-    them off at 255, which turns whole images white.
-
-    Raises:
-        DepthError: it has 32-bit or real levels, whose range no format defines, or 16-bit ones that use a small part
-            of their range.
-    """
-    bits = _bits(image)
-    part = image if box is None else image.crop(box)
-    return (_high_byte(part, bits) if bits > 8 else part).convert("RGB")
-
-
-def damage_at_sight(path: Path) -> Damage | None:
-    """Return why an image cannot be used as far as its head tells, without decoding it; None if nothing speaks so."""
-    try:
-        with opened(path) as image:
-            _bits(image)
-    except UNDECODABLE as error:
-        return damage_of(error)
-    return None
-
-
-def _bits(image: Image.Image) -> int:
-    """Return the bits of a grey level; 8 for whatever Pillow converts rightly."""
-    if image.mode.startswith("I;16"):
-        tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
-        if tags.get(_PHOTOMETRIC) == 0:  # Pillow turns eight bits round, and these not
-            raise DepthError("its grey levels of 16 bits count from white to black")
-        return int(tags.get(_BITS_PER_SAMPLE, (16,))[0])
-    if image.mode == "I" and image.format in ("PNG", "PPM"):  # Pillow scales a PGM's levels to 16 bits
-        return 16
-    if image.mode in ("I", "F"):
-        kind = "32-bit or signed" if image.mode == "I" else "real"
-        raise DepthError(f"its grey levels are {kind} numbers, for which no black and no white is defined")
-    return 8
-
-
-def _high_byte(image: Image.Image, bits: int) -> Image.Image:
-    levels: NDArray[np.integer] = np.asarray(image)
-    found = (levels >> (bits - 8)).astype(np.uint8)
-    brightest = int(levels.max())
-    if brightest and brightest >> (bits - 8) < _NEARLY_BLACK:
-        raise DepthError(f"its grey levels end at {brightest:,} of {(1 << bits) - 1:,}, nearly black in 8 bits")
-    return Image.fromarray(found)
-
-
-def damage_of(error: Exception) -> Damage:
-    """Return what an error in opening or decoding an image says of it."""
-    if isinstance(error, FailureError):
-        return Damage(error.message, error.remedy)
-    if isinstance(error, DepthError):
-        return Damage(str(error), "Scale its levels to 8 bits, or to the whole range of 16.")
-    if isinstance(error, Image.DecompressionBombError):
-        found = str(error).split(", could")[0]
-        return Damage(f"it is too large to be decoded safely: {found}", "Scale it down, or take it out of the set.")
-    if isinstance(error, MemoryError):
-        return Damage("its pixels do not fit the memory", "Scale it down, or free some memory.")
-    if isinstance(error, UnidentifiedImageError):
-        return Damage(f"it is none of {', '.join(FORMATS)}", f"Convert it to one of them. {_WHOLE}")
-    if isinstance(error, OSError) and error.errno is not None:
-        return Damage(error.strerror or str(error), "Check that the file is there and that you may read it.")
-    return Damage(str(error) or type(error).__name__, _WHOLE)
-
-
-def undecodable(damages: Mapping[Path, Damage], of: int = 1, folder: Path | None = None) -> FailureError:
-    """Return the error that names the images that cannot be decoded, with their number.
+def decoded(
+    source: Source, take: Take, pieces: list[Tensor], workers: int, device: torch.device, largest: int
+) -> Iterator[Tensor]:
+    """Yield the pixels of pieces in order, (B, S, S, 3) uint8 on the CPU, pinned if the device is a GPU.
 
     Args:
-        damages: why, by file.
-        of: so many images were decoded.
-        folder: that they lie in.
+        source: the images.
+        take: what is made of each.
+        pieces: (B,) int64 numbers of images each.
+        workers: processes that decode; 0 for this one.
+        device: where the pixels will go.
+        largest: bytes of the largest piece.
+
+    Raises:
+        FailureError: an image cannot be decoded, which the message names, or a process has failed.
     """
-    remedies = " ".join(dict.fromkeys(each.remedy for each in damages.values()))
-    if folder is None or len(damages) == 1:
-        (path, damage), *_ = damages.items()
-        return FailureError(f"{path} cannot be decoded: {damage.what}", remedies)
-    named = [f"{path.relative_to(folder)} ({damage.what})" for path, damage in list(damages.items())[:_NAMED]]
-    more = f", and {len(damages) - _NAMED:,} more" if len(damages) > _NAMED else ""
-    return FailureError(
-        f"{len(damages):,} of {of:,} images in {folder} cannot be decoded: {', '.join(named)}{more}", remedies
-    )
+    workers, packed = fitted(workers, largest)
+    requests = ((source.part(piece.numpy()), take, piece.tolist()) for piece in pieces)
+    try:
+        yield from _crew(workers, len(pieces), packed, device.type == "cuda").results(requests)
+    except FailureError:
+        dismiss()
+        raise
+
+
+def dismiss() -> None:
+    """End the processes that decode; the next images start others."""
+    global _kept
+    _kept = None
+
+
+def _crew(workers: int, pieces: int, packed: bool, pinned: bool) -> Crew[_Request, Tensor]:
+    """Return the processes that decoded the last time, if they are as many as wanted and idle, or new ones."""
+    global _kept
+    needed = min(workers, pieces)
+    if not needed:
+        return Crew(_decode, 0, pinned=pinned)
+    if _kept is not None and needed <= _kept.workers <= workers and _kept.packed >= packed and _kept.pinned == pinned:
+        return Crew(_decode, needed, packed=packed, pinned=pinned) if _kept.busy else _kept
+    dismiss()  # before others start
+    _dismiss_at_the_end()
+    _kept = Crew(_decode, needed, packed=packed, pinned=pinned)
+    return _kept
+
+
+@cache
+def _dismiss_at_the_end() -> None:
+    """Let the processes end in peace before this one does: ended as it leaves, PyTorch would take them for killed."""
+    multiprocessing.util.Finalize(None, dismiss, exitpriority=1)
+
+
+def _decode(request: _Request) -> Tensor:
+    source, take, numbers = request
+    return torch.from_numpy(np.stack([_pixels(source, take, *each) for each in enumerate(numbers)]))
+
+
+def _pixels(source: Source, take: Take, place: int, number: int) -> NDArray[np.uint8]:
+    try:
+        with source.opened(place) as image:
+            return take(image, number)
+    except UNDECODABLE as error:
+        raise undecodable({source.path(place): damage_of(error)}) from error
+
+
+def worker_count() -> int:
+    """Return how many processes decode for one that trains: ``$LOCBENCH_WORKERS``, or its share of the cores.
+
+    Raises:
+        UsageError: the variable is no whole number from 0.
+    """
+    wanted = os.environ.get("LOCBENCH_WORKERS")
+    if wanted is not None:
+        if not (wanted.isascii() and wanted.isdigit()):
+            raise UsageError(f"LOCBENCH_WORKERS is {wanted!r}", "Set it to a number of processes from 0, or unset it.")
+        return int(wanted)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST_WORKERS, max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))

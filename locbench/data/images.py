@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from locbench.data.arrays import READERS, Arrays
-from locbench.data.catalogue import default_root, info
 from locbench.data.content import content_of
-from locbench.data.decoding import damage_at_sight, undecodable
-from locbench.data.description import DatasetInfo
-from locbench.data.imagenet.files import Stream, file_fingerprint
-from locbench.data.imagenet.layout import list_images, streams
-from locbench.data.layout import Part
-from locbench.data.naming import named_by_folder
+from locbench.data.readers import READERS, Arrays
+from locbench.data.streams import Stream, file_fingerprint
 from locbench.data.subsets import balanced_order
+from locbench.datasets.catalogue import default_root, info
+from locbench.datasets.class_folders import Part
+from locbench.datasets.image_files import damage_at_sight, undecodable
+from locbench.datasets.imagenet import list_images, streams
+from locbench.datasets.known import DatasetInfo
+from locbench.datasets.naming import named_by_folder
 from locbench.errors import UsageError
 
 __all__ = ["Images", "Split", "load"]
@@ -70,8 +70,8 @@ def load(
     """Load a data set.
 
     Args:
-        name: as for :func:`locbench.data.catalogue.info`.
-        root: the folder that holds the data sets; default :func:`locbench.data.catalogue.default_root`.
+        name: as for :func:`locbench.datasets.catalogue.info`.
+        root: the folder that holds the data sets; default :func:`locbench.datasets.catalogue.default_root`.
         limit: how many training images to keep: a fixed, class-balanced subset, the same for every run and seed, in
             which smaller limits nest; more than there are means all.
         test_limit: the same for the test images.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -33,14 +34,3 @@ def balanced_order(labels: NDArray[np.int64], key: str) -> NDArray[np.int64]:
         turn[members] = draws.permutation(len(members))
     order: NDArray[Any] = np.lexsort((labels, turn))
     return order.astype(np.int64)
-
-
-def images_per_epoch(count: int, batch_size: int, drop_last: bool = False) -> int:
-    """Return how many of ``count`` images an epoch trains on.
-
-    Args:
-        count: training images.
-        batch_size: images per batch.
-        drop_last: leave out the images of an incomplete last batch, unless it is the only one.
-    """
-    return count - count % batch_size if drop_last and count > batch_size else count

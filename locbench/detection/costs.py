@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torchvision.models.detection import MaskRCNN
 
-from locbench.costs.flops import forward_flops
-from locbench.data.catalogue import info
+from locbench.datasets.catalogue import info
 from locbench.detection.detector import backbone_chain, build_detector
-from locbench.recipe import Recipe
+from locbench.networks.flops import forward_flops
+from locbench.spec.recipe import Recipe
 
 FOUND = 100
 """Most objects that are looked for on a validation image, each with a mask."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,14 +14,17 @@ from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from locbench.data.catalogue import info
-from locbench.detection.settings import Detection
-from locbench.learning.learner import build_chain
-from locbench.networks.chain import Chain
-from locbench.recipe import Precision, Recipe
-from locbench.training.precision import autocast
+from locbench.datasets.catalogue import info
+from locbench.errors import DivergedError, FailureError
+from locbench.files import write_atomically
+from locbench.networks.chain import Chain, build_chain
+from locbench.networks.pretrained import load_torchvision
+from locbench.spec.detector import Detection
+from locbench.spec.recipe import Precision, Recipe
+from locbench.training.device import autocast
 
 RATIOS = (0.5, 1.0, 2.0)
+
 MASK_LAYERS = 4
 
 
@@ -129,3 +133,30 @@ def _heads(detection: Detection, names: list[str], classes: int) -> dict[str, An
         "mask_head": MaskRCNNHeads(width, (width,) * MASK_LAYERS, 1),
         "mask_predictor": MaskRCNNPredictor(width, width, classes),
     }
+
+
+class BackboneError(DivergedError):
+    """A detector's backbone could not be trained; the cell is recorded as failed and the sweep goes on."""
+
+
+def keep_weights(chain: nn.Module, path: Path) -> None:
+    """Write a network's weights and statistics, from whatever device; see `write_atomically` for errors."""
+    from safetensors.torch import save
+
+    state = {name: each.detach().cpu().contiguous() for name, each in chain.state_dict().items()}
+    write_atomically(path, save(state))
+
+
+def load_backbone(chain: Chain, network: str, path: Path) -> None:
+    """Give a chain the weights in a file, in its own or in torchvision's naming.
+
+    Raises:
+        FailureError: there is no such file, it holds no weights, or those of another network.
+    """
+    from locbench.networks.weight_state import weights_in
+
+    try:
+        load_torchvision(chain, network, weights_in(path))
+    except FailureError as error:
+        message = error.message if str(path) in error.message else f"{path}: {error.message}"
+        raise FailureError(message, f"Give the weights of {network} with --weights, or train them here.") from None

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from locbench.detection.feed import mask_library, validation_samples
-from locbench.detection.scenes import Scenes
+from locbench.detection.dataset import Scenes
+from locbench.detection.loader import mask_library, validation_samples
 from locbench.errors import FailureError
 
 Detected = dict[str, Tensor]

@@ -11,19 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from locbench.data.batches import steps_per_epoch
-from locbench.data.subsets import images_per_epoch
-from locbench.detection.backbones import load_backbone
-from locbench.detection.detector import backbone_chain, build_detector
+from locbench.detection.dataset import SceneSplit
+from locbench.detection.detector import backbone_chain, build_detector, load_backbone
 from locbench.detection.evaluation import average_precision, detections
-from locbench.detection.feed import Sample, training_samples
-from locbench.detection.rate import detector_rate
-from locbench.detection.scenes import SceneSplit
+from locbench.detection.loader import Sample, training_samples
 from locbench.errors import DivergedError
-from locbench.recipe import Recipe
-from locbench.training.checkpoints import Keeper, Origin
+from locbench.spec.recipe import Recipe, images_per_epoch
+from locbench.training.device import set_precision
+from locbench.training.lr_schedule import detector_rate
 from locbench.training.optimizer import by_decay
-from locbench.training.outcome import Outcome, Row, Watcher
-from locbench.training.precision import set_precision
+from locbench.training.state import Keeper, Origin, Outcome, Row, Watcher
 
 TESTED_AT_ONCE = 4
 """Validation images per batch."""

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from locbench.data.coco.annotations import Annotations, Category, Instance, Picture
-from locbench.data.description import DatasetInfo
-from locbench.detection.scenes import Scenes, SceneSplit
+from locbench.datasets.coco_annotations import Annotations, Category, Instance, Picture
+from locbench.datasets.known import DatasetInfo
+from locbench.detection.dataset import Scenes, SceneSplit
 
 __all__ = ["DrawnGallery", "drawn", "drawn_split"]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
 from typing import cast
 
 import torch
@@ -12,43 +10,14 @@ from torch import Tensor, nn
 from locbench.learning import routing
 from locbench.learning.auxiliary.branch import Branch, Cut, Targets, ramp
 from locbench.learning.auxiliary.pff import PatchFusion
-from locbench.learning.lean import Finished, isolated_lean
-from locbench.learning.options import BUILDERS, AnyBranch, Cascade, Checkpointed, Composition
-from locbench.learning.partition import Partition, partition_of
-from locbench.networks.catalogue import NETWORKS
-from locbench.networks.chain import Chain, initialise
-from locbench.networks.lean import lighten
-from locbench.recipe import Memory, Recipe, refuse_memory
-
-
-class Auxiliary(nn.Module):
-    """All branches on one module's output at one level, each with its weight there.
-
-    Args:
-        branches: the nets with their criteria.
-        weights: one per branch; a branch of weight 0 is not run.
-    """
-
-    def __init__(self, branches: list[Branch], weights: list[float]) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList(branches)
-        self.weights = weights
-
-    def backward(self, features: Tensor, targets: Targets, scale: float = 1.0) -> Tensor:
-        """Back-propagate every branch in turn, each graph freed before the next, and return the weighted loss.
-
-        Args:
-            features: a leaf, B x C x H x W; its ``grad`` gathers the gradient if it asks for one.
-            targets: labels and image.
-            scale: multiplies the gradients, not the returned loss.
-        """
-        total = features.new_zeros(())
-        for branch, weight in zip(self.branches, self.weights, strict=True):
-            if weight:
-                total = total + weight * cast(Branch, branch).backward(features, targets, weight * scale)
-        if features.requires_grad and features.grad is None:
-            features.grad = torch.zeros_like(features)
-        return total
+from locbench.learning.modules import Auxiliary, build_branch
+from locbench.learning.routing import Finished, isolated_lean
+from locbench.networks.chain import Chain, build_chain, initialise
+from locbench.networks.low_memory import lighten
+from locbench.spec.components import Cascade, Checkpointed, Composition
+from locbench.spec.partition import Partition, partition_of
+from locbench.spec.recipe import Memory, Recipe
+from locbench.spec.validation import refuse_memory
 
 
 class Learner(nn.Module):
@@ -205,26 +174,6 @@ class Learner(nn.Module):
         if patches:
             branches = [PatchFusion(each, patches) for each in branches]
         return Auxiliary(branches, [ramp(each.weight, cut.position) for each in chosen])
-
-
-def build_branch(options: AnyBranch, cut: Cut) -> Branch:
-    """Return the auxiliary branch that options describe, for a cut."""
-    builder = cast(Callable[[AnyBranch, Cut], Branch], BUILDERS[str(options.__struct_config__.tag)])
-    return builder(options, cut)
-
-
-def build_chain(network: str, classes: int, side: int, drop_path: float = 0.0) -> Chain:
-    """Return a network by name with freshly drawn weights.
-
-    Args:
-        network: a name of the network catalogue.
-        classes: number of classes.
-        side: side of the images in pixels.
-        drop_path: rate of stochastic depth; for transformers alone.
-    """
-    module, _, attribute = NETWORKS[network].builder.partition(":")
-    builder = cast(Callable[..., Chain], getattr(import_module(module), attribute))
-    return builder(classes, side, drop_path) if NETWORKS[network].transformer else builder(classes, side)
 
 
 def build_learner(recipe: Recipe, classes: int, side: int) -> Learner:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+
+from locbench.spec.networks import NETWORKS
 
 Copy = Callable[[int, int, int], nn.Module]
 """(input channels, output channels, stride) -> a fresh layer of the same kind."""
@@ -120,3 +123,17 @@ def initialise(module: nn.Module) -> None:
         elif isinstance(each, nn.BatchNorm2d):
             nn.init.ones_(each.weight)
             nn.init.zeros_(each.bias)
+
+
+def build_chain(network: str, classes: int, side: int, drop_path: float = 0.0) -> Chain:
+    """Return a network by name with freshly drawn weights.
+
+    Args:
+        network: a name of the network catalogue.
+        classes: number of classes.
+        side: side of the images in pixels.
+        drop_path: rate of stochastic depth; for transformers alone.
+    """
+    module, _, attribute = NETWORKS[network].builder.partition(":")
+    builder = cast(Callable[..., Chain], getattr(import_module(module), attribute))
+    return builder(classes, side, drop_path) if NETWORKS[network].transformer else builder(classes, side)

@@ -15,8 +15,8 @@ from timm.layers import ClassifierHead, PatchEmbed, trunc_normal_
 from timm.models.swin_transformer import SwinTransformerStage
 from torch import Tensor, nn
 
-from locbench.networks.catalogue import NETWORKS, TransformerInfo
 from locbench.networks.chain import Chain, LayerSpec
+from locbench.spec.networks import NETWORKS, TransformerInfo
 
 
 class TokenLayers(nn.Module):

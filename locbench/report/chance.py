@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Sequence
 
-from locbench.data.catalogue import info
+from locbench.datasets.catalogue import info
 from locbench.errors import LocbenchError
 from locbench.results.record import Record
 

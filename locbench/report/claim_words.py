@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from locbench.report.comparison import ClaimVerdict, JudgedClaim
-from locbench.report.numbers import DAGGER
+from locbench.report.formatting import DAGGER
+from locbench.report.model import ClaimVerdict, JudgedClaim
 
 CLAIMS_TITLE = "Claims of the paper"
 

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
 
-from locbench.report.comparison import ClaimVerdict, Entry, JudgedClaim
-from locbench.table_claims import Claim, Inequality, Place, inequalities
-from locbench.tables import Table
+from locbench.report.model import ClaimVerdict, Entry, JudgedClaim
+from locbench.spec.claims import Claim, Inequality, Place, inequalities
+from locbench.spec.tables import Table
 
 Outcome: TypeAlias = Literal["as claimed", "otherwise", "undecided", "not run"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)

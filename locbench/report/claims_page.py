@@ -9,21 +9,14 @@ from typing import Any
 import msgspec
 from tabulate import tabulate
 
-from locbench.report.claim_words import (
-    CLAIM_MEANING,
-    SO_FAR,
-    claim_verdict_text,
-    comparisons_text,
-    paper_remark,
-    some,
-)
+from locbench.report.claim_words import CLAIM_MEANING, SO_FAR, claim_verdict_text, comparisons_text, paper_remark, some
 from locbench.report.claims import is_computed
-from locbench.report.comparison import ClaimVerdict, Comparison, JudgedClaim
 from locbench.report.latex import text_floats
+from locbench.report.machine_formats import as_cell
 from locbench.report.markdown import escaped as escaped_markdown
-from locbench.report.sentences import heading
-from locbench.report.tidy import as_cell
-from locbench.tables import Table
+from locbench.report.model import ClaimVerdict, Comparison, JudgedClaim
+from locbench.report.text import heading
+from locbench.spec.tables import Table
 
 Found = tuple[Table, Sequence[Comparison]]
 

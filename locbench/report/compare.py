@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from locbench.costs.calibration import Calibrated
-from locbench.costs.measured_costs import MeasuredCost
+from locbench.costs.measured.table import MeasuredCost
+from locbench.report.chance import at_chance
 from locbench.report.claims import judged_claims
-from locbench.report.comparison import Comparison, Entry, Value
 from locbench.report.derived import derived_notes, derived_values
-from locbench.report.entries import CellRuns, cell_entries, runs_of
-from locbench.report.groups import Group, Place, group_records
-from locbench.report.ranks import FEWEST_CELLS, ranks
+from locbench.report.grouping import Group, Place, group_records
+from locbench.report.model import Comparison, Entry, Value, Verdict
 from locbench.report.sources import data_labels, sources_of
+from locbench.report.verdicts import FEWEST_CELLS, judge_computed, judge_trained, ranks
 from locbench.results.record import Record
-from locbench.tables import Table
+from locbench.spec.tables import Cell, Metric, Published, Table
 
 Computed = Mapping[Place, Mapping[str, Value]]
 """Values that need no training, such as parameter counts: by (row, column), then by metric, in the metric's unit."""
@@ -115,3 +118,113 @@ def _comparison(table: Table, group: Group, computed: Computed, fewest: int = FE
         sources=sources_of(done),
         claims=judged_claims(table, entries),
     )
+
+
+class CellRuns(msgspec.Struct, frozen=True):
+    """The runs of one cell on one kind of schedule: one finished run per seed, and the failed ones."""
+
+    done: tuple[Record, ...] = ()
+    failed: tuple[Record, ...] = ()
+
+
+def runs_of(records: Sequence[Record]) -> CellRuns:
+    """Sort a cell's records; of several with one seed, which are the same run, the newest finished one counts."""
+    ordered = sorted(records, key=lambda record: (record.status == "done", record.provenance.started, record.key))
+    newest = {record.recipe.seed: record for record in ordered}
+    kept = [newest[seed] for seed in sorted(newest)]
+    return CellRuns(
+        done=tuple(record for record in kept if record.status == "done"),
+        failed=tuple(record for record in kept if record.status == "failed"),
+    )
+
+
+def cell_entries(
+    table: Table, cell: Cell, runs: CellRuns, computed: Mapping[str, Value], reduced: bool
+) -> Iterator[Entry]:
+    """Return one entry per published value of a cell.
+
+    Where a figure is not legible (``Table.computed``), a metric without a published value is shown if measured.
+    """
+    for name, metric in table.metrics.items():
+        published = cell.published.get(name)
+        if published is None and not table.computed:
+            continue
+        entry = _entry(name, metric, cell, runs, computed, reduced)
+        if published is not None or entry.measured is not None:
+            yield entry
+
+
+def _entry(
+    name: str, metric: Metric, cell: Cell, runs: CellRuns, computed: Mapping[str, Value], reduced: bool
+) -> Entry:
+    published = cell.published.get(name)
+    known: dict[str, Any]
+    if name in computed:
+        known = _from_computed(computed[name], metric, published)
+    elif metric.kind == "trained" and (runs.done or runs.failed):
+        known = _from_runs(name, runs, published, reduced) | _training(cell, runs)
+    else:
+        known = {"verdict": "blocked" if cell.blocked else "missing", "detail": cell.blocked}
+    known |= {"row": cell.row, "column": cell.column, "metric": name, "published": published}
+    return Entry(unit=metric.unit, kind=metric.kind, **known)
+
+
+def _from_computed(value: Value, metric: Metric, published: Published | None) -> dict[str, Any]:
+    verdict: Verdict = "predicted" if metric.kind == "predicted" else "unconfirmed"
+    if published is not None:
+        verdict = judge_computed(value, metric.kind, published)
+    if isinstance(value, str):
+        return {"measured": value, "verdict": verdict}
+    known = {"measured": float(value), "verdict": verdict, "difference": _difference(value, published)}
+    return known | ({"ratio": _ratio(value, published)} if metric.kind == "predicted" else {})
+
+
+def _from_runs(metric: str, runs: CellRuns, published: Published | None, reduced: bool) -> dict[str, Any]:
+    records = [record for record in runs.done if metric in record.metrics]
+    values = [record.metrics[metric] for record in records]
+    if not values:
+        lacking = f"the finished runs recorded no {metric}" if runs.done else ""
+        return {"verdict": "missing" if runs.done else "failed", "detail": lacking or _failures(runs)}
+    mean, std = statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+    known: dict[str, Any] = {"measured": mean, "std": std, "n": len(values), "values": tuple(values)}
+    known |= {"best": _best(metric, runs), "detail": _failures(runs), "at_chance": at_chance(metric, mean, records)}
+    if reduced:
+        return known | {"verdict": "reduced"}
+    verdict = "unconfirmed" if published is None else judge_trained(mean, std, len(values), published)
+    return known | {"verdict": verdict, "difference": _difference(mean, published)}
+
+
+def _ratio(value: float, published: Published | None) -> float | None:
+    return value / published.value if published is not None and published.value else None
+
+
+def _difference(value: float, published: Published | None) -> float | None:
+    return None if published is None or published.value is None else value - published.value
+
+
+def _best(metric: str, runs: CellRuns) -> float | None:
+    values = [record.metrics["best_acc"] for record in runs.done if "best_acc" in record.metrics]
+    if not values or metric not in ("test_acc", "test_err"):
+        return None
+    mean = statistics.fmean(values)
+    return mean if metric == "test_acc" else 100 - mean
+
+
+def _failures(runs: CellRuns) -> str:
+    seeds: dict[str, list[str]] = defaultdict(list)
+    for record in runs.failed:
+        seeds[" ".join(record.error.split()) or "no reason recorded"].append(str(record.recipe.seed))
+    return "; ".join(
+        f"seed{'s' if len(own) > 1 else ''} {', '.join(own)} failed: {error}" for error, own in seeds.items()
+    )
+
+
+def _training(cell: Cell, runs: CellRuns) -> dict[str, Any]:
+    records = [*runs.done, *runs.failed]
+    labels = dict.fromkeys(record.data.label for record in records if record.data)
+    return {
+        "epochs": records[0].recipe.epochs,
+        "published_epochs": cell.recipe.epochs if cell.recipe else None,
+        "dataset": records[0].recipe.dataset,
+        "data_label": ", ".join(labels),
+    }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from locbench.report.comparison import DerivedValue, Entry
+from locbench.report.model import DerivedValue, Entry
 from locbench.report.verdicts import equal_as_printed
-from locbench.tables import Derived, Published, Table, parse_published
+from locbench.spec.tables import Derived, Published, Table, parse_published
 
 
 def derive(formula: str, value: float | None, reference: float | None) -> float | None:

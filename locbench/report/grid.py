@@ -7,10 +7,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from locbench.report.comparison import Comparison, Entry
-from locbench.report.numbers import ours_text, published_text
-from locbench.report.sentences import metric_label, split_label
-from locbench.tables import Table
+from locbench.report.formatting import ours_text, published_text
+from locbench.report.model import Comparison, Entry
+from locbench.report.text import metric_label, split_label
+from locbench.spec.tables import Table
 
 Slot: TypeAlias = tuple[str, str]
 """A column of the grid: the table's column and a metric."""

@@ -12,13 +12,13 @@ import msgspec
 
 from locbench.printable import printable
 from locbench.report.claim_words import CLAIMS_TITLE, claim_remarks, claim_rows
-from locbench.report.comparison import Comparison, Entry, Verdict
+from locbench.report.formatting import derived_texts, number_text, published_text, verdict_words
 from locbench.report.grid import Grid, GridLine, grids
 from locbench.report.latex_layout import Line, Sheet, cell, floats
 from locbench.report.latex_text import escaped
-from locbench.report.numbers import derived_texts, number_text, published_text, verdict_words
-from locbench.report.sentences import heading, short_label, source_lines, split_label, tau_lines, what_runs
-from locbench.tables import Table
+from locbench.report.model import Comparison, Entry, Verdict
+from locbench.report.text import heading, short_label, source_lines, split_label, tau_lines, what_runs
+from locbench.spec.tables import Table
 
 MARKS: dict[Verdict, tuple[str, str]] = {
     "match": ("$^=$", "within the tolerance, or equal after the paper's rounding"),

@@ -8,18 +8,12 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from locbench.printable import printable
-from locbench.report.claim_words import (
-    CLAIMS_HEADER,
-    CLAIMS_TITLE,
-    claim_legend,
-    claim_remarks,
-    claim_rows,
-)
-from locbench.report.comparison import Comparison
+from locbench.report.claim_words import CLAIMS_HEADER, CLAIMS_TITLE, claim_legend, claim_remarks, claim_rows
+from locbench.report.formatting import derived_texts, verdict_words
 from locbench.report.grid import Grid, GridLine, grids
 from locbench.report.measured import MeasuredSection, measured_sections
-from locbench.report.numbers import derived_texts, verdict_words
-from locbench.report.sentences import (
+from locbench.report.model import Comparison
+from locbench.report.text import (
     CALIBRATED_HEADER,
     HOW_TO_READ,
     calibrated_rows,
@@ -35,7 +29,7 @@ from locbench.report.sentences import (
     tau_lines,
     what_runs,
 )
-from locbench.tables import Table
+from locbench.spec.tables import Table
 
 
 def markdown(table: Table, comparisons: Sequence[Comparison]) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from locbench.costs.measured_costs import MeasuredCost
-from locbench.costs.reading import Reading
-from locbench.report.numbers import NOTHING
+from locbench.costs.measured.table import MeasuredCost, Reading
+from locbench.report.formatting import NOTHING
 
 _METERS = {"cuda allocator": "CUDA caching allocator", "cpu allocator": "CPU allocator"}
 

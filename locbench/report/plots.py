@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from locbench.data.naming import short
+from locbench.datasets.naming import short
 from locbench.errors import UsageError
 from locbench.figures import figure_file
-from locbench.recipe import Recipe
-from locbench.report.groups import as_it_was, latest_versions, version_of
+from locbench.report.grouping import as_it_was, latest_versions, version_of
 from locbench.results.record import Record
-from locbench.schedule import Schedule, same_task_key, schedule_of
-from locbench.tables import Table
+from locbench.spec.presets import Schedule, same_task_key, schedule_of
+from locbench.spec.recipe import Recipe
+from locbench.spec.tables import Table
 
 REDUCTION = "flops_reduction"
 

@@ -10,16 +10,16 @@ from locbench.errors import UsageError
 from locbench.files import write_atomically
 from locbench.registry import suggestion
 from locbench.report.compare import unmeasured
-from locbench.report.comparison import Comparison
-from locbench.tables import Table
+from locbench.report.model import Comparison
+from locbench.spec.tables import Table
 
 CLAIMS_FILE = "claims"
 
 FORMATS = {
     "md": "locbench.report.markdown:markdown",
     "tex": "locbench.report.latex:latex",
-    "csv": "locbench.report.tidy:tidy_csv",
-    "json": "locbench.report.document:json_text",
+    "csv": "locbench.report.machine_formats:tidy_csv",
+    "json": "locbench.report.machine_formats:json_text",
 }
 """Formats by the ending of their files; each is imported when it is first asked for."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from locbench.recipe import Recipe
-from locbench.report.comparison import Sources
+from locbench.report.model import Sources
 from locbench.results.record import DataUsed, Provenance, Record
+from locbench.spec.recipe import Recipe
 
 T = TypeVar("T")
 

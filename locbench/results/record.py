@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from locbench.recipe import Recipe
+from locbench.spec.recipe import Recipe
 
 SCHEMA = 1
 """Version of the format of records."""

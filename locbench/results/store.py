@@ -15,11 +15,11 @@ import msgspec
 
 from locbench.errors import FailureError
 from locbench.files import probe, remove_old_parts, write_atomically
-from locbench.recipe import Recipe
 from locbench.results.provenance import tracked
 from locbench.results.reading import UnusableError, read_record
 from locbench.results.record import Record
 from locbench.results.set_aside import SetAside
+from locbench.spec.recipe import Recipe
 
 KEY_LENGTH = 12
 

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from locbench.data.catalogue import kind_of
+from locbench.datasets.catalogue import kind_of
 from locbench.errors import LocbenchError
-from locbench.networks.catalogue import units_per_module
-from locbench.recipe import Recipe, refuse_memory
-from locbench.recipe_rules import refuse_numbers, refuse_unfit
 from locbench.results.record import DataUsed, Record
+from locbench.spec.networks import units_per_module
+from locbench.spec.recipe import Recipe
+from locbench.spec.validation import refuse_memory, refuse_numbers, refuse_unfit
 
 _PERCENT = re.compile(r".*_(acc|err|top5)|(box|mask)_ap.*")
 _ROUNDED = 1e-3

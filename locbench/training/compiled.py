@@ -25,9 +25,9 @@ from locbench.console import remark
 from locbench.data.batches import Batch
 from locbench.learning.auxiliary.branch import Branch, Targets
 from locbench.learning.learner import Learner
-from locbench.learning.options import Cascade
 from locbench.learning.routing import Outcome
-from locbench.training.stepping import EagerEngine
+from locbench.spec.components import Cascade
+from locbench.training.eager import EagerEngine
 
 SHAPES = 1024
 """Compilations of the one function that are allowed; torch.compile gives up after 8 by default."""

@@ -19,14 +19,13 @@ from locbench.data.batches import Batch
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Learner
-from locbench.learning.options import Checkpointed
 from locbench.learning.routing import Outcome
-from locbench.recipe import Recipe
 from locbench.registry import suggestion
-from locbench.training.allocator import keep_blocks
+from locbench.spec.components import Checkpointed
+from locbench.spec.recipe import Recipe
+from locbench.training.device import keep_blocks, refuse_precision
 from locbench.training.distributed import World
-from locbench.training.precision import refuse_precision
-from locbench.training.stepping import EagerEngine
+from locbench.training.eager import EagerEngine
 
 EngineName = Literal["eager", "compiled", "graphed"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)

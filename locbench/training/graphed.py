@@ -22,8 +22,8 @@ from locbench.data.batches import Batch
 from locbench.errors import FailureError
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.routing import Outcome
+from locbench.training.eager import EagerEngine
 from locbench.training.snapshot import Snapshot, rates_in_tensors, refuse_difference
-from locbench.training.stepping import EagerEngine
 
 Call = Callable[[], None]
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from locbench.data.subsets import images_per_epoch
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import build_learner
-from locbench.learning.options import Periodic
-from locbench.recipe import Recipe
+from locbench.spec.components import Periodic
+from locbench.spec.recipe import Recipe, images_per_epoch
 
 _NORMS_WORDS = "more than 1 value per channel"
 """What PyTorch's BatchNorm says where there is nothing to take a variance of."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from locbench.learning.learner import Learner
-from locbench.recipe import Recipe
+from locbench.spec.recipe import Recipe
 
 
 class ModuleSGD(torch.optim.SGD):

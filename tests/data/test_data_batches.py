@@ -9,9 +9,9 @@ from torchvision.transforms import functional as tv
 
 from locbench.data import batches
 from locbench.data.batches import Batch, steps_per_epoch, test_batches, train_batches
-from locbench.data.catalogue import info
-from locbench.data.description import DatasetInfo
 from locbench.data.images import Images, load
+from locbench.datasets.catalogue import info
+from locbench.datasets.known import DatasetInfo
 
 SIDE = 9
 

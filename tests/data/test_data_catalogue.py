@@ -5,15 +5,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from locbench.data import presence
-from locbench.data.catalogue import all_statuses, default_root, info, names, resolve, status
-from locbench.data.description import CIFAR10_CLASSES
-from locbench.data.naming import parse_name
+from locbench.datasets import status as presence
+from locbench.datasets.catalogue import all_statuses, default_root, info, names, resolve, status
+from locbench.datasets.known import CIFAR10_CLASSES
+from locbench.datasets.naming import parse_name
 from locbench.errors import FailureError, UsageError
 
 
 def test_catalogue_is_quick_to_import() -> None:
-    check = "import sys, locbench.data.catalogue as c; c.info('cifar10'); print([m for m in ('torch', 'numpy', 'PIL') "
+    check = (
+        "import sys, locbench.datasets.catalogue as c; c.info('cifar10'); print([m for m in ('torch', 'numpy', 'PIL') "
+    )
     done = subprocess.run(
         [sys.executable, "-c", f"{check} if m in sys.modules])"], capture_output=True, text=True, check=True
     )

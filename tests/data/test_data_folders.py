@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from locbench.data import folders
-from locbench.data.catalogue import info, status
+from locbench.data import decoded_folders as folders
 from locbench.data.images import load
+from locbench.datasets.catalogue import info, status
 from locbench.errors import FailureError
 
 SIDE = 12

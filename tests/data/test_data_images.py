@@ -86,8 +86,8 @@ def test_order_passes_over_a_class_that_runs_out() -> None:
 
 
 def test_fingerprint_is_of_the_content(digits: Split) -> None:
-    from locbench.data.arrays import Arrays
     from locbench.data.images import _fingerprint
+    from locbench.data.readers import Arrays
 
     part = Arrays(digits.test.pixels.numpy().copy(), digits.test.labels.numpy().copy())
     before = _fingerprint(part, part)

@@ -7,8 +7,8 @@ import pytest
 import scipy.io
 from torchvision import datasets
 
-from locbench.data import presence
 from locbench.data.images import load
+from locbench.datasets import status as presence
 from locbench.errors import FailureError
 
 COUNT = 20

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from locbench.data.swin.blend import cut_off
+from locbench.data.swin.colour import cut_off
 
 __all__ = ["FILL", "rotate", "shear_x", "shear_y", "translate_x", "translate_y"]
 

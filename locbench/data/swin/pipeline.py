@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 
 from locbench.data.batches import Batch
-from locbench.data.description import Triple
 from locbench.data.images import Images
-from locbench.data.subsets import images_per_epoch
-from locbench.data.swin.draws import Draws, draw_epoch
-from locbench.data.swin.erasing import erase
+from locbench.data.swin.draws import Draws, draw_epoch, erase
 from locbench.data.swin.randaugment import augmented
 from locbench.data.swin.resample import Taps, bicubic_taps, resampled
+from locbench.datasets.known import Triple
+from locbench.spec.recipe import images_per_epoch
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "swin_test_batches", "swin_train_batches"]
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from locbench.data.swin import blend, geometry, levels
+from locbench.data.swin import colour as blend
+from locbench.data.swin import colour as levels
+from locbench.data.swin import geometry
 
 __all__ = ["NONE", "OPERATIONS", "Operation", "Steps", "augmented", "draw_jitter", "draw_randaugment"]
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from locbench.errors import UsageError
 from locbench.networks.chain import LayerSpec
 
 
@@ -154,3 +155,20 @@ def ramp(weight: tuple[float, float], position: float) -> float:
     """Return a ramped weight at ``position`` in [0, 1] (Wang et al. 2021, section 4.1)."""
     first, last = weight
     return first * (1 - position) + last * position
+
+
+def refuse_empty_patches(side: int, parts: int) -> None:
+    """Refuse to cut a map into patches that hold no pixel.
+
+    Args:
+        side: of the map in pixels.
+        parts: patches along each side.
+
+    Raises:
+        UsageError: the map has fewer pixels than patches along a side.
+    """
+    if side < parts:
+        raise UsageError(
+            f"a map of {side} x {side} cannot be cut into {parts} x {parts} patches",
+            "Use larger images, or no patches (pff = 0).",
+        )

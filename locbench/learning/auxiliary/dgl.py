@@ -6,9 +6,8 @@ from math import ceil
 
 from torch import nn
 
-from locbench.learning.auxiliary.branch import Classifier, Cut
-from locbench.learning.auxiliary.refusals import refuse_empty_patches
-from locbench.learning.options import Mlp
+from locbench.learning.auxiliary.branch import Classifier, Cut, refuse_empty_patches
+from locbench.spec.components import Mlp
 
 
 def build(options: Mlp, cut: Cut) -> Classifier:

@@ -9,12 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from locbench.errors import UsageError
-from locbench.learning.auxiliary.branch import Branch, Classifier, Cut, Targets
-from locbench.learning.auxiliary.patches import split
-from locbench.learning.auxiliary.refusals import refuse_empty_patches
+from locbench.learning.auxiliary.branch import Branch, Classifier, Cut, Targets, refuse_empty_patches
+from locbench.learning.auxiliary.pff import split
 from locbench.learning.losses import reconstruction, supervised_contrast
-from locbench.learning.options import Decoder, Head
 from locbench.networks.pooling import GlobalAveragePool
+from locbench.spec.components import Decoder, Head
 
 _WIDER = {16: (32, 2), 32: (64, 2), 64: (64, 1)}
 """Input channels -> width and stride of the first convolution."""

@@ -12,10 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from locbench.learning.autograd import batch_statistics_only
 from locbench.learning.auxiliary.branch import Branch, Targets
-from locbench.learning.auxiliary.patches import split
-from locbench.learning.options import Patches
-from locbench.learning.statistics import batch_statistics_only
+from locbench.spec.components import Patches
 
 
 class PatchFusion(Branch):
@@ -64,3 +63,9 @@ class PatchFusion(Branch):
         for patch in patches:
             self.branch(patch).backward(gradient)
         return loss.detach()
+
+
+def split(x: Tensor, n: int) -> list[Tensor]:
+    """Cut B x C x H x W into n x n patches of floor(H / n) x floor(W / n), row by row, as views."""
+    rows, columns = x.shape[2] // n, x.shape[3] // n
+    return [x[:, :, i * rows : (i + 1) * rows, j * columns : (j + 1) * columns] for i in range(n) for j in range(n)]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from locbench.learning.auxiliary.branch import Branch, Classifier, Cut, Targets
 from locbench.learning.losses import map_deviation, similarity_matching
-from locbench.learning.options import PooledLinear, Similarity
+from locbench.spec.components import PooledLinear, Similarity
 
 
 def pooling(channels: int, side: int, limit: int) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:

@@ -1,0 +1,278 @@
+"""A list of tables within a budget of time: the most valuable missing cells first, stopped in time, continued later."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table as Grid
+
+from locbench.commands.train import train
+from locbench.console import Terminal, print_json
+from locbench.datasets.naming import IMAGEFOLDER, PREFIXES, parse_name
+from locbench.errors import BudgetSpentError, FailureError, LocbenchError, StoppedError, UsageError
+from locbench.execution.devices import places
+from locbench.execution.job import Job, shipped_notes
+from locbench.execution.plan import Plan, make_plan
+from locbench.execution.pool import Setup
+from locbench.execution.preflight import check_devices
+from locbench.execution.selection import Wishes
+from locbench.printable import duration, shortened
+from locbench.results.store import Store
+from locbench.spec.table_files import load_table
+from locbench.training.torchrun import process_count
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A table or a part of one: ``ID``, then at will ``@DATASET``, then ``:ROWS``, then ``:COLUMNS``.
+
+    Attributes:
+        text: as it was written.
+    """
+
+    text: str
+    table: str
+    dataset: str | None
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Entry:
+        """Read an entry.
+
+        Raises:
+            UsageError: the text names no table.
+        """
+        head, *patterns = text.split(":")
+        table, at, dataset = (part.strip() for part in head.partition("@"))
+        if at:
+            dataset, patterns = _dataset_of(text.partition("@")[2])
+        patterns = [each.strip() for each in patterns]
+        if not table or len(patterns) > 2:
+            raise UsageError(f"{text!r} is no part of a table", "For example: 'auglocal-depth@cifar10:ResNet-32 / *'")
+        rows, columns = ((each,) if each else () for each in (*patterns, "", "")[:2])
+        return cls(text, table, dataset or None, rows, columns)
+
+
+def _dataset_of(text: str) -> tuple[str, list[str]]:
+    """Split what follows the ``@`` into a data set, whose folder may have colons in its name, and the patterns.
+
+    The longest folder that is there is taken. ``imagenet`` and ``coco`` alone are data sets too.
+    """
+    words = text.split(":")
+    kind = f"{words[0].strip()}:"
+    if kind not in PREFIXES or len(words) == 1:
+        return words[0].strip(), words[1:]
+    names = {count: ":".join(words[:count]).strip() for count in range(len(words), 1, -1)}
+    there = next((count for count, name in names.items() if len(words) - count <= 2 and _is_there(name)), 0)
+    if not there and (kind == IMAGEFOLDER or words[1].strip().startswith(("/", "~", "."))):
+        there = 2  # a folder that is missing is told as such
+    return (names[there], words[there:]) if there else (words[0].strip(), words[1:])
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return parse_name(name).folder.is_dir()
+    except LocbenchError:
+        return False
+
+
+STANDARD = tuple(
+    Entry.parse(each)
+    for each in (
+        "pgl-period@cifar10",
+        "auglocal-depth@cifar10:ResNet-32 / *",
+        "pgl-blocks@cifar10",
+        "hpff-benchmarks@cifar10::ResNet-32*",
+    )
+)
+"""What a campaign trains if nobody says otherwise: the cells that say most of each paper for their price."""
+
+
+_UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600}
+
+_UNITS |= {"d": 86400, "day": 86400, "w": 7 * 86400, "week": 7 * 86400}
+
+_UNITS |= {f"{name}s": seconds for name, seconds in _UNITS.items() if len(name) > 1}
+
+_PART = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([a-z]+)")
+
+_LONGEST = 366 * 86400
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of a time such as ``90s``, ``30min``, ``1h30m`` or ``1:30:00``.
+
+    Raises:
+        UsageError: the text is no time from a second to a year.
+    """
+    low = text.strip().lower()
+    clock = re.fullmatch(r"([0-9]{1,4}):([0-5][0-9]):([0-5][0-9])", low)
+    if clock:
+        seconds = float(sum(int(part) * unit for part, unit in zip(clock.groups(), (3600, 60, 1), strict=True)))
+    else:
+        parts = _PART.findall(low)
+        whole = not _PART.sub("", low).strip() and all(unit in _UNITS for _, unit in parts)
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts) if whole else 0.0
+    if not 1 <= seconds <= _LONGEST:
+        raise UsageError(
+            f"--budget {shortened(text)} is no time from a second to a year",
+            "For example: --budget 90s, 30min or 1h30m.",
+        )
+    return seconds
+
+
+class Campaign:
+    """Entries within one budget.
+
+    Args:
+        entries: what to train, most valuable first.
+        wishes: preset, seeds and precision for all of them.
+        setup: where to train, and where records go; its ``until`` is set by `run`.
+        console: where to talk.
+    """
+
+    def __init__(self, entries: Sequence[Entry], wishes: Wishes, setup: Setup, console: Console) -> None:
+        self.entries, self.wishes, self.setup, self.console = tuple(entries), wishes, setup, console
+        self.store = Store(setup.results)
+
+    def plans(self) -> list[Plan]:
+        """Return the plan of every entry, by the records that are there now."""
+        return [self._plan(entry) for entry in self.entries]
+
+    def jobs(self) -> list[Job]:
+        """Return the open jobs, each once: first all entries with the first seed, then with the second, and so on."""
+        opened = [job for plan in self.plans() for job in plan.open]
+        seeds = sorted({job.recipe.seed for job in opened})
+        ordered = [job for seed in seeds for job in opened if job.recipe.seed == seed]
+        return list({job.recipe.key: job for job in ordered}.values())
+
+    def run(self, budget: float) -> None:
+        """Train within ``budget`` seconds from now, and say what is there then.
+
+        Raises:
+            StoppedError: Ctrl-C; what is recorded is kept.
+        FailureError: runs have failed; all others are recorded.
+            LocbenchError: see `train`.
+        """
+        until = time.monotonic() + budget
+        jobs = self.jobs()
+        self.show()
+        try:
+            if jobs:
+                train(jobs, replace(self.setup, until=until), self.console)
+        except BudgetSpentError:
+            self._say(f"The {duration(budget)} are over.")
+        except KeyboardInterrupt:
+            raise StoppedError(
+                "stopped: every finished run is recorded, and whole epochs of the ones in progress are kept",
+                "To go on: the same command.",
+            ) from None
+        self.show()
+        left = len(self.jobs())
+        self._say("Nothing is left to do." if not left else f"{left} runs are left. To go on: the same command.")
+        self._say(f"Reports: locbench report --results {self.setup.results} --out {self.setup.results}")
+        self._complain()
+
+    def show(self) -> None:
+        """Print how many runs of every entry there are."""
+        grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        grid.add_column("table", overflow="fold")
+        for name in ("runs", "recorded", "begun", "failed", "to do"):
+            grid.add_column(name, justify="right", no_wrap=True)
+        for row in self.counts():
+            grid.add_row(*map(str, row.values()))
+        self.console.print(grid)
+
+    def show_plan(self) -> None:
+        """Print the same with the time that is left, and what is missing."""
+        from locbench.execution.estimates import Estimator, Forecast
+        from locbench.execution.readiness import missing_for
+        from locbench.training.device import choose_device
+
+        self.show()
+        jobs, device = self.jobs(), choose_device(self.setup.devices[0])
+        forecast = Forecast(Estimator(self.store.all(), device), (), tuple(missing_for(jobs, self.setup.root)))
+        for entry, plan in zip(self.entries, self.plans(), strict=True):
+            self._say(f"{entry.text}: about {duration(forecast.left(plan.jobs))} on one device")
+        self._say(f"All of them, each run once: about {duration(forecast.left(jobs))}. {forecast.words(jobs)}".rstrip())
+        for each in forecast.lacking:
+            self._say(f"Missing: {each}")
+
+    def tell_records(self) -> None:
+        """Say which records came with the repository, and which files in their folder cannot be used."""
+        for note in shipped_notes([job for plan in self.plans() for job in plan.jobs], self.store):
+            self._say(note)
+        self.store.set_aside.tell()
+
+    def counts(self) -> list[dict[str, Any]]:
+        """Return the number of runs of every entry by their state."""
+        counted = []
+        for entry, plan in zip(self.entries, self.plans(), strict=True):
+            states = [job.state for job in plan.jobs]
+            names = {"recorded": "done", "begun": "unfinished", "failed": "failed", "to do": "to do"}
+            counts = {name: states.count(state) for name, state in names.items()}  # type: ignore[arg-type]
+            counted.append({"table": entry.text, "runs": len(states), **counts})
+        return counted
+
+    def _plan(self, entry: Entry) -> Plan:
+        wishes = msgspec.structs.replace(self.wishes, dataset=entry.dataset or self.wishes.dataset)
+        wishes = msgspec.structs.replace(wishes, rows=entry.rows, columns=entry.columns)
+        return make_plan(load_table(entry.table), wishes, self.store, self.setup.root)
+
+    def _complain(self) -> None:
+        failed = [count for count in self.counts() if count["failed"]]
+        if failed:
+            runs = sum(count["failed"] for count in failed)
+            tables = dict.fromkeys(Entry.parse(count["table"]).table for count in failed)
+            raise FailureError(
+                f"{runs} run{'s' if runs > 1 else ''} failed, of {', '.join(tables)}",
+                f"See why, and run again: locbench table {next(iter(tables))} --rerun failed with the same options.",
+            )
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
+
+
+def start(
+    tables: Sequence[str],
+    wishes: Mapping[str, Any],
+    budget: str,
+    *,
+    device: str,
+    jobs_per_device: int,
+    engine: str,
+    results: Path,
+    root: Path,
+    check: bool,
+    plan_only: bool,
+    as_json: bool,
+) -> None:
+    """Do what `locbench campaign` asks; its options are explained there.
+
+    Raises:
+        LocbenchError: an option is wrong, or see `Campaign.run`.
+    """
+    if process_count() > 1:
+        raise UsageError("torchrun's processes share every run, a campaign's do not", "Use --device all instead.")
+    seconds, console = seconds_of(budget), Terminal(stderr=as_json)
+    begun = time.monotonic()
+    setup = Setup(results, root, places(device, jobs_per_device), engine)
+    entries = [Entry.parse(each) for each in tables] or STANDARD
+    campaign = Campaign(entries, Wishes(**wishes), setup, console)
+    campaign.tell_records()
+    if plan_only:
+        campaign.show_plan()
+    else:
+        if check:
+            check_devices(setup, console)
+        campaign.run(seconds - (time.monotonic() - begun))
+    if as_json:
+        print_json(campaign.counts())

@@ -1,0 +1,135 @@
+"""The measuring of a table's costs from the command line: when, what is said of it, and that it can be stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+
+from locbench.costs.measured.store import Measurement, MeasurementBook
+from locbench.costs.measured.table import Variant, cost_cells
+from locbench.errors import StoppedError
+from locbench.execution.selection import Wishes
+from locbench.spec.tables import Table
+
+if TYPE_CHECKING:
+    from locbench.costs.measured.measure import Wanted
+
+
+class Measuring:
+    """The measurements of one table on one device.
+
+    Args:
+        table: the selected part of the table.
+        book: where measurements are kept.
+        device: the device's name, as on the command line.
+        wishes: what the user asked of the table's runs; precision and memory go for measured steps too.
+        asked: whether the user asked to measure or not to; None measures a whole table's own recipes on CUDA.
+        rerun: ``failed`` or ``all`` measures again what is there.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        book: MeasurementBook,
+        device: str,
+        wishes: Wishes,
+        *,
+        asked: bool | None = None,
+        rerun: str | None = None,
+    ) -> None:
+        self.table, self.book, self.name, self.wishes, self.asked, self.rerun = (
+            table,
+            book,
+            device,
+            wishes,
+            asked,
+            rerun,
+        )
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anything to measure: never unasked beside a reduced run, nor on the CPU."""
+        if self.asked is False or not cost_cells(self.table):
+            return False
+        reduced = self.wishes.preset != "paper" or self.wishes.epochs is not None or self.wishes.limit is not None
+        return True if self.asked else not reduced and self._device().type == "cuda"
+
+    def plan_line(self) -> str:
+        """Return how much is left to measure, in a line for the plan; empty where nothing is wanted."""
+        if not self.wanted:
+            return ""
+        from locbench.costs.measured.measure import wanted_steps
+
+        count = len(wanted_steps(self.table, self._device(), self._variant()))
+        return f"Costs on this device: {count} kinds of steps to be measured, {self._left()} of them to do."
+
+    def run(self, console: Console) -> None:
+        """Measure what is missing and say so; each measurement is kept as soon as it exists.
+
+        Raises:
+            StoppedError: the user stopped it; what was measured is kept.
+            LocbenchError: see `measure_table`.
+        """
+        from locbench.costs.measured.measure import measure_table
+        from locbench.training.device import device_name
+
+        device, left = self._device(), self._left()
+        if left:
+            console.print(f"measuring costs on {device_name(device)}: {left} steps", markup=False, soft_wrap=True)
+        said = Said(console)
+        try:
+            with said.status:
+                measure_table(self.table, self.book, device, variant=self._variant(), rerun=self.rerun, watcher=said)
+        except KeyboardInterrupt:
+            raise StoppedError(
+                f"stopped: {said.done} of {said.count} new measurements are recorded",
+                f"To go on: locbench table {self.table.id} with the same options.",
+            ) from None
+        finally:
+            for fault in self.book.faults.values():
+                console.print(fault, markup=False, soft_wrap=True)
+
+    def _left(self) -> int:
+        from locbench.costs.measured.measure import missing_steps
+
+        return len(missing_steps(self.table, self.book, self._device(), self._variant(), self.rerun))
+
+    def _device(self) -> torch.device:
+        from locbench.training.device import choose_device
+
+        return choose_device(self.name)
+
+    def _variant(self) -> Variant:
+        return Variant(self.wishes.memory, self.wishes.precision)
+
+
+class Said:
+    """One line per measurement; on a terminal, what is being measured stands below.
+
+    Attributes:
+        done, count: measurements so far, and to be made.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.status, self.what = console, console.status("measuring"), ""
+        self.done = self.count = 0
+
+    def measuring(self, wanted: Wanted, index: int, count: int) -> None:
+        """Note what is being measured."""
+        self.count = count
+        words = [wanted.recipe.method, "global step" if wanted.setting.guided else "", wanted.recipe.memory]
+        words += [wanted.recipe.precision, "benchmark" if wanted.benchmark else ""]
+        kept = ", ".join(word for word in words if word not in ("", "plain", "fp32"))
+        self.what = f"[{index}/{count}] {wanted.row}, {wanted.column}: {kept}"
+        self.status.update(escape(self.what))
+
+    def measured(self, measurement: Measurement) -> None:
+        """Print what was found."""
+        self.done += 1
+        found = measurement.error or (
+            f"{measurement.allocated_bytes / 1e9:.3f} GB allocated, {measurement.milliseconds:.1f} ms per step"
+        )
+        self.console.print(f"{self.what}: {found}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,147 @@
+"""From the records of a results folder to reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from locbench.console import print_document, remark
+from locbench.costs.calibration import calibrated_values
+from locbench.costs.measured.store import MeasurementBook
+from locbench.costs.measured.table import measured_costs
+from locbench.costs.memory.store import MemoryBook
+from locbench.costs.table_values import computed_if_needed
+from locbench.errors import FailureError, LocbenchError, UsageError
+from locbench.execution.selection import chosen
+from locbench.files import listed
+from locbench.printable import printable
+from locbench.report.compare import compare, only_run
+from locbench.report.model import Comparison
+from locbench.report.render import DOCUMENTS, Found, render_all, render_claims, write_claims, write_reports
+from locbench.report.verdicts import FEWEST_ASKED, FEWEST_CELLS
+from locbench.results.record import Record
+from locbench.results.store import Store
+from locbench.spec.table_files import load_table, load_tables
+from locbench.spec.tables import Table, narrow
+
+_FIRST = "Run a table first: locbench table pgl-period --preset smoke."
+
+ENDINGS = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of the tables is shown: rows and columns by `locbench.execution.selection.chosen`, and only what was run."""
+
+    rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    only_run: bool = False
+
+
+def report_tables(
+    table_ids: Sequence[str],
+    formats: Sequence[str],
+    out: Path | None,
+    results: Path,
+    selection: Selection = Selection(),
+    *,
+    rank_few: bool = False,
+    claims: bool = False,
+) -> None:
+    """Print or write the reports of tables, or their claims on one page; without ids, of all that have records."""
+    faults: list[LocbenchError] = []
+    tables, book = [load_table(each) for each in table_ids] or load_tables(faults), MemoryBook(results)
+    remark(*(f"left out: {fault}" for fault in faults))
+    measurements = MeasurementBook(results)
+    records = read_records(results)
+    if not any((records, listed(book.folder), listed(measurements.folder))):
+        raise UsageError(f"there are no records below {results}", f"{_FIRST} Or name another folder with --results.")
+    fewest = FEWEST_ASKED if rank_few else FEWEST_CELLS
+    found = [
+        (table, comparisons_of(table, records, book, measurements, fewest))
+        for table in _selected(tables, selection, given=bool(table_ids))
+    ]
+    if not found:
+        raise UsageError("no table has these rows and columns", "See: locbench show ID")
+    if selection.only_run:
+        found = [(table, [only_run(each) for each in comparisons]) for table, comparisons in found]
+    remark(*measurements.faults.values(), *book.files.lines)
+    wanted = [(table, each) for table, each in found if each] if not (table_ids or claims) else found
+    if not wanted:
+        raise UsageError(f"there are no records below {results}", _FIRST)
+    endings = [ENDINGS[each] for each in formats] or (list(ENDINGS.values()) if out else ["md"])
+    if out is None:
+        _print(wanted, endings, render_claims if claims else render_all)
+        return
+    reports = (path for found in wanted for path in write_reports(*found, out, endings))
+    for path in write_claims(wanted, out, endings) if claims else reports:
+        print(printable(str(path)))
+
+
+def _print(found: Sequence[Found], endings: Sequence[str], write: Callable[[Sequence[Found], str], str]) -> None:
+    if len(set(endings)) > 1 and any(ending in DOCUMENTS for ending in endings):
+        raise UsageError(
+            "JSON and CSV are printed alone", "Ask for one format, or for files of each with --out FOLDER."
+        )
+    for ending in dict.fromkeys(endings):
+        print_document(write(found, ending))
+
+
+def read_records(results: Path) -> list[Record]:
+    """Read all records of a results folder and name the files that cannot be used.
+
+    Raises:
+        FailureError: the folder cannot be read, or none of its files: a report would call every run missing.
+    """
+    store = Store(results)
+    records = list(store.all())
+    store.set_aside.tell()
+    if store.set_aside.why and not records:
+        raise FailureError(
+            f"no file in {store.records} can be used as a record, and there are {len(store.set_aside.why)}",
+            "Mend what is said above, move the files to another folder, or name another one with --results DIR.",
+        )
+    return records
+
+
+def _selected(tables: Sequence[Table], selection: Selection, *, given: bool) -> Iterator[Table]:
+    """Yield the tables with the chosen rows and columns alone; of all tables, those that have such."""
+    for table in tables:
+        try:
+            cells = chosen(table, selection.rows, selection.columns)
+        except UsageError:
+            if given:
+                raise
+        else:
+            yield narrow(table, cells) if selection.rows or selection.columns else table
+
+
+def plot_table(table_ids: Sequence[str], path: Path, results: Path) -> None:
+    """Draw the plot of one table."""
+    from locbench.report.plots import REDUCTION, plot_reduction
+
+    if len(table_ids) != 1:
+        raise UsageError("--plot draws one table", "For example: locbench report auglocal-pyramid --plot pyramid.png")
+    table = load_table(table_ids[0])
+    values = computed_if_needed(table, MemoryBook(results)) if REDUCTION in table.metrics else {}
+    reductions = {place: float(metrics[REDUCTION]) for place, metrics in values.items()}
+    plot_reduction(table, reductions, read_records(results), path)
+    print(printable(str(path)))
+
+
+def comparisons_of(
+    table: Table,
+    records: Sequence[Record],
+    book: MemoryBook,
+    measurements: MeasurementBook | None = None,
+    fewest: int = FEWEST_CELLS,
+) -> list[Comparison]:
+    """Return a table's comparisons, with the values that need no training and with what was measured on devices."""
+    book.files.origins.clear()
+    measured = measured_costs(table, measurements, book) if measurements else ()
+    computed, calibrated = computed_if_needed(table, book), calibrated_values(table, book)
+    found = compare(table, records, computed, calibrated, measured, fewest)
+    return [replace(each, sources=replace(each.sources, predictions=book.files.origin)) for each in found]

@@ -1,0 +1,240 @@
+"""Measured costs: training steps really taken on a device, at the paper's own batch.
+
+A measurement stands beside a prediction, never in its place: a device holds more than tensors, and what more depends on
+its libraries. The step is the training loop's own, without the loading of images, the running sums and the tests.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+import torch
+
+from locbench.costs.measured.allocator import Meter, meter_of, switches
+from locbench.costs.measured.step import TrainingStep
+from locbench.costs.measured.store import Measurement, MeasurementBook, real
+from locbench.costs.measured.table import Variant, baseline, cost_cells, phase_settings
+from locbench.costs.memory.options import Setting
+from locbench.costs.memory.store import timeless
+from locbench.errors import FailureError, LocbenchError
+from locbench.results.provenance import code, versions
+from locbench.results.record import Provenance
+from locbench.spec.recipe import Recipe
+from locbench.spec.tables import Table
+from locbench.training.device import device_name
+
+DOES_NOT_FIT = "does not fit"
+"""How the error of a step begins for which there is not enough memory."""
+
+_NO_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
+
+
+class _Figures(msgspec.Struct, frozen=True):
+    """The figures of a `Measurement`."""
+
+    allocated_bytes: int = 0
+    reserved_bytes: int | None = None
+    first_allocated_bytes: int | None = None
+    first_reserved_bytes: int | None = None
+    occupied_bytes: int = 0
+    milliseconds: float = 0.0
+    spread: tuple[float, float] = (0.0, 0.0)
+
+
+def measure(
+    recipe: Recipe,
+    device: torch.device | str,
+    benchmark: bool = False,
+    setting: Setting = Setting(),
+    *,
+    steps: int | None = None,
+    warmup: int | None = None,
+) -> Measurement:
+    """Take training steps and return what they took; a step that fails is returned too, with its error.
+
+    Args:
+        recipe: what to train; its schedule is passed over.
+        device: a CUDA device, or the CPU.
+        benchmark: let cuDNN search for its fastest algorithms, which takes memory.
+        setting: as of predictions.
+        steps: how many are measured [default: 50, on the CPU 5].
+        warmup: how many come before [default: 10, on the CPU 1]; at least one, since momentum exists from then on.
+
+    Raises:
+        FailureError: the device can take no further step.
+        LocbenchError: the precision is not to be had on the device.
+    """
+    device = _numbered(torch.device(device))
+    meter = meter_of(device)
+    steps, warmup = max(1, steps or meter.steps), max(1, warmup or meter.warmup)
+    begun, started = time.perf_counter(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    figures, error = _Figures(), ""
+    try:
+        with switches(device, benchmark=benchmark):
+            figures = _figures(meter, lambda: TrainingStep(recipe, device, setting), steps, warmup)
+    except LocbenchError:
+        raise
+    except Exception as cause:  # one step that fails must not end a sweep; the measurement says why
+        error = _why(cause)
+    return Measurement(
+        recipe=timeless(recipe),
+        setting=real(setting),
+        device=device_name(device),
+        benchmark=benchmark,
+        meter=meter.name,
+        steps=steps,
+        warmup=warmup,
+        error=error,
+        provenance=_provenance(device, started, time.perf_counter() - begun),
+        **msgspec.structs.asdict(figures),
+    )
+
+
+def _figures(meter: Meter, build: Callable[[], TrainingStep], steps: int, warmup: int) -> _Figures:
+    occupied = meter.start()
+    step = build()
+    for _ in range(warmup):
+        step()
+    first = meter.warmed()
+    times = meter.milliseconds(step, steps)
+    peaks = meter.peaks(step, step.resident_bytes)
+    return _Figures(
+        allocated_bytes=peaks.allocated,
+        reserved_bytes=peaks.reserved,
+        first_allocated_bytes=first.allocated if first else None,
+        first_reserved_bytes=first.reserved if first else None,
+        occupied_bytes=occupied,
+        milliseconds=statistics.median(times),
+        spread=_quartiles(times),
+    )
+
+
+def _quartiles(times: Sequence[float]) -> tuple[float, float]:
+    if len(times) < 2:
+        return times[0], times[0]
+    first, _, third = statistics.quantiles(times, n=4, method="inclusive")
+    return first, third
+
+
+def _why(cause: Exception) -> str:
+    said = " ".join(str(cause).split())
+    if isinstance(cause, torch.OutOfMemoryError) or any(words in said for words in _NO_MEMORY):
+        return f"{DOES_NOT_FIT}: {said.partition('. ')[0]}"
+    if "CUDA error" in said:  # every later call of this process would fail as well
+        raise FailureError(
+            f"the device failed: {said.partition('. ')[0]}",
+            "Start the command again: it goes on with what is not recorded.",
+        ) from None
+    return f"{type(cause).__name__}: {said}"
+
+
+def _numbered(device: torch.device) -> torch.device:
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
+def _provenance(device: torch.device, started: str, seconds: float) -> Provenance:
+    return Provenance(
+        device=device_name(device),
+        versions=versions(),
+        **msgspec.structs.asdict(code()),
+        started=started,
+        seconds=round(seconds, 2),
+        threads=torch.get_num_threads() if device.type == "cpu" else 0,
+    )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A step to be measured, and the place of the table that it is wanted for."""
+
+    recipe: Recipe
+    setting: Setting
+    benchmark: bool
+    row: str
+    column: str
+
+
+class MeasuringWatcher(Protocol):
+    """Who wants to hear how the measuring is going."""
+
+    def measuring(self, wanted: Wanted, index: int, count: int) -> None:
+        """The step number ``index`` (from 1) of ``count`` is measured now."""
+
+    def measured(self, measurement: Measurement) -> None:
+        """A measurement has been written."""
+
+
+def measure_table(
+    table: Table,
+    book: MeasurementBook,
+    device: torch.device | str,
+    *,
+    variant: Variant = Variant(),
+    rerun: str | None = None,
+    steps: int | None = None,
+    watcher: MeasuringWatcher | None = None,
+) -> list[Measurement]:
+    """Measure what a table's costs lack on a device; each measurement is written as soon as it exists.
+
+    Args:
+        table: the table, or a part of it.
+        book: what is recorded, and where new measurements go.
+        device: a CUDA device, or the CPU.
+        variant: how steps are taken; the default is the paper's way.
+        rerun: ``failed`` or ``all`` measures again what is there.
+        steps: how many are measured.
+        watcher: is told of every step.
+
+    Returns:
+        The new measurements, those that failed included.
+
+    Raises:
+        LocbenchError: see `measure`; or a measurement cannot be written. What was written before is safe.
+    """
+    device = torch.device(device)
+    todo, made = missing_steps(table, book, device, variant, rerun), []
+    for index, each in enumerate(todo, 1):
+        if watcher:
+            watcher.measuring(each, index, len(todo))
+        made.append(measure(each.recipe, device, each.benchmark, each.setting, steps=steps))
+        book.save(made[-1])
+        if watcher:
+            watcher.measured(made[-1])
+    return made
+
+
+def missing_steps(
+    table: Table, book: MeasurementBook, device: torch.device, variant: Variant = Variant(), rerun: str | None = None
+) -> list[Wanted]:
+    """Return the steps that `measure_table` would measure, in its order."""
+    name = device_name(_numbered(device))
+
+    def lacking(each: Wanted) -> bool:
+        found = book.find(each.recipe, each.setting, name, benchmark=each.benchmark)
+        return found is None or rerun == "all" or (rerun == "failed" and not found.fits)
+
+    return [each for each in wanted_steps(table, device, variant) if lacking(each)]
+
+
+def wanted_steps(table: Table, device: torch.device, variant: Variant = Variant()) -> list[Wanted]:
+    """Return the steps behind a table's costs in a fixed order: before a recipe, backpropagation to hold it against.
+
+    On CUDA each is wanted without and with cuDNN's search. A recipe that has no such variant is left out.
+    """
+    searches = (False, True) if device.type == "cuda" else (False,)
+    found: dict[tuple[str, Setting, bool], Wanted] = {}
+    for cell in cost_cells(table):
+        recipe = variant.of(cell.recipe)
+        for each in () if recipe is None else (baseline(recipe), recipe):
+            for setting in phase_settings(each):
+                for benchmark in searches:
+                    wanted = Wanted(each, setting, benchmark, *cell.places[0])
+                    found.setdefault((timeless(each).key, setting, benchmark), wanted)
+    return list(found.values())

@@ -1,0 +1,152 @@
+"""What fits a memory: the largest batch of a method, and the cheapest method of a batch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+import msgspec
+
+from locbench.costs.memory.held import ASSUMED, Held, Peak
+from locbench.costs.memory.options import Setting
+from locbench.costs.memory.store import timeless
+from locbench.costs.memory.trace import trace_step
+from locbench.costs.memory.tracker import ConvolutionBytes
+from locbench.costs.time_estimate import training_macs
+from locbench.errors import FailureError, UsageError
+from locbench.spec.components import Periodic
+from locbench.spec.recipe import Recipe
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+SMALLEST, LARGEST = 10**6, 10**15
+"""Bounds of a memory that is asked for, in bytes; nothing fits the one, and nobody has the other."""
+
+_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(|[kmgt]i?)b?\s*$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe and what it needs.
+
+    Attributes:
+        recipe: the recipe.
+        peak: its predicted peak of tensors, in bytes.
+        total: that with what a device holds besides, by the same assumptions for all.
+        macs: the multiply-accumulates of training on one image.
+    """
+
+    recipe: Recipe
+    peak: int
+    total: int
+    macs: int
+
+
+Need: TypeAlias = Callable[[Recipe, Setting], int]
+"""What a recipe needs in a setting, in bytes."""
+
+
+def parse_bytes(text: str) -> int:
+    """Read ``11GB`` (decimal), ``11GiB`` or a plain number of bytes.
+
+    Raises:
+        UsageError: the text is no size, or one that no memory has.
+    """
+    match, shown = _SIZE.match(text), text if len(text) < 30 else f"{text[:30]}..."
+    if match is None:
+        raise UsageError(f"{shown!r} is not a size of memory", "For example: 11GB, 24GiB.")
+    size = float(match[1]) * _UNITS[match[2].lower()]
+    if not SMALLEST <= size <= LARGEST:
+        bytes_ = f"{size:,.0f} byte{'' if size == 1 else 's'}" if size < SMALLEST else "more than 1000TB"
+        meant = f"{match[1]}GB" if not match[2] and 0 < size < SMALLEST else "11GB"
+        raise UsageError(f"a memory of {shown!r} is {bytes_}", f"Write a size with its unit, for example {meant}.")
+    return int(size)
+
+
+def largest_peak(recipe: Recipe, setting: Setting = Setting()) -> int:
+    """Return the predicted peak of the step that needs most: with PGL that may be one of either phase."""
+    return max(each.peak for each in _steps(recipe, setting))
+
+
+def on_device(held: Held) -> Need:
+    """Return what the step that needs most takes on a device, with what that holds besides tensors."""
+
+    def need(recipe: Recipe, setting: Setting = Setting()) -> int:
+        batch = setting.batch_size or recipe.batch_size
+        return max(held.total(each, batch) for each in _steps(recipe, setting))
+
+    return need
+
+
+def _steps(recipe: Recipe, setting: Setting) -> list[Peak]:
+    phases = (False, True) if isinstance(recipe.composition.phases, Periodic) else (False,)
+    return [_step(timeless(recipe), msgspec.structs.replace(setting, guided=guided)) for guided in phases]
+
+
+@lru_cache(maxsize=256)
+def _step(recipe: Recipe, setting: Setting) -> Peak:
+    live = ConvolutionBytes()
+    peak = trace_step(recipe, setting, live).peak
+    return Peak(peak, live.first_backwards())
+
+
+def largest_batch(
+    recipe: Recipe, memory: int, setting: Setting = Setting(), need: Need = largest_peak
+) -> tuple[int, int]:
+    """Return the largest batch that fits, and what it needs in bytes: by default the predicted peak of tensors.
+
+    The peak grows almost in proportion to the batch; a line through two batches gives a guess, and traced
+    batches decide.
+
+    Raises:
+        FailureError: not even a batch of two fits (BatchNorm needs two images).
+    """
+
+    def peak(batch: int) -> int:
+        return need(recipe, msgspec.structs.replace(setting, batch_size=batch))
+
+    low, high = _bracket(peak, memory)
+    slope = max((peak(high) - peak(low)) / (high - low), 1.0)
+    guess = low + int((memory - peak(low)) / slope)
+    for middle in (guess, guess + 1):  # closes the bracket where the line is right
+        if low < middle < high:
+            low, high = (middle, high) if peak(middle) <= memory else (low, middle)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if peak(middle) <= memory else (low, middle)
+    return low, peak(low)
+
+
+def rank_for_batch(recipes: Iterable[Recipe], memory: int, setting: Setting = Setting()) -> list[Candidate]:
+    """Return all recipes with what they need.
+
+    Those that fit with what a device holds besides come first, then those whose tensors alone fit, each the cheapest
+    first, then the others.
+    """
+    found = [_candidate(each, setting) for each in recipes]
+    return sorted(
+        found,
+        key=lambda each: (each.total > memory, each.peak > memory, each.macs if each.peak <= memory else each.peak),
+    )
+
+
+def _candidate(recipe: Recipe, setting: Setting) -> Candidate:
+    total = on_device(ASSUMED)(recipe, setting)
+    return Candidate(recipe, largest_peak(recipe, setting), total, training_macs(recipe))
+
+
+def _bracket(peak: Callable[[int], int], memory: int) -> tuple[int, int]:
+    """Return a batch that fits and a larger one that does not."""
+    if peak(2) > memory:
+        raise FailureError(
+            f"not even a batch of 2 fits: its predicted peak is {peak(2) / 1e9:.3f} GB of {memory / 1e9:.3f} GB",
+            "Take a smaller network, a method that needs less memory, or more memory.",
+        )
+    slope = max((peak(66) - peak(2)) / 64, 1.0)
+    low, high = 2, 2 + max(int((memory - peak(2)) / slope), 1)
+    while peak(high) <= memory:
+        low, high = high, high + max(int((memory - peak(high)) / slope), 1)
+    return low, high

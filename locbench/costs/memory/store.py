@@ -1,0 +1,161 @@
+"""Predicted memory, kept on disk: a trace takes seconds, a report none. Imports torch only to trace.
+
+Each trace is one JSON file below ``<results>/costs``, named by what was traced. It says by which version of the rules
+and with which torch it was made. One of an older version counts as missing and is made anew by the next command that
+may trace; see `costs.trace_files`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from locbench.costs.memory.options import Setting
+from locbench.costs.trace_files import Bytes, TraceFiles, made_with
+from locbench.files import file_name
+from locbench.spec.components import Periodic
+from locbench.spec.networks import NETWORKS
+from locbench.spec.phases import global_epochs
+from locbench.spec.recipe import Recipe
+
+TRACE_VERSION = 1
+"""Version of the rules by which steps are traced: raised by hand when a peak changes, for whatever reason.
+
+A test traces a dozen steps anew and fails where one differs from what is stored for this version. Raise it then, and
+make the committed traces anew.
+"""
+
+
+class TracedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What a traced step says, in bytes.
+
+    Attributes:
+        recipe, setting: what was traced; the recipe without its schedule.
+        made_with: versions of locbench and of torch; told, and compared with nothing.
+        trace_version: of the rules; see `TRACE_VERSION`. Files without it are of version 1.
+        peak: largest number of live tensor bytes in the second step.
+        kinds: what was live then, by what it holds.
+        backwards: live bytes after the first backward pass of each shape of convolution, in the first step; none of a
+            transformer.
+    """
+
+    recipe: Recipe
+    setting: Setting
+    made_with: str
+    trace_version: int = 1
+    peak: Bytes
+    kinds: dict[str, Bytes]
+    backwards: dict[str, Bytes]
+
+    def __post_init__(self) -> None:
+        if self.kinds and sum(self.kinds.values()) != self.peak:
+            raise ValueError("what is live at the peak does not add up to it")
+
+
+class Footprint(msgspec.Struct, frozen=True):
+    """The predicted memory of a training run.
+
+    Attributes:
+        local: a step of local learning, or of any method without phases.
+        guided: a step of PGL's global phase; None without phases.
+        share: of the epochs that are global.
+    """
+
+    local: TracedStep
+    guided: TracedStep | None = None
+    share: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """Bytes at the peak of a step, averaged over epochs: what PGL's Table 2 prints; elsewhere the peak itself."""
+        return self.averaged(lambda step: step.peak)
+
+    def averaged(self, of: Callable[[TracedStep], float]) -> float:
+        """Return something of the local and of the guided step, weighted by their shares of the epochs."""
+        local = of(self.local)
+        return local if self.guided is None else (1 - self.share) * local + self.share * of(self.guided)
+
+
+class MemoryBook:
+    """The traces of one results folder.
+
+    Args:
+        results: the results folder; traces are in its ``costs``.
+        trace: trace what is not there and keep it; without it, what is not there is None.
+
+    Attributes:
+        files: the files, and what a user should know of them.
+    """
+
+    def __init__(self, results: Path, *, trace: bool = False) -> None:
+        self.folder = results / "costs"
+        self.trace = trace
+        self.files = TraceFiles(self.folder)
+
+    def footprint(self, recipe: Recipe, setting: Setting = Setting()) -> Footprint | None:
+        """Return a recipe's predicted memory; None if a trace of it is not there."""
+        local = self.step(recipe, setting)
+        if not isinstance(recipe.composition.phases, Periodic):
+            return None if local is None else Footprint(local)
+        guided = self.step(recipe, msgspec.structs.replace(setting, guided=True))
+        share = global_epochs(recipe.composition.phases, recipe.epochs) / recipe.epochs
+        return None if local is None or guided is None else Footprint(local, guided, share)
+
+    def step(self, recipe: Recipe, setting: Setting = Setting()) -> TracedStep | None:
+        """Return a traced step; None if it is not there."""
+        recipe = timeless(recipe)
+        found = self.files.read(self.path(recipe, setting), TracedStep, TRACE_VERSION, recipe, setting)
+        return self._traced(recipe, setting) if found is None and self.trace else found
+
+    def path(self, recipe: Recipe, setting: Setting) -> Path:
+        """Return the file of a trace."""
+        content = timeless(recipe).key.encode() + msgspec.json.encode(setting, order="deterministic")
+        words = [recipe.network, recipe.dataset, f"b{setting.batch_size or recipe.batch_size}"]
+        words += ["guided"] if setting.guided else []
+        return self.folder / file_name([*words, hashlib.sha256(content).hexdigest()[:12]], ".json")
+
+    def _traced(self, recipe: Recipe, setting: Setting) -> TracedStep:
+        from locbench.costs.memory.trace import trace_step
+        from locbench.costs.memory.tracker import ConvolutionBytes
+
+        # The workspaces that calibrations add are taken in the first step, and no transformer's table has such.
+        primed = NETWORKS[recipe.network].transformer is not None
+        live = ConvolutionBytes()
+        step = trace_step(recipe, setting, live, primed=primed)
+        traced = TracedStep(
+            recipe=recipe,
+            setting=setting,
+            made_with=made_with(),
+            trace_version=TRACE_VERSION,
+            peak=step.peak,
+            kinds=step.by_kind(),
+            backwards={} if primed else live.first_backwards(),
+        )
+        self.files.write(self.path(recipe, setting), traced)
+        return traced
+
+
+def timeless(recipe: Recipe) -> Recipe:
+    """Return a recipe without what decides no step's memory: schedule, seed, limits, and its method's wording."""
+    return msgspec.structs.replace(
+        recipe,
+        method="",
+        epochs=1,
+        lr=1.0,
+        warmup_epochs=0,
+        warmup_lr=0.0,
+        test_every=1,
+        train_limit=None,
+        test_limit=None,
+        seed=0,
+        init="scratch",
+        weights="",
+        rate="cosine-epoch",
+        min_lr=0.0,
+        lr_scaling="none",
+        processes=1,
+        drop_last=False,
+    )

@@ -1,0 +1,210 @@
+"""The cost columns of a table's recipes: parameters, operations, memory, beside what the paper prints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from locbench.costs.counts import flops_by_part, parameter_counts
+from locbench.costs.memory.options import Setting, legacy
+from locbench.costs.memory.store import MemoryBook
+from locbench.costs.table_values import MEMORY, memory_scale
+from locbench.errors import UsageError
+from locbench.spec.expression import compose
+from locbench.spec.methods import Site
+from locbench.spec.networks import NETWORKS
+from locbench.spec.recipe import Recipe
+from locbench.spec.tables import Cell, Published, Table
+from locbench.spec.validation import refuse_memory, refuse_unfit
+
+
+class Printed(msgspec.Struct, frozen=True):
+    """What a table has for one recipe.
+
+    Attributes:
+        places: the (row, column) places that the recipe fills; empty outside a table.
+        published: what the paper prints there by metric, in the first of the places that has it.
+        published_bp: the memory that the paper prints for backpropagation on the same network and data.
+        unit: of the published memory: ``GB`` (10^9 bytes) or ``MiB``.
+    """
+
+    places: tuple[tuple[str, str], ...] = ()
+    published: dict[str, Published] = {}
+    published_bp: float | None = None
+    unit: str = "GB"
+
+
+class CostRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one recipe costs.
+
+    Attributes:
+        row, column: the first place of the table that the recipe fills; empty outside a table.
+        places: all of these places, as (row, column).
+        recipe: the recipe.
+        params_primary, params_auxiliary: parameters of the network and of all auxiliary nets.
+        macs, flops: forward operations of one image through the network and the classifying auxiliary nets.
+        extra_macs: those of branches that run in training alone and that published FLOPs leave out.
+        memory_peak_bytes: predicted peak of live tensor bytes in a training step; with PGL, the mean over epochs.
+        memory_local_bytes, memory_guided_bytes: of a local and of a global step; None without phases.
+        memory_lean_bytes: the peak with ``--memory lean``; None where the method does not have it.
+        memory_peak_bytes_legacy: of a transformer, the peak as it was measured in 2022: see `setting.legacy`.
+        bp_peak_bytes: the predicted peak of backpropagation on the same network, data and batch.
+        published: what the paper prints for the recipe, by metric.
+        published_bp: the memory that the paper prints for backpropagation, in ``unit``.
+        unit: of the published memory: ``GB`` (10^9 bytes) or ``MiB``; GB where none is printed.
+        seconds: time it took to work this row out; a trace that was kept from before takes none.
+        made_with: versions of locbench and of torch that the peak was traced with.
+    """
+
+    row: str
+    column: str
+    places: tuple[tuple[str, str], ...]
+    recipe: Recipe
+    params_primary: int
+    params_auxiliary: int
+    macs: int
+    flops: int
+    extra_macs: int
+    memory_peak_bytes: int
+    memory_local_bytes: int | None
+    memory_guided_bytes: int | None
+    memory_lean_bytes: int | None
+    memory_peak_bytes_legacy: int | None = None
+    bp_peak_bytes: int
+    published: dict[str, Published]
+    published_bp: float | None
+    unit: str
+    seconds: float
+    made_with: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """Predicted memory as a share of backpropagation's."""
+        return self.memory_peak_bytes / self.bp_peak_bytes
+
+    @property
+    def published_ratio(self) -> float | None:
+        """Published memory as a share of the published backpropagation's; None where one is not printed."""
+        memory = self.published.get(MEMORY)
+        if memory is None or memory.value is None or not self.published_bp:
+            return None
+        return memory.value / self.published_bp
+
+
+def table_rows(table: Table, book: MemoryBook) -> Iterator[CostRow]:
+    """Yield one row per recipe of which a table prints a cost, in the table's order, as soon as it is worked out.
+
+    Where it prints none there is a row for every recipe.
+
+    Raises:
+        FailureError: the table's memory is in no known unit.
+    """
+    cells: dict[str, list[Cell]] = {}
+    for cell in table.cells:
+        if cell.recipe is not None:
+            cells.setdefault(cell.recipe.key, []).append(cell)
+    costly = {key: same for key, same in cells.items() if any(_prints_costs(table, cell) for cell in same)}
+    cells, unit = costly or cells, _unit(table)
+    for same in cells.values():
+        recipe = same[0].recipe
+        assert recipe is not None
+        places = tuple((cell.row, cell.column) for cell in same)
+        published = {metric: value for cell in reversed(same) for metric, value in cell.published.items()}
+        yield _row(recipe, Printed(places, published, _published_bp(table, recipe), unit), book)
+
+
+def recipe_row(recipe: Recipe, book: MemoryBook, setting: Setting = Setting()) -> CostRow:
+    """Return the row of a recipe that belongs to no table."""
+    return _row(recipe, Printed(), book, setting)
+
+
+def row_entry(row: CostRow) -> dict[str, Any]:
+    """Return a row as plain JSON types: bytes, operations and parameters, not rounded; published ones as printed."""
+    other = ("recipe", "published", "unit")
+    entry = {name: getattr(row, name) for name in CostRow.__struct_fields__ if name not in other}
+    published = {metric: each.text if each.value is None else each.value for metric, each in row.published.items()}
+    memory = row.published.get(MEMORY)
+    mib = memory.value if memory is not None and row.unit == "MiB" else None
+    entry |= {"published": published, "published_memory_unit": row.unit, "published_memory_mib": mib}
+    return entry | {"key": row.recipe.key, "recipe": row.recipe.describe()}
+
+
+def backpropagation(recipe: Recipe) -> Recipe:
+    """Return plain backpropagation on a recipe's network, data and batch."""
+    site = Site(network=recipe.network, dataset=recipe.dataset, modules=1)
+    return msgspec.structs.replace(recipe, method="bp", modules=None, composition=compose("bp", {}, site))
+
+
+def _row(recipe: Recipe, printed: Printed, book: MemoryBook, setting: Setting = Setting()) -> CostRow:
+    begun = time.perf_counter()
+    counts, parts = parameter_counts(recipe), flops_by_part(recipe, setting.side)
+    footprint = book.footprint(recipe, setting)
+    assert footprint is not None  # the book may trace
+    seconds = time.perf_counter() - begun
+    baseline = book.footprint(backpropagation(recipe), setting)
+    assert baseline is not None
+    phases = footprint.guided is not None
+    row, column = printed.places[0] if printed.places else ("", "")
+    return CostRow(
+        row=row,
+        column=column,
+        places=printed.places,
+        recipe=recipe,
+        params_primary=counts["primary"],
+        params_auxiliary=counts["auxiliary"],
+        macs=parts.network.macs + parts.heads.macs,
+        flops=parts.network.flops + parts.heads.flops,
+        extra_macs=parts.extra.macs,
+        memory_peak_bytes=round(footprint.mean),
+        memory_local_bytes=footprint.local.peak if phases else None,
+        memory_guided_bytes=footprint.guided.peak if footprint.guided else None,
+        memory_lean_bytes=_lean(recipe, book, setting),
+        memory_peak_bytes_legacy=_legacy(recipe, book, setting),
+        bp_peak_bytes=round(baseline.mean),
+        published=printed.published,
+        published_bp=printed.published_bp,
+        unit=printed.unit,
+        seconds=round(seconds, 3),
+        made_with=footprint.local.made_with,
+    )
+
+
+def _prints_costs(table: Table, cell: Cell) -> bool:
+    return any(table.metrics[metric].kind in ("exact", "predicted", "measured", "text") for metric in cell.published)
+
+
+def _unit(table: Table) -> str:
+    if MEMORY not in table.metrics:
+        return "GB"
+    memory_scale(table)  # refuses what is no unit of memory
+    return table.metrics[MEMORY].unit
+
+
+def _lean(recipe: Recipe, book: MemoryBook, setting: Setting) -> int | None:
+    lean = msgspec.structs.replace(recipe, memory="lean")
+    try:
+        refuse_memory("lean", recipe.composition)
+        refuse_unfit(lean)
+    except UsageError:
+        return None
+    footprint = book.footprint(lean, setting)
+    return None if footprint is None else round(footprint.mean)
+
+
+def _legacy(recipe: Recipe, book: MemoryBook, setting: Setting) -> int | None:
+    if NETWORKS[recipe.network].transformer is None:
+        return None
+    footprint = book.footprint(recipe, legacy(setting))
+    return None if footprint is None else round(footprint.mean)
+
+
+def _published_bp(table: Table, recipe: Recipe) -> float | None:
+    """Return the memory that the table prints for backpropagation on the same network and data."""
+    wanted = backpropagation(recipe).key
+    for other in table.cells:
+        if other.recipe is not None and other.recipe.key == wanted and MEMORY in other.published:
+            return other.published[MEMORY].value
+    return None

@@ -1,0 +1,125 @@
+"""A table's values that need no training; torch is imported only where there are any that need it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from locbench.costs.counts import flops_by_part, parameter_counts, recipe_flops
+from locbench.costs.memory.store import MemoryBook
+from locbench.costs.splits.store import SplitBook, table_split
+from locbench.errors import FailureError
+from locbench.spec.components import AugLocal
+from locbench.spec.recipe import Recipe
+from locbench.spec.tables import Cell, Table
+
+NAMES = ("params", "flops", "flops_reduction", "architecture")
+
+MEMORY = "gpu_memory"
+
+SPLIT = "split"
+
+MEMORY_UNITS = {"GB": 10**9, "MiB": 2**20}
+"""Units in which papers print memory, in bytes."""
+
+Values = dict[tuple[str, str], dict[str, float | str]]
+
+
+def computed_if_needed(table: Table, book: MemoryBook) -> Values:
+    """Return what a table's recipes give without training, by (row, column) and metric, in the metric's unit.
+
+    Args:
+        table: the published table.
+        book: the predicted memory; what it lacks and may not trace is left out.
+    """
+    values: Values = {}
+    if any(name in table.metrics for name in NAMES):
+        values = computed_values(table)
+    for place, memory in predicted_memory(table, book).items():
+        values.setdefault(place, {})[MEMORY] = memory
+    for place, text in best_splits(table, book).items():
+        values.setdefault(place, {})[SPLIT] = text
+    return values
+
+
+def predicted_memory(table: Table, book: MemoryBook) -> dict[tuple[str, str], float]:
+    """Return the predicted peak of live tensor bytes, in the table's unit, of the cells that hold memory."""
+    found = {}
+    for cell in table.cells:
+        if MEMORY in table.metrics and cell.recipe is not None and (MEMORY in cell.published or table.computed):
+            footprint = book.footprint(cell.recipe)
+            if footprint is not None:
+                found[cell.row, cell.column] = footprint.mean / memory_scale(table)
+    return found
+
+
+def best_splits(table: Table, book: MemoryBook) -> dict[tuple[str, str], str]:
+    """Return the division whose largest module needs the least memory, of the cells that hold splits."""
+    found, kept = {}, SplitBook(book.files, trace=book.trace)
+    for cell in table.cells:
+        if SPLIT in table.metrics and cell.recipe is not None and (SPLIT in cell.published or table.computed):
+            text = table_split(cell.recipe, kept)
+            if text is not None:
+                found[cell.row, cell.column] = text
+    return found
+
+
+def memory_scale(table: Table) -> int:
+    """Return how many bytes the table's unit of memory has.
+
+    Raises:
+        FailureError: the unit is none of memory.
+    """
+    unit = table.metrics[MEMORY].unit if MEMORY in table.metrics else "GB"
+    if unit not in MEMORY_UNITS:
+        known = " or ".join(MEMORY_UNITS)
+        raise FailureError(f"{table.id}: key metrics.{MEMORY}.unit: {unit!r} is no unit of memory", f"Write {known}.")
+    return MEMORY_UNITS[unit]
+
+
+def computed_values(table: Table) -> Values:
+    """Return, for each cell that has one, the metrics computed from the recipe alone, by (row, column)."""
+    values: Values = {}
+    for cell in table.cells:
+        for metric in table.metrics:
+            if metric in COMPUTED and cell.recipe is not None and (metric in cell.published or table.computed):
+                values.setdefault((cell.row, cell.column), {})[metric] = COMPUTED[metric](cell, cell.recipe)
+    return values
+
+
+def flops_reduction(recipe: Recipe) -> float:
+    """Return by how many percent the pyramid shrinks the auxiliary nets' FLOPs (AugLocal, section 4.5, Figure 5)."""
+    composition = recipe.composition
+    branches = tuple(
+        msgspec.structs.replace(each, decay=0.0) if isinstance(each, AugLocal) else each
+        for each in composition.branches
+    )
+    level = msgspec.structs.replace(recipe, composition=msgspec.structs.replace(composition, branches=branches))
+    return 100 * (1 - flops_by_part(recipe).heads.flops / flops_by_part(level).heads.flops)
+
+
+def _millions(_: Cell, recipe: Recipe) -> float:
+    return sum(parameter_counts(recipe).values()) / 1e6
+
+
+def _giga_flops(_: Cell, recipe: Recipe) -> float:
+    return recipe_flops(recipe).flops / 1e9
+
+
+def _flops_reduction(_: Cell, recipe: Recipe) -> float:
+    return flops_reduction(recipe)
+
+
+def _architecture(cell: Cell, recipe: Recipe) -> str:
+    from locbench.costs.notation import architecture_of, names_stage
+
+    return architecture_of(recipe, cell.row if names_stage(cell.row) else cell.column)
+
+
+COMPUTED: dict[str, Callable[[Cell, Recipe], float | str]] = {
+    "params": _millions,
+    "flops": _giga_flops,
+    "flops_reduction": _flops_reduction,
+    "architecture": _architecture,
+}

@@ -1,0 +1,69 @@
+"""An estimate of a run's time before it starts: counted operations over a rate measured on the device at hand."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+import torch.nn.functional as F
+
+from locbench.costs.counts import flops_by_part
+from locbench.datasets.catalogue import info
+from locbench.networks.chain import build_chain
+from locbench.networks.flops import forward_flops
+from locbench.spec.components import Cascade, Checkpointed
+from locbench.spec.recipe import Recipe
+
+
+def estimated_seconds(recipe: Recipe, macs_per_second: float) -> float:
+    """Return the time of a run: the operations of its training images, and forward ones of its test images.
+
+    A rough figure: launches of many small kernels take longer.
+    """
+    data = info(recipe.dataset)
+    train = min(recipe.train_limit or data.train_size, data.train_size)
+    test = min(recipe.test_limit or data.test_size, data.test_size)
+    tests = -(-recipe.epochs // recipe.test_every)
+    network = flops_by_part(recipe).network.macs
+    return (training_macs(recipe) * train * recipe.epochs + network * test * tests) / macs_per_second
+
+
+def training_macs(recipe: Recipe) -> int:
+    """Return the multiply-accumulates of training on one image: a backward pass counts as two forward ones.
+
+    Checkpointing and lean memory run the network forward once more; HPFF's cascade carries a gradient to each module's
+    input besides, or runs forward and backward once per loss; two-pass patch fusion runs the auxiliary nets once more.
+    """
+    parts, composition = flops_by_part(recipe), recipe.composition
+    patches = composition.patches is not None and composition.patches.passes == "two"
+    auxiliary = (3 + patches) * (parts.heads.macs + parts.extra.macs)
+    return _network_passes(recipe) * parts.network.macs + auxiliary
+
+
+def _network_passes(recipe: Recipe) -> int:
+    routing = recipe.composition.routing
+    if isinstance(routing, Cascade) and "CL" in routing.levels:
+        return 4 if routing.engine == "reuse" else 6 + 3 * ("IL" in routing.levels)
+    return 4 if isinstance(routing, Checkpointed) or recipe.memory == "lean" else 3
+
+
+def measured_rate(device: torch.device, seconds: float = 0.5) -> float:
+    """Return multiply-accumulates per second of training steps of a small network on a device.
+
+    On the CPU the process's own time counts, divided among torch's threads: other work makes it wait, no slower.
+    """
+    on_cpu = device.type == "cpu"
+    clock, threads = (time.process_time, torch.get_num_threads()) if on_cpu else (time.perf_counter, 1)
+    chain = build_chain("resnet8", 10, 32).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.randn(64, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(64, dtype=torch.int64, device=device)
+    macs = forward_flops(lambda: build_chain("resnet8", 10, 32), (3, 32, 32)).macs * 3 * len(images)
+    times: list[float] = []
+    while len(times) < 5 or sum(times) < seconds * threads:
+        begun = clock()
+        F.cross_entropy(chain(images), labels).backward()  # type: ignore[no-untyped-call]
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(clock() - begun)
+    fastest = min(times)  # the first steps warm up, others may be disturbed by other work
+    return macs * threads / fastest

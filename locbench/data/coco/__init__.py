@@ -1,1 +1,0 @@
-"""COCO: images with the boxes and outlines of the objects in them."""

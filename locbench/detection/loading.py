@@ -1,0 +1,122 @@
+"""Images with objects on them: what there is to train and test a detector with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from locbench.data.content import content_of
+from locbench.datasets.catalogue import info
+from locbench.datasets.coco import (
+    NAME,
+    PATTERN,
+    SHAPES,
+    CocoParts,
+    Files,
+    check_files,
+    find_files,
+    refuse_other_categories,
+)
+from locbench.datasets.coco_annotations import Annotations, BoxKind, Instance, box_kind, read_annotations
+from locbench.datasets.known import DatasetInfo
+from locbench.detection.dataset import FileGallery, Scenes, SceneSplit, learnable, outline_of
+from locbench.errors import FailureError
+
+
+def load_scenes(name: str, root: Path, limit: int | None = None, test_limit: int | None = None) -> SceneSplit:
+    """Load a data set for detectors: its annotations, and its images if they are drawn.
+
+    Args:
+        name: ``coco``, ``coco:PATH`` or ``shapes``.
+        root: the folder that holds the data sets.
+        limit, test_limit: so many images of a part, a fixed subset; None means all.
+
+    Raises:
+        UsageError: the name is none of these.
+        FailureError: a folder or an image is missing, an annotation file is no such file or holds an outline that is
+            none, or ``coco`` is not the whole of COCO.
+    """
+    if name == SHAPES:
+        from locbench.detection.shapes import drawn_split
+
+        whole = drawn_split(info(name))
+    else:
+        whole = _read(name, root)
+    return whole.limited(limit, test_limit)
+
+
+def _read(name: str, root: Path) -> SceneSplit:
+    parts, described = find_files(name, root), info(name, root)
+    check_files(parts)
+    train, val = (read_annotations(each.annotations) for each in parts)
+    refuse_other_categories(train, val, parts.val.annotations)
+    _refuse_other_counts(described, parts, (train, val))
+    for files, found in zip(parts, (train, val), strict=True):
+        _refuse_missing(files, found)
+    scenes = (Scenes.of(FileGallery(files.images), found) for files, found in zip(parts, (train, val), strict=True))
+    learned, tested = scenes
+    learned = learned.learnable()
+    if not learned:
+        raise FailureError(f"{parts.train.annotations} holds no object to learn from", "Annotate some, without crowds.")
+    _refuse_outlines(parts.train, learned, learnable)
+    _refuse_outlines(parts.val, tested, lambda _: True)  # crowds too: they are judged by their outlines
+    digest = hashlib.sha256()
+    for files in parts:
+        digest.update(hashlib.sha256(files.annotations.read_bytes()).digest())
+    return SceneSplit(described, learned, tested, content_of(name, root).now or digest.hexdigest()[:16])
+
+
+def _refuse_other_counts(described: DatasetInfo, parts: CocoParts, found: Sequence[Annotations]) -> None:
+    """Refuse files of other sizes than described: their numbers would pass for COCO's, or a class have no place."""
+    wanted = (described.train_size, described.test_size)
+    for files, own, size in zip(parts, found, wanted, strict=True):
+        counts, expected = (len(own.images), len(own.categories)), (size, described.classes)
+        if counts != expected:
+            raise FailureError(
+                f"{files.annotations} holds {counts[0]:,} images and {counts[1]:,} categories, and {described.label} "
+                f"has {expected[0]:,} and {expected[1]:,}",
+                f"Unpack the whole of COCO, or name the folder as {NAME}:{parts.train.images.parent} ({PATTERN})."
+                if described.name == NAME
+                else "The file was changed while it was in use: start again.",
+            )
+
+
+def _refuse_outlines(files: Files, scenes: Scenes, wanted: Callable[[Instance], bool]) -> None:
+    """Refuse outlines that are none, which would otherwise end a run hours after its start, and boxes elsewhere.
+
+    An outline shows how its box is meant; boxes that are written as left, top, right and bottom would be taken for
+    others without a word.
+    """
+    kinds: Counter[BoxKind] = Counter()
+    for picture, own in zip(scenes.pictures, scenes.objects, strict=True):
+        for each in filter(wanted, own):
+            try:
+                kinds[box_kind(each.bbox, outline_of(each, picture), picture)] += 1
+            except FailureError as error:
+                raise FailureError(f"{files.annotations}: {error.message}", error.remedy) from None
+    if kinds["corners"] > kinds["size"]:
+        raise FailureError(
+            f"{files.annotations}: {kinds['corners']:,} of {kinds.total():,} boxes fit their outlines only as left, "
+            "top, right and bottom, where COCO's are left, top, width and height",
+            "Write width and height in place of right and bottom.",
+        )
+    if 2 * kinds["neither"] > kinds.total():
+        raise FailureError(
+            f"{files.annotations}: {kinds['neither']:,} of {kinds.total():,} boxes are not where their outlines are",
+            "Write both in pixels of the image; a box is left, top, width and height.",
+        )
+
+
+def _refuse_missing(files: Files, found: Annotations) -> None:
+    """Refuse a part that lacks images: one listing of the folder, where asking for each of 118,287 would take long."""
+    there = {each.name for each in files.images.iterdir()}
+    lacking = [each for each in found.images if each.file_name not in there]
+    lacking = [each for each in lacking if not (files.images / each.file_name).is_file()]
+    if lacking:
+        more = f" (and {len(lacking) - 1:,} more)" if len(lacking) > 1 else ""
+        raise FailureError(
+            f"the image {files.images / lacking[0].file_name} is missing{more}",
+            f"{files.annotations} names it: unpack the archive of the images again.",
+        )

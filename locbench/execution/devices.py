@@ -1,0 +1,38 @@
+"""The devices that a sweep uses, and how many cells run on each at a time. Imports torch only to count devices."""
+
+from __future__ import annotations
+
+from locbench.errors import UsageError
+from locbench.spec.validation import refuse_count
+
+MOST_JOBS = 256
+"""Largest number of processes on one device."""
+
+
+def places(device: str, jobs_per_device: int) -> tuple[str, ...]:
+    """Return one device name per process.
+
+    Args:
+        device: a name, several with commas between them, or ``all`` for every CUDA device.
+        jobs_per_device: cells at a time on each.
+
+    Raises:
+        UsageError: there is no such device, or fewer than one job.
+    """
+    refuse_count("--jobs-per-device", jobs_per_device, MOST_JOBS)
+    names = _every_cuda_device() if device == "all" else [name.strip() for name in device.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"--device {device!r} names no device", "Use --device cpu, or auto.")
+    if len(set(names)) < len(names):
+        raise UsageError(f"--device {device!r} names a device twice", "Use --jobs-per-device for several on one.")
+    # Side by side on each device, not one device after the other: few cells then spread over all of them.
+    return tuple(name for _ in range(jobs_per_device) for name in names)
+
+
+def _every_cuda_device() -> list[str]:
+    import torch
+
+    found = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if not found:
+        raise UsageError("there is no CUDA device here", "Use --device cpu, or auto.")
+    return found

@@ -1,0 +1,173 @@
+"""How long runs take, before they start: from what is recorded of this device, else from counted operations."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+import torch
+
+from locbench.costs import time_estimate as counted
+from locbench.costs.calibration import calibrated_values
+from locbench.costs.memory.store import MemoryBook, timeless
+from locbench.costs.splits.store import Splits
+from locbench.costs.table_values import best_splits, predicted_memory
+from locbench.costs.trace_files import Missing
+from locbench.detection.costs import detector_seconds
+from locbench.execution.job import Job
+from locbench.printable import duration
+from locbench.results.record import Record
+from locbench.spec.networks import NETWORKS
+from locbench.spec.recipe import Recipe
+from locbench.spec.tables import Table
+from locbench.training.device import device_name
+
+Basis: TypeAlias = Literal["recorded", "similar", "counted"]
+
+WORDS: dict[Basis, str] = {
+    "recorded": "by recorded times of the same recipe on this device",
+    "similar": "by those of the same network and method, scaled by their operations",
+    "counted": "by counted operations over a rate measured now, a rough figure",
+}
+"""Where an estimate comes from, the best first."""
+
+TRACE_START, TRACE_LAYER, SPLIT_TRACES = 2.0, 0.04, 10
+"""CPU seconds of the first trace of a process, and per local layer of every one; traces in a search for divisions.
+
+As found on one core; a trace takes about the same time whatever the batch.
+"""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of a run, and what they are taken from."""
+
+    seconds: float
+    basis: Basis
+
+
+class Estimator:
+    """Estimates of runs on one device.
+
+    Args:
+        records: any; those of other devices, or of runs beside others, are passed over.
+        device: where to train.
+    """
+
+    def __init__(self, records: Iterable[Record], device: torch.device) -> None:
+        self.device = device
+        self._same: dict[str, list[float]] = {}
+        self._similar: dict[bytes, list[Record]] = {}
+        for record in records:
+            if self._counts(record):
+                self._same.setdefault(_seedless(record.recipe), []).append(record.provenance.seconds)
+                self._similar.setdefault(_kind(record.recipe), []).append(record)
+
+    def of(self, recipe: Recipe) -> Estimate:
+        """Return the time of a run: training and evaluation."""
+        same = self._same.get(_seedless(recipe))
+        if same:
+            return Estimate(statistics.median(same), "recorded")
+        similar = self._similar.get(_kind(recipe))
+        if similar:
+            nearest = min(similar, key=lambda record: _distance(record.recipe, recipe))
+            return Estimate(nearest.provenance.seconds * _work(recipe) / _work(nearest.recipe), "similar")
+        return Estimate(_work(recipe) / self._rate, "counted")
+
+    @cached_property
+    def _rate(self) -> float:
+        return counted.measured_rate(self.device)
+
+    def _counts(self, record: Record) -> bool:
+        made = record.provenance
+        if record.status != "done" or made.beside > 1 or made.seconds <= 0:
+            return False
+        threads = torch.get_num_threads() if self.device.type == "cpu" else made.threads
+        return made.device == device_name(self.device) and made.threads == threads
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What plans take and what they lack.
+
+    Attributes:
+        estimator: of their runs.
+        traces: of memory and of divisions, which are made when the table is shown.
+        lacking: data sets, weights and packages that are not there, one sentence each.
+    """
+
+    estimator: Estimator
+    traces: tuple[Missing, ...] = ()
+    lacking: tuple[str, ...] = ()
+
+    def of(self, job: Job) -> Estimate:
+        """Return the time of a run, backbones included, which are runs of their own."""
+        return self.estimator.of(job.recipe)
+
+    def left(self, jobs: Iterable[Job]) -> float:
+        """Return the seconds that the open ones among some jobs take, and the traces."""
+        return sum(self.of(job).seconds for job in jobs if job.open) + trace_seconds(self.traces)
+
+    def words(self, jobs: Iterable[Job]) -> str:
+        """Return what the time that is left is taken from, in a sentence; empty where nothing is left."""
+        estimates = [self.of(job) for job in jobs if job.open]
+        parts = [basis_words(estimates)] if estimates else []
+        if self.traces:
+            count = "1 trace" if len(self.traces) == 1 else f"{len(self.traces)} traces"
+            parts.append(f"{duration(trace_seconds(self.traces))} of it for {count} of memory")
+        return f"Estimated {'; '.join(parts)}." if parts else ""
+
+
+def basis_words(estimates: Iterable[Estimate]) -> str:
+    """Return what estimates are taken from, with how many of them there are of each kind."""
+    counts = Counter(each.basis for each in estimates)
+    kinds = [basis for basis in WORDS if counts[basis]]
+    if len(kinds) == 1:
+        return WORDS[kinds[0]]
+    return "; ".join(f"{counts[basis]} runs {WORDS[basis]}" for basis in kinds)
+
+
+def missing_traces(table: Table, results: Path) -> tuple[Missing, ...]:
+    """Return the traces that showing a table makes, since they are not kept in the results folder."""
+    book = MemoryBook(results)
+    predicted_memory(table, book)
+    calibrated_values(table, book)
+    best_splits(table, book)
+    return tuple(book.files.missing.values())
+
+
+def trace_seconds(missing: Sequence[Missing]) -> float:
+    """Return the CPU time of the traces that a table still needs."""
+    if not missing:
+        return 0.0
+    layers = (NETWORKS[each.recipe.network].units * (SPLIT_TRACES if each.kind is Splits else 1) for each in missing)
+    return TRACE_START + TRACE_LAYER * sum(layers)
+
+
+def _work(recipe: Recipe) -> float:
+    """Return the multiply-accumulates of a run."""
+    return detector_seconds(recipe, 1.0) if recipe.detection else counted.estimated_seconds(recipe, 1.0)
+
+
+def _seedless(recipe: Recipe) -> str:
+    return msgspec.structs.replace(recipe, seed=0).key
+
+
+def _kind(recipe: Recipe) -> bytes:
+    """Return what runs have in common whose time is in proportion to their operations, images and epochs."""
+    fields = msgspec.to_builtins(timeless(recipe)) | {"processes": recipe.processes}
+    kept = {name: value for name, value in fields.items() if name not in ("dataset", "batch_size", "image_size")}
+    return msgspec.json.encode(kept, order="deterministic")
+
+
+def _distance(one: Recipe, other: Recipe) -> tuple[bool, float, float]:
+    """Return how far two runs of one kind are apart: other images, other batches, another length."""
+    sizes = timeless(one).side != timeless(other).side
+    return sizes, abs(math.log(one.batch_size / other.batch_size)), abs(math.log(one.epochs / other.epochs))

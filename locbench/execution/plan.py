@@ -1,0 +1,190 @@
+"""From a table and the user's wishes to the runs that are still missing. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+
+import msgspec
+
+from locbench.datasets.catalogue import info, resolve
+from locbench.datasets.naming import canonical
+from locbench.errors import UsageError
+from locbench.execution.identity import Contents
+from locbench.execution.job import Job, published_backbones, shipped_notes, state_of, with_backbones
+from locbench.execution.selection import Wishes, _trains, select
+from locbench.results.store import Store
+from locbench.spec.networks import NETWORKS
+from locbench.spec.presets import Schedule, preset_schedule, schedule_of, with_schedule
+from locbench.spec.recipe import Recipe, warmup_epochs
+from locbench.spec.tables import Cell, Table
+from locbench.spec.validation import MOST, MOST_SEEDS, refuse_count, refuse_memory, refuse_unfit
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep will do.
+
+    Attributes:
+        jobs: all runs in order, one seed of every cell before any second one; done ones included.
+        table: whose runs they are; None for recipes that belong to no table.
+        cells: the selected cells.
+        notes: what a user should know before it starts.
+    """
+
+    table: Table | None
+    jobs: tuple[Job, ...]
+    cells: tuple[Cell, ...]
+    notes: tuple[str, ...] = ()
+    blocked: tuple[Cell, ...] = field(default=())
+
+    @property
+    def title(self) -> str:
+        """What the plan is of, in a few words."""
+        return f"{self.table.id} ({self.table.number}: {self.table.title})" if self.table else "one recipe"
+
+    @property
+    def open(self) -> tuple[Job, ...]:
+        """The runs that are not there yet; a failed one counts as there unless failed ones are to run again."""
+        return tuple(job for job in self.jobs if job.open)
+
+
+def make_plan(table: Table, wishes: Wishes, store: Store, root: Path, rerun: str | None = None) -> Plan:
+    """Return the runs that a table needs and which of them are there.
+
+    Args:
+        table: the table.
+        wishes: preset, selection and overrides.
+        store: records there are.
+        root: folder of the data sets, to see which variant of CIFAR-10 is there.
+        rerun: ``failed`` or ``all`` runs again what is there.
+
+    Raises:
+        UsageError: a row, a column or a data set does not exist, or a method cannot be run in lean memory.
+    """
+    if wishes.dataset is not None:
+        wishes = msgspec.structs.replace(wishes, dataset=canonical(wishes.dataset))
+    cells, substitute = select(table, wishes)
+    contents = Contents(root)
+    runnable = [cell for cell in cells if cell.recipe is not None and _trains(table, cell)]
+    notes: dict[str, None] = {}
+    variant = cache(partial(resolve, root=root))  # looks at the disk, once per data set
+    places: dict[str, tuple[Recipe, list[tuple[str, str]]]] = {}
+    for seed in range(_seeds(table, wishes)):
+        for cell in runnable:
+            assert cell.recipe is not None
+            schedule, note = _schedule(cell.recipe, wishes, substitute, variant)
+            notes |= dict.fromkeys(note)
+            recipe = contents.told(with_schedule(cell.recipe, schedule, seed))
+            _refuse_unfit(recipe, cell)
+            places.setdefault(recipe.key, (recipe, []))[1].append((cell.row, cell.column))
+    _refuse_shared_weights([recipe for recipe, _ in places.values()])
+    kept = published_backbones() & places.keys()
+    own = [
+        Job(recipe, tuple(where), state_of(key, store, rerun), keeps_weights=key in kept)
+        for key, (recipe, where) in places.items()
+    ]
+    jobs = with_backbones(own, store, rerun)
+    notes |= dict.fromkeys(contents.notes(jobs, store))
+    notes |= dict.fromkeys(shipped_notes(jobs, store, rerun="--rerun all"))
+    blocked = tuple(cell for cell in cells if cell.blocked)
+    return Plan(table, jobs, tuple(cells), tuple(notes), blocked)
+
+
+def _seeds(table: Table, wishes: Wishes) -> int:
+    if wishes.seeds is not None:
+        refuse_count("--seeds", wishes.seeds, MOST_SEEDS)
+        return wishes.seeds
+    return table.trials if wishes.preset == "paper" else 1
+
+
+def _schedule(
+    published: Recipe, wishes: Wishes, substitute: str | None, variant: Callable[[str], str]
+) -> tuple[Schedule, list[str]]:
+    schedule = preset_schedule(wishes.preset, schedule_of(published), wishes.dataset)
+    schedule, notes = _with_dataset(schedule, substitute, variant)
+    changes: dict[str, object] = {}
+    for name, field_name in (("epochs", "epochs"), ("limit", "train_limit")):
+        if (value := getattr(wishes, name)) is not None:
+            refuse_count(f"--{name}", value, MOST[field_name])
+    if wishes.epochs is not None:
+        warm = warmup_epochs(wishes.epochs) if schedule.warmup_epochs else 0
+        changes |= {"epochs": wishes.epochs, "warmup_epochs": warm}
+        changes["test_every"] = min(schedule.test_every, max(wishes.epochs, 1))
+    if wishes.limit is not None:
+        changes["train_limit"] = wishes.limit
+    if wishes.precision is not None:
+        changes["precision"] = wishes.precision
+    if wishes.memory is not None:
+        changes["memory"] = wishes.memory
+    changes |= _with_weights(schedule, wishes) | {"processes": wishes.processes}
+    schedule = msgspec.structs.replace(schedule, **changes)
+    return schedule, [*notes, *_kept_backbone(schedule, wishes), *_rarely_tested(schedule, wishes)]
+
+
+def _rarely_tested(schedule: Schedule, wishes: Wishes) -> list[str]:
+    """Say of how few the best epoch is the best one, where a preset tests less often than a table."""
+    tests = math.ceil(schedule.epochs / schedule.test_every)
+    if wishes.preset == "paper" or not 1 < tests < schedule.epochs:
+        return []
+    return [f"Runs are tested after {tests} of {schedule.epochs} epochs; the best epoch is the best of these."]
+
+
+def _kept_backbone(schedule: Schedule, wishes: Wishes) -> list[str]:
+    """Say what does not reach a detector's backbone, whose training may be the longest part of a sweep."""
+    given = [f"--{name}" for name in ("epochs", "limit", "precision") if getattr(wishes, name) is not None]
+    if schedule.backbone is None or wishes.weights or not given:
+        return []
+    reach = f"without {', '.join(given)}"
+    return [f"Detectors' backbones keep their own schedule, {reach}; use a preset, or --weights FILE in their place."]
+
+
+def _refuse_unfit(recipe: Recipe, cell: Cell) -> None:
+    try:
+        refuse_unfit(recipe)
+    except UsageError as error:
+        raise UsageError(f"{cell.row}, {cell.column}: {error.message}", error.remedy) from None
+    try:
+        refuse_memory(recipe.memory, recipe.composition)
+    except UsageError as error:
+        remedy = "Use --memory plain, or choose other cells with --rows and --columns."
+        raise UsageError(f"{cell.row}, {cell.column}: {error.message}", remedy) from None
+
+
+def _with_weights(schedule: Schedule, wishes: Wishes) -> dict[str, object]:
+    init = wishes.init or schedule.init
+    if wishes.weights and init == "scratch" and schedule.detection is None:
+        network = NETWORKS[schedule.network].label
+        raise UsageError(
+            f"--weights is for runs from pretrained weights; {network} starts from random ones here",
+            "Leave --weights out, choose a table of pretrained networks without a preset, or add --init torchvision.",
+        )
+    return {"init": init} | ({"weights": wishes.weights} if wishes.weights else {})
+
+
+def _refuse_shared_weights(recipes: Sequence[Recipe]) -> None:
+    """Refuse one weight file for several networks, or for detectors whose backbones were trained in several ways."""
+    taking = [each for each in recipes if each.weights]
+    networks = dict.fromkeys(NETWORKS[each.network].label for each in taking)
+    backbones = dict.fromkeys(each.backbone.method for each in taking if each.backbone)
+    if max(len(networks), len(backbones)) > 1:
+        several = networks if len(networks) > 1 else backbones
+        raise UsageError(
+            f"--weights is one file, and the chosen cells need one each for {', '.join(several)}",
+            "Choose one of them with --rows and --columns.",
+        )
+
+
+def _with_dataset(
+    schedule: Schedule, substitute: str | None, variant: Callable[[str], str]
+) -> tuple[Schedule, list[str]]:
+    name = variant(substitute or schedule.dataset)
+    if name == schedule.dataset:
+        return schedule, []
+    schedule = msgspec.structs.replace(schedule, dataset=name)
+    if substitute:
+        return schedule, []
+    return schedule, [f"The official files are not there; the runs use {info(name).label} and are marked so."]

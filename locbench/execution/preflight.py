@@ -1,0 +1,169 @@
+"""A minute's look at a device before hours are spent on it: are the engine's numbers right, and memory as predicted?"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import torch
+from rich.console import Console
+
+from locbench.console import remark
+from locbench.errors import FailureError
+from locbench.execution.pool import Setup
+from locbench.files import write_atomically
+from locbench.results.provenance import code, versions
+
+if TYPE_CHECKING:
+    from locbench.spec.recipe import Recipe
+    from locbench.training.engine import EngineName
+
+TOLERANCE = 1e-9
+"""Largest difference of a weight or a statistic after three float64 steps, relative to the largest of its tensor."""
+
+CLOSE = 0.02
+"""Share by which measured memory may differ from the prediction without a word."""
+
+METHODS: tuple[tuple[str, Mapping[str, object]], ...] = (
+    ("bp", {}),
+    ("dgl", {}),
+    ("auglocal", {"depth": 2}),
+    ("hpff+dgl", {}),
+    ("pgl+dgl", {}),
+)
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        found, expected: two numbers that should agree; of engines, the difference and its bound.
+        passed: whether they do.
+    """
+
+    name: str
+    found: float
+    expected: float
+    passed: bool
+
+    @property
+    def line(self) -> str:
+        """The check in words."""
+        word = "ok" if self.passed else "NOT as expected"
+        if self.name.startswith("memory"):
+            share = self.found / self.expected - 1
+            both = f"{self.found / 1e9:.3f} GB measured, {self.expected / 1e9:.3f} predicted"
+            return f"{self.name}: {both} ({share:+.1%}): {word}"
+        return f"{self.name}: differs from eager by {self.found:.1e} after three steps: {word}"
+
+
+def check_devices(setup: Setup, console: Console) -> None:
+    """Look at each device of a setup, say what was found and keep it below ``checks`` of the results folder.
+
+    Raises:
+        FailureError: the engine computes other numbers than eager steps, or gave up.
+        UsageError: there is no such device, or the engine cannot run there.
+    """
+    from locbench.training.device import choose_device, device_name
+
+    for name in dict.fromkeys(setup.devices):
+        device, begun = choose_device(name), time.monotonic()
+        checks = [*engine_checks(device, setup.engine), *memory_checks(device)]
+        console.print(f"{device_name(device)}, looked at in {time.monotonic() - begun:.0f} s:", markup=False)
+        for each in checks:
+            console.print(f"  {each.line}", markup=False, soft_wrap=True, highlight=False)
+        if device.type == "cpu":
+            console.print("  memory: not measured on the CPU", markup=False)
+        _keep(setup.results, f"{device_name(device)} ({device})", checks)
+        if not all(each.passed for each in checks if each.name.startswith("engine")):
+            raise FailureError(f"the engine is not as expected on {device_name(device)}", "Use --engine eager.")
+
+
+def engine_checks(device: torch.device, engine: str) -> Iterator[Check]:
+    """Yield, per method, the largest difference between the engine's and eager steps in float64; none for eager."""
+    from locbench.training.distributed import ALONE
+    from locbench.training.engine import choose_engine
+
+    for method, options in METHODS:
+        recipe = _recipe("resnet8", method, options, batch_size=16)
+        chosen = choose_engine(engine, recipe, device, ALONE)
+        if chosen != "eager":
+            weights, ran = _stepped(recipe, device, chosen)
+            found = _difference(weights, _stepped(recipe, device, "eager")[0])
+            word = f"engine {chosen}" if ran == chosen else f"engine {chosen} (gave up, ran {ran})"
+            yield Check(f"{word}, {method}", found, TOLERANCE, found <= TOLERANCE and ran == chosen)
+
+
+def memory_checks(device: torch.device) -> Iterator[Check]:
+    """Yield, per method, measured and predicted peak memory of a ResNet-32 step; nothing on the CPU."""
+    if device.type != "cuda":
+        return
+    from locbench.costs.measured.measure import measure
+    from locbench.costs.memory.trace import peak_bytes
+
+    for method, options in METHODS[:4]:
+        recipe = _recipe("resnet32", method, options, batch_size=256)
+        found = measure(recipe, device, steps=3, warmup=2)
+        if found.error:
+            raise FailureError(f"a step of {method} failed: {found.error}", "Choose another device.")
+        expected = peak_bytes(recipe)
+        close = abs(found.allocated_bytes / expected - 1) <= CLOSE
+        yield Check(f"memory, {method}", found.allocated_bytes, expected, close)
+
+
+def _recipe(network: str, method: str, options: Mapping[str, object], batch_size: int) -> Recipe:
+    from locbench.spec.validation import make_recipe
+
+    settings: dict[str, Any] = {"network": network, "dataset": "cifar10", "method": method, "options": dict(options)}
+    # A graph reads the rate in float32, which holds this one whole.
+    return make_recipe(settings | {"epochs": 160, "batch_size": batch_size, "lr": 0.125})
+
+
+def _stepped(recipe: Recipe, device: torch.device, engine: EngineName) -> tuple[list[torch.Tensor], str]:
+    """Return all weights and statistics after three steps, and which engine took them.
+
+    The second step is guided where a method has phases.
+    """
+    import torch
+
+    from locbench.data.batches import Batch
+    from locbench.data.images import Images, Split
+    from locbench.datasets.catalogue import info
+    from locbench.learning.auxiliary.branch import Targets
+    from locbench.spec.components import Periodic
+    from locbench.training.run import Run
+
+    data = info(recipe.dataset)
+    none = Images(torch.empty(0, 32, 32, 3, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)).to(device)
+    run = Run(recipe, Split(data, none, none, fingerprint=""), dtype=torch.float64, engine=engine)
+    run.learner.train()
+    for step in range(3):
+        draw = torch.Generator().manual_seed(step)
+        pixels = torch.rand(recipe.batch_size, 3, 32, 32, generator=draw, dtype=torch.float64).to(device)
+        labels = torch.randint(data.classes, (recipe.batch_size,), generator=draw).to(device)
+        guided = step == 1 and isinstance(recipe.composition.phases, Periodic)
+        run.engine.step(Batch(pixels - 0.5, labels, pixels), Targets(labels, pixels), guided=guided)
+    everything = [*run.learner.parameters(), *run.learner.buffers()]
+    return [each.detach().double().clone() for each in everything], run.engine.name
+
+
+def _difference(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+    return max(
+        float((one - other).abs().max() / other.abs().max().clamp_min(1e-3))
+        for one, other in zip(found, expected, strict=True)
+    )
+
+
+def _keep(results: Path, device: str, checks: list[Check]) -> None:
+    made: dict[str, Any] = {"device": device, "versions": versions()} | msgspec.structs.asdict(code())
+    made |= {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "checks": checks}
+    path = results / "checks" / f"{re.sub(r'[^A-Za-z0-9.]+', '-', device).strip('-')}.json"
+    try:
+        write_atomically(path, msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
+    except FailureError as error:
+        remark(f"The check of the device is not kept: {error.message}")

@@ -1,0 +1,122 @@
+"""From a table and the user's wishes to the runs that are still missing. Imports no torch."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from locbench.datasets.catalogue import info
+from locbench.datasets.coco import SHAPES
+from locbench.errors import UsageError
+from locbench.registry import close_names, suggestion
+from locbench.spec.presets import Preset
+from locbench.spec.recipe import Init
+from locbench.spec.tables import Axis, Cell, Table
+
+
+class Wishes(msgspec.Struct, frozen=True):
+    """What a user asks of a table's run; None leaves the preset's or the table's own value.
+
+    Attributes:
+        dataset: one of the table's data sets narrows it to that one's cells; any other stands in for its first one.
+        rows, columns: labels, parts of labels or patterns; empty means all.
+        seeds: number of seeds, 0 and up.
+        init: initial weights.
+        weights: digest of a file that pretrained weights are taken from.
+        processes: that share every run.
+    """
+
+    preset: Preset = "paper"
+    dataset: str | None = None
+    rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    seeds: int | None = None
+    epochs: int | None = None
+    limit: int | None = None
+    precision: Literal["fp32", "tf32", "bf16"] | None = None
+    memory: Literal["plain", "lean"] | None = None
+    init: Init | None = None
+    weights: str = ""
+    processes: int = 1
+
+
+def select(table: Table, wishes: Wishes) -> tuple[list[Cell], str | None]:
+    """Return the cells that the wishes leave, and the data set that stands in for the published one, if any."""
+    cells = chosen(table, wishes.rows, wishes.columns)
+    detectors = any(cell.recipe and cell.recipe.detection for cell in cells)
+    dataset = wishes.dataset or ((SHAPES if detectors else "digits") if wishes.preset == "smoke" else None)
+    if dataset is None:
+        return cells, None
+    info(dataset)  # an unknown one is refused before anything runs
+    if any(cell.recipe and cell.recipe.dataset == dataset for cell in cells):
+        trains = any(_trains(table, cell) for cell in cells)
+        return [cell for cell in cells if _stays(table, cell, dataset, trains)], None
+    first = next((cell.recipe.dataset for cell in cells if cell.recipe), None)
+    return [cell for cell in cells if cell.recipe is None or cell.recipe.dataset == first], dataset
+
+
+def chosen(table: Table, rows: tuple[str, ...], columns: tuple[str, ...]) -> list[Cell]:
+    """Return the cells in these rows and columns, which are labels, parts of them or patterns; none means all.
+
+    Raises:
+        UsageError: there are none.
+    """
+    kept = _matching(table.rows, rows, "row", table.id), _matching(table.columns, columns, "column", table.id)
+    cells = [cell for cell in table.cells if cell.row in kept[0] and cell.column in kept[1]]
+    if not cells:
+        raise UsageError(f"{table.id} has no cell in these rows and columns", f"See: locbench show {table.id}")
+    return cells
+
+
+def _stays(table: Table, cell: Cell, dataset: str, trains: bool) -> bool:
+    """Whether a cell is left where one data set is asked for: its own, and costs that stand beside trained ones."""
+    return cell.recipe is None or cell.recipe.dataset == dataset or (trains and not _trains(table, cell))
+
+
+def _matching(axis: Sequence[Axis], patterns: tuple[str, ...], kind: str, table_id: str) -> set[str]:
+    labels = [each.label for each in axis]
+    if not patterns:
+        return set(labels)
+    chosen: set[str] = set()
+    for pattern in _spread(patterns, labels):
+        found = _find(pattern, labels)
+        if not found:
+            raise UsageError(f"table {table_id} has no {kind} {pattern!r}", _closest(pattern, labels))
+        chosen |= found
+    return chosen
+
+
+def _closest(pattern: str, labels: list[str]) -> str:
+    """Return a suggestion among the last parts of the labels if one is close, else among the whole ones."""
+    own = [label.rsplit(" / ", 1)[-1] for label in labels]
+    return suggestion(pattern, own if close_names(pattern, own) else labels)
+
+
+def _spread(patterns: tuple[str, ...], labels: list[str]) -> list[str]:
+    """Split ``a,b`` at commas unless the whole is a label or part of one."""
+    spread: list[str] = []
+    for pattern in patterns:
+        spread += [pattern] if _find(pattern, labels) else [part.strip() for part in pattern.split(",") if part.strip()]
+    return spread
+
+
+def _find(pattern: str, labels: list[str]) -> set[str]:
+    """Return the labels that a pattern means: the exact one, else its last part, else a wildcard, else a substring."""
+    low = pattern.strip().lower()
+    for matches in (
+        lambda label: label == low,
+        lambda label: label.rsplit(" / ", 1)[-1] == low,
+        lambda label: any(sign in low for sign in "*?") and fnmatch.fnmatchcase(label, low),
+        lambda label: bool(low) and low in label,
+    ):
+        found = {label for label in labels if matches(label.lower())}
+        if found:
+            return found
+    return set()
+
+
+def _trains(table: Table, cell: Cell) -> bool:
+    return any(table.metrics[metric].kind == "trained" for metric in cell.published)

@@ -1,0 +1,279 @@
+"""Runs the open jobs of a plan in this process, one record each, written the moment it exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import torch
+
+from locbench.data.images import Split, load
+from locbench.datasets.catalogue import info, status
+from locbench.detection.dataset import SceneSplit
+from locbench.detection.detector import keep_weights
+from locbench.detection.evaluation import require_pycocotools
+from locbench.detection.loading import load_scenes
+from locbench.detection.run import DetectionRun, detection_metrics
+from locbench.errors import DivergedError, FailureError, LocbenchError, UsageError
+from locbench.execution.identity import refuse_changed
+from locbench.execution.job import Job, place_of
+from locbench.execution.readiness import refuse_untrained
+from locbench.results.provenance import code, versions
+from locbench.results.record import DataUsed, Provenance, Record
+from locbench.results.store import Store
+from locbench.spec.recipe import Recipe
+from locbench.training.device import device_name
+from locbench.training.distributed import ALONE, World
+from locbench.training.engine import choose_engine
+from locbench.training.faults import is_recipes_own, told
+from locbench.training.lone_image import refuse_lone_image
+from locbench.training.run import Run
+from locbench.training.state import Origin, Outcome, Watcher
+
+
+class SweepWatcher(Watcher, Protocol):
+    """Who wants to hear how a sweep is going."""
+
+    def job_started(self, job: Job, index: int, jobs: int) -> None:
+        """The job number ``index`` (from 1) of ``jobs`` starts."""
+
+    def job_done(self, record: Record) -> None:
+        """A record has been written."""
+
+
+class Sweep:
+    """The runs of a plan on one device.
+
+    Args:
+        store: where records go; prepared.
+        device: where to train.
+        root: folder of the data sets.
+        download: fetch what is missing.
+        weights: file of pretrained weights; None asks timm's hub where a recipe wants some.
+        world: processes that share every run; one of them writes the records.
+        engine: how training steps are run; see `choose_engine`.
+        beside: how many sweeps share the device, this one among them; records say so.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        device: torch.device,
+        root: Path,
+        *,
+        download: bool = False,
+        weights: Path | None = None,
+        world: World = ALONE,
+        engine: str = "auto",
+        beside: int = 1,
+    ) -> None:
+        self.store, self.device, self.root, self.download = store, device, root, download
+        self.weights, self.world, self.engine, self.beside = weights, world, engine, beside
+        self.code = code()
+        self._splits: dict[tuple[str, str, int | None, int | None], Split | SceneSplit] = {}
+        self._scenes: dict[str, SceneSplit] = {}
+
+    def run(self, jobs: Sequence[Job], watcher: SweepWatcher) -> list[Record]:
+        """Run all jobs; a cell that fails by itself is recorded as failed and the next one starts.
+
+        Raises:
+            FailureError: a data set is missing, a record cannot be written, or the machine failed (`is_recipes_own`);
+                what was recorded before is safe, and so are whole epochs.
+            UsageError: the engine cannot run one of the jobs.
+        """
+        for job in jobs:
+            choose_engine(self.engine, job.recipe, self.device, self.world)
+        if not self.download:
+            refuse_missing(dict.fromkeys(job.recipe.dataset for job in jobs), self.root)
+        self._scenes = refuse_unready(jobs, self.root)
+        self.store.prepare([job.recipe for job in jobs], weights=any(job.keeps_weights for job in jobs))
+        records = []
+        for index, job in enumerate(jobs, 1):
+            with _ending_the_sweep(job):
+                split = self.split(job.recipe)
+                watcher.job_started(job, index, len(jobs))
+                record = self._record(job, split, watcher)
+                if self.world.leads:
+                    self.store.save(record)
+                watcher.job_done(record)
+                records.append(record)
+        return records
+
+    def split(self, recipe: Recipe) -> Split | SceneSplit:
+        """Return a recipe's images, a classifier's on the device, loaded once per sweep."""
+        wanted = (recipe.dataset, recipe.content, recipe.train_limit, recipe.test_limit)
+        if wanted not in self._splits:
+            self._splits.clear()  # one data set at a time: several would not fit every device
+            self._splits[wanted] = self._load(recipe)
+            refuse_changed(recipe, self.root)
+        return self._splits[wanted]
+
+    def _load(self, recipe: Recipe) -> Split | SceneSplit:
+        if recipe.detection is not None:
+            whole = self._scenes.get(recipe.dataset) or load_scenes(recipe.dataset, self.root)
+            return whole.limited(recipe.train_limit, recipe.test_limit)
+        return load(
+            recipe.dataset,
+            self.root,
+            limit=recipe.train_limit,
+            test_limit=recipe.test_limit,
+            download=self.download,
+            device=str(self.device),
+        )
+
+    def _run(self, recipe: Recipe, split: Split | SceneSplit) -> Run | DetectionRun:
+        checkpoint, origin = self.store.checkpoint(recipe.key), self._origin(recipe)
+        if isinstance(split, Split):
+            engine = choose_engine(self.engine, recipe, self.device, self.world)
+            return Run(recipe, split, checkpoint, weights=self.weights, world=self.world, engine=engine, origin=origin)
+        return DetectionRun(recipe, split, self._backbone(recipe), checkpoint, self.device, origin)
+
+    def _origin(self, recipe: Recipe) -> Origin:
+        record = self.store.find(recipe.key)
+        finished = record.provenance if record is not None and record.status == "done" else None
+        replaces = f"started {finished.started}, {finished.seconds} s" if finished else ""
+        return Origin(self.code.name, self.code.dirty, replaces)
+
+    def _backbone(self, recipe: Recipe) -> Path:
+        """Return the file of a detector's backbone's weights."""
+        assert recipe.backbone is not None
+        if recipe.weights:
+            assert self.weights is not None
+            return self.weights
+        return refuse_untrained(self.store, recipe.backbone)
+
+    def _record(self, job: Job, split: Split | SceneSplit, watcher: Watcher) -> Record:
+        recipe, outcome = job.recipe, Outcome()
+        try:
+            run = self._run(recipe, split)
+            outcome = run.outcome
+            run.train(watcher)
+            if job.keeps_weights and isinstance(run, Run) and self.world.leads:
+                keep_weights(run.learner.chain, self.store.weights(recipe.key))
+        except Exception as error:
+            if not is_recipes_own(error, len(outcome.history)):
+                raise  # the next cell could meet it too, and this one may not meet it again
+            diverged = isinstance(error, DivergedError)
+            if self.world.size > 1 and not diverged:  # the others may not have met it and would wait for this one
+                raise FailureError(f"a process failed: {told(error)}", "Start torchrun again.") from error
+            if diverged and self.world.leads:  # it would diverge again from there
+                self.store.checkpoint(recipe.key).unlink(missing_ok=True)
+            return self._failed(recipe, split, outcome, error)
+        return self._make(recipe, split, outcome, final_metrics(outcome))
+
+    def _failed(self, recipe: Recipe, split: Split | SceneSplit, outcome: Outcome, error: Exception) -> Record:
+        message = error.message if isinstance(error, LocbenchError) else told(error)
+        return msgspec.structs.replace(self._make(recipe, split, outcome, {}), status="failed", error=message)
+
+    def _make(self, recipe: Recipe, split: Split | SceneSplit, outcome: Outcome, metrics: dict[str, float]) -> Record:
+        return Record(
+            key=recipe.key,
+            status="done",
+            recipe=recipe,
+            described=recipe.describe(),
+            metrics=metrics,
+            history=outcome.history,
+            local_losses=outcome.local_losses,
+            parameters=outcome.parameters,
+            data=DataUsed(
+                split.info.name, split.info.label, split.fingerprint, train=len(split.train), test=len(split.test)
+            ),
+            provenance=Provenance(
+                device=device_name(self.device),
+                versions=versions(),
+                **msgspec.structs.asdict(self.code) | self._other_code(outcome),
+                started=outcome.started,
+                seconds=round(outcome.seconds, 2),
+                resumed=outcome.resumed,
+                threads=torch.get_num_threads() if self.device.type == "cpu" else 0,
+                engine=outcome.engine,
+                beside=self.beside,
+            ),
+        )
+
+    @staticmethod
+    def _other_code(outcome: Outcome) -> dict[str, Any]:
+        """Return what a record says beside the present code of a run that was continued by it."""
+        return {"codes": tuple(outcome.codes), "dirty": outcome.dirty} if len(outcome.codes) > 1 else {}
+
+
+@contextmanager
+def _ending_the_sweep(job: Job) -> Iterator[None]:
+    """Turn any error into one message that says in which cell it was met, and that the same command goes on."""
+    try:
+        yield
+    except LocbenchError:
+        raise
+    except Exception as error:
+        raise FailureError(
+            f"{place_of(job)}: {told(error)}",
+            "Whole epochs of it and all records are kept. To go on: the same command.",
+        ) from error
+
+
+def refuse_missing(names: Iterable[str], root: Path) -> None:
+    """Raise FailureError if one of the data sets is not there whole: hours into a sweep would be too late to say so."""
+    for seen in (status(name, root) for name in names):
+        if seen.state != "ready":
+            raise FailureError(
+                f"{seen.label} is {seen.state}: {seen.detail}", f"{seen.how} Or choose another one with --dataset."
+            )
+
+
+def refuse_unready(jobs: Sequence[Job], root: Path) -> dict[str, SceneSplit]:
+    """Refuse a last batch that no epoch could end with, and what a detector could not do without, before all training.
+
+    Returns:
+        the whole data sets of the detectors, which had to be read for that.
+
+    Raises:
+        UsageError: see `refuse_lone_image`.
+        FailureError: pycocotools, an image or an annotation file is missing, or that file is none of COCO's.
+    """
+    for job in jobs:
+        if job.recipe.detection is None:
+            described = info(job.recipe.dataset, root)
+            try:
+                refuse_lone_image(job.recipe, described.train_size, described.classes)
+            except UsageError as error:
+                raise UsageError(f"{place_of(job)}: {error.message}", error.remedy) from None
+    detectors = [job.recipe.dataset for job in jobs if job.recipe.detection is not None]
+    if detectors:
+        require_pycocotools()
+    return {name: load_scenes(name, root) for name in dict.fromkeys(detectors)}
+
+
+def final_metrics(outcome: Outcome) -> dict[str, float]:
+    """Return a run's numbers: accuracy and error after the last epoch, the best accuracy and its epoch.
+
+    A detector has average precisions instead.
+
+    The error has two names, as in the papers: ``test_err``, and ``top1_err`` on ImageNet. Where the first five guesses
+    were counted, on ImageNet and with 200 classes or more, there are ``top5_acc`` and ``top5_err`` too.
+    """
+    if "box_ap" in outcome.history[-1]:
+        return detection_metrics(outcome)
+    tested = [(row["test_acc"], row["epoch"]) for row in outcome.history if row["test_acc"] is not None]
+    final = tested[-1][0]
+    best, epoch = max(tested, key=lambda pair: (pair[0] or 0.0, -(pair[1] or 0.0)))
+    loss = outcome.history[-1]["train_loss"]
+    assert final is not None
+    assert best is not None
+    assert epoch is not None
+    assert loss is not None
+    return {
+        "test_acc": round(final, 4),
+        "test_err": round(100 - final, 4),
+        "top1_err": round(100 - final, 4),
+        "best_acc": round(best, 4),
+        "best_epoch": epoch,
+        "train_loss": loss,
+    } | _among_five(outcome)
+
+
+def _among_five(outcome: Outcome) -> dict[str, float]:
+    counted = [five for row in outcome.history if (five := row.get("test_top5")) is not None]
+    return {"top5_acc": round(counted[-1], 4), "top5_err": round(100 - counted[-1], 4)} if counted else {}

@@ -1,0 +1,144 @@
+"""Which gradient reaches which local module. Each routing runs one batch and leaves the gradients behind.
+
+All of them free a module's graph as soon as its backward pass is done: that is what local learning saves memory by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from locbench.learning.autograd import hand_over
+from locbench.learning.auxiliary.branch import Targets
+from locbench.learning.routing import Outcome, Weights, _losses_at
+from locbench.spec.components import Cascade
+
+if TYPE_CHECKING:
+    from locbench.learning.learner import Learner
+
+
+def cascade(learner: Learner, images: Tensor, targets: Targets, options: Cascade) -> Outcome:
+    """HPFF's independent and cascade losses, each module run forward once (equal in gradients to `recomputed_cascade`).
+
+    When module j's losses are known, the cascade gradient alone is carried through j to its input; added to what module
+    j - 1 was owed from its own losses it makes that module's parameter gradients, and its graph is freed. So the graphs
+    of two modules are alive at a time, and no independent loss reaches an earlier module.
+    """
+    weights = Weights.of(options)
+    losses, x, owed = [], images, None
+    for index in range(learner.modules_count - 1):
+        x = x.detach().requires_grad_(index > 0)
+        h = learner.run_module(index, x)
+        loss, own, through = _losses_at(learner, index, h.detach(), targets, weights)
+        owed = _settle(learner, owed, index, h, x, own, through)
+        losses.append(loss)
+        x = h
+    x = x.detach().requires_grad_(learner.modules_count > 1)
+    logits = learner.run_module(learner.modules_count - 1, x)
+    loss, own, through = _losses_at_top(logits.detach(), targets, weights, learner.modules_count)
+    owed = _settle(learner, owed, learner.modules_count - 1, logits, x, own, through)
+    _pay(owed)
+    return Outcome(torch.stack([*losses, loss]), logits.detach())
+
+
+def recomputed_cascade(learner: Learner, images: Tensor, targets: Targets, options: Cascade) -> Outcome:
+    """HPFF as the released code runs it: separate forward passes for the independent loss and for each window.
+
+    Slower, and BatchNorm's running statistics see the batch once per pass, except the stem's, which runs once for both
+    paths. The cascade level alone has no independent path. Kept as the reference for `cascade`.
+    """
+    weights = Weights.of(options)
+    stem = learner.stem(images)
+    start = stem.detach().requires_grad_(stem.requires_grad)
+    losses, logits = [], start
+    before, x = start.view_as(start), start.view_as(start)
+    for index in range(learner.modules_count):
+        loss = images.new_zeros(())
+        if weights.independent:
+            loss, x = _independent_pass(learner, index, x, targets, weights)
+            logits = x
+        if index > 0 and weights.cascade:
+            middle = learner.run_module(index - 1, before, after_stem=index == 1)
+            window = learner.run_module(index, middle)
+            loss = loss + _window_pass(learner, index, window, targets, weights)
+            before, logits = middle.detach(), window.detach()
+            x = x if weights.independent else before
+        losses.append(loss)
+        if index == 1:  # what reaches the stem has come together; its map is let go
+            if start.grad is not None:
+                hand_over(stem, start)
+            stem = start = logits
+    return Outcome(torch.stack(losses), logits)
+
+
+@dataclass
+class _Owed:
+    """A module whose graph is kept because a gradient for its output is still to come."""
+
+    index: int
+    output: Tensor
+    parameters: list[Tensor]
+    gradient: Tensor | None
+
+
+def _losses_at_top(
+    logits: Tensor, targets: Targets, weights: Weights, modules: int
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return the network's loss; both levels share the final classifier, so one gradient serves both."""
+    leaf = logits.requires_grad_()
+    loss = F.cross_entropy(leaf, targets.labels)
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    window = weights.cascade if modules > 1 else 0.0
+    own = gradient * weights.independent if weights.independent else None
+    through = gradient * window if window else None
+    return loss.detach() * (weights.independent + window), own, through
+
+
+def _settle(
+    learner: Learner, owed: _Owed | None, index: int, h: Tensor, x: Tensor, own: Tensor | None, through: Tensor | None
+) -> _Owed:
+    """Carry the cascade gradient to the module's input, pay the module before, and return what this one is owed."""
+    if through is not None:
+        (carried,) = torch.autograd.grad(h, x, through, retain_graph=True)
+        assert owed is not None
+        owed.gradient = carried if owed.gradient is None else owed.gradient + carried
+    _pay(owed)
+    gradients = [each for each in (own, through) if each is not None]
+    total = sum(gradients[1:], gradients[0]) if gradients else None
+    return _Owed(index, h, learner.module_parameters(index), total)
+
+
+def _pay(owed: _Owed | None) -> None:
+    if owed is not None and owed.gradient is not None:
+        torch.autograd.backward([owed.output], [owed.gradient], inputs=owed.parameters)
+
+
+def _independent_pass(
+    learner: Learner, index: int, x: Tensor, targets: Targets, weights: Weights
+) -> tuple[Tensor, Tensor]:
+    h = learner.run_module(index, x, after_stem=index == 0)
+    if index == 0 and weights.skip_first:
+        return h.new_zeros(()), h.detach()
+    if index == learner.modules_count - 1:
+        loss = F.cross_entropy(h, targets.labels) * weights.independent
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), h.detach()
+    leaf = h.detach().requires_grad_()
+    loss = learner.independent(index, leaf, targets, weights.independent) * weights.independent
+    hand_over(h, leaf)
+    return loss, leaf.detach()
+
+
+def _window_pass(learner: Learner, index: int, window: Tensor, targets: Targets, weights: Weights) -> Tensor:
+    if index == learner.modules_count - 1:
+        loss = F.cross_entropy(window, targets.labels) * weights.cascade
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+    leaf = window.detach().requires_grad_()
+    loss = learner.cascade(index, leaf, targets, weights.cascade) * weights.cascade
+    hand_over(window, leaf)
+    return loss

@@ -1,0 +1,166 @@
+"""Which records belong to which cells of a table, and which of them may stand beside each other. Imports no torch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+from typing import Any, TypeAlias
+
+import msgspec
+
+from locbench.results.record import Record
+from locbench.spec.presets import Schedule, reductions, same_task_key, schedule_of, stand_in
+from locbench.spec.recipe import drop_matters
+from locbench.spec.tables import Cell, Table
+
+Place: TypeAlias = tuple[str, str]
+
+Way: TypeAlias = tuple[tuple[str, Any], ...]
+"""A way of reducing: the fields of the schedule that differ from the published one, with their values."""
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Runs reduced in the same way, by place in the table; ``how`` says it in words and is empty for full runs."""
+
+    reduced: bool
+    how: str
+    runs: dict[Place, tuple[Record, ...]]
+
+
+def group_records(table: Table, records: Iterable[Record]) -> list[Group]:
+    """Give each record to its cells and group them by way of reducing, full runs first.
+
+    A record that is the full run of some cells belongs to these alone; one on a cell's own data set, or a variant of
+    it, is no reduced run of a cell on another. Of runs that saw several versions of a data set, those on the version
+    of the latest run stand alone, and the others count as runs on other data.
+    """
+    cells = _cells_bysame_task_key(table)
+    runs: dict[Way, dict[Place, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    words: dict[Way, dict[tuple[str, ...], None]] = defaultdict(dict)
+    records = {record.key: record for record in records}.values()
+    latest = latest_versions(records)
+    for record in records:
+        schedule = schedule_of(record.recipe)
+        other = version_of(record) if version_of(record) != latest[record.recipe.dataset] else ""
+        for cell, published in _homes(schedule, cells.get(same_task_key(record.recipe), [])):
+            way = way_of_reducing(schedule, published) + _apart(schedule, cell)
+            told = _words(as_it_was(schedule, record), published, way)
+            if other:
+                way, told = (*way, ("content", other)), (*told, f"another version of the data ({other})")
+            runs[way][cell.row, cell.column].append(record)
+            words[way][told] = None
+    groups = [
+        (len(way), Group(bool(way), _merged(list(words[way])), {place: tuple(own) for place, own in placed.items()}))
+        for way, placed in runs.items()
+    ]
+    return [group for _, group in sorted(groups, key=lambda each: (each[0], each[1].how))]
+
+
+def version_of(record: Record) -> str:
+    """Return what tells versions of a data set apart: the fingerprint of what a run saw."""
+    return record.data.fingerprint if record.data else record.recipe.content
+
+
+def latest_versions(records: Iterable[Record]) -> dict[str, str]:
+    """Return the version of each data set that the run saw which was started last."""
+    ordered = sorted(records, key=lambda each: each.provenance.started)
+    return {record.recipe.dataset: version_of(record) for record in ordered}
+
+
+def as_it_was(schedule: Schedule, record: Record) -> Schedule:
+    """Return a schedule with the numbers of images that a run had, where it asked for more than there are."""
+    if record.data is None:
+        return schedule
+    asked = {"train_limit": record.data.train, "test_limit": record.data.test}
+    less = {name: count for name, count in asked.items() if (getattr(schedule, name) or 0) > count}
+    return msgspec.structs.replace(schedule, **less)
+
+
+def way_of_reducing(schedule: Schedule, published: Schedule) -> Way:
+    """Return how a schedule departs from the published one; empty for a full run.
+
+    How often a run is tested changes no number, nor does the memory it runs in; what a data set held is told by its
+    fingerprint, for sets known by name as for others; and the warm-up of a run of another
+    length follows from that length. Networks replaced by their stand-ins are reduced alike, whatever their names.
+    """
+    ignored = {"test_every", "memory", "content"}
+    ignored |= {"warmup_epochs"} if schedule.epochs != published.epochs else set()
+    ignored |= set() if drop_matters(schedule) else {"drop_last"}
+    own, other = msgspec.structs.asdict(schedule), msgspec.structs.asdict(published)
+    if schedule.network == stand_in(published.network) != published.network:
+        own["network"] = _smaller_label(schedule, published)
+    return tuple((name, value) for name, value in own.items() if name not in ignored and value != other[name])
+
+
+def _apart(schedule: Schedule, cell: Cell) -> Way:
+    """Keep the rows of detectors with a given backbone apart.
+
+    The file decides the numbers and not the row's method, so that one row beside another would compare a file with
+    itself.
+    """
+    return (("row", cell.row),) if schedule.detection and schedule.weights else ()
+
+
+def _smaller_label(schedule: Schedule, published: Schedule) -> str:
+    return reductions(schedule, msgspec.structs.replace(schedule, network=published.network))[0]
+
+
+def _words(schedule: Schedule, published: Schedule, way: Way) -> tuple[str, ...]:
+    words = reductions(schedule, published)
+    if "warmup_epochs" in dict(way):
+        words = [*words, f"warm-up of {schedule.warmup_epochs} instead of {published.warmup_epochs} epochs"]
+    return tuple(words or [f"{name} {value}" for name, value in way])
+
+
+def _cells_bysame_task_key(table: Table) -> dict[str, list[tuple[Cell, Schedule]]]:
+    families: dict[str, list[tuple[Cell, Schedule]]] = defaultdict(list)
+    for cell in table.cells:
+        if cell.recipe is not None and _holds_trained(table, cell):
+            families[same_task_key(cell.recipe)].append((cell, schedule_of(cell.recipe)))
+    return families
+
+
+def _holds_trained(table: Table, cell: Cell) -> bool:
+    names = table.metrics if table.computed else cell.published
+    return any(table.metrics[name].kind == "trained" for name in names)
+
+
+def _homes(schedule: Schedule, cells: list[tuple[Cell, Schedule]]) -> list[tuple[Cell, Schedule]]:
+    cells = [each for each in cells if _starts_alike(schedule, each[1])]
+    full = [each for each in cells if not way_of_reducing(schedule, each[1])]
+    near = [each for each in cells if _is_variant(schedule.dataset, each[1].dataset)]
+    return full or near or cells
+
+
+def _starts_alike(schedule: Schedule, published: Schedule) -> bool:
+    """Whether two schedules of one network start from the same weights; else neither is a reduced form of the other.
+
+    A small network that stands in for another has no pretrained weights and may stand for either. No published run
+    starts from torchvision's weights: one that does is shown, marked, beside those from random ones.
+    """
+    return schedule.network != published.network or schedule.init in (published.init, "torchvision")
+
+
+def _is_variant(dataset: str, published: str) -> bool:
+    """Whether a data set is the published one or a variant of it, such as ``cifar10-jpeg`` of ``cifar10``."""
+    return dataset == published or dataset.startswith(f"{published}-")
+
+
+def _merged(lists: Sequence[tuple[str, ...]]) -> str:
+    """Merge the words of cells with different published schedules: ``4 of 160 or 200 epochs``."""
+    phrases = [_alternatives(list(dict.fromkeys(phrase))) for phrase in zip_longest(*lists, fillvalue="")]
+    return ", ".join(phrases)
+
+
+def _alternatives(phrases: list[str]) -> str:
+    split = [phrase.split() for phrase in phrases if phrase]
+    first, shortest = split[0], min(len(words) for words in split) - 1
+    start = 0
+    while start < shortest and all(words[start] == first[start] for words in split):
+        start += 1
+    end = 0
+    while end < shortest - start and all(words[-1 - end] == first[-1 - end] for words in split):
+        end += 1
+    middles = dict.fromkeys(" ".join(words[start : len(words) - end]) for words in split)
+    return " ".join([*first[:start], " or ".join(middles), *first[len(first) - end :]])

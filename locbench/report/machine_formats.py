@@ -1,0 +1,167 @@
+"""Reports as CSV: one line per published value and kind of schedule, and one per measured cost. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from locbench.costs.measured.table import MeasuredCost, Reading
+from locbench.printable import printable
+from locbench.report.measured import step_words
+from locbench.report.model import Comparison, Entry
+from locbench.report.text import heading, table_notes
+from locbench.spec.tables import Table
+
+COLUMNS = (
+    "table",
+    "row",
+    "column",
+    "metric",
+    "unit",
+    "kind",
+    "published",
+    "published_text",
+    "published_std",
+    "measured",
+    "std",
+    "n",
+    "difference",
+    "verdict",
+    "reduced",
+    "how",
+    "epochs",
+    "published_epochs",
+    "dataset",
+    "data_label",
+    "best",
+    "detail",
+    "device",
+    "engine",
+    "benchmark",
+    "predicted",
+)
+"""The last four are of measured costs alone."""
+
+
+def tidy_rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """Return one mapping per entry and then one per measured figure, with the keys of `COLUMNS`."""
+    entries = [_row(comparison, entry) for comparison in comparisons for entry in comparison.entries]
+    measured = comparisons[0].measured if comparisons else ()
+    return [*entries, *(row for cost in measured for row in _measured(comparisons[0].table, cost))]
+
+
+def tidy_csv(found: Sequence[tuple[Table, Sequence[Comparison]]]) -> str:
+    """Return the comparisons of tables as one CSV with one header."""
+    import pandas as pd  # takes a second to import
+
+    rows = [row for _, comparisons in found for row in tidy_rows(comparisons)]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    for name in ("n", "epochs", "published_epochs"):
+        frame[name] = frame[name].astype("Int64")
+    return str(frame.map(as_cell).to_csv(index=False, lineterminator="\n"))
+
+
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+
+
+def as_cell(value: Any) -> Any:
+    """Return a value as a spreadsheet shows it: an apostrophe before a text that it would take for a formula."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def _row(comparison: Comparison, entry: Entry) -> dict[str, Any]:
+    values = {name: getattr(entry, name) for name in COLUMNS if name in Entry.__struct_fields__}
+    printed = entry.published
+    number = None if printed is None else printed.value if printed.value is not None else printed.text
+    return values | {
+        "table": comparison.table,
+        "published": number,
+        "published_text": "" if printed is None else printed.text,
+        "published_std": None if printed is None else printed.std,
+        "reduced": comparison.reduced,
+        "how": comparison.how,
+    }
+
+
+def _measured(table: str, cost: MeasuredCost) -> Iterator[dict[str, Any]]:
+    for benchmark, reading in ((False, cost.off), (True, cost.on)):
+        if reading is not None:
+            common = {
+                "table": table,
+                "row": cost.row,
+                "column": cost.column,
+                "kind": "measured",
+                "n": reading.steps,
+                "reduced": False,
+                "how": step_words(cost),
+                "detail": reading.error,
+                "device": cost.device,
+                "engine": cost.engine,
+                "benchmark": benchmark,
+            }
+            yield from (common | figure for figure in _figures(cost, reading))
+
+
+def _figures(cost: MeasuredCost, reading: Reading) -> Iterator[dict[str, Any]]:
+    """Yield the figures of a reading under names of their own, which no prediction has."""
+    cuda, failed = cost.meter == "cuda allocator", bool(reading.error)
+    figures = (
+        ("max_memory_allocated" if cuda else "cpu_allocated_peak", "GB", _gigabytes(reading.allocated_bytes)),
+        ("max_memory_reserved", "GB", _gigabytes(reading.reserved_bytes)),
+        ("first_steps_allocated", "GB", _gigabytes(reading.first_allocated_bytes)),
+        ("step_time", "ms", reading.milliseconds),
+        ("measured_wall_clock_overhead", "%", reading.overhead),
+    )
+    for metric, unit, value in figures:
+        if metric == figures[0][0] or (value is not None and not failed):
+            yield {"metric": metric, "unit": unit, "measured": None if failed else value} | _beside(cost, metric)
+
+
+def _beside(cost: MeasuredCost, metric: str) -> dict[str, Any]:
+    memory = metric in ("max_memory_allocated", "cpu_allocated_peak")
+    overhead = metric == "measured_wall_clock_overhead"
+    printed = cost.published_memory if memory else cost.published_overhead if overhead else None
+    known = {} if printed is None else {"published": printed.value, "published_text": printed.text}
+    return known | ({"predicted": _gigabytes(cost.predicted_bytes)} if memory else {})
+
+
+def _gigabytes(count: float | None) -> float | None:
+    return None if count is None else count / 1e9
+
+
+def document(table: Table, comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Return a table's report as plain types; what was measured on devices stands once, apart from the comparisons."""
+    measured = comparisons[0].measured if comparisons else ()
+    return {
+        "table": table.id,
+        "heading": heading(table),
+        "source": table.source,
+        "trials": table.trials,
+        "notes": table_notes(table),
+        "comparisons": [_comparison(each) for each in comparisons],
+        "measured": [
+            msgspec.to_builtins(each) | {"predicted_percent_of_allocated": each.predicted_share} for each in measured
+        ],
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    entry: dict[str, Any] = msgspec.to_builtins(comparison)
+    entry |= {"counts": comparison.counts, "text_counts": comparison.text_counts}
+    del entry["measured"]
+    return entry
+
+
+def json_text(found: Sequence[tuple[Table, Sequence[Comparison]]]) -> str:
+    """Return a table's report as indented JSON; of several tables, or of none, a list of such reports."""
+    documents = [document(table, comparisons) for table, comparisons in found]
+    whole = documents[0] if len(documents) == 1 else documents
+    return msgspec.json.format(msgspec.json.encode(whole), indent=1).decode() + "\n"

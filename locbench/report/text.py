@@ -1,0 +1,222 @@
+"""What reports say in words, the same in every format and before a format escapes it. Imports no torch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+from locbench.costs.calibration import Residuals, residuals
+from locbench.report.formatting import DAGGER, NOTHING, tau_text, time_text
+from locbench.report.model import VERDICTS, Comparison, Verdict
+from locbench.spec.tables import Table
+
+PAPERS = {"auglocal": "AugLocal", "hpff": "HPFF", "pgl": "PGL", "swin": "Swin feature reconstruction"}
+
+HOW_TO_READ = (
+    f"How to read: ours is mean ± sample standard deviation over (n) seeds; {NOTHING} is not run. "
+    "Below it stands what the paper prints."
+)
+
+MEANING: dict[Verdict, str] = {
+    "match": "within max(0.1, two standard errors) of the paper over 3 or more seeds, or equal after its rounding",
+    "off": "not so",
+    "unconfirmed": "fewer than 3 seeds, or nothing legible printed",
+    "predicted": "computed without a device and not judged; in brackets ours - paper and ours / paper",
+    "measured": "of one device, and not judged",
+    "reduced": f"shorter schedule or other data, marked {DAGGER}: compared by rank, never by difference",
+    "missing": "not run",
+    "failed": "the run ended in an error",
+    "blocked": "cannot be run yet",
+}
+
+_METRICS = {
+    "test_acc": "Test accuracy",
+    "test_err": "Test error",
+    "top1_err": "Top-1 error",
+    "top5_acc": "Top-5 accuracy",
+    "top5_err": "Top-5 error",
+    "params": "Parameters",
+    "flops": "FLOPs",
+    "flops_reduction": "FLOPs reduction",
+    "wall_clock_overhead": "Wall-clock overhead",
+    "gpu_memory": "GPU memory",
+    "box_ap": "Box AP",
+    "box_ap50": "Box AP50",
+    "box_ap75": "Box AP75",
+    "mask_ap": "Mask AP",
+    "mask_ap50": "Mask AP50",
+    "mask_ap75": "Mask AP75",
+}
+
+
+def heading(table: Table) -> str:
+    """Return the paper, the table's number and its title."""
+    return f"{PAPERS[table.paper]}, {table.number}: {table.title}"
+
+
+def origin(table: Table) -> str:
+    """Return where the table is printed and how many runs stand behind a published number."""
+    return f"{table.source}. Runs per number: {table.trials}."
+
+
+def metric_label(table: Table, metric: str) -> str:
+    """Return a metric's name and unit: ``Test accuracy (%)``."""
+    name = _METRICS.get(metric) or metric.replace("_", " ").capitalize()
+    unit = table.metrics[metric].unit
+    return f"{name} ({unit})" if unit else name
+
+
+def what_runs(comparison: Comparison) -> str:
+    """Return in a few words what kind of runs a comparison is of."""
+    if comparison.reduced:
+        return f"Reduced run: {comparison.how}"
+    started = any(entry.epochs is not None for entry in comparison.entries)
+    return "Full runs: the published schedule" if started else "No full run yet"
+
+
+def reduced_warning(comparison: Comparison) -> str:
+    """Return what a reader must know of a reduced run's numbers; empty for full runs."""
+    if not comparison.reduced:
+        return ""
+    return f"Numbers marked {DAGGER} are of this reduced run: ranked against the paper's, never subtracted from them."
+
+
+def legend(comparison: Comparison) -> str:
+    """Return the meaning of the verdicts that occur."""
+    occurring = [verdict for verdict in VERDICTS if verdict in {**comparison.counts, **comparison.text_counts}]
+    return "; ".join(f"{verdict}: {MEANING[verdict]}" for verdict in occurring)
+
+
+CALIBRATED_HEADER = ("row", "column", "paper", "predicted", "predicted + calibration", "residual", "")
+
+
+def calibrated_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Return the cells of `CALIBRATED_HEADER` for every calibrated value: hundredths of a GB, or whole MiB."""
+    return [
+        (
+            each.row,
+            each.column,
+            _memory(each.published, each.unit),
+            _memory(each.predicted, each.unit),
+            _memory(each.calibrated, each.unit),
+            f"{_memory(each.residual, each.unit, '+')}, {each.residual / each.published:+.1%}",
+            "does not fit" if each.role == "unfit" else each.role,
+        )
+        for each in comparison.calibrated
+    ]
+
+
+def _memory(value: float, unit: str, sign: str = "") -> str:
+    return f"{value:{sign}.{2 if unit == 'GB' else 0}f}"
+
+
+def _fine(value: float, unit: str) -> str:
+    return f"{value:.{3 if unit == 'GB' else 0}f}"
+
+
+def _residual_line(found: Residuals) -> str:
+    mean, worst, mean_before, worst_before = (
+        _fine(each, found.unit) for each in (found.mean, found.worst, found.mean_before, found.worst_before)
+    )
+    return (
+        f"{found.n} number{'s' if found.n != 1 else ''} {found.role}: off by {mean} {found.unit} on average and "
+        f"{worst} at most, without calibration by {mean_before} and {worst_before}; {found.within} of {found.n} within "
+        "1 % of what is printed."
+    )
+
+
+def calibration_title(comparison: Comparison) -> str:
+    """Return what stands above a table's calibrated values."""
+    return f"GPU memory with a calibration beyond tensors ({comparison.calibrated[0].unit})"
+
+
+def calibration_lines(table: Table, comparison: Comparison) -> list[str]:
+    """Return what a table's calibration is, how far it is off, and why it does not fit where it does not."""
+    if table.calibration is None or not comparison.calibrated:
+        return []
+    lines = [table.calibration.how]
+    for each in residuals(comparison.calibrated):
+        if each.role != "unfit":
+            lines.append(_residual_line(each))
+    for why in dict.fromkeys(each.why for each in comparison.calibrated if each.why):
+        places = [f"{each.row}, {each.column}" for each in comparison.calibrated if each.why == why]
+        lines.append(f"Does not fit: {why} ({_some(places)}).")
+    return lines
+
+
+def tau_lines(table: Table, comparison: Comparison, metrics: Collection[str] | None = None) -> list[str]:
+    """Return one line per metric over the whole table, and one per metric over its columns and its rows.
+
+    Args:
+        table: the published table.
+        comparison: its ranks are told.
+        metrics: which metrics; None means all.
+    """
+    lines = []
+    for metric in dict.fromkeys(rank.metric for rank in comparison.ranks):
+        if metrics is not None and metric not in metrics:
+            continue
+        for scope, name in (("table", "the whole table"), ("column", "columns"), ("row", "rows")):
+            own = [rank for rank in comparison.ranks if rank.metric == metric and rank.scope == scope]
+            reduced = comparison.reduced and table.metrics[metric].kind == "trained"
+            texts = [(short_label(table, rank.label), tau_text(rank, reduced)) for rank in own]
+            listed = "; ".join(f"{label}: {text}" if label else text for label, text in texts)
+            if listed:
+                lines.append(f"Kendall's tau-b (95 % interval) of {metric_label(table, metric)}, {name}: {listed}")
+    return lines
+
+
+def split_label(label: str) -> tuple[str, str]:
+    """Split ``CIFAR-10 / ResNet-32 / DGL`` into the group ``CIFAR-10 / ResNet-32`` and the row's own ``DGL``."""
+    group, _, own = label.rpartition(" / ")
+    return group, own
+
+
+def short_label(table: Table, label: str) -> str:
+    """Return a row's own part of its label, if no other row has the same."""
+    own = split_label(label)[1]
+    return own if sum(split_label(row.label)[1] == own for row in table.rows) == 1 else label
+
+
+def details(comparison: Comparison) -> list[str]:
+    """Return why numbers are missing or fewer than they could be, places with the same reason together."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for entry in comparison.entries:
+        if entry.detail:
+            reason = f"blocked, {entry.detail}" if entry.verdict == "blocked" else entry.detail
+            places[reason].append(f"{entry.row}, {entry.column}")
+    return [f"{reason} ({_some(list(dict.fromkeys(where)))})" for reason, where in places.items()]
+
+
+def table_notes(table: Table) -> list[str]:
+    """Return the table's notes and those of its rows and columns."""
+    axes = [f"{axis.label}: {axis.note}" for axis in [*table.rows, *table.columns] if axis.note]
+    return [*table.notes, *axes]
+
+
+def source_lines(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return the provenance of a comparison's runs and predictions as (name, value); empty without either."""
+    made = comparison.sources
+    predictions = [("predictions", f"traced with {made.predictions}")] if made.predictions else []
+    if not made.runs:
+        return predictions
+    period = made.first if made.first == made.last else f"{made.first} to {made.last}"
+    resumed = f", {made.resumed} of them resumed" if made.resumed else ""
+    shared = f", {made.side_by_side} of them beside others on the device" if made.side_by_side else ""
+    lines = [
+        ("runs", f"{made.runs}{resumed}{shared}, {time_text(made.seconds)} in all, started {period}"),
+        ("schedule", "; ".join(made.schedules)),
+        ("data", "; ".join(made.data)),
+        ("seeds", ", ".join(map(str, made.seeds))),
+        ("device", "; ".join(made.devices)),
+        ("engine", "; ".join(made.engines)),
+        ("versions", "; ".join(made.versions)),
+        ("commit", "; ".join(made.commits)),
+        *predictions,
+    ]
+    return [(name, value) for name, value in lines if value]
+
+
+def _some(places: Sequence[str], most: int = 3) -> str:
+    rest = len(places) - most
+    return "; ".join(places[:most]) + (f"; and {rest} more" if rest > 0 else "")

@@ -1,0 +1,174 @@
+"""One recipe from the command line. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from locbench.datasets.catalogue import info, resolve
+from locbench.errors import UsageError
+from locbench.spec.networks import NETWORKS
+from locbench.spec.presets import scaled_rate, stand_in
+from locbench.spec.recipe import Recipe, refuse_types
+from locbench.spec.table_files import load_tables
+from locbench.spec.validation import MOST_SEEDS, make_recipe, refuse_count, refuse_sizes
+
+_ELSEWHERE = {
+    "options": "Options of the method are given with --set NAME=VALUE.",
+    "weights": "Give the file with --weights FILE.",
+    "processes": "Start several processes with torchrun.",
+    "detection": "Detectors are trained by a table: locbench table auglocal-coco.",
+    "backbone": "Detectors are trained by a table: locbench table auglocal-coco.",
+    "composition": "It follows from --method and --set.",
+    "content": "It is found by reading the data set's files.",
+}
+"""Fields of a recipe that ``--recipe`` does not set, and what does."""
+
+
+def recipes_from(
+    wanted: Mapping[str, Any], options: Sequence[str], seeds: int, root: Path, further: Sequence[str] = ()
+) -> list[Recipe]:
+    """Return the recipe of a command line, once per seed.
+
+    Args:
+        wanted: settings of `make_recipe`; None takes the data set's published batch, a rate scaled to the batch, 160
+            epochs (four on the embedded digits).
+        options: ``name=value`` words for the method.
+        seeds: number of seeds, from 0 or from the ``seed`` among the further settings.
+        root: folder of the data sets.
+        further: ``name=value`` words for any other field of `Recipe`.
+
+    Raises:
+        UsageError: a setting or an option is unknown, given twice or does not fit.
+    """
+    refuse_count("--seeds", seeds, MOST_SEEDS)
+    given = {name: value for name, value in wanted.items() if value is not None}
+    further_given = _further(further, given)
+    given |= further_given
+    refuse_types(given)
+    refuse_sizes(given)
+    published = published_settings(str(given["network"]))
+    settings = published | given
+    settings["dataset"] = resolve(settings["dataset"], root)
+    data = info(settings["dataset"], root)
+    if data.name == "digits" and "epochs" not in given:
+        settings["epochs"] = 4
+    settings.setdefault("epochs", 160)
+    if settings["epochs"] != published.get("epochs") and "warmup_epochs" not in given:
+        settings.pop("warmup_epochs", None)  # a shorter run has a shorter warm-up
+    settings.setdefault("batch_size", data.batch)
+    settings.setdefault("lr", scaled_rate(data.lr, data.batch, settings["batch_size"]))
+    settings["options"] = unrepeated(map(parse_option, options), "--set")
+    first = settings.pop("seed", 0)
+    recipes = [make_recipe(settings | {"seed": first + seed}) for seed in range(seeds)]
+    if "warmup_lr" in further_given and recipes[0].warmup_epochs == 0:
+        raise UsageError("warmup_lr is given, and the run has no warm-up", "Leave it out, or set warmup_epochs.")
+    return recipes
+
+
+def _further(words: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of ``--recipe``; what cannot be set so, or is given by an option of its own, is refused."""
+    settings = unrepeated(map(parse_setting, words), "--recipe")
+    for name in settings:
+        if name in _ELSEWHERE:
+            raise UsageError(f"--recipe {name}=... sets nothing", _ELSEWHERE[name])
+        if name in given:
+            option = "limit" if name == "train_limit" else name.replace("_", "-")
+            raise UsageError(f"{name} is given twice, with --recipe and with --{option}", "Give one of them.")
+    if settings.get("lr_scaling", "none") is None:
+        settings["lr_scaling"] = "none"  # here that is a word of its own
+    return {name: value for name, value in settings.items() if value is not None or name not in _OPTIONS}
+
+
+_OPTIONS = ("modules", "epochs", "batch_size", "lr", "train_limit", "precision", "memory", "init")
+"""Fields with an option of their own, of which ``none`` asks for the default, as leaving the option out does."""
+
+
+def unrepeated(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
+    """Return pairs of names and values as a dictionary.
+
+    Raises:
+        UsageError: a name is there twice.
+    """
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise UsageError(f"{option} {name}=... is given twice", "Give one of them.")
+        found[name] = value
+    return found
+
+
+def initial_weights(network: str, init: str | None, digest: str) -> dict[str, str]:
+    """Return the settings of initial weights; a file without a word of whose they are is of the network's own source.
+
+    Args:
+        network: its name.
+        init: as in `Recipe`; None leaves it to the file.
+        digest: of a weight file; empty for none.
+    """
+    if not digest:
+        return {"init": init} if init else {}
+    return {"init": init or ("torchvision" if NETWORKS[network].torchvision else "pretrained"), "weights": digest}
+
+
+def published_settings(network: str) -> dict[str, Any]:
+    """Return how a transformer is trained where it was published first, without method and data; or nothing.
+
+    Batch, image size, optimizer and augmentation belong to it; a small one is trained as those it stands in for, on
+    images of its own size. Convolutional networks are trained as their data set says.
+    """
+    transformer = NETWORKS[network].transformer
+    if transformer is None:
+        return {}
+    named = [name for name in NETWORKS if name == network or stand_in(name) == network]
+    for table in load_tables([]):  # one that is broken has no say here
+        for cell in table.cells:
+            if cell.recipe is not None and cell.recipe.network in named:
+                settings = table.settings(cell) | {"network": network, "image_size": transformer.side}
+                left_out = ("method", "modules", "options", "init")
+                return {name: settings[name] for name in settings if name not in left_out}
+    return {}
+
+
+def parse_option(text: str) -> tuple[str, object]:
+    """Read ``name=value``; a value with commas is a list, ``true`` and ``false`` are truth values."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise UsageError(f"--set {text!r} is not NAME=VALUE", "For example: --set depth=3")
+    parts = [_plain(part.strip()) for part in value.split(",")]
+    return name.strip(), parts if len(parts) > 1 else parts[0]
+
+
+def parse_setting(text: str) -> tuple[str, object]:
+    """Read ``name=value`` for a field of `Recipe`, numbers as such.
+
+    Raises:
+        UsageError: the text is no setting.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise UsageError(f"--recipe {text!r} is not NAME=VALUE", "For example: --recipe drop_path=0.1")
+    parts = [_number(part.strip()) for part in value.split(",")]
+    return name.strip(), parts if len(parts) > 1 else parts[0]
+
+
+def _number(word: str) -> object:
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return _plain(word)
+
+
+def _plain(word: str) -> object:
+    return {"true": True, "false": False, "none": None}.get(word.lower(), word)
+
+
+def cost_recipe(wanted: Mapping[str, object], options: Mapping[str, object]) -> Recipe:
+    """Return a recipe of which only the costs are of interest; the schedule is the published one of the data set."""
+    given = {name: value for name, value in wanted.items() if value is not None}
+    data = info(str(given["dataset"]))
+    usual = {"batch_size": data.batch, "epochs": 160, "lr": data.lr}
+    return make_recipe(usual | published_settings(str(given["network"])) | given | {"options": dict(options)})

@@ -1,0 +1,268 @@
+"""What a method is made of, as data: branches of the auxiliary loss, routing, phases. Imports no torch.
+
+Every class here is frozen and canonical: two recipes that train the same thing encode to the same bytes, whatever names
+the user called them by. Values equal to a default are left out of the encoding, so an option can be added later without
+changing the key of any record; a default, once published, never changes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+from locbench.registry import Registry
+
+MOST = 100_000
+"""Largest count that a method takes: far beyond any network, and nothing that never ends."""
+
+Weight: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0)]
+
+Ramp: TypeAlias = tuple[Weight, Weight]
+"""A weight that runs linearly from the first local module to the last one that carries an auxiliary net."""
+
+Fraction: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+Factor: TypeAlias = Annotated[float, msgspec.Meta(gt=0.0, le=1000.0)]
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+
+Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
+
+Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
+
+Side: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=64)]
+
+Level: TypeAlias = Literal["both", "independent", "cascade"]
+
+
+class Part(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="kind"):
+    """A part of a method; its tag is the name of its builder."""
+
+
+class Branch(Part, frozen=True, kw_only=True):
+    """A branch of the auxiliary loss of a local module: a net, a criterion and a weight.
+
+    Attributes:
+        weight: the branch's weight at the first and at the last auxiliary net, linear between (InfoPro, eq. 7).
+        level: which of HPFF's losses the branch belongs to; outside HPFF only the independent level exists.
+    """
+
+    weight: Ramp = (1.0, 1.0)
+    level: Level = "both"
+
+
+class Mlp(Branch, frozen=True, tag="mlp"):
+    """DGL's auxiliary net: pooled 1x1 convolutions and fully connected layers (Belilovsky et al. 2020, MLP-SR).
+
+    ``auglocal`` is the variant of AugLocal's code (two hidden layers without bias), ``official`` DGL's own (three with
+    bias), ``mlp`` the official one without 1x1 convolutions, ``cnn`` its two-convolution variant.
+    """
+
+    variant: Literal["auglocal", "official", "mlp", "cnn"] = "auglocal"
+
+
+class PooledLinear(Branch, frozen=True, tag="pooled-linear"):
+    """PredSim's classifier: average pooling to at most ``features`` inputs, then one linear layer."""
+
+    features: int = 512
+    zero_init: bool = False
+
+
+class Similarity(Branch, frozen=True, tag="similarity"):
+    """PredSim's similarity matching: a 3x3 convolution whose similarity matrix is held against the labels'."""
+
+
+HeadNet: TypeAlias = Literal["0C1F", "0C2F", "1C1F", "1C2F", "1C3F", "2C1F", "2C2F", "2C3F", "adapt", "imagenet"]
+
+
+class Head(Branch, frozen=True, tag="head"):
+    """InfoPro's ``xCyF`` heads, which PGL uses too; ``adapt`` is PGL's Aux-Adapt, chosen by residual stage.
+
+    ``imagenet`` is InfoPro's head on ImageNet, which narrows the map to four times fewer channels, strides twice and
+    widens to 2048.
+
+    Attributes:
+        net: number of 3x3 convolutions (0-2) and of linear layers (1-3), or one of the other two.
+        loss: cross-entropy on class scores, or the supervised contrastive loss on a normalised feature.
+        feature_dim: width of the hidden linear layers and of the contrastive feature.
+        literal_stem: Aux-Adapt only: give the stem's cut the 16-channel net as the paper's text says.
+    """
+
+    net: HeadNet = "1C2F"
+    loss: Literal["softmax", "contrast"] = "softmax"
+    feature_dim: int = 128
+    temperature: float = 0.07
+    literal_stem: bool = False
+
+
+DecoderVariant: TypeAlias = Literal["resize", "doubling"]
+
+
+class Decoder(Branch, frozen=True, tag="decoder"):
+    """InfoPro's reconstruction of the input image from the module's output.
+
+    Attributes:
+        quadrants: the form of HPFF's released code: four separate decoders, one per image quadrant, losses summed.
+        variant: ``resize`` brings the map to the image's size at once; ``doubling``, InfoPro's decoder on ImageNet,
+            doubles it between convolutions.
+    """
+
+    quadrants: bool = False
+    variant: DecoderVariant = "resize"
+
+
+Selection: TypeAlias = Literal[
+    "uniform", "sequential", "repetitive", "repetitive-downsampled", "conv1x1", "conv3x3", "conv3x3-plain", "dgl"
+]
+
+
+class AugLocal(Branch, frozen=True, tag="auglocal"):
+    """AugLocal's auxiliary net: fresh copies of later layers of the primary net (Ma et al. 2024, section 3.2).
+
+    Attributes:
+        depth: the paper's d, classifier included (the code's ``aux_net_depth`` is d - 1).
+        decay: tau of the pyramidal depth (eq. 3); 0 keeps the depth constant.
+        selection: how layers are chosen, one word or one for each of three stages.
+        width: channel multiplier of the plain convolutions; None solves for FLOPs equal to uniform selection.
+        head_bn: BatchNorm before the classifier of nets with at most one copied layer, as in the official code.
+    """
+
+    depth: int = 2
+    decay: float = 0.5
+    selection: Selection | tuple[Selection, Selection, Selection] = "uniform"
+    width: float | None = None
+    head_bn: bool = True
+
+
+class SharedStem(Branch, frozen=True, tag="shared-stem"):
+    """The auxiliary block of Swin feature reconstruction (Pathak et al. 2023, section 3.2).
+
+    LayerNorm and a convolution feed a task branch and, unless ``decoder`` is ``none``, a decoder.
+
+    Attributes:
+        decoder: one linear layer (as SimMIM), a stack of deconvolutions, or InfoPro's bilinear resizing.
+        target: what the decoder restores: the module's input features, or the input image (InfoPro-Transformer).
+        feature_target: how features become a target in [0, 1]; ``raw-mse`` holds them as they are, by squared error.
+        task: the supervised contrastive loss on a feature, or cross-entropy on class scores.
+        reconstruction_weight: alpha, at the first and at the last auxiliary block.
+        task_weight: beta, likewise.
+        feature_dim: width of the contrastive feature.
+        temperature: of the contrastive loss.
+        stem_width: output channels of the convolution as a share of the module's channels.
+        decoder_width: channels between two deconvolutions.
+    """
+
+    decoder: Literal["none", "linear", "deconv", "interp"] = "deconv"
+    target: Literal["features", "image"] = "features"
+    feature_target: Literal["sigmoid-ln", "sigmoid", "minmax", "raw-mse"] = "sigmoid-ln"
+    task: Literal["contrast", "softmax"] = "contrast"
+    reconstruction_weight: Ramp = (1.0, 1.0)
+    task_weight: Ramp = (1.0, 1.0)
+    feature_dim: int = 128
+    temperature: float = 0.07
+    stem_width: float = 0.5
+    decoder_width: int = 256
+
+
+AnyBranch: TypeAlias = Mlp | PooledLinear | Similarity | Head | Decoder | AugLocal | SharedStem
+
+
+class Patches(Part, frozen=True, tag="patches"):
+    """HPFF's patch feature fusion: auxiliary nets see n x n patches, their outputs are averaged (Su et al. 2024, 3.3).
+
+    ``two-pass`` keeps one patch's graph at a time; ``retain`` keeps all of them (same gradients, no memory saved).
+    """
+
+    n: int = 2
+    passes: Literal["two", "retain"] = "two"
+
+
+class Isolated(Part, frozen=True, tag="isolated"):
+    """Each local module is trained by its own loss; no gradient crosses a cut. One module alone is backpropagation."""
+
+
+class Checkpointed(Part, frozen=True, tag="checkpointed"):
+    """Backpropagation with gradient checkpointing: the residual blocks in ``segments`` runs; 0 means block by block."""
+
+    segments: int = 8
+
+
+class Cascade(Part, frozen=True, tag="cascade"):
+    """HPFF's independent and cascade levels over windows of two modules (Su et al. 2024, section 3.2).
+
+    Attributes:
+        levels: which losses train.
+        independent_weight: weight of the independent losses when both levels train; alone, a level has weight 1.
+        cascade_weight: weight of the cascade losses when both levels train.
+        official_edges: leave out the first module's independent loss, as the released code does; `Composition` tells
+            what the code does besides where every local layer is a module.
+        engine: ``reuse`` runs each module forward once; ``recompute`` once per loss, as the released code does.
+    """
+
+    levels: Literal["IL", "CL", "IL+CL"] = "IL+CL"
+    independent_weight: float = 0.001
+    cascade_weight: float = 0.999
+    official_edges: bool = False
+    engine: Literal["reuse", "recompute"] = "reuse"
+
+
+AnyRouting: TypeAlias = Isolated | Checkpointed | Cascade
+
+
+class Always(Part, frozen=True, tag="always"):
+    """The same routing in every step."""
+
+
+class Periodic(Part, frozen=True, tag="periodic"):
+    """PGL: global epochs between local ones (Bhatti & Moon 2022, section 2.2).
+
+    Attributes:
+        period: P, in epochs of the published schedule.
+        duration: Q, in epochs of the published schedule.
+        cycle: which reading of the paper: the last Q of every P epochs are global (``period``), Q after every P
+            (``sum``), or the first Q of every P once P epochs have passed (``hybrid``).
+        schedule_epochs: length of the published schedule; a shorter run scales P and Q to its own length.
+    """
+
+    period: int = 10
+    duration: int = 2
+    cycle: Literal["period", "sum", "hybrid"] = "period"
+    schedule_epochs: int = 160
+
+
+AnyPhases: TypeAlias = Always | Periodic
+
+
+class Composition(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A whole method: what hangs on a cut, which gradient reaches which module, and when.
+
+    Attributes:
+        branches: branches of the auxiliary loss; none for backpropagation.
+        merge_top: number of top local layers that lose their own auxiliary net and join the last module (AugLocal).
+        end_to_end: the partition has one module, whatever K the recipe asks for.
+        join_stem: the stem and the first block are one module, while ramps of weights run as if they were two: so
+            HPFF's released code cuts ResNet-32 at K = 16 and ResNet-110 at K = 55, and divides by K - 2.
+    """
+
+    branches: tuple[AnyBranch, ...] = ()
+    patches: Patches | None = None
+    routing: AnyRouting = Isolated()
+    phases: AnyPhases = Always()
+    merge_top: int = 0
+    end_to_end: bool = False
+    join_stem: bool = False
+
+
+BUILDERS: Registry[object] = Registry("auxiliary branch")
+
+for _tag, _target in {
+    "mlp": "dgl:build",
+    "pooled-linear": "predsim:build_pooled_linear",
+    "similarity": "predsim:build_similarity",
+    "head": "infopro:build_head",
+    "decoder": "infopro:build_decoder",
+    "auglocal": "auglocal:build",
+    "shared-stem": "swin:build",
+}.items():
+    BUILDERS.add_lazy(_tag, f"locbench.learning.auxiliary.{_target}")

@@ -1,0 +1,216 @@
+"""Modifiers of methods: further branches, HPFF's levels and patches, PGL's phases. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from locbench.errors import UsageError
+from locbench.registry import Registry
+from locbench.spec.components import (
+    Always,
+    AnyBranch,
+    AnyRouting,
+    Cascade,
+    Checkpointed,
+    Composition,
+    Count,
+    Decoder,
+    DecoderVariant,
+    Fraction,
+    Head,
+    Isolated,
+    Patches,
+    Periodic,
+    Positive,
+    Ramp,
+    SharedStem,
+    Side,
+    Similarity,
+    Weight,
+    Whole,
+)
+from locbench.spec.methods import Site
+from locbench.spec.networks import NETWORKS
+from locbench.spec.published_weights import infopro_nets, infopro_weights
+
+
+class Modifier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The options of a modifier; ``modify`` changes a base method's composition."""
+
+    def modify(self, composition: Composition, site: Site) -> Composition:
+        """Return the composition with this modifier applied."""
+        raise TypeError(f"{type(self).__name__} modifies nothing in {composition} at {site}")
+
+
+MODIFIERS: Registry[type[Modifier]] = Registry("method")
+
+ORDER = ("checkpointed", "reconstruction", "similarity", "hpff", "pff", "pgl")
+"""In which order modifiers are applied: branches before levels before phases."""
+
+
+@MODIFIERS.register("checkpointed")
+class Checkpointing(Modifier, frozen=True):
+    """Gradient checkpointing over ``segments`` runs of residual blocks; 0 checkpoints every block."""
+
+    segments: Count = 8
+
+    def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
+        """Return backpropagation with recomputation."""
+        if composition.branches:
+            raise UsageError("'checkpointed' goes with 'bp' only", "Use the method 'bp+checkpointed'.")
+        return msgspec.structs.replace(composition, routing=Checkpointed(segments=self.segments))
+
+
+@MODIFIERS.register("reconstruction")
+class Reconstruction(Modifier, frozen=True):
+    """InfoPro's decoder beside any other auxiliary net (AugLocal, appendix A.9)."""
+
+    reconstruction_weight: Ramp | None = None
+    decoder: DecoderVariant | None = None
+
+    def modify(self, composition: Composition, site: Site) -> Composition:
+        """Add the decoder; its weights default to InfoPro's for the network, data set and K, its form likewise."""
+        weight = self.reconstruction_weight or infopro_weights(site.network, site.dataset, site.modules)[0]
+        variant = self.decoder or infopro_nets(site.network)[1]
+        return _with_branch(composition, Decoder(variant=variant, weight=weight))
+
+
+@MODIFIERS.register("similarity")
+class SimilarityMatching(Modifier, frozen=True):
+    """PredSim's similarity branch beside any other auxiliary net, whose weight becomes 1 - ``similarity``."""
+
+    similarity: Fraction = 0.99
+
+    def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
+        """Add the similarity branch and scale the others down."""
+        rest = round(1 - self.similarity, 12)
+        scaled = tuple(
+            msgspec.structs.replace(each, weight=(each.weight[0] * rest, each.weight[1] * rest))
+            for each in composition.branches
+        )
+        added = Similarity(weight=(self.similarity, self.similarity))
+        return msgspec.structs.replace(composition, branches=(*scaled, added))
+
+
+@MODIFIERS.register("hpff")
+class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
+    """HPFF: independent and cascade levels with patch feature fusion (Su et al. 2024).
+
+    Attributes:
+        levels, independent_weight, cascade_weight, engine: as in `options.Cascade`.
+        official_edges: the released code's first module: without an independent loss, and, where every local layer is a
+            module, of the stem and the first block (`Composition.join_stem`).
+        pff: patches along each side; 0 turns patch feature fusion off.
+        pff_scope: ``all`` patches every auxiliary net; ``cascade_decoder`` is the released code's form, where only the
+            cascade decoder sees quadrants, through four separate decoders.
+        passes: as in `options.Patches`.
+    """
+
+    levels: Literal["IL", "CL", "IL+CL"] = "IL+CL"
+    independent_weight: Weight = 0.001
+    cascade_weight: Weight = 0.999
+    official_edges: bool = False
+    engine: Literal["reuse", "recompute"] = "reuse"
+    pff: Side = 2
+    pff_scope: Literal["all", "cascade_decoder"] = "all"
+    passes: Literal["two", "retain"] = "two"
+
+    def modify(self, composition: Composition, site: Site) -> Composition:
+        """Route by levels, drop the decoder from the independent level, and patch the auxiliary nets."""
+        _refuse_shared_stem(composition, "hpff")
+        branches, patches = _by_level(composition.branches, self.levels), None
+        if self.pff > 1 and self.pff_scope == "all":
+            patches = Patches(n=self.pff, passes=self.passes)
+        elif self.pff > 1:
+            branches = tuple(_in_quadrants(each) for each in branches)
+        network = NETWORKS[site.network]
+        return msgspec.structs.replace(
+            composition,
+            branches=branches,
+            routing=self._routing(),
+            patches=patches,
+            join_stem=self.official_edges and network.stem and site.modules == network.units,
+        )
+
+    def _routing(self) -> AnyRouting:
+        if self.levels == "IL" and not self.official_edges:
+            return Isolated()  # the plain local method, and the same record
+        if self.levels != "IL+CL":
+            return Cascade(levels=self.levels, official_edges=self.official_edges, engine=self.engine)
+        return Cascade(
+            independent_weight=self.independent_weight,
+            cascade_weight=self.cascade_weight,
+            official_edges=self.official_edges,
+            engine=self.engine,
+        )
+
+
+@MODIFIERS.register("pff")
+class PatchFeatureFusion(Modifier, frozen=True):
+    """Patch feature fusion alone, on any local method (Su et al. 2024, section 3.3)."""
+
+    pff: Side = 2
+    passes: Literal["two", "retain"] = "two"
+
+    def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
+        """Patch every auxiliary net."""
+        _refuse_shared_stem(composition, "pff")
+        patches = Patches(n=self.pff, passes=self.passes) if self.pff > 1 else None
+        return msgspec.structs.replace(composition, patches=patches)
+
+
+@MODIFIERS.register("pgl")
+class PeriodicGlobalGuidance(Modifier, frozen=True):
+    """PGL: periodic global epochs (Bhatti & Moon 2022); options as in `options.Periodic`; duration 0 is local only."""
+
+    period: Whole = 10
+    duration: Whole = 2
+    cycle: Literal["period", "sum", "hybrid"] = "period"
+    schedule_epochs: Positive = 160
+
+    def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
+        """Let local and global phases alternate."""
+        if self.period < 1 or self.duration < 0 or (self.cycle != "sum" and self.duration > self.period):
+            raise UsageError(
+                f"PGL cannot guide for {self.duration} of every {self.period} epochs",
+                "Set period to 1 or more and duration between 0 and period.",
+            )
+        if self.duration == 0:
+            return msgspec.structs.replace(composition, phases=Always())
+        phases = Periodic(self.period, self.duration, self.cycle, self.schedule_epochs)
+        return msgspec.structs.replace(composition, phases=phases)
+
+
+def _refuse_shared_stem(composition: Composition, name: str) -> None:
+    if any(isinstance(each, SharedStem) and each.decoder != "none" for each in composition.branches):
+        raise UsageError(
+            f"{name!r} cannot split what a module's decoder restores into patches",
+            "Use it with 'swin-greedy', 'swin-contrast' or a convolutional method.",
+        )
+
+
+def _with_branch(composition: Composition, branch: AnyBranch) -> Composition:
+    return msgspec.structs.replace(composition, branches=(*composition.branches, branch))
+
+
+def _in_quadrants(branch: AnyBranch) -> AnyBranch:
+    return msgspec.structs.replace(branch, quadrants=True) if isinstance(branch, Decoder) else branch
+
+
+def _by_level(branches: tuple[AnyBranch, ...], levels: str) -> tuple[AnyBranch, ...]:
+    """Give a decoder to the cascade level alone; beside it the task head keeps weight 1 at the independent level.
+
+    That is how HPFF's code treats InfoPro, whose ramps belong to the cascade losses. With the independent level alone
+    the method is the plain baseline, decoder included.
+    """
+    if levels == "IL" or not any(isinstance(each, Decoder) for each in branches):
+        return branches
+    levelled: list[AnyBranch] = []
+    for each in branches:
+        if levels == "IL+CL" and not isinstance(each, Decoder):
+            weight = (1.0, 1.0) if isinstance(each, Head) else each.weight
+            levelled.append(msgspec.structs.replace(each, level="independent", weight=weight))
+        levelled.append(msgspec.structs.replace(each, level="cascade"))
+    return tuple(levelled)

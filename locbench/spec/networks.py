@@ -1,0 +1,262 @@
+"""The networks by name, and where published work cuts them. Imports no torch."""
+
+from __future__ import annotations
+
+import msgspec
+
+from locbench.errors import UsageError
+from locbench.registry import Registry
+
+
+class TransformerInfo(msgspec.Struct, frozen=True):
+    """The shape of a Swin Transformer (Liu et al. 2021, section 3.3).
+
+    Attributes:
+        side: of the images that it is trained on, in pixels.
+        channels: C, of the first stage.
+        depths: blocks per stage.
+        heads: attention heads per stage.
+        window: side of an attention window, in tokens.
+        weights: timm's name of the pretrained weights; empty where there are none.
+    """
+
+    side: int
+    channels: int
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    window: int
+    weights: str = ""
+
+
+class NetworkInfo(msgspec.Struct, frozen=True):
+    """What is known of a network without building it.
+
+    Attributes:
+        units: number of local layers, the stem included.
+        splits: published units per module, by number of modules K, where no formula gives them.
+        carried_splits: the same for K whose recipes carry their split, as records of before, without one, have equal
+            parts.
+        builder: ``module:attribute`` of a function (classes, side) -> Chain; a transformer's takes ``drop_path`` too.
+        transformer: its shape if it is one; None for convolutional networks.
+        torchvision: torchvision's name of the same network, whose weights load; empty where it has none.
+        stand_in: the small network of as many local layers that takes its place in reduced runs; empty for none.
+        stem: whether the first local layer is a stem, before the blocks; VGGs have none.
+    """
+
+    name: str
+    label: str
+    units: int
+    builder: str
+    splits: dict[int, tuple[int, ...]] = {}
+    transformer: TransformerInfo | None = None
+    torchvision: str = ""
+    stand_in: str = ""
+    stem: bool = True
+    carried_splits: dict[int, tuple[int, ...]] = {}
+
+
+NETWORKS: Registry[NetworkInfo] = Registry("network")
+
+# Units per module of InfoPro-Pytorch (PGL uses the same), and of HPFF's code for K = 32. The other published splits
+# follow the general rule of `units_per_module`.
+_RESNET110_SPLITS: dict[int, tuple[int, ...]] = {
+    2: (28, 27),
+    32: (3, 1, 2, 1, 2, 2, 2, 2, 1, 2, 1, 2, 1, 2, 1, 2, 2, 2, 2, 1, 2, 1, 2, 2, 1, 2, 1, 2, 2, 2, 2, 2),
+}
+
+_INFOPRO_SPLITS: dict[int, dict[int, tuple[int, ...]]] = {32: {3: (6, 5, 5)}, 110: {3: (19, 18, 18)}}
+"""InfoPro-Pytorch's for three modules, by depth: each stage a module, and the stem with the first."""
+
+
+def _resnet(depth: int, splits: dict[int, tuple[int, ...]] | None = None) -> None:
+    blocks = (depth - 2) // 6
+    NETWORKS.add(
+        f"resnet{depth}",
+        NetworkInfo(
+            name=f"resnet{depth}",
+            label=f"ResNet-{depth}",
+            units=1 + 3 * blocks,
+            builder=f"locbench.networks.resnet_cifar:resnet{depth}",
+            splits=splits or {},
+            carried_splits=_INFOPRO_SPLITS.get(depth, {}),
+        ),
+    )
+
+
+for _depth in (8, 14, 20, 32, 56):
+    _resnet(_depth)
+
+_resnet(110, _RESNET110_SPLITS)
+
+
+def _with_narrow(info: NetworkInfo, builder: str, width: str) -> None:
+    """Register a network, and the same with fewer channels as its stand-in."""
+    name = f"{info.name}-narrow"
+    path = f"locbench.networks.{builder}"
+    NETWORKS.add(info.name, msgspec.structs.replace(info, stand_in=name))
+    changes = {"name": name, "label": f"{info.label} of {width} width", "builder": path, "torchvision": ""}
+    NETWORKS.add(name, msgspec.structs.replace(info, **changes))
+
+
+for _name, _label, _units, _builder, _narrow, _width in (
+    ("vgg19", "VGG19", 16, "vgg:vgg19", "vgg:vgg19_narrow", "1/8"),
+    ("mobilenetv2", "MobileNetV2", 19, "mobilenet:build", "mobilenet:narrow", "1/4"),
+    ("efficientnet-b0", "EfficientNet-B0", 17, "efficientnet:build", "efficientnet:narrow", "1/4"),
+    ("regnetx-400mf", "RegNetX-400MF", 23, "regnet:build", "regnet:narrow", "1/4"),
+):
+    _path = f"locbench.networks.{_builder}"
+    _with_narrow(NetworkInfo(_name, _label, _units, _path, stem=_name != "vgg19"), _narrow, _width)
+
+
+def _for_imagenet(
+    name: str, label: str, units: int, builder: str, torchvision: str, splits: dict[int, tuple[int, ...]]
+) -> None:
+    path = f"locbench.networks.{builder}"
+    stem = name != "vgg13"
+    info = NetworkInfo(name, f"{label} (ImageNet)", units, path, splits, torchvision=torchvision, stem=stem)
+    _with_narrow(info, f"{builder}_narrow", "1/8")
+
+
+# Units per module, the stem in the first: for ResNets of InfoPro's ImageNet code (K = 2) and of HPFF's (K = 4 and 8),
+# which cuts all of them after the same blocks; for VGG13 of DGL's code.
+_HPFF_SPLITS = {4: (9, 9, 8, 8), 8: (5, 5, 4, 4, 4, 4, 4, 4)}
+
+_for_imagenet("vgg13", "VGG13", 10, "vgg:vgg13", "vgg13_bn", {4: (3, 3, 3, 1), 10: (1,) * 10})
+
+_for_imagenet("resnet34", "ResNet-34", 17, "resnet_imagenet:resnet34", "resnet34", {})
+
+_for_imagenet("resnet101", "ResNet-101", 34, "resnet_imagenet:resnet101", "resnet101", {2: (5, 29), **_HPFF_SPLITS})
+
+_for_imagenet(
+    "resnet152",
+    "ResNet-152",
+    51,
+    "resnet_imagenet:resnet152",
+    "resnet152",
+    {2: (10, 41), 4: (13, 9, 8, 21), 8: (5, 9, 4, 4, 4, 4, 4, 17)},
+)
+
+_for_imagenet(
+    "resnext101-32x8d",
+    "ResNeXt-101 32x8d",
+    34,
+    "resnet_imagenet:resnext101_32x8d",
+    "resnext101_32x8d",
+    {2: (7, 27), **_HPFF_SPLITS},
+)
+
+# Blocks per module of Pathak et al. 2023, Table 1; the patch embedding counts with the first module.
+_SHALLOW: dict[int, tuple[int, ...]] = {2: (3, 10), 4: (3, 2, 2, 6)}
+
+_DEEP: dict[int, tuple[int, ...]] = {2: (9, 16), 4: (3, 6, 8, 8)}
+
+
+def _swin(name: str, label: str, shape: TransformerInfo, stand_in: str = "") -> None:
+    blocks = sum(shape.depths)
+    NETWORKS.add(
+        name,
+        NetworkInfo(
+            name=name,
+            label=label,
+            units=1 + blocks,
+            builder=f"locbench.networks.swin:{name.removeprefix('swin-').replace('-', '_')}",
+            splits=_DEEP if blocks == 24 else _SHALLOW,
+            transformer=shape,
+            stand_in=stand_in,
+        ),
+    )
+
+
+_TINY = TransformerInfo(
+    side=224,
+    channels=96,
+    depths=(2, 2, 6, 2),
+    heads=(3, 6, 12, 24),
+    window=7,
+    weights="swin_tiny_patch4_window7_224.ms_in1k",
+)
+
+_BASE = TransformerInfo(
+    side=384,
+    channels=128,
+    depths=(2, 2, 18, 2),
+    heads=(4, 8, 16, 32),
+    window=12,
+    weights="swin_base_patch4_window12_384.ms_in1k",
+)
+
+_LARGE = TransformerInfo(
+    side=224,
+    channels=192,
+    depths=(2, 2, 18, 2),
+    heads=(6, 12, 24, 48),
+    window=7,
+    weights="swin_large_patch4_window7_224.ms_in22k_ft_in1k",
+)
+
+_MICRO = TransformerInfo(side=64, channels=24, depths=(2, 2, 6, 2), heads=(1, 2, 4, 8), window=4)
+
+_swin("swin-tiny", "Swin-T", _TINY, "swin-micro")
+
+_swin("swin-base", "Swin-B", _BASE, "swin-micro-deep")
+
+_swin("swin-large", "Swin-L", _LARGE, "swin-micro-deep")
+
+_swin("swin-micro", "Swin-micro", _MICRO)
+
+_swin("swin-micro-deep", "Swin-micro (24 blocks)", msgspec.structs.replace(_MICRO, depths=(2, 2, 18, 2)))
+
+
+def check_side(network: str, side: int) -> None:
+    """Refuse an image size that a transformer's patches, mergings or windows do not divide.
+
+    Raises:
+        UsageError: the size does not fit; any size fits a convolutional network.
+    """
+    shape = NETWORKS[network].transformer
+    if shape is None:
+        return
+    least = 4 * 2 ** (len(shape.depths) - 1)
+    maps = [side // (4 * 2**stage) for stage in range(len(shape.depths))]
+    if side % least or any(each > shape.window and each % shape.window for each in maps):
+        raise UsageError(
+            f"{NETWORKS[network].label} cannot take images of {side} pixels: its windows of {shape.window} tokens do "
+            f"not divide its maps",
+            f"Use a multiple of {least * shape.window}, or {shape.side}.",
+        )
+
+
+def units_per_module(network: str, modules: int | None) -> tuple[int, ...]:
+    """Return the number of local layers in each of K local modules, in order.
+
+    Published splits come first; else modules hold equal numbers of units and, where that does not divide, the smaller
+    modules come first (the rule behind InfoPro's tables). A transformer's modules hold pairs of blocks, a plain and a
+    shifted window each, as long as there are enough (Pathak et al. 2023, section 3.1); the first holds the patch
+    embedding besides.
+
+    Args:
+        network: a name in NETWORKS.
+        modules: K, or None for one local layer per module.
+
+    Raises:
+        UsageError: K is not between 1 and the number of local layers.
+    """
+    info = NETWORKS[network]
+    count = info.units if modules is None else modules
+    if not 1 <= count <= info.units:
+        raise UsageError(
+            f"{info.label} has {info.units} local layers and cannot be cut into {count} modules",
+            f"Choose K between 1 and {info.units}.",
+        )
+    if count in info.splits:
+        return info.splits[count]
+    pairs = (info.units - 1) // 2
+    if info.transformer is not None and count <= pairs:
+        first, *others = _evenly(pairs, count)
+        return (1 + 2 * first, *(2 * each for each in others))
+    return _evenly(info.units, count)
+
+
+def _evenly(total: int, parts: int) -> tuple[int, ...]:
+    small, larger = divmod(total, parts)
+    return (small,) * (parts - larger) + (small + 1,) * larger

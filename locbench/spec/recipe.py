@@ -1,0 +1,274 @@
+"""A recipe: everything that decides a number, and the key under which its record is kept. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, Protocol, Union, get_args, get_origin
+
+import msgspec
+
+from locbench.datasets.catalogue import info
+from locbench.datasets.known import KNOWN
+from locbench.datasets.naming import short, without_folder
+from locbench.errors import UsageError
+from locbench.files import file_name
+from locbench.printable import shortened
+from locbench.spec.components import Composition
+from locbench.spec.detector import Detection
+from locbench.spec.networks import NETWORKS, units_per_module
+
+Precision = Literal["fp32", "tf32", "bf16"]
+
+Memory = Literal["plain", "lean"]
+
+Optimizer = Literal["sgd", "adamw"]
+
+Rate = Literal["cosine-epoch", "cosine-epoch0", "cosine-step", "steps"]
+
+Augmentation = Literal["standard", "swin", "imagenet"]
+
+Init = Literal["scratch", "pretrained", "torchvision"]
+
+
+class _Sized(Protocol):
+    @property
+    def dataset(self) -> str: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def train_limit(self) -> int | None: ...
+
+
+class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """One training run. Two recipes with the same key are the same run, whatever names they were written with.
+
+    Attributes:
+        network: a name of the network catalogue.
+        modules: K local modules, or None for one local layer each.
+        split: local layers of each module; None takes `units_per_module`.
+        dataset: a name of the data set catalogue.
+        method: the expression the user or the table wrote; for reading only, no part of the key.
+        composition: what that method is, with its published weights filled in.
+        epochs, batch_size, lr: the schedule; lr is the base learning rate of the cosine.
+        momentum, nesterov, weight_decay: SGD's, the decay on every parameter.
+        warmup_epochs, warmup_lr: linear warm-up from ``warmup_lr`` (InfoPro-Pytorch's schedule).
+        train_limit, test_limit: use only so many images, balanced over classes; None uses all.
+        test_every: epochs between two evaluations on the test set; the last epoch is always evaluated.
+        precision: arithmetic of the training step.
+        memory: ``lean`` needs less of it, by computing again what ``plain`` keeps; the numbers are the same up to
+            rounding. For methods whose modules are isolated.
+        seed: initial weights, data order and augmentation.
+        image_size: side that images are scaled to, in pixels; None keeps the data set's.
+        augmentation: ``standard`` pads, crops and mirrors; ``swin`` is the Swin pipeline at ``image_size``;
+            ``imagenet`` takes random crops, scales them to ``image_size`` and mirrors; images in files have no other.
+        drop_last: leave out an epoch's incomplete last batch, as the Swin repository does, unless it is the only one.
+        color_jitter: strength of colour jitter in the Swin pipeline, which has none beside RandAugment.
+        mixup: Mixup and CutMix as in the Swin pipeline, for backpropagation alone.
+        optimizer: momentum and nesterov are SGD's, betas and eps AdamW's, which spares biases, norms and relative
+            position biases from decay.
+        rate: the cosine falls from epoch to epoch (InfoPro; ``cosine-epoch0`` begins at the full rate, as on ImageNet)
+            or from step to step (Swin). ``steps`` falls at a detector's milestones.
+        min_lr: where a cosine from step to step ends.
+        lr_scaling: ``linear`` multiplies lr, warmup_lr and min_lr by batch_size / 512 (Swin).
+        clip_norm: largest norm of each local module's gradients, its auxiliary nets' included; None clips nothing.
+        drop_path: rate of stochastic depth at the last block of a transformer.
+        init: ``pretrained`` starts a transformer from timm's ImageNet weights, the classifier drawn anew;
+            ``torchvision`` a convolutional network from torchvision's, the last layer drawn anew if the number of
+            classes differs.
+        weights: digest of the file that such weights came from; empty for the published ones.
+        processes: that share every batch; BatchNorm and contrastive losses see a process's share alone.
+        detection: what a detector has beside its schedule; None for classifiers.
+        backbone: how a detector's backbone was trained, which is a run of its own; None for classifiers.
+        content: fingerprint of the files of a data set that is named by its folder, and so no set known by name. It
+            decides in the folder's place: the same files elsewhere are the same run, other files in it another.
+    """
+
+    network: str
+    modules: int | None = None
+    split: tuple[int, ...] | None = None
+    dataset: str
+    method: str = ""
+    composition: Composition
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 1e-4
+    warmup_epochs: int = 10
+    warmup_lr: float = 0.01
+    train_limit: int | None = None
+    test_limit: int | None = None
+    test_every: int = 1
+    precision: Precision = "fp32"
+    memory: Memory = "plain"
+    seed: int = 0
+    image_size: int | None = None
+    augmentation: Augmentation = "standard"
+    color_jitter: float = 0.0
+    mixup: bool = False
+    optimizer: Optimizer = "sgd"
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    rate: Rate = "cosine-epoch"
+    min_lr: float = 0.0
+    lr_scaling: Literal["none", "linear"] = "none"
+    clip_norm: float | None = None
+    drop_path: float = 0.0
+    init: Init = "scratch"
+    weights: str = ""
+    processes: int = 1
+    drop_last: bool = False
+    detection: Detection | None = None
+    backbone: Recipe | None = None
+    content: str = ""
+
+    @property
+    def key(self) -> str:
+        """Twelve hexadecimal digits that name this recipe's record."""
+        encoded = msgspec.json.encode(_canonical(self._plain()), order="deterministic")
+        return hashlib.sha256(encoded).hexdigest()[:12]
+
+    @property
+    def side(self) -> int:
+        """Side of the images that the network sees, in pixels."""
+        return self.image_size or info(self.dataset).side
+
+    @property
+    def name(self) -> str:
+        """A file name that a person can read: what was trained, on what, and the key."""
+        module_count = f"k{self.modules}" if self.modules and not self.composition.end_to_end else ""
+        method = f"{self.backbone.method}-mask-rcnn" if self.backbone else self.method
+        words = [self.network, module_count, method, short(self.dataset), f"e{self.epochs}", f"s{self.seed}", self.key]
+        return file_name(words, "")
+
+    def describe(self) -> dict[str, Any]:
+        """Return every value, defaults included, as plain JSON types."""
+        described: dict[str, Any] = _with_defaults(self)
+        return described
+
+    def _plain(self) -> Recipe:
+        """Return the recipe without what is for reading only, and with what is implied as it is left out."""
+        backbone = self.backbone._plain() if self.backbone else None
+        return msgspec.structs.replace(self, method="", backbone=backbone, **self._implied())
+
+    @property
+    def _usual_split(self) -> bool:
+        usual = self.split is None or self.composition.end_to_end
+        return usual or self.split == units_per_module(self.network, self.modules)
+
+    def _implied(self) -> dict[str, Any]:
+        # Backpropagation has one module whatever K a row carries, and K = number of local layers is the default.
+        units = NETWORKS[self.network].units
+        whole = self.composition.end_to_end or self.modules == units
+        return {
+            "modules": None if whole else self.modules,
+            "split": None if self._usual_split else self.split,
+            "drop_last": self.drop_last and drop_matters(self),
+            "dataset": without_folder(self.dataset) if self.content else self.dataset,
+        }
+
+
+def drop_matters(run: _Sized) -> bool:
+    """Whether dropping an incomplete last batch makes another run; unless the set's size is known, it counts as one."""
+    if run.dataset not in KNOWN:
+        return True
+    data = KNOWN[run.dataset]
+    count = min(run.train_limit or data.train_size, data.train_size)
+    return images_per_epoch(count, run.batch_size, drop_last=True) != count
+
+
+def warmup_epochs(epochs: int) -> int:
+    """Return the length of the warm-up: ten epochs, shorter for runs much shorter than the published 160."""
+    return min(10, math.ceil(epochs / 16))
+
+
+_LARGEST = 2**53
+"""Largest whole number that every part of a recipe can hold, its JSON included."""
+
+
+def refuse_types(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of another type than the recipe has, before anything is computed with them.
+
+    Raises:
+        UsageError: a value has the wrong type, or is a whole number without bounds.
+    """
+    for name, value in settings.items():
+        if name not in _types():
+            continue
+        if _has_huge(value):
+            raise UsageError(f"recipe setting {name!r} is too large: {shortened(value)}", "Set it to a smaller number.")
+        try:
+            msgspec.convert(value, _types()[name], strict=True)
+        except msgspec.ValidationError as error:
+            raise UsageError(
+                f"recipe setting {name!r} is {shortened(value)}: {error}", f"Set it to {_expected(_types()[name])}."
+            ) from None
+
+
+@cache
+def _types() -> dict[str, Any]:
+    types = {each.name: each.type for each in msgspec.structs.fields(Recipe) if each.name != "composition"}
+    return types | {"options": dict[str, Any], "backbone": dict[str, Any] | None}
+
+
+def _has_huge(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_huge, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_has_huge, value))
+    return isinstance(value, int) and abs(value) > _LARGEST
+
+
+def _expected(kind: Any) -> str:
+    """Return in words what a setting of a type takes."""
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, get_args(kind)))
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(_expected(each) for each in get_args(kind))
+    if get_origin(kind) is tuple:
+        return "two numbers with a comma between them"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
+    return words.get(kind, "a table of names and values")
+
+
+_fields_of = cache(msgspec.structs.fields)  # it reads the annotations anew each time, and every record asks for keys
+
+
+def _canonical(value: Any) -> Any:
+    """Reduce a struct to its tag and the fields that differ from their defaults, compared by value."""
+    if isinstance(value, msgspec.Struct):
+        fields = _fields_of(type(value))
+        kept = {each.name: getattr(value, each.name) for each in fields if getattr(value, each.name) != each.default}
+        return _tag(value) | {name: _canonical(each) for name, each in kept.items()}
+    if isinstance(value, tuple | list):
+        return [_canonical(each) for each in value]
+    return value
+
+
+def _tag(value: msgspec.Struct) -> dict[str, Any]:
+    config = value.__struct_config__
+    return {config.tag_field: config.tag} if config.tag is not None and config.tag_field else {}
+
+
+def _with_defaults(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return _tag(value) | {name: _with_defaults(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, tuple | list):
+        return [_with_defaults(each) for each in value]
+    return value
+
+
+def images_per_epoch(count: int, batch_size: int, drop_last: bool = False) -> int:
+    """Return how many of ``count`` images an epoch trains on.
+
+    Args:
+        count: training images.
+        batch_size: images per batch.
+        drop_last: leave out the images of an incomplete last batch, unless it is the only one.
+    """
+    return count - count % batch_size if drop_last and count > batch_size else count

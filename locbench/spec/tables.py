@@ -1,0 +1,261 @@
+"""Published tables as data: one TOML file each, read into `Table`, `Row`, `Column` and `Cell`. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+import msgspec
+
+from locbench.errors import LocbenchError, UsageError
+from locbench.spec.claims import Claim, inequalities
+from locbench.spec.recipe import Recipe
+from locbench.spec.validation import make_recipe
+
+
+class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A quantity that a table prints.
+
+    Attributes:
+        unit: as printed, for example ``%``, ``M``, ``GB``; empty for text.
+        kind: ``trained`` numbers carry noise, ``exact`` ones must agree after rounding, ``predicted`` ones are costs
+            computed without a device, ``measured`` ones are costs that only a device tells, ``text`` is an
+            architecture string.
+        better: which direction is better, for ranks.
+    """
+
+    unit: str
+    kind: Literal["trained", "exact", "predicted", "measured", "text"] = "trained"
+    better: Literal["higher", "lower", "none"] = "higher"
+
+
+class Axis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A row or a column: its printed label and what it says of the recipes along it.
+
+    Attributes:
+        at: what else it says where it meets a row or column of that label; ranks above everything.
+        alone: the row's recipe takes nothing from the columns (a row whose one value the paper prints once).
+        blocked: why the cells along it cannot be run yet; empty if they can.
+        note: what a reader should know of this row or column.
+    """
+
+    label: str
+    recipe: dict[str, Any] = {}
+    at: dict[str, dict[str, Any]] = {}
+    alone: bool = False
+    blocked: str = ""
+    note: str = ""
+
+
+class Derived(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Values that the paper prints but that follow from others, such as HPFF's arrows.
+
+    Attributes:
+        label: what the derived value is called.
+        metric: the metric it is derived from.
+        formula: ``difference`` is reference - value, ``reduction`` is 100 * (1 - value / reference) in percent.
+        against: for each row label, the row label of its reference.
+        printed: for each row label, the printed values by column, as strings; an empty one is not printed.
+    """
+
+    label: str
+    metric: str
+    unit: str
+    formula: Literal["difference", "reduction"]
+    against: dict[str, str]
+    printed: dict[str, list[str]]
+
+
+class Published(msgspec.Struct, frozen=True):
+    """A number as the paper prints it: value, spread if any, and the decimals that it was rounded to."""
+
+    text: str
+    value: float | None
+    std: float | None
+    decimals: int
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """One place of a table: a recipe, and what the paper prints there by metric."""
+
+    row: str
+    column: str
+    recipe: Recipe | None
+    published: dict[str, Published]
+    blocked: str = ""
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+    """A published table or figure.
+
+    Attributes:
+        id, paper, number, title, source: what it is and where it is printed.
+        trials: number of runs behind a published number.
+        notes: contradictions and choices, one sentence or two each.
+        recipe: settings that all cells share; rows and then columns add to them.
+        published: for each metric, for each row label, the printed strings by column; an empty one is not printed.
+        computed: every cell of the grid exists, also where nothing legible is printed.
+        calibration: what the published memory holds beyond tensors, if that was looked into.
+        claims: what the paper says of the numbers, see `locbench.table_claims`.
+    """
+
+    id: str
+    paper: Literal["auglocal", "hpff", "pgl", "swin"]
+    number: str
+    title: str
+    source: str
+    rows: list[Axis]
+    columns: list[Axis]
+    metrics: dict[str, Metric]
+    published: dict[str, dict[str, list[str]]]
+    trials: int = 1
+    notes: list[str] = []
+    recipe: dict[str, Any] = {}
+    derived: list[Derived] = []
+    computed: bool = False
+    calibration: Calibration | None = None
+    claims: list[Claim] = []
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells, row by row; a place where the paper prints nothing is no cell."""
+        return tuple(self._cells())
+
+    @property
+    def values(self) -> int:
+        """How many numbers the paper prints in it."""
+        return sum(len(cell.published) for cell in self.cells)
+
+    def _cells(self) -> Iterator[Cell]:
+        for row in self.rows:
+            for index, column in enumerate(self.columns):
+                try:
+                    published = self._published(row.label, index)
+                    cell = self._cell(row, column, published) if published or self.computed else None
+                except (LocbenchError, ValueError, TypeError, OverflowError) as error:
+                    raise UsageError(f"row {row.label!r}, column {column.label!r}: {error}") from None
+                if cell is not None:
+                    yield cell
+
+    def _published(self, row: str, column: int) -> dict[str, Published]:
+        texts = {metric: rows[row][column] for metric, rows in self.published.items() if row in rows}
+        return {metric: parse_published(text, self.metrics[metric].kind) for metric, text in texts.items() if text}
+
+    def _cell(self, row: Axis, column: Axis, published: dict[str, Published]) -> Cell:
+        blocked = row.blocked or column.blocked
+        recipe = None if blocked else make_recipe(self._settings(row, column))
+        return Cell(row=row.label, column=column.label, recipe=recipe, published=published, blocked=blocked)
+
+    def settings(self, cell: Cell) -> dict[str, Any]:
+        """Return the flat settings behind a cell's recipe, before a preset or an option of the command changes them."""
+        row = next(each for each in self.rows if each.label == cell.row)
+        column = next(each for each in self.columns if each.label == cell.column)
+        return self._settings(row, column)
+
+    def _settings(self, row: Axis, column: Axis) -> dict[str, Any]:
+        along = {} if row.alone else merge(column.recipe, column.at.get(row.label, {}))
+        return merge(self.recipe, row.recipe, along, row.at.get(column.label, {}))
+
+
+def narrow(table: Table, cells: Collection[Cell]) -> Table:
+    """Return the table with these of its cells alone, rows and columns that hold none left out."""
+    places = {(cell.row, cell.column) for cell in cells}
+    columns = [index for index, each in enumerate(table.columns) if any(each.label == column for _, column in places)]
+    labels = {row for row, _ in places}
+
+    def kept(grid: dict[str, list[str]]) -> dict[str, list[str]]:
+        return {
+            row: [texts[index] if (row, table.columns[index].label) in places else "" for index in columns]
+            for row, texts in grid.items()
+            if row in labels
+        }
+
+    derived = [msgspec.structs.replace(each, printed=kept(each.printed)) for each in table.derived]
+    return msgspec.structs.replace(
+        table,
+        rows=[row for row in table.rows if row.label in labels],
+        columns=[table.columns[index] for index in columns],
+        published={metric: kept(grid) for metric, grid in table.published.items()},
+        derived=derived,
+        claims=[claim for claim in table.claims if _is_within(claim, table, places)],
+    )
+
+
+def _is_within(claim: Claim, table: Table, places: Collection[tuple[str, str]]) -> bool:
+    """Whether all cells of a claim are among these: what is left of another is not what the paper says."""
+    return all(place in places for each in inequalities(table, claim) for place, _ in each.weights)
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge settings, later layers first in rank; ``options`` merge key by key."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        options = {**merged.get("options", {}), **layer.get("options", {})}
+        merged |= layer
+        if options:
+            merged["options"] = options
+    return merged
+
+
+_NUMBER = re.compile(r"^\s*(?P<value>-?\d+(?:\.(?P<decimals>\d+))?)\s*(?:(?:±|\+-)\s*(?P<std>\d+(?:\.\d+)?))?\s*$")
+
+
+def parse_published(text: str, kind: str) -> Published:
+    """Read ``93.73 ± 0.04`` into a value, a spread and the number of printed decimals; ``text`` cells stay text.
+
+    Raises:
+        ValueError: the text is no number.
+    """
+    if kind == "text":
+        return Published(text=text, value=None, std=None, decimals=0)
+    match = _NUMBER.match(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a number such as '93.73' or '93.73 ± 0.04'")
+    std = match["std"]
+    decimals = len(match["decimals"] or "")
+    return Published(text=text, value=float(match["value"]), std=None if std is None else float(std), decimals=decimals)
+
+
+class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One constant of a calibration.
+
+    Attributes:
+        gigabytes: what is added.
+        fitted: the (row, column) places that it was fitted on: the mean of what they print beyond the base.
+        shape: what it is added to: the live bytes after the first backward pass of this shape of convolution, as
+            `costs.convolutions` names it, or with an empty one the predicted peak.
+    """
+
+    gigabytes: float
+    fitted: list[tuple[str, str]] = []
+    shape: str = ""
+
+
+class Unfit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A place that a calibration is known not to fit, and why."""
+
+    row: str
+    column: str
+    why: str
+
+
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a paper's memory seems to hold beyond tensors; shown beside a prediction and never part of it.
+
+    Attributes:
+        how: the reasoning, and how well it does.
+        terms: the calibrated value is the largest of the predicted peak and of each term's base and gigabytes.
+        legacy: instead of constants: the prediction as training was measured in 2022, with softmax keeping its
+            input (torch up to 1.10) and one more copy of all parameters (DistributedDataParallel's buckets). Nothing
+            is fitted.
+        of: id of the paper's other table whose terms apply; empty if they are here.
+        unfit: places that are neither fitted on nor counted as a test.
+    """
+
+    how: str
+    terms: list[Term] = []
+    legacy: bool = False
+    of: str = ""
+    unfit: list[Unfit] = []

@@ -1,0 +1,152 @@
+"""Columns of numbers, laid out in as many grids, one below the other, as the terminal's width asks for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from locbench.costs.table_rows import CostRow
+from locbench.report.text import split_label
+
+LABELS = (16, 30)
+"""Characters that labels have at least, and that they have before they are wrapped."""
+
+_GAP = 2
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of texts, which are never wrapped.
+
+    Attributes:
+        head: two lines.
+        texts: one per row.
+        left: justified left, as words are.
+    """
+
+    head: tuple[str, str]
+    texts: tuple[Text, ...]
+    left: bool = False
+
+    @property
+    def filled(self) -> bool:
+        """Whether there is anything in it."""
+        return any(text.plain for text in self.texts)
+
+    @property
+    def width(self) -> int:
+        """Characters that it takes, with the gap before it."""
+        return _GAP + max(*map(len, self.head), *(text.cell_len for text in self.texts))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Columns that stay together.
+
+    Attributes:
+        columns: from left to right; empty ones are left out.
+        before: columns of another group that stand before them where the group begins a grid.
+    """
+
+    columns: tuple[Column, ...]
+    before: tuple[Column, ...] = ()
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The first column of every grid.
+
+    Attributes:
+        head: above it.
+        groups: the heading that each row stands under; empty for none.
+        own: each row's label.
+    """
+
+    head: str
+    groups: tuple[str, ...]
+    own: tuple[str, ...]
+
+    def width(self, room: int) -> int:
+        """Return the characters that they take where there is room for so many; longer labels are wrapped."""
+        least, most = LABELS
+        longest = max(map(len, (self.head, *self.groups, *(f"  {each}" for each in self.own))))
+        return min(longest, max(least, min(most, room)))
+
+
+def print_grids(console: Console, labels: Labels, groups: Sequence[Group]) -> None:
+    """Print columns beside their labels. No number is wrapped, however narrow the terminal."""
+    label = labels.width(console.width - max(_width([*group.before, *group.columns]) for group in groups))
+    for columns in pack(groups, console.width - label):
+        grid = Grid(box=None, pad_edge=False, padding=(0, 0, 0, _GAP), header_style="bold")
+        grid.width = label + _width(columns)
+        grid.add_column(Text(f"\n{labels.head}"), width=label)
+        for each in columns:
+            head = Text("\n".join(each.head))
+            grid.add_column(head, justify="left" if each.left else "right", no_wrap=True, width=each.width - _GAP)
+        for name, index in _lines(labels):
+            grid.add_row(name, *(() if index is None else (each.texts[index] for each in columns)))
+        console.print(grid, crop=False)
+        console.print()
+
+
+def pack(groups: Sequence[Group], width: int) -> list[list[Column]]:
+    """Return the columns of every grid: as many groups side by side as have room, and at least one."""
+    grids: list[list[Column]] = []
+    for group in groups:
+        columns, before = _filled(group.columns), _filled(group.before)
+        if columns and grids and _width([*grids[-1], *columns]) <= width:
+            grids[-1] += columns
+        elif columns:
+            grids.append([*before, *columns])
+    return grids
+
+
+def _width(columns: Sequence[Column]) -> int:
+    return sum(each.width for each in _filled(columns))
+
+
+def _filled(columns: Sequence[Column]) -> list[Column]:
+    return [each for each in columns if each.filled]
+
+
+def _lines(labels: Labels) -> Iterator[tuple[Text, int | None]]:
+    """Yield the first cell of every line, and which row it is of; a heading is of none."""
+    current = ""
+    for index, (group, own) in enumerate(zip(labels.groups, labels.own, strict=True)):
+        if group and group not in (current, labels.head):
+            yield Text(group, style="bold"), None
+        current = group
+        yield Text(f"  {own}" if group and group != labels.head else own), index
+
+
+def labels_of(rows: Sequence[CostRow]) -> Labels:
+    """Return what distinguishes every row: its column alone where a table's rows are metrics, else its row.
+
+    The column joins the row's label where several recipes share that; a recipe outside a table has its network and
+    method. A group that all rows share is the head.
+    """
+    in_rows, in_columns = Counter(row.row for row in rows), Counter(row.column for row in rows)
+    transposed = len(in_columns) == len(rows) > len(in_rows)
+    found = [_label(row, transposed, alone=in_rows[row.row] == 1) for row in rows]
+    groups = tuple(group for group, _ in found)
+    head = groups[0] if len(set(groups)) == 1 else ""
+    return Labels(head, groups, tuple(own for _, own in found))
+
+
+def full_label(labels: Labels, index: int) -> str:
+    """Return a row's label with its group."""
+    return " / ".join(filter(None, (labels.groups[index], labels.own[index])))
+
+
+def _label(row: CostRow, transposed: bool, alone: bool) -> tuple[str, str]:
+    if not row.places:
+        return "", f"{row.recipe.network} {row.recipe.method}"
+    if transposed:
+        return "", row.column
+    group, own = split_label(row.row)
+    return group, own if alone else f"{own}, {row.column}"

@@ -1,0 +1,153 @@
+"""What is said below the grid of costs: verdicts, misses, calibrations and their residuals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from locbench.costs.calibration import Residuals, residuals
+from locbench.report.cost_rows import ROLES, JudgedRow, MeasuredStep
+from locbench.report.formatting import measured_text
+from locbench.report.model import Comparison, Entry
+from locbench.report.text import PAPERS, details, metric_label, table_notes
+from locbench.spec.tables import Table
+from locbench.terminal.columns import Column, Group, Labels, full_label, print_grids
+from locbench.terminal.comparison import STYLES
+
+_SUBJECTS = {"params": "parameter"}  # in notes; other metrics go by their name
+
+
+def print_findings(
+    console: Console, table: Table, labels: Labels, judged: Sequence[JudgedRow], comparisons: Sequence[Comparison]
+) -> None:
+    """Print verdicts, which places have no costs and why, and the calibration."""
+    print_verdicts(console, table, labels, judged)
+    blocked = [line for each in comparisons for line in details(each)]
+    if blocked:
+        console.print()
+    for line in blocked:
+        console.print(Text(f"- {line}"))
+    print_calibration(console, table, labels, judged)
+
+
+def print_verdicts(console: Console, table: Table, labels: Labels, judged: Sequence[JudgedRow]) -> None:
+    """Print of each exact metric how many values are the paper's, every miss with both, and what the notes say."""
+    found = [(index, entry) for index, each in enumerate(judged) for entry in each.entries]
+    if found:
+        console.print()
+    for metric in dict.fromkeys(entry.metric for _, entry in found):
+        own = [(index, entry) for index, entry in found if entry.metric == metric]
+        misses = [(index, entry) for index, entry in own if entry.verdict != "match"]
+        style = STYLES["off" if misses else "match"]
+        console.print(Text(_summary(table, metric, len(own), len(misses)), style=style))
+        for index, entry in misses:
+            console.print(Text(f"- {full_label(labels, index)}: {_both(entry)}"))
+        for note in table_notes(table):
+            if any(_names(note, labels.own[index], entry) for index, entry in misses):
+                console.print(Padding(Text(f"The table's note: {note}", style="dim"), (0, 0, 0, 2)))
+
+
+def print_calibration(console: Console, table: Table, labels: Labels, judged: Sequence[JudgedRow]) -> None:
+    """Print how a table is calibrated, where that does not fit and why, and its residuals."""
+    found = [each.calibrated for each in judged if each.calibrated is not None]
+    if table.calibration is None or not found:
+        return
+    console.print()
+    console.print(Text(f"Calibration. {table.calibration.how}"))
+    for why in dict.fromkeys(each.why for each in found if each.why):
+        own = [index for index, each in enumerate(judged) if each.calibrated and each.calibrated.why == why]
+        places = "; ".join(full_label(labels, index) for index in own)
+        console.print(Text(f"- does not fit: {places}: {why}"))
+    print_residuals(console, residuals(found))
+
+
+def print_residuals(console: Console, found: Sequence[Residuals]) -> None:
+    """Print how far predictions and calibrated values are from the papers', by paper and role."""
+    console.print()
+    console.print(Text("|ours - paper| of predicted and calibrated memory", style="bold"))
+    labels = Labels("paper", tuple("" for _ in found), tuple(PAPERS[each.paper] for each in found))
+    columns = (
+        Column(("", "role"), tuple(Text(ROLES[each.role]) for each in found), left=True),
+        Column(("", "n"), tuple(Text(str(each.n)) for each in found)),
+        _distances("predicted", "mean", [(each.mean_before, each.unit) for each in found]),
+        _distances("", "worst", [(each.worst_before, each.unit) for each in found]),
+        _distances("calibrated", "mean", [(each.mean, each.unit) for each in found]),
+        _distances("", "worst", [(each.worst, each.unit) for each in found]),
+        Column(("", "unit"), tuple(Text(each.unit) for each in found), left=True),
+    )
+    print_grids(console, labels, [Group(columns)])
+
+
+def _distances(top: str, name: str, values: Iterable[tuple[float, str]]) -> Column:
+    return Column((top, name), tuple(Text(f"{value:.{3 if unit == 'GB' else 1}f}") for value, unit in values))
+
+
+def _summary(table: Table, metric: str, total: int, missed: int) -> str:
+    unit = table.metrics[metric].unit
+    name = metric_label(table, metric).removesuffix(f" ({unit})")
+    return f"{name}: {total - missed} of {total} equal{' after rounding' if unit else ''}"
+
+
+def _both(entry: Entry) -> str:
+    assert entry.published is not None
+    if isinstance(entry.measured, float):  # two decimals more than printed, so that the difference shows
+        ours = f"{entry.measured:.{entry.published.decimals + 2}f}"
+    else:
+        ours = measured_text(entry) or entry.verdict
+    return " ".join(filter(None, ("ours", ours, entry.unit))) + f", paper {entry.published.text} {entry.unit}".rstrip()
+
+
+def _names(note: str, label: str, entry: Entry) -> bool:
+    """Whether a note is on a missed value: it names a part of its label, and what it is or what is printed."""
+    assert entry.published is not None
+    subjects = (_SUBJECTS.get(entry.metric, entry.metric), entry.published.text)
+    parts = (rf"(?<!\w){re.escape(part)}(?!\d)" for part in label.split(", "))
+    named = any(re.search(part, note, re.IGNORECASE) for part in parts)
+    return named and any(subject in note.lower() for subject in subjects)
+
+
+LEGEND = (
+    "measured: on that device, at the same batch; allocated, reserved: by the allocator over a training step, nothing "
+    "subtracted; time: of a step; predicted: share of what was allocated."
+)
+
+
+def print_measured_steps(console: Console, labels: Labels, steps: Sequence[tuple[MeasuredStep, ...]]) -> None:
+    """Print what was measured of each row, device by device; nothing where nothing was."""
+    found = [(index, each) for index, own in enumerate(steps) for each in own]
+    if not found:
+        return
+    found.sort(key=lambda pair: _device(pair[1]))
+    made = [each.made for _, each in found]
+    names = tuple(" ".join(filter(None, (full_label(labels, index), each.step))) for index, each in found)
+    columns = (
+        _column(("cuDNN", "benchmark"), ["on" if each.benchmark else "off" for each in made]),
+        _column(("allocated", "(GB)"), [_gigabytes(each.allocated_bytes) for each in made]),
+        _column(("reserved", "(GB)"), [_gigabytes(each.reserved_bytes) for each in made]),
+        _column(("time", "(ms)"), [f"{each.milliseconds:.1f}" for each in made]),
+        _column(("predicted", "(%)"), [_percent(each) for _, each in found]),
+    )
+    console.print()
+    print_grids(console, Labels("measured", tuple(_device(each) for _, each in found), names), [Group(columns)])
+    console.print(Text(LEGEND, style="dim"))
+
+
+def _device(measured: MeasuredStep) -> str:
+    return f"{measured.made.device}, {measured.made.provenance.engine}"
+
+
+def _column(head: tuple[str, str], texts: Sequence[str]) -> Column:
+    return Column(head, tuple(map(Text, texts)))
+
+
+def _gigabytes(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e9:.3f}"
+
+
+def _percent(measured: MeasuredStep) -> str:
+    share = measured.predicted_percent
+    return "" if share is None else f"{share:.1f}"

@@ -1,0 +1,137 @@
+"""How costs are shown on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from locbench.costs.table_rows import CostRow
+from locbench.costs.table_values import MEMORY, MEMORY_UNITS
+from locbench.report.cost_rows import ROLES, JudgedRow
+from locbench.terminal.columns import Column, Group, Labels, full_label, print_grids
+from locbench.terminal.comparison import STYLES
+
+LEGEND = {
+    "params": "params: of the network and of all auxiliary nets, in M.",
+    "MACs": "MACs, FLOPs: forward, one image, in G, of the network and classifying auxiliary nets; FLOPs count 2 per "
+    "BatchNorm element and 1 per pooled element besides.",
+    "memory": "predicted: peak of live tensors in a training step, in {unit}, gradients kept between steps; with PGL "
+    "the mean over local and global epochs. lean: the same with --memory lean. of BP: share of backpropagation's on "
+    "the same network, data and batch. paper: as published, which holds more than tensors.",
+    "calibrated": "calibrated: the prediction with what this paper's own numbers seem to hold beyond tensors; never "
+    "part of the prediction. residual: calibrated - paper.",
+}
+"""What the columns hold, by the first word of a group's head."""
+
+
+def print_rows(console: Console, title: str, labels: Labels, judged: Sequence[JudgedRow]) -> None:
+    """Print one line per recipe, and what the columns hold."""
+    console.print(Text(title, style="bold"))
+    console.print()
+    groups = (_parameters(judged), _operations(judged), *_memory(judged))
+    print_grids(console, labels, groups)
+    shown = {column.head[0].split(" ")[0] for group in groups for column in group.columns if column.filled}
+    for word, line in LEGEND.items():
+        if word in shown:
+            console.print(Text(line.format(unit=_unit(judged)), style="dim"))
+
+
+def print_slowest(
+    console: Console, labels: Labels, rows: Sequence[CostRow], traced: Container[str], *, kept: bool = True
+) -> None:
+    """Print what the slowest of the rows took that were traced; nothing if all were kept from before."""
+    seconds = {index: row.seconds for index, row in enumerate(rows) if row.recipe.key in traced}
+    if seconds:
+        slowest = max(seconds, key=lambda index: seconds[index])
+        line = f"Traced {len(seconds)} of {len(rows)} rows; slowest row {seconds[slowest]:.1f} s"
+        words = " Kept for the next time." if kept else ""
+        console.print(Text(f"{line} ({full_label(labels, slowest)}).{words}", style="dim"))
+
+
+def _parameters(judged: Sequence[JudgedRow]) -> Group:
+    def total(row: CostRow) -> str:
+        return _scaled(row.params_primary + row.params_auxiliary, 6) if "params" in row.published else ""
+
+    return Group(
+        (
+            _column(judged, ("params (M)", "network"), lambda row: _scaled(row.params_primary, 6)),
+            _column(judged, ("", "auxiliary"), lambda row: _scaled(row.params_auxiliary, 6)),
+            _column(judged, ("", "total"), total),
+            *_printed(judged, "params"),
+        )
+    )
+
+
+def _operations(judged: Sequence[JudgedRow]) -> Group:
+    return Group(
+        (
+            _column(judged, ("MACs (G)", ""), lambda row: _scaled(row.macs, 9)),
+            _column(judged, ("FLOPs (G)", "ours"), lambda row: _scaled(row.flops, 9)),
+            *_printed(judged, "flops"),
+        )
+    )
+
+
+def _memory(judged: Sequence[JudgedRow]) -> tuple[Group, Group]:
+    unit = _unit(judged)
+    predicted = _column(judged, (f"memory ({unit})", "predicted"), lambda row: _bytes(row, row.memory_peak_bytes))
+    paper = _column(judged, ("", "paper"), lambda row: _published(row, MEMORY))
+    memory = Group(
+        (
+            predicted,
+            _column(judged, ("", "of BP"), lambda row: _percent(row.ratio)),
+            _column(judged, ("", "lean"), lambda row: _bytes(row, row.memory_lean_bytes)),
+            paper,
+            _column(judged, ("", "of BP"), lambda row: _percent(row.published_ratio)),
+        )
+    )
+    return memory, Group(_calibrated(judged, unit), before=(predicted, paper))
+
+
+def _calibrated(judged: Sequence[JudgedRow], unit: str) -> tuple[Column, ...]:
+    found = [each.calibrated for each in judged]
+    digits = 3 if unit == "GB" else 0
+    values = [Text(f"{each.calibrated:.{digits}f}" if each else "") for each in found]
+    residuals = [Text(f"{round(each.residual, digits) + 0.0:+.{digits}f}" if each else "") for each in found]
+    styles = ["yellow" if each and each.role == "unfit" else "" for each in found]
+    roles = [Text(ROLES[each.role] if each else "", style) for each, style in zip(found, styles, strict=True)]
+    return (
+        Column(("calibrated", f"({unit})"), tuple(values)),
+        Column(("", "residual"), tuple(residuals)),
+        Column(("", "role"), tuple(roles), left=True),
+    )
+
+
+def _printed(judged: Sequence[JudgedRow], metric: str) -> tuple[Column, Column]:
+    """Return what the paper prints, and whether it is ours."""
+    verdicts = [each.verdicts.get(metric) for each in judged]
+    words = [Text(verdict or "", style=STYLES[verdict] if verdict else "") for verdict in verdicts]
+    paper = _column(judged, ("", "paper"), lambda row: _published(row, metric))
+    return paper, Column(("", "verdict"), tuple(words), left=True)
+
+
+def _column(judged: Sequence[JudgedRow], head: tuple[str, str], text: Callable[[CostRow], str]) -> Column:
+    return Column(head, tuple(Text(text(each.row)) for each in judged))
+
+
+def _unit(judged: Sequence[JudgedRow]) -> str:
+    return judged[0].row.unit if judged else ""
+
+
+def _scaled(count: int, power: int) -> str:
+    return f"{count / 10**power:.3f}"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"
+
+
+def _bytes(row: CostRow, count: int | None) -> str:
+    digits = 3 if row.unit == "GB" else 0
+    return "" if count is None else f"{count / MEMORY_UNITS[row.unit]:.{digits}f}"
+
+
+def _published(row: CostRow, metric: str) -> str:
+    return row.published[metric].text if metric in row.published else ""

@@ -1,0 +1,183 @@
+"""How `locbench splits` shows divisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from locbench.costs.memory.fit import Candidate
+from locbench.costs.memory.held import ASSUMED
+from locbench.costs.splits.cuts import Division
+from locbench.costs.splits.store import Splits, split_text
+from locbench.spec.networks import NETWORKS
+from locbench.spec.recipe import Recipe
+
+_MIB = 2**20
+
+_COUNTED = (
+    "A module alone: parameters, gradients, optimizer state, auxiliary nets, input and the live tensors of its step. "
+    "Divisions whose largest modules need the same are ranked by the next-largest. MiB: 2^20 bytes; GB: 10^9."
+)
+
+
+def print_splits(console: Console, recipe: Recipe, splits: Splits, count: int) -> None:
+    """Print the best divisions and, where it is not among them, the one that is trained."""
+    console.print(_title(recipe, splits), style="bold", markup=False, soft_wrap=True)
+    grid = Grid(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("rank", justify="right")
+    grid.add_column(f"{unit_of(recipe)} per module", overflow="fold")
+    for name in ("largest (MiB)", "GB", "behind (%)"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    grid.add_column("each module (MiB)", overflow="fold")
+    best = splits.best[:count]
+    for division in best:
+        grid.add_row(str(rank_of(division, splits)), *_cells(recipe, division, splits))
+    if splits.trained is not None and splits.trained not in best:
+        grid.add_row(str(splits.rank or f"> {len(splits.best)}"), *_cells(recipe, splits.trained, splits), style="dim")
+    console.print(grid)
+    console.print(trained_sentence(recipe, splits), markup=False, soft_wrap=True)
+    console.print(_COUNTED, style="dim", markup=False, soft_wrap=True)
+    console.print(f"Traced with {splits.made_with}.", style="dim", markup=False, soft_wrap=True)
+
+
+def splits_entry(recipe: Recipe, splits: Splits, count: int) -> dict[str, Any]:
+    """Return what was found as plain JSON types, memory in bytes."""
+    trained = splits.trained
+    return {
+        "network": recipe.network,
+        "method": recipe.method,
+        "modules": recipe.modules,
+        "batch_size": recipe.batch_size,
+        "image_size": recipe.side,
+        "unit": unit_of(recipe),
+        "divisions": splits.divisions,
+        "best": [_entry(recipe, each, splits) | {"rank": rank_of(each, splits)} for each in splits.best[:count]],
+        "trained": None
+        if trained is None
+        else _entry(recipe, trained, splits) | {"rank": splits.rank, "published": published(recipe)},
+        "recipe": recipe.describe(),
+        "made_with": splits.made_with,
+    }
+
+
+def trained_sentence(recipe: Recipe, splits: Splits) -> str:
+    """Say how the division that ``locbench run`` trains compares with the best one."""
+    if splits.trained is None:
+        return "The equal parts that `locbench run` trains are none of these divisions."
+    name = "published division" if published(recipe) else "division into equal parts"
+    said = f"The {name}, {split_text(recipe.network, splits.trained.units)}, which `locbench run` trains,"
+    if splits.rank == 1:
+        return f"{said} is the best."
+    rank = f"has rank {splits.rank}" if splits.rank else f"is not among the best {len(splits.best)}"
+    loss = splits.loss(splits.trained)
+    more = f"needs {loss:.2f} % more than the best's" if loss else "needs as much as the best's"
+    return f"{said} {rank} of {splits.divisions:,}: its largest module {more}."
+
+
+def rank_of(division: Division, splits: Splits) -> int:
+    """Return the rank of one of the best divisions; equal ones share it."""
+    return 1 + sum(each.order < division.order for each in splits.best)
+
+
+def published(recipe: Recipe) -> bool:
+    """Return whether published work says where the network is cut into K modules."""
+    network = NETWORKS[recipe.network]
+    if recipe.split is not None:
+        return recipe.split == network.carried_splits.get(len(recipe.split))
+    return recipe.modules in network.splits
+
+
+def unit_of(recipe: Recipe) -> str:
+    """Return what modules are counted in: a transformer's are counted in blocks, as its paper does."""
+    return "local layers" if NETWORKS[recipe.network].transformer is None else "blocks"
+
+
+def _title(recipe: Recipe, splits: Splits) -> str:
+    where = f"batch {recipe.batch_size} of {recipe.side} x {recipe.side} pixels"
+    return f"{recipe.network}, {recipe.method}, K = {recipe.modules}, {where}: {splits.divisions:,} divisions"
+
+
+def _cells(recipe: Recipe, division: Division, splits: Splits) -> tuple[str, ...]:
+    largest = max(division.peaks)
+    each = "  ".join(f"{peak / _MIB:,.1f}" for peak in division.peaks)
+    numbers = f"{largest / _MIB:,.1f}", f"{largest / 1e9:.3f}", f"{splits.loss(division):.2f}"
+    return split_text(recipe.network, division.units), *numbers, each
+
+
+def _entry(recipe: Recipe, division: Division, splits: Splits) -> dict[str, Any]:
+    return {
+        "split": [int(each) for each in split_text(recipe.network, division.units).split(",")],
+        "layers": division.units,
+        "largest_bytes": max(division.peaks),
+        "peaks_bytes": division.peaks,
+        "behind_percent": splits.loss(division),
+    }
+
+
+Batch: TypeAlias = tuple[int, int]
+"""Images, and the bytes that a step of them needs."""
+
+
+def print_candidates(console: Console, found: Sequence[Candidate], memory: int) -> None:
+    """Print methods, those that fit first and the cheapest of them on top."""
+    grid = Grid(box=None, pad_edge=False, header_style="bold")
+    for name in ("method", "options", "tensors (GB)", "on a device", "GMACs per image", ""):
+        grid.add_column(name, justify="left" if name in ("method", "options", "") else "right")
+    for each in found:
+        words = (f"{each.peak / 1e9:.3f}", f"{each.total / 1e9:.3f}", f"{each.macs / 1e9:.3f}", _verdict(each, memory))
+        grid.add_row(each.recipe.method, _options(each), *words, style=None if each.total <= memory else "dim")
+    console.print(grid)
+    console.print(f"On a device, in GB. {ASSUMED.how}", style="dim", markup=False, soft_wrap=True)
+    console.print("GMACs per image: of one training step, recomputation included.", style="dim")
+
+
+def candidate_entry(candidate: Candidate) -> dict[str, Any]:
+    """Return a candidate as plain JSON types."""
+    recipe = candidate.recipe
+    return {
+        "method": recipe.method,
+        "recipe": recipe.describe(),
+        "peak_bytes": candidate.peak,
+        "device_bytes": candidate.total,
+        "device_how": ASSUMED.how,
+        "macs": candidate.macs,
+    }
+
+
+def print_batches(
+    console: Console, recipe: Recipe, memory: int, tensors: Batch, device: Batch | None, how: str
+) -> None:
+    """Print the largest batches of a recipe: by its tensors alone, and with what a device holds besides."""
+    console.print(
+        f"{recipe.network}, {recipe.method}: the largest batch that fits {memory / 1e9:,.2f} GB", markup=False
+    )
+    grid = Grid(box=None, pad_edge=False, show_header=False)
+    grid.add_column()
+    grid.add_column(justify="right", style="bold")
+    grid.add_column()
+    grid.add_row("by the tensors alone", f"{tensors[0]:,}", f"predicted peak {tensors[1] / 1e9:.3f} GB")
+    found = ("none", "not even 2 images fit") if device is None else (f"{device[0]:,}", f"{device[1] / 1e9:.3f} GB")
+    grid.add_row("with what a device holds besides", *found)
+    console.print(grid)
+    console.print(how, style="dim", markup=False, soft_wrap=True)
+
+
+def _verdict(candidate: Candidate, memory: int) -> str:
+    if candidate.total <= memory:
+        return "fits"
+    return "tensors alone fit" if candidate.peak <= memory else "does not fit"
+
+
+def _options(candidate: Candidate) -> str:
+    composition = candidate.recipe.composition
+    words = [f"{name}={value}" for name, value in _own(composition.routing).items()]
+    for branch in composition.branches:
+        words += [f"{name}={value}" for name, value in _own(branch).items() if name == "depth"]
+    return " ".join(words)
+
+
+def _own(part: object) -> dict[str, object]:
+    return {name: getattr(part, name) for name in ("segments", "depth") if hasattr(part, name)}

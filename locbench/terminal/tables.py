@@ -1,0 +1,259 @@
+"""How tables and their recipes are printed by ``locbench list`` and ``locbench show``."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from locbench.console import Terminal, print_json
+from locbench.report.formatting import NOTHING
+from locbench.report.grouping import group_records
+from locbench.report.text import heading, metric_label, origin, split_label
+from locbench.results.record import Record
+from locbench.results.store import Store
+from locbench.spec.tables import Axis, Cell, Table
+from locbench.terminal.runs import runs_apart
+
+WIDE = 100
+"""Columns of the terminal from which on the list has all its columns."""
+
+
+def print_list(tables: Sequence[Table], store: Store, *, as_json: bool) -> None:
+    """Print one line per table, or JSON."""
+    records = [record for record in store.all() if record.status == "done"]
+    store.set_aside.tell()
+    entries = [list_entry(table, records) for table in tables]
+    if as_json:
+        print_json(entries)
+        return
+    from rich.text import Text
+
+    from locbench.console import Terminal
+
+    console = Terminal()
+    wide = ("id", "paper", "number", "title", "values", "recorded", "reduced")
+    names = wide if console.width >= WIDE else ("id", "number", "title", "recorded", "reduced")
+    lines = [{name: str(entry[name]) for name in names} | {"recorded": _recorded(entry)} for entry in entries]
+    head = {name: name for name in names}
+    widths = {name: max(len(line[name]) for line in [head, *lines]) for name in head}
+    widths["title"] = console.width - sum(widths[name] + 2 for name in head if name != "title")
+    for line in [head, *lines]:
+        words = [_fitted(line[name], widths[name], right=name in ("values", "recorded", "reduced")) for name in head]
+        style = "bold" if line is head else "dim" if line["recorded"].startswith("0 ") else ""
+        console.print(Text("  ".join(words), style=style), soft_wrap=True)
+    meaning = "recorded: cells that have a run below the results folder; reduced: those of which all runs are"
+    console.print(
+        meaning if console.width > len(meaning) else "recorded: cells with a run; reduced: with reduced runs alone"
+    )
+    apart = len(runs_apart(tables, records)) if records else 0
+    if apart:
+        console.print(f"{apart} run{'' if apart == 1 else 's'} of no table: locbench list --runs", soft_wrap=True)
+    shipped = store.shipped()
+    if shipped:
+        note = f"{shipped} of the {len(records)} records came with the repository: --results DIR keeps yours apart"
+        console.print(note, soft_wrap=True)
+
+
+def _recorded(entry: dict[str, Any]) -> str:
+    return f"{entry['recorded']} of {entry['cells']}"
+
+
+def _fitted(text: str, width: int, *, right: bool) -> str:
+    """Return a text of exactly this width: filled with spaces, or cut and ended with dots."""
+    if right:
+        return text.rjust(width)
+    return text.ljust(width) if len(text) <= width else text[: max(width - 3, 0)].rstrip() + "..."
+
+
+def list_entry(table: Table, records: Sequence[Record]) -> dict[str, Any]:
+    """Return what `locbench list` says of a table; a cell is recorded if a report would show a run in it."""
+    groups = group_records(table, records) if records else []
+    recorded = {place for group in groups for place in group.runs}
+    full = {place for group in groups if not group.reduced for place in group.runs}
+    return {
+        "id": table.id,
+        "paper": table.paper,
+        "number": table.number,
+        "title": table.title,
+        "cells": len(table.cells),
+        "values": table.values,
+        "recorded": len(recorded),
+        "reduced": len(recorded - full),
+    }
+
+
+def print_table(table: Table, *, as_json: bool) -> None:
+    """Print a table's axes, published numbers, recipes and notes, or JSON."""
+    if as_json:
+        print_json(table_entry(table))
+        return
+
+    print_all(table)
+
+
+def table_entry(table: Table) -> dict[str, Any]:
+    """Return what ``locbench show --json`` prints: one entry per published number."""
+    return {
+        "id": table.id,
+        "paper": table.paper,
+        "number": table.number,
+        "title": table.title,
+        "source": table.source,
+        "trials": table.trials,
+        "notes": table.notes,
+        "cells": [entry for cell in table.cells for entry in _cell_entries(table, cell)],
+        "derived": [msgspec.to_builtins(each) for each in table.derived],
+        "claims": [msgspec.to_builtins(each) for each in table.claims],
+    }
+
+
+def _cell_entries(table: Table, cell: Cell) -> list[dict[str, Any]]:
+    recipe = cell.recipe.describe() | {"key": cell.recipe.key} if cell.recipe else None
+    return [
+        {
+            "row": cell.row,
+            "column": cell.column,
+            "metric": metric,
+            "unit": table.metrics[metric].unit,
+            "published": value.text if value.value is None else value.value,
+            "std": value.std,
+            "printed": value.text,
+            "recipe": recipe,
+            "blocked": cell.blocked,
+        }
+        for metric, value in cell.published.items()
+    ]
+
+
+_GAP = 2
+
+_MORE = ", further columns"
+
+
+def print_all(table: Table) -> None:
+    """Print a table's published and derived numbers, the recipes of its rows and columns, its claims and notes."""
+    console = Terminal()
+    console.print(Text(heading(table), style="bold"))
+    console.print(Text(origin(table)))
+    for metric in table.metrics:
+        _print_numbers(console, metric_label(table, metric), table, table.published.get(metric, {}))
+    for each in table.derived:
+        title = f"Derived by the paper: {each.label} of {metric_label(table, each.metric)}, in {each.unit}"
+        _print_numbers(console, title, table, each.printed)
+    _print_recipes(console, table)
+    if table.claims:
+        console.print(Text("\nClaims", style="bold"))
+    for claim in table.claims:
+        _hang(console, "- ", f"{claim.text} (section {claim.section}).{f' {claim.note}' if claim.note else ''}")
+    if table.notes:
+        console.print(Text("\nNotes", style="bold"))
+    for note in table.notes:
+        _hang(console, "- ", note)
+
+
+def _print_numbers(console: Console, title: str, table: Table, printed: Mapping[str, Sequence[str]]) -> None:
+    columns = [index for index in range(len(table.columns)) if any(texts[index] for texts in printed.values())]
+    widths = {
+        index: max(len(text) for text in (table.columns[index].label, *(texts[index] for texts in printed.values())))
+        for index in columns
+    }
+    label_width = max((len(split_label(row)[1]) for row in printed), default=0)
+    for part in _parts(widths, console.width - label_width):
+        _say(console, f"\n{title}", "bold")
+        head = [table.columns[index].label.rjust(widths[index]) for index in part]
+        _say(console, (" " * _GAP).join([" " * label_width, *head]), "dim")
+        rows = [row.label for row in table.rows if any(_texts(printed, row.label, part))]
+        for group, own, row in _grouped(rows):
+            if own:
+                found = zip(_texts(printed, row, part), part, strict=True)
+                texts = [(text or NOTHING).rjust(widths[index]) for text, index in found]
+                _say(console, (" " * _GAP).join([own.ljust(label_width), *texts]))
+            else:
+                _say(console, group, "bold")
+        title = f"{title.removesuffix(_MORE)}{_MORE}"
+
+
+def _texts(printed: Mapping[str, Sequence[str]], row: str, part: Sequence[int]) -> list[str]:
+    return [printed[row][index] for index in part] if row in printed else []
+
+
+def _parts(widths: Mapping[int, int], room: int) -> Iterator[list[int]]:
+    """Split the columns so that each part fits the terminal; the parts are shown below each other."""
+    part: list[int] = []
+    used = 0
+    for index, width in widths.items():
+        if part and used + width + _GAP > room:
+            yield part
+            part, used = [], 0
+        part.append(index)
+        used += width + _GAP
+    if part:
+        yield part
+
+
+def _grouped(labels: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield (group, own part, label) for each label, and before a new group (group, "", "")."""
+    previous = ""
+    for label in labels:
+        group, own = split_label(label)
+        if group != previous:
+            yield group, "", ""
+        previous = group
+        yield group, own, label
+
+
+def _print_recipes(console: Console, table: Table) -> None:
+    _say(console, "\nRecipes", "bold")
+    _hang(console, "every cell: ", _setting_words(table.recipe) or "nothing in common")
+    for kind, axis in (("Rows", table.rows), ("Columns", table.columns)):
+        told = [each for each in axis if each.recipe or each.note or each.blocked]
+        if told:
+            _say(console, kind, "dim")
+            _print_axis(console, told)
+
+
+def _print_axis(console: Console, axis: Sequence[Axis]) -> None:
+    by_label = {each.label: each for each in axis}
+    width = max(len(split_label(label)[1]) for label in by_label)
+    for group, own, label in _grouped(list(by_label)):
+        if not own:
+            _say(console, group, "bold")
+            continue
+        _hang(console, own.ljust(width + _GAP), _setting_words(by_label[label].recipe))
+        for other, settings in by_label[label].at.items():
+            _hang(console, " " * (width + _GAP), f"at {other}: {_setting_words(settings)}")
+        if by_label[label].note:
+            _hang(console, " " * (width + _GAP), by_label[label].note)
+    for reason in dict.fromkeys(each.blocked for each in axis if each.blocked):
+        places = "; ".join(each.label for each in axis if each.blocked == reason)
+        _hang(console, "Not runnable: ", f"{reason} ({places})")
+
+
+def _setting_words(settings: Mapping[str, Any]) -> str:
+    flat = {name: value for name, value in settings.items() if name != "options"} | settings.get("options", {})
+    return ", ".join(f"{name}={_value(value)}" for name, value in flat.items())
+
+
+def _value(value: Any) -> str:
+    """Return a value as ``--set`` takes it, settings within settings in brackets."""
+    if isinstance(value, Mapping):
+        return f"({_setting_words(value)})"
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _hang(console: Console, mark: str, text: str) -> None:
+    """Print a text with its lines set in below its mark."""
+    room = max(console.width - len(mark), 20)
+    for index, line in enumerate(textwrap.wrap(text, room) or [""]):
+        _say(console, (" " * len(mark) if index else mark) + line)
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(text.rstrip(), style=style), soft_wrap=True)

@@ -1,0 +1,103 @@
+"""Arithmetic of the training step, and the device it runs on."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+
+import torch
+
+from locbench.errors import UsageError
+from locbench.spec.recipe import Precision
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name; ``auto`` is the first CUDA device, else the CPU.
+
+    Raises:
+        UsageError: the device does not exist here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()  # fails on "meta" too
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UsageError(f"there is no device {name!r} here", "Use --device cpu, or auto.") from None
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """Return what the device is called, for a record."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {_cpu_model()}" if device.type == "cpu" else str(device)
+
+
+def refuse_precision(precision: Precision, device: torch.device) -> None:
+    """Refuse TF32 where there is none.
+
+    Raises:
+        UsageError: it is asked for there.
+    """
+    if precision == "tf32" and device.type != "cuda":
+        raise UsageError("TF32 exists on CUDA devices only", "Use --precision fp32 or bf16.")
+
+
+def set_precision(precision: Precision, device: torch.device) -> None:
+    """Let float32 products be exact (``fp32``, ``bf16`` outside autocast) or TensorFloat-32 (``tf32``).
+
+    Raises:
+        UsageError: TF32 is asked for where there is none.
+    """
+    refuse_precision(precision, device)
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def autocast(precision: Precision, device: torch.device, *, cache: bool = True) -> AbstractContextManager[object]:
+    """Return the context of a forward pass; without a ``cache`` no weight that was cast outlives its use."""
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=cache)
+    return nullcontext()
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - a device file
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        import platform
+
+        return platform.processor() or platform.machine()
+
+
+SWITCH = "LOCBENCH_KEEP_BLOCKS"
+"""Environment variable; 0 leaves the C library's allocator as it is."""
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
+"""Parameters of mallopt, from glibc's malloc.h."""
+
+_PAD = 64 * 2**20
+"""Bytes that the heap grows by at least."""
+
+
+@cache
+def keep_blocks() -> bool:
+    """Let glibc keep freed blocks: none is mapped apart, and the heap never shrinks. For the whole process, once.
+
+    Returns:
+        Whether it does so now; other C libraries are left alone without a word.
+    """
+    if os.environ.get(SWITCH) == "0" or platform.libc_ver()[0] != "glibc":
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    # All of them, whatever the first returns: any() would stop at it.
+    done = [mallopt(_MMAP_MAX, 0), mallopt(_TRIM_THRESHOLD, -1), mallopt(_TOP_PAD, _PAD)]
+    return all(done)

@@ -1,0 +1,74 @@
+"""The plain training step: every operation is queued by Python as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from locbench.data.batches import Batch
+from locbench.learning.auxiliary.branch import Targets
+from locbench.learning.learner import Learner
+from locbench.learning.routing import Outcome
+from locbench.spec.recipe import Recipe
+from locbench.training.device import autocast
+from locbench.training.distributed import World
+from locbench.training.optimizer import ModuleSGD, clip_module
+
+
+class EagerEngine:
+    """Takes steps one operation after the other; what every other engine is held against, and falls back on.
+
+    Args:
+        learner: what is trained.
+        optimizer: of all its parameters.
+        recipe: precision and clipping of the step.
+        world: the processes that share every batch.
+        device: of the learner.
+    """
+
+    name = "eager"
+    compile_seconds = 0.0
+
+    def __init__(
+        self, learner: Learner, optimizer: torch.optim.Optimizer, recipe: Recipe, world: World, device: torch.device
+    ) -> None:
+        self.learner, self.optimizer, self.recipe = learner, optimizer, recipe
+        self.world, self.device = world, device
+
+    def step(self, batch: Batch, targets: Targets, *, guided: bool, whole: int | None = None) -> Outcome:
+        """Free the gradients of the step before and take one; see `Engine.step`."""
+        self.optimizer.zero_grad(set_to_none=True)
+        return self.take(batch, targets, guided=guided, whole=whole)
+
+    def take(
+        self, batch: Batch, targets: Targets, *, guided: bool, whole: int | None = None, cache: bool = True
+    ) -> Outcome:
+        """Take one step on top of the gradients that are there.
+
+        Args:
+            batch, targets, guided, whole: see `Engine.step`.
+            cache: let autocast keep weights that it has cast for the rest of the step.
+        """
+        own = len(batch.labels)
+        whole = whole or own
+
+        def finish(module: int) -> None:  # its gradients are complete
+            assert isinstance(self.optimizer, ModuleSGD)
+            parameters = [*self.learner.module_parameters(module), *self.learner.auxiliary_parameters(module)]
+            self.world.average_gradients(parameters, own, whole)
+            self._clip([module])
+            self.optimizer.step_module(module)
+
+        early = {"finished": finish} if isinstance(self.optimizer, ModuleSGD) else {}
+        with autocast(self.recipe.precision, self.device, cache=cache):
+            outcome = self.learner.step(batch.images, targets, guided=guided, **early)
+        self.world.average_gradients(self.learner.parameters(), own, whole)
+        self._clip(range(self.learner.modules_count))
+        self.optimizer.step()  # whatever has not been stepped yet
+        return outcome
+
+    def _clip(self, modules: Iterable[int]) -> None:
+        if self.recipe.clip_norm is not None:
+            for module in modules:
+                clip_module(self.learner, module, self.recipe.clip_norm)

@@ -1,0 +1,230 @@
+"""Where a run's batches come from: small images, the Swin pipeline, or the ImageNet recipe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from locbench.console import remark
+from locbench.data.batches import Batch, test_batches, train_batches
+from locbench.data.imagenet_batches import imagenet_test_batches, imagenet_train_batches
+from locbench.data.images import Images, Split
+from locbench.data.streams import Stream
+from locbench.errors import UsageError
+from locbench.spec.recipe import Recipe
+from locbench.training.distributed import ALONE, World
+
+SMALL, LARGE = 250, 50
+"""Test images per batch below and from 128 pixels; on a CUDA device as many as hold `CUDA_PIXELS`, if that is more."""
+
+CUDA_PIXELS = 2000 * 32 * 32
+"""Pixels of one channel in a batch of test images on a CUDA device, which small batches leave idle."""
+
+_TIMED: set[str] = set()
+"""Data sets whose speed this process has told already."""
+
+
+def training_feed(
+    recipe: Recipe,
+    split: Split,
+    epoch: int,
+    *,
+    pixels: bool,
+    dtype: torch.dtype = torch.float32,
+    world: World = ALONE,
+) -> Iterator[Batch]:
+    """Yield one epoch of augmented batches at the recipe's image size.
+
+    Args:
+        recipe: pipeline, image size, batch size and seed.
+        split: the images, on the device of the batches.
+        epoch: which epoch.
+        pixels: whether the un-normalised images are wanted.
+        dtype: of the images.
+        world: processes that share every batch; each gets its own share, and decodes no other.
+
+    Raises:
+        UsageError: the images are not in memory, and the pipeline is for such.
+    """
+    if recipe.augmentation != "imagenet":
+        batches = _whole_batches(recipe, split, epoch, pixels=pixels, dtype=dtype)
+        return (_shared(batch, world) for batch in batches)
+    batches = imagenet_train_batches(
+        split.train,
+        split.info,
+        recipe.batch_size,
+        side=recipe.image_size or split.info.side,
+        seed=recipe.seed,
+        epoch=epoch,
+        pixels=pixels,
+        drop_last=recipe.drop_last,
+        share=world.share,
+        dtype=dtype,
+    )
+    return _told(batches, split, world)
+
+
+def _told(batches: Iterator[Batch], split: Split, world: World) -> Iterator[Batch]:
+    """Pass batches on; the first time that a process reads a data set from files it tells how fast that goes."""
+    if not isinstance(split.train, Stream) or not world.leads or split.info.name in _TIMED:
+        return batches
+    _TIMED.add(split.info.name)
+    each = f" in each of {world.size} processes" if world.size > 1 else ""
+    return timed(batches, lambda speed: remark(f"{split.info.label}: {speed}{each}"))
+
+
+def _whole_batches(recipe: Recipe, split: Split, epoch: int, *, pixels: bool, dtype: torch.dtype) -> Iterator[Batch]:
+    images = _in_memory(split.train, recipe)
+    if recipe.augmentation == "swin":
+        from locbench.data.swin.pipeline import swin_train_batches
+
+        return swin_train_batches(
+            images,
+            recipe.batch_size,
+            side=recipe.side,
+            seed=recipe.seed,
+            epoch=epoch,
+            pixels=pixels,
+            color_jitter=recipe.color_jitter,
+            drop_last=recipe.drop_last,
+            dtype=dtype,
+        )
+    batches = train_batches(
+        images,
+        split.info,
+        recipe.batch_size,
+        seed=recipe.seed,
+        epoch=epoch,
+        drop_last=recipe.drop_last,
+        dtype=dtype,
+    )
+    return (resized(batch, recipe.image_size) for batch in batches)
+
+
+def testing_feed(
+    recipe: Recipe,
+    split: Split,
+    dtype: torch.dtype,
+    world: World = ALONE,  # noqa: PT028 - not a test
+) -> Iterator[Batch]:
+    """Yield the test images in order, at the recipe's image size, without augmentation.
+
+    Args:
+        recipe: pipeline and image size.
+        split: the images, on the device of the batches.
+        dtype: of the images.
+        world: processes that share the work; each gets every so many-th batch.
+
+    Raises:
+        UsageError: the images are not in memory, and the pipeline is for such.
+    """
+    size = testing_size(recipe.image_size or split.info.side, split.test.labels.device)
+    if recipe.augmentation == "imagenet":
+        side, chosen = recipe.image_size or split.info.side, slice(world.rank, None, world.size)
+        return imagenet_test_batches(split.test, split.info, size, side=side, chosen=chosen, dtype=dtype)
+    return islice(_tests_in_memory(recipe, split, size, dtype), world.rank, None, world.size)
+
+
+def testing_size(side: int, device: torch.device) -> int:
+    """Return how many test images of a side in pixels make a batch on a device."""
+    size = SMALL if side < 128 else LARGE
+    return max(size, CUDA_PIXELS // side**2) if device.type == "cuda" else size
+
+
+# The names are what they do; pytest must not take them for tests where they are imported.
+testing_feed.__test__ = testing_size.__test__ = False  # type: ignore[attr-defined]
+
+
+def _tests_in_memory(recipe: Recipe, split: Split, size: int, dtype: torch.dtype) -> Iterator[Batch]:
+    images = _in_memory(split.test, recipe)
+    if recipe.augmentation == "swin":
+        from locbench.data.swin.pipeline import swin_test_batches
+
+        return swin_test_batches(images, size, side=recipe.side, dtype=dtype)
+    batches = test_batches(images, split.info, size, dtype=dtype)
+    return (resized(batch, recipe.image_size) for batch in batches)
+
+
+def _in_memory(images: Images | Stream, recipe: Recipe) -> Images:
+    if isinstance(images, Stream):
+        raise UsageError(
+            f"the augmentation {recipe.augmentation!r} is for images in memory, {recipe.dataset!r} is read from files",
+            "Choose a table with the augmentation 'imagenet', or another data set.",
+        )
+    return images
+
+
+def _shared(batch: Batch, world: World) -> Batch:
+    if world.size == 1:
+        return batch
+    own = world.share(len(batch.labels))
+    pixels = None if batch.pixels is None else batch.pixels[own].clone()
+    return Batch(images=batch.images[own].clone(), labels=batch.labels[own], pixels=pixels)
+
+
+def resized(batch: Batch, side: int | None) -> Batch:
+    """Return a batch scaled bicubically to a side; itself where that is its own."""
+    if side is None or side == batch.images.shape[-1]:
+        return batch
+    pixels = None if batch.pixels is None else _scaled(batch.pixels, side).clamp_(0, 1)
+    return replace(batch, images=_scaled(batch.images, side), pixels=pixels)
+
+
+def _scaled(images: Tensor, side: int) -> Tensor:
+    return F.interpolate(images, size=(side, side), mode="bicubic", align_corners=False, antialias=True)
+
+
+__all__ = ["speed", "timed"]
+
+LONG_ENOUGH = 30.0
+"""Seconds after which a speed is told, if the epoch has not ended before."""
+
+
+def speed(images: int, seconds: float, waited: float) -> str:
+    """Return in words how fast images arrived.
+
+    Args:
+        images: that arrived.
+        seconds: in which they did.
+        waited: seconds of these that were spent waiting for them.
+    """
+    return f"{images / seconds:,.0f} images/s read from files, {100 * waited / seconds:.0f} % of the time spent waiting"
+
+
+def timed(
+    batches: Iterator[Batch],
+    tell: Callable[[str], None],
+    after: float = LONG_ENOUGH,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[Batch]:
+    """Pass batches on and tell their speed once, from the second one on: the first waits for workers to start.
+
+    Args:
+        batches: of images read from files.
+        tell: gets the sentence.
+        after: seconds after which it does, or at the end of the batches if that is sooner.
+        clock: tells seconds.
+    """
+    first = next(batches, None)
+    if first is None:
+        return
+    yield first
+    images, waited, begun = 0, 0.0, clock()
+    told = False
+    asked = begun
+    for batch in batches:
+        now = clock()
+        images, waited = images + len(batch.labels), waited + now - asked
+        if not told and now - begun >= after:
+            tell(speed(images, now - begun, waited))
+            told = True
+        yield batch
+        asked = clock()
+    if images and not told:
+        tell(speed(images, asked - begun, waited))
