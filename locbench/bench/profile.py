@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch.autograd import DeviceType
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
 from locbench.bench.results import Shares

@@ -28,7 +28,15 @@ from locbench.datasets.image_files import as_rgb
 from locbench.datasets.known import DatasetInfo
 from locbench.spec.recipe import images_per_epoch
 
-__all__ = ["View", "draw_view", "middle_pixels", "random_pixels", "view_pixels"]
+__all__ = [
+    "View",
+    "draw_view",
+    "imagenet_test_batches",
+    "imagenet_train_batches",
+    "middle_pixels",
+    "random_pixels",
+    "view_pixels",
+]
 
 _SCALED, _CROPPED = 256, 224
 
@@ -90,8 +98,6 @@ def middle_pixels(image: Image.Image, index: int, *, side: int) -> NDArray[np.ui
 def _array(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
-
-__all__ = ["imagenet_test_batches", "imagenet_train_batches"]
 
 PIECE = 64
 """Images that a worker hands over at once."""

@@ -16,7 +16,7 @@ from locbench.datasets.coco_annotations import Annotations, Category, Instance, 
 from locbench.datasets.known import DatasetInfo
 from locbench.errors import FailureError
 
-__all__ = ["Gallery", "SceneSplit", "Scenes", "load_scenes"]
+__all__ = ["Gallery", "SceneSplit", "Scenes"]
 
 
 class Gallery(Protocol):

@@ -1,12 +1,11 @@
-"""Which gradient reaches which local module. Each routing runs one batch and leaves the gradients behind.
+"""HPFF's routing: every module learns from its own loss and from the one of the window that it begins.
 
-All of them free a module's graph as soon as its backward pass is done: that is what local learning saves memory by.
+A module's graph is freed as soon as its backward pass is done.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -14,14 +13,12 @@ from torch import Tensor
 
 from locbench.learning.autograd import hand_over
 from locbench.learning.auxiliary.branch import Targets
-from locbench.learning.routing import Outcome, Weights, _losses_at
+from locbench.learning.modules import LocalModules
+from locbench.learning.routing import Outcome, Weights, losses_at
 from locbench.spec.components import Cascade
 
-if TYPE_CHECKING:
-    from locbench.learning.learner import Learner
 
-
-def cascade(learner: Learner, images: Tensor, targets: Targets, options: Cascade) -> Outcome:
+def cascade(learner: LocalModules, images: Tensor, targets: Targets, options: Cascade) -> Outcome:
     """HPFF's independent and cascade losses, each module run forward once (equal in gradients to `recomputed_cascade`).
 
     When module j's losses are known, the cascade gradient alone is carried through j to its input; added to what module
@@ -33,7 +30,7 @@ def cascade(learner: Learner, images: Tensor, targets: Targets, options: Cascade
     for index in range(learner.modules_count - 1):
         x = x.detach().requires_grad_(index > 0)
         h = learner.run_module(index, x)
-        loss, own, through = _losses_at(learner, index, h.detach(), targets, weights)
+        loss, own, through = losses_at(learner, index, h.detach(), targets, weights)
         owed = _settle(learner, owed, index, h, x, own, through)
         losses.append(loss)
         x = h
@@ -45,7 +42,7 @@ def cascade(learner: Learner, images: Tensor, targets: Targets, options: Cascade
     return Outcome(torch.stack([*losses, loss]), logits.detach())
 
 
-def recomputed_cascade(learner: Learner, images: Tensor, targets: Targets, options: Cascade) -> Outcome:
+def recomputed_cascade(learner: LocalModules, images: Tensor, targets: Targets, options: Cascade) -> Outcome:
     """HPFF as the released code runs it: separate forward passes for the independent loss and for each window.
 
     Slower, and BatchNorm's running statistics see the batch once per pass, except the stem's, which runs once for both
@@ -99,7 +96,13 @@ def _losses_at_top(
 
 
 def _settle(
-    learner: Learner, owed: _Owed | None, index: int, h: Tensor, x: Tensor, own: Tensor | None, through: Tensor | None
+    learner: LocalModules,
+    owed: _Owed | None,
+    index: int,
+    h: Tensor,
+    x: Tensor,
+    own: Tensor | None,
+    through: Tensor | None,
 ) -> _Owed:
     """Carry the cascade gradient to the module's input, pay the module before, and return what this one is owed."""
     if through is not None:
@@ -118,7 +121,7 @@ def _pay(owed: _Owed | None) -> None:
 
 
 def _independent_pass(
-    learner: Learner, index: int, x: Tensor, targets: Targets, weights: Weights
+    learner: LocalModules, index: int, x: Tensor, targets: Targets, weights: Weights
 ) -> tuple[Tensor, Tensor]:
     h = learner.run_module(index, x, after_stem=index == 0)
     if index == 0 and weights.skip_first:
@@ -133,7 +136,7 @@ def _independent_pass(
     return loss, leaf.detach()
 
 
-def _window_pass(learner: Learner, index: int, window: Tensor, targets: Targets, weights: Weights) -> Tensor:
+def _window_pass(learner: LocalModules, index: int, window: Tensor, targets: Targets, weights: Weights) -> Tensor:
     if index == learner.modules_count - 1:
         loss = F.cross_entropy(window, targets.labels) * weights.cascade
         loss.backward()  # type: ignore[no-untyped-call]

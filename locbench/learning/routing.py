@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +18,8 @@ from torch.utils.checkpoint import checkpoint
 
 from locbench.learning.autograd import batch_statistics_only, give, hand_over
 from locbench.learning.auxiliary.branch import Targets
+from locbench.learning.modules import LocalModules
 from locbench.spec.components import AnyRouting, Cascade, Checkpointed
-
-if TYPE_CHECKING:
-    from locbench.learning.learner import Learner
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Outcome:
     logits: Tensor
 
 
-def isolated(learner: Learner, images: Tensor, targets: Targets) -> Outcome:
+def isolated(learner: LocalModules, images: Tensor, targets: Targets) -> Outcome:
     """Train every module by its own loss; with one module this is backpropagation."""
     losses, x = [], images
     for index in range(learner.modules_count - 1):
@@ -47,7 +44,7 @@ def isolated(learner: Learner, images: Tensor, targets: Targets) -> Outcome:
     return with_top(losses, learner.run_module(learner.modules_count - 1, x), targets)
 
 
-def train_module(learner: Learner, index: int, x: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+def train_module(learner: LocalModules, index: int, x: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
     """Train one local module below the top by its own loss; its graph is gone on return.
 
     Returns:
@@ -61,7 +58,7 @@ def train_module(learner: Learner, index: int, x: Tensor, targets: Targets) -> t
     return loss, leaf.detach()
 
 
-def end_to_end(learner: Learner, images: Tensor, targets: Targets) -> Outcome:
+def end_to_end(learner: LocalModules, images: Tensor, targets: Targets) -> Outcome:
     """Train the backbone by the network's loss alone, and each auxiliary net on detached features (PGL's global phase).
 
     An auxiliary net's graph is gone before the next module runs, so the peak is that of backpropagation and a little.
@@ -71,12 +68,12 @@ def end_to_end(learner: Learner, images: Tensor, targets: Targets) -> Outcome:
     for index in range(learner.modules_count - 1):
         x, features = learner.run_module_from(index, x)
         wanted = targets.with_features(features)
-        losses.append(_losses_at(learner, index, x, wanted, weights, gradients=False)[0])
+        losses.append(losses_at(learner, index, x, wanted, weights, gradients=False)[0])
         del features, wanted
     return with_top(losses, learner.run_module(learner.modules_count - 1, x), targets)
 
 
-def checkpointed(learner: Learner, images: Tensor, targets: Targets, options: Checkpointed) -> Outcome:
+def checkpointed(learner: LocalModules, images: Tensor, targets: Targets, options: Checkpointed) -> Outcome:
     """Backpropagation that keeps only the inputs of segments of residual blocks and runs each segment twice.
 
     The second run, in the backward pass, leaves BatchNorm's running statistics alone.
@@ -115,8 +112,8 @@ def with_top(losses: list[Tensor], logits: Tensor, targets: Targets) -> Outcome:
     return Outcome(torch.stack([*losses, loss.detach()]), logits.detach())
 
 
-def _losses_at(
-    learner: Learner, index: int, h: Tensor, targets: Targets, weights: Weights, *, gradients: bool = True
+def losses_at(
+    learner: LocalModules, index: int, h: Tensor, targets: Targets, weights: Weights, *, gradients: bool = True
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Train a module's auxiliary nets.
 
@@ -158,7 +155,7 @@ Finished = Callable[[int], None]
 """Told a module's index when its gradients, its auxiliary nets' included, are complete; may use and free them."""
 
 
-def isolated_lean(learner: Learner, images: Tensor, targets: Targets, finished: Finished | None = None) -> Outcome:
+def isolated_lean(learner: LocalModules, images: Tensor, targets: Targets, finished: Finished | None = None) -> Outcome:
     """Train every module by its own loss, its forward pass run once for its auxiliary nets and once for itself.
 
     During the auxiliary nets' backward pass only the module's input and output are there. The second forward pass
@@ -184,7 +181,7 @@ def isolated_lean(learner: Learner, images: Tensor, targets: Targets, finished: 
     return outcome
 
 
-def _first_run(learner: Learner, index: int, x: Tensor) -> tuple[Tensor, Tensor | None]:
+def _first_run(learner: LocalModules, index: int, x: Tensor) -> tuple[Tensor, Tensor | None]:
     """Return a module's output as a leaf that gathers its gradient, and its input features if they are wanted."""
     with torch.no_grad():
         h, features = learner.run_module_from(index, x)

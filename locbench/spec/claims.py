@@ -26,14 +26,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
 from locbench.registry import close_names, suggestion
-
-if TYPE_CHECKING:
-    from locbench.spec.tables import Table
 
 Place: TypeAlias = tuple[str, str]
 """A cell by the labels of its row and its column."""
@@ -116,7 +113,34 @@ class _Order(msgspec.Struct, frozen=True):
 _NUMBER = r"\d+(?:\.\d+)?"
 
 
-def inequalities(table: Table, claim: Claim) -> list[Inequality]:
+class _Labelled(Protocol):
+    @property
+    def label(self) -> str: ...
+
+
+class _Quantity(Protocol):
+    @property
+    def kind(self) -> str: ...
+
+
+class _ClaimedTable(Protocol):
+    """What claims need to know of their table; see `locbench.spec.tables.Table`."""
+
+    @property
+    def rows(self) -> Sequence[_Labelled]: ...
+    @property
+    def columns(self) -> Sequence[_Labelled]: ...
+    @property
+    def metrics(self) -> Mapping[str, _Quantity]: ...
+    @property
+    def published(self) -> Mapping[str, Mapping[str, list[str]]]: ...
+    @property
+    def computed(self) -> bool: ...
+    @property
+    def claims(self) -> Sequence[Claim]: ...
+
+
+def inequalities(table: _ClaimedTable, claim: Claim) -> list[Inequality]:
     """Return every comparison of a claim.
 
     Raises:
@@ -130,7 +154,7 @@ def inequalities(table: Table, claim: Claim) -> list[Inequality]:
     ]
 
 
-def claim_faults(table: Table) -> Iterator[tuple[str, str]]:
+def claim_faults(table: _ClaimedTable) -> Iterator[tuple[str, str]]:
     """Yield the key and a message for every fault of a table's claims."""
     for index, claim in enumerate(table.claims):
         key = f"claims[{index}]"
@@ -178,7 +202,7 @@ def _side(text: str) -> Iterator[_Term]:
 class _Grid:
     """The labels of a table along both axes, and where it holds numbers of one metric."""
 
-    def __init__(self, table: Table, metric: str) -> None:
+    def __init__(self, table: _ClaimedTable, metric: str) -> None:
         self.metric = metric
         self.rows = [row.label for row in table.rows]
         self.columns = [column.label for column in table.columns]

@@ -264,7 +264,7 @@ def tables_folder() -> Path:
         if not named.is_dir():
             raise FailureError(f"LOCBENCH_TABLES names no folder: {named}", "Mend or unset that environment variable.")
         return named
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     if (package / "published").is_dir():
         return package / "published"
     # Beside an installed package, a folder of that name is somebody else's: PyTables is imported as ``tables``.

@@ -5,7 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["blended", "color", "cut_off", "grey", "sharpness"]
+__all__ = [
+    "autocontrast",
+    "blended",
+    "brightness",
+    "color",
+    "contrast",
+    "cut_off",
+    "equalize",
+    "grey",
+    "invert",
+    "posterize",
+    "sharpness",
+    "solarize",
+    "solarize_add",
+]
 
 
 def blended(other: Tensor, image: Tensor, factor: Tensor) -> Tensor:
@@ -48,9 +62,6 @@ def _smoothed(pixels: Tensor) -> Tensor:
     total = across[:, :-2] + across[:, 1:-1] + across[:, 2:] + 4 * wide[:, 1:-1, 1:-1]
     result[:, 1:-1, 1:-1] = (total.float() / 13 + 0.5).floor_()
     return result
-
-
-__all__ = ["autocontrast", "brightness", "contrast", "equalize", "invert", "posterize", "solarize", "solarize_add"]
 
 
 def invert(pixels: Tensor, _: Tensor) -> Tensor:

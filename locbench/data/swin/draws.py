@@ -12,7 +12,7 @@ from locbench.data.batches import epoch_seed
 from locbench.data.random_crops import draw_crops, draw_rectangles
 from locbench.data.swin.randaugment import Steps, draw_jitter, draw_randaugment
 
-__all__ = ["draw_erasures", "erase"]
+__all__ = ["Draws", "draw_epoch", "draw_erasures", "erase"]
 
 _PROBABILITY = 0.25
 
@@ -52,9 +52,6 @@ def erase(images: Tensor, erasures: Tensor, generator: Generator) -> None:
     # Multiples of 2^-24 moved to the middles of their intervals, so that none is infinitely far out.
     normal = (2 * uniform - (1 - 2**-24)).erfinv_() * math.sqrt(2)
     images.view(-1, 3).index_copy_(0, pixels.to(images.device), normal.to(images.dtype))
-
-
-__all__ = ["Draws", "draw_epoch"]
 
 
 @dataclass(frozen=True)
