@@ -1,4 +1,4 @@
-"""Whole files: read if they are regular and of sane size, written at once or not at all. Imports no torch."""
+"""Whole files: read if they are regular and of sane size, written at once or not at all."""
 
 from __future__ import annotations
 

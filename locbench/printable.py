@@ -1,4 +1,4 @@
-"""Names from outside as they can be shown: no control character reaches a terminal or a page. Imports no rich."""
+"""Names from outside as they can be shown: no control character reaches a terminal or a page."""
 
 from __future__ import annotations
 

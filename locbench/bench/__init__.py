@@ -1,1 +1,1 @@
-"""How fast a step is: against the plain way, backpropagation and what the device can do. Imports no torch."""
+"""How fast a step is: against the plain way, backpropagation and what the device can do."""

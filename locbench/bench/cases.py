@@ -1,4 +1,4 @@
-"""What is timed: recipes with their phases, and by which engines. Imports no torch."""
+"""What is timed: recipes with their phases, and by which engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `locbench bench` finds, as data. Imports no torch."""
+"""What `locbench bench` finds, as data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read off timed rounds: ratios, shares of the roofline, an epoch's estimate. Imports no torch."""
+"""What is read off timed rounds: ratios, shares of the roofline, an epoch's estimate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains open jobs: in this process, or side by side in several. Imports torch only to train."""
+"""Trains open jobs: in this process, or side by side in several."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a recipe costs, counted without a device. Imports no torch."""
+"""What a recipe costs, counted without a device."""

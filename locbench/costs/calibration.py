@@ -1,7 +1,7 @@
 """What papers' memory holds beyond tensors: predictions calibrated on some of a paper's numbers, tested on the rest.
 
 A calibrated value stands beside a prediction, never in its place: its constants are fitted to the numbers that it is
-held against, and say something of the paper's device and libraries, not of the method. Imports no torch.
+held against, and say something of the paper's device and libraries, not of the method.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files of what was traced: read where they are whole, written where they can be. Imports no torch.
+"""Files of what was traced: read where they are whole, written where they can be.
 
 A trace is a fact of the rules by which it was made, and these have a version that is raised by hand. Other versions of
 torch, and other text of the same code, void nothing: they are told with the number.

@@ -1,7 +1,7 @@
 """What the files of a data set hold: a fingerprint of all bytes, fast after the first time.
 
 A file's digest is kept in the cache of the data folder with its inode, size and times. The time of any change cannot be
-set, so that a file that was replaced with its old time and size shows itself. Imports neither torch nor numpy.
+set, so that a file that was replaced with its old time and size shows itself.
 """
 
 from __future__ import annotations

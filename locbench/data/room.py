@@ -1,4 +1,4 @@
-"""How much memory a process may still take. Imports neither torch nor numpy."""
+"""How much memory a process may still take."""
 
 from __future__ import annotations
 

@@ -6,13 +6,15 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from locbench.errors import FailureError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["FORMATS", "UNDECODABLE", "Damage", "as_rgb", "damage_at_sight", "damage_of", "opened", "undecodable"]
 
@@ -103,6 +105,8 @@ def _bits(image: Image.Image) -> int:
 
 
 def _high_byte(image: Image.Image, bits: int) -> Image.Image:
+    import numpy as np
+
     levels: NDArray[np.integer] = np.asarray(image)
     found = (levels >> (bits - 8)).astype(np.uint8)
     brightest = int(levels.max())

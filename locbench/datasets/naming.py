@@ -1,7 +1,7 @@
 """Data sets that are named by a folder: how the folder is written, and one way of writing it for all spellings.
 
 A name holds any folder: one with a colon or a question mark in it, and one whose name is no UTF-8, of which the bytes
-are written as ``\\udc..`` so that records in JSON can hold it. Imports neither torch nor numpy.
+are written as ``\\udc..`` so that records in JSON can hold it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The devices that a sweep uses, and how many cells run on each at a time. Imports torch only to count devices."""
+"""The devices that a sweep uses, and how many cells run on each at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the data sets of a command hold: recipes by content, and what was trained on other content. Imports no torch."""
+"""What the data sets of a command hold: recipes by content, and what was trained on other content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run of a sweep, and the runs that have to come before it. Imports no torch."""
+"""One run of a sweep, and the runs that have to come before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a table and the user's wishes to the runs that are still missing. Imports no torch."""
+"""From a table and the user's wishes to the runs that are still missing."""
 
 from __future__ import annotations
 

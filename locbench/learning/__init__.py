@@ -1,1 +1,1 @@
-"""Local learning: what hangs on a cut, which gradient reaches which module, and when. Imports no torch."""
+"""Local learning: what hangs on a cut, which gradient reaches which module, and when."""

@@ -1,1 +1,1 @@
-"""Networks as chains of local layers. Imports no torch."""
+"""Networks as chains of local layers."""

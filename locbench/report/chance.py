@@ -1,4 +1,4 @@
-"""Whether an accuracy is what guessing gives. Imports no torch."""
+"""Whether an accuracy is what guessing gives."""
 
 from __future__ import annotations
 

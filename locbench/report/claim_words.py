@@ -1,4 +1,4 @@
-"""Judged claims in words, before a format escapes them. Imports no torch."""
+"""Judged claims in words, before a format escapes them."""
 
 from __future__ import annotations
 

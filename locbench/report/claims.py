@@ -1,4 +1,4 @@
-"""The paper's claims judged by the numbers there are, with the spread of their seeds. Imports no torch."""
+"""The paper's claims judged by the numbers there are, with the spread of their seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All claims of all tables on one page, in Markdown, LaTeX, CSV and JSON. Imports no torch."""
+"""All claims of all tables on one page, in Markdown, LaTeX, CSV and JSON."""
 
 from __future__ import annotations
 

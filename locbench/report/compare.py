@@ -1,4 +1,4 @@
-"""Hold a table's records against its published numbers. Imports no torch."""
+"""Hold a table's records against its published numbers."""
 
 from __future__ import annotations
 

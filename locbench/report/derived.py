@@ -1,4 +1,4 @@
-"""Values that follow from others, from the paper's numbers and from the measured ones. Imports no torch."""
+"""Values that follow from others, from the paper's numbers and from the measured ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How numbers are written in reports, before a format escapes them. Imports no torch."""
+"""How numbers are written in reports, before a format escapes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison laid out as the paper's rows and columns, before a format escapes it. Imports no torch."""
+"""A comparison laid out as the paper's rows and columns, before a format escapes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which records belong to which cells of a table, and which of them may stand beside each other. Imports no torch."""
+"""Which records belong to which cells of a table, and which of them may stand beside each other."""
 
 from __future__ import annotations
 

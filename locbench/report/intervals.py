@@ -1,4 +1,4 @@
-"""How certain a rank correlation is. Imports no torch; numpy when it is called."""
+"""How certain a rank correlation is."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Reports in LaTeX: ``table`` environments to include with ``\\input``; they need the package booktabs only.
 
-Every one fits the text of the article class at 10 pt. Imports no torch.
+Every one fits the text of the article class at 10 pt.
 """
 
 from __future__ import annotations

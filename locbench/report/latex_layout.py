@@ -1,6 +1,6 @@
 """Tabulars that fit a page of LaTeX's article class: smaller type, broken heads, and else columns in several blocks.
 
-Widths are estimated from those of Computer Modern, so that nothing but booktabs is needed. Imports no torch.
+Widths are estimated from those of Computer Modern, so that nothing but booktabs is needed.
 """
 
 from __future__ import annotations

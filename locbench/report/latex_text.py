@@ -1,4 +1,4 @@
-"""Text as LaTeX prints it: specials escaped, signs, arrows and Greek letters as mathematics. Imports no torch."""
+"""Text as LaTeX prints it: specials escaped, signs, arrows and Greek letters as mathematics."""
 
 from __future__ import annotations
 

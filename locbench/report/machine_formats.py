@@ -1,4 +1,4 @@
-"""Reports as CSV: one line per published value and kind of schedule, and one per measured cost. Imports no torch."""
+"""Reports as CSV: one line per published value and kind of schedule, and one per measured cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports in Markdown, as GitHub shows it. Imports no torch."""
+"""Reports in Markdown, as GitHub shows it."""
 
 from __future__ import annotations
 

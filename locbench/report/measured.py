@@ -1,4 +1,4 @@
-"""What was measured on devices, in words and columns, the same in every format. Imports no torch."""
+"""What was measured on devices, in words and columns, the same in every format."""
 
 from __future__ import annotations
 

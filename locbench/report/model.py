@@ -1,4 +1,4 @@
-"""What a comparison is, as data: entries, ranks, derived values and where the numbers come from. Imports no torch."""
+"""What a comparison is, as data: entries, ranks, derived values and where the numbers come from."""
 
 from __future__ import annotations
 

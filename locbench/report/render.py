@@ -1,4 +1,4 @@
-"""Write a table's report in the formats that were asked for. Imports no torch."""
+"""Write a table's report in the formats that were asked for."""
 
 from __future__ import annotations
 

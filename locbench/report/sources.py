@@ -1,4 +1,4 @@
-"""Where the numbers of a comparison come from: devices, versions, commits, data and schedules. Imports no torch."""
+"""Where the numbers of a comparison come from: devices, versions, commits, data and schedules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reports say in words, the same in every format and before a format escapes it. Imports no torch."""
+"""What reports say in words, the same in every format and before a format escapes it."""
 
 from __future__ import annotations
 

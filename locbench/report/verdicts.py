@@ -1,4 +1,4 @@
-"""The rule for verdicts: when a measured number matches a published one. Imports no torch."""
+"""The rule for verdicts: when a measured number matches a published one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a record: the file, its fields, its numbers, and whether it is what its name says. Imports no torch."""
+"""Reading a record: the file, its fields, its numbers, and whether it is what its name says."""
 
 from __future__ import annotations
 

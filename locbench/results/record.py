@@ -1,4 +1,4 @@
-"""A record: the outcome of one recipe with everything needed to trust it. Imports no torch."""
+"""A record: the outcome of one recipe with everything needed to trust it."""
 
 from __future__ import annotations
 

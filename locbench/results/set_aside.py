@@ -1,4 +1,4 @@
-"""Files of a results folder that cannot be used: named on standard error, and left where they are. Imports no torch."""
+"""Files of a results folder that cannot be used: named on standard error, and left where they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where records are kept: one JSON file each, written at once or not at all. Imports no torch."""
+"""Where records are kept: one JSON file each, written at once or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What no record may hold: numbers out of range, epochs that do not follow each other. Imports no torch."""
+"""What no record may hold: numbers out of range, epochs that do not follow each other."""
 
 from __future__ import annotations
 

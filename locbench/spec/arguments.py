@@ -1,4 +1,4 @@
-"""One recipe from the command line. Imports no torch."""
+"""One recipe from the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a method is made of, as data: branches of the auxiliary loss, routing, phases. Imports no torch.
+"""What a method is made of, as data: branches of the auxiliary loss, routing, phases.
 
 Every class here is frozen and canonical: two recipes that train the same thing encode to the same bytes, whatever names
 the user called them by. Values equal to a default are left out of the encoding, so an option can be added later without

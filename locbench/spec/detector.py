@@ -1,4 +1,4 @@
-"""What decides a detector's numbers beside its schedule. Imports no torch."""
+"""What decides a detector's numbers beside its schedule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Method expressions: base methods and modifiers joined by ``+``. Imports no torch.
+"""Method expressions: base methods and modifiers joined by ``+``.
 
 A method is written as names joined by ``+``: one base method and any number of modifiers, in any order, for example
 ``dgl``, ``hpff+dgl``, ``pgl+auglocal``, ``auglocal+reconstruction``, ``pff+infopro``. Options are flat: every name

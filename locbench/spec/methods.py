@@ -1,4 +1,4 @@
-"""Base methods: each name is one composition of branches. Imports no torch."""
+"""Base methods: each name is one composition of branches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Modifiers of methods: further branches, HPFF's levels and patches, PGL's phases. Imports no torch."""
+"""Modifiers of methods: further branches, HPFF's levels and patches, PGL's phases."""
 
 from __future__ import annotations
 

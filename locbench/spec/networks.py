@@ -1,4 +1,4 @@
-"""The networks by name, and where published work cuts them. Imports no torch."""
+"""The networks by name, and where published work cuts them."""
 
 from __future__ import annotations
 

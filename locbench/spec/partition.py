@@ -1,4 +1,4 @@
-"""Where a chain is cut into local modules. Imports no torch."""
+"""Where a chain is cut into local modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a step is local and when it is global. Imports no torch."""
+"""When a step is local and when it is global."""
 
 from __future__ import annotations
 

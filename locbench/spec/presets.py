@@ -1,4 +1,4 @@
-"""How long and on what a recipe trains: the published schedule, reduced ones, and the presets. Imports no torch."""
+"""How long and on what a recipe trains: the published schedule, reduced ones, and the presets."""
 
 from __future__ import annotations
 

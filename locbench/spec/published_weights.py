@@ -1,4 +1,4 @@
-"""Published loss weights by network, data set and number of modules. Imports no torch.
+"""Published loss weights by network, data set and number of modules.
 
 Source of InfoPro's: the commands of InfoPro-Pytorch's README (Wang et al. 2021). Cells that nobody published take the
 ResNet-110 weights of the same data set if there are any, else CIFAR-10's; more than sixteen modules take the weights of

@@ -1,4 +1,4 @@
-"""A recipe: everything that decides a number, and the key under which its record is kept. Imports no torch."""
+"""A recipe: everything that decides a number, and the key under which its record is kept."""
 
 from __future__ import annotations
 

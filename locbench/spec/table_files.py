@@ -1,4 +1,4 @@
-"""What may be wrong with a table's file: labels, lengths and references. Imports no torch."""
+"""What may be wrong with a table's file: labels, lengths and references."""
 
 from __future__ import annotations
 

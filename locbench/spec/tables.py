@@ -1,4 +1,4 @@
-"""Published tables as data: one TOML file each, read into `Table`, `Row`, `Column` and `Cell`. Imports no torch."""
+"""Published tables as data: one TOML file each, read into `Table`, `Row`, `Column` and `Cell`."""
 
 from __future__ import annotations
 

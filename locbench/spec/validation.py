@@ -1,4 +1,4 @@
-"""What no recipe may be: numbers out of range, and settings that do not go together. Imports no torch."""
+"""What no recipe may be: numbers out of range, and settings that do not go together."""
 
 from __future__ import annotations
 

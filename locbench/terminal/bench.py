@@ -1,4 +1,4 @@
-"""How `locbench bench` shows what it found: grids on a terminal, plain lines elsewhere, CSV. Imports no torch."""
+"""How `locbench bench` shows what it found: grids on a terminal, plain lines elsewhere, CSV."""
 
 from __future__ import annotations
 

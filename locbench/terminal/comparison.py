@@ -1,4 +1,4 @@
-"""A comparison on the terminal: ours and the paper's side by side. Imports no torch."""
+"""A comparison on the terminal: ours and the paper's side by side."""
 
 from __future__ import annotations
 

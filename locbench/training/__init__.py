@@ -1,1 +1,1 @@
-"""The training loop and what it needs. Imports no torch."""
+"""The training loop and what it needs."""

@@ -1,4 +1,4 @@
-"""The learning rate of an epoch or a step. Imports no torch."""
+"""The learning rate of an epoch or a step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes that `torchrun` has started, as its environment tells. Imports no torch."""
+"""The processes that `torchrun` has started, as its environment tells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measured costs of training steps, kept on disk: one JSON file each below ``<results>/measured``. Imports no torch.
+"""Measured costs of training steps, kept on disk: one JSON file each below ``<results>/measured``.
 
 A measurement is a fact of a device at a time, so that nothing but the user's wish replaces it: unlike a trace it stays
 when the code changes, and says with which commit and which versions it was made.

@@ -1,4 +1,4 @@
-"""What was measured of a table's recipes, beside what was predicted and what the paper prints. Imports no torch.
+"""What was measured of a table's recipes, beside what was predicted and what the paper prints.
 
 A measured value never takes a prediction's place: it belongs to one device with its libraries, and is labelled so.
 """

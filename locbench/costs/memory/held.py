@@ -1,7 +1,7 @@
 """What a device holds when a step's tensors are at their peak: more than tensors, and no trace says how much more.
 
 Where a table has a calibration of the recipe it is taken, else figures that are assumed and said to be. Neither is ever
-part of a prediction. Imports no torch.
+part of a prediction.
 """
 
 from __future__ import annotations

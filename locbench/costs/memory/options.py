@@ -1,4 +1,4 @@
-"""What a step's memory depends on besides the recipe. Imports no torch."""
+"""What a step's memory depends on besides the recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predicted memory, kept on disk: a trace takes seconds, a report none. Imports torch only to trace.
+"""Predicted memory, kept on disk: a trace takes seconds, a report none.
 
 Each trace is one JSON file below ``<results>/costs``, named by what was traced. It says by which version of the rules
 and with which torch it was made. One of an older version counts as missing and is made anew by the next command that

@@ -1,7 +1,7 @@
 """Where a network may be cut, and how divisions into local modules are ranked by what their modules need.
 
 The best division is the one whose largest module needs the least memory, as Pathak et al. 2023 (section 3.3) chose
-theirs; where that is the same for two, the next-largest modules decide, and so on. Imports no torch.
+theirs; where that is the same for two, the next-largest modules decide, and so on.
 """
 
 from __future__ import annotations

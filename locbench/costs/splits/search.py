@@ -2,7 +2,7 @@
 
 A module's peak depends on its place alone, so the N best divisions are found by dynamic programming over the layers.
 Peaks are traced one by one where they can matter: a lower bound stands for a peak until a division is among the best
-with it, which leaves the answer exact. Imports no torch.
+with it, which leaves the answer exact.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The best divisions of networks, kept on disk beside traced steps: tracing modules takes long, a report none.
-
-Imports torch only to trace.
-"""
+"""The best divisions of networks, kept on disk beside traced steps: tracing modules takes long, a report none."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Auxiliary nets, one file per paper. Imports no torch."""
+"""Auxiliary nets, one file per paper."""

@@ -23,7 +23,7 @@ from locbench.costs.trace_files import summed_up
 from locbench.spec.networks import NETWORKS
 from locbench.spec.recipe import Recipe
 
-COMMITTED = Path(__file__).parent.parent / "results" / "costs"
+COMMITTED = Path(__file__).parents[2] / "results" / "costs"
 
 TRACED = {
     "bp": "resnet32-cifar10-b1024-0fae58fd6860",

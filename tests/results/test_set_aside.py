@@ -26,7 +26,7 @@ from locbench.results.validity import first_fault
 from locbench.spec.recipe import Recipe
 from locbench.terminal.progress import summary
 
-RECORDS = Path(__file__).parent.parent / "results" / "records"
+RECORDS = Path(__file__).parents[2] / "results" / "records"
 
 
 def record(row: str = "DGL", **changes: Any) -> Record:

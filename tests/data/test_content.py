@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from coco_specimens import write_coco
+from image_folders import SIDE, make
 from PIL import Image
 from small_table import Bench
-from test_image_files import SIDE, make
 
 from locbench.data import content
 from locbench.data.content import content_of
@@ -169,7 +169,7 @@ def test_content_decides_the_key_in_the_folders_place(folder: Path, monkeypatch:
 
 
 def test_keys_of_records_that_ship_with_the_project_stay() -> None:
-    records = sorted(Path(__file__).parent.parent.glob("results/records/*.json"))
+    records = sorted(Path(__file__).parents[2].glob("results/records/*.json"))
     assert records
     for path in records[:: len(records) // 10]:
         assert path.stem.endswith(read_record(path).recipe.key)

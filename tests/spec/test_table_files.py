@@ -24,7 +24,7 @@ against = { "Digits / DGL" = "Backprop" }
 printed = { "Digits / DGL" = ["9.37", ""] }
 """
 GOOD = MINI + DERIVED
-SHIPPED = Path(__file__).parent.parent / "tables"
+SHIPPED = Path(__file__).parents[2] / "tables"
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from coco_specimens import write_coco
+from image_folders import SIDE, make
 from numpy.typing import NDArray
 from PIL import EpsImagePlugin, Image
 from torchvision.datasets import ImageFolder
@@ -22,20 +23,8 @@ from locbench.detection.loader import training_samples
 from locbench.detection.loading import load_scenes
 from locbench.errors import FailureError
 
-SIDE = 16
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n(x) run\nshowpage\n%%EOF\n"
 RAMP = np.linspace(0, 65535, SIDE * SIDE).reshape(SIDE, SIDE)
-
-
-def make(folder: Path, classes: tuple[str, ...] = ("a", "b"), test: str = "test") -> Path:
-    draws = np.random.default_rng(0)
-    for part in ("train", test):
-        for name in classes:
-            (folder / part / name).mkdir(parents=True)
-            for number in range(3):
-                pixels = draws.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / part / name / f"{number}.png")
-    return folder
 
 
 @pytest.fixture

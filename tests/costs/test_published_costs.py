@@ -233,7 +233,7 @@ def test_hpffs_printed_reductions_follow_from_its_memory() -> None:
 
 
 def test_where_an_axis_meets_no_such_label(tmp_path: Path) -> None:
-    text = Path(__file__).parent.parent.joinpath("tables", "auglocal-costs.toml").read_text(encoding="utf-8")
+    text = Path(__file__).parents[2].joinpath("tables", "auglocal-costs.toml").read_text(encoding="utf-8")
     path = tmp_path / "auglocal-costs.toml"
     path.write_text(text.replace('at = { "Acc."', 'at = { "Acc"'), encoding="utf-8")
     with pytest.raises(FailureError, match=r"Gradient Checkpoint.*'Acc\.'"):

@@ -10,7 +10,7 @@ from small_table import MINI, Bench
 from locbench.commands.campaign import seconds_of
 from locbench.errors import UsageError
 
-SHIPPED = Path(__file__).parent.parent / "tables"
+SHIPPED = Path(__file__).parents[2] / "tables"
 
 
 @pytest.fixture

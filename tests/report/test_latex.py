@@ -18,7 +18,7 @@ from locbench.report.latex_text import text_width
 from locbench.report.render import render
 from locbench.spec.tables import Axis, Metric, Table
 
-RESULTS = Path(__file__).parent.parent / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 WIDTH = 345.0  # \textwidth of article at 10 pt
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from test_image_files import make
+from image_folders import make
 
 from locbench.datasets.catalogue import all_statuses, info, status
 from locbench.datasets.naming import canonical, parse_name, short, without_folder
