@@ -1,1 +1,1 @@
-"""commands."""
+"""What each command does: plan, train, compare, show."""

@@ -1,1 +1,1 @@
-"""Data sets by name: what they are (``catalogue``), their images (``images``), augmented batches (``batches``)."""
+"""Images as tensors: decoding, and augmented batches on a device."""

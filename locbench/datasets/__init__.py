@@ -1,1 +1,1 @@
-"""datasets."""
+"""Which images there are and where they lie."""

@@ -1,4 +1,4 @@
-"""The data sets that can be asked for by name, and whether they are there; imports neither torch nor numpy."""
+"""The data sets that can be asked for by name, and whether they are there."""
 
 from __future__ import annotations
 

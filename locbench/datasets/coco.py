@@ -1,4 +1,4 @@
-"""Where the files of COCO lie, and whether they are there; imports neither torch nor numpy.
+"""Where the files of COCO lie, and whether they are there.
 
 The layout is the one that COCO's archives unpack to: ``train2017/*.jpg``, ``val2017/*.jpg`` and
 ``annotations/instances_{train,val}2017.json``. Without the year the same names are found too.

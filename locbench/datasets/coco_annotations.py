@@ -1,4 +1,4 @@
-"""COCO's annotation files, read as typed data; imports neither torch nor numpy.
+"""COCO's annotation files, read as typed data.
 
 Only what a detector needs is read. An outline stays as it is written until its image is wanted: those of all 118,287
 training images would take gigabytes as Python objects.

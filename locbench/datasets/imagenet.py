@@ -1,4 +1,4 @@
-"""Where ImageNet's files lie, and whether they are whole; imports neither torch nor numpy.
+"""Where ImageNet's files lie, and whether they are whole.
 
 torchvision's layout is expected: ``train/<class>/*.JPEG`` and ``val/<class>/*.JPEG``. The names that the archives of
 ILSVRC 2012 unpack to are found too.

@@ -1,4 +1,4 @@
-"""Images with objects on them: what there is to train and test a detector with."""
+"""Detection data sets read from disk and checked."""
 
 from __future__ import annotations
 

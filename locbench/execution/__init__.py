@@ -1,1 +1,1 @@
-"""execution."""
+"""From a table and a selection to runs: plan, jobs, sweep, pool, budget."""

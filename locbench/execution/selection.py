@@ -1,4 +1,4 @@
-"""From a table and the user's wishes to the runs that are still missing."""
+"""Which cells, seeds and settings a user asks of a table."""
 
 from __future__ import annotations
 

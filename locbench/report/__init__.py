@@ -1,1 +1,1 @@
-"""Records held against the published numbers, and the reports of it."""
+"""Records compared with the published numbers, and the files of it."""

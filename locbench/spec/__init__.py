@@ -1,1 +1,1 @@
-"""spec."""
+"""What is trained, as data: recipes, methods, networks, presets and published tables."""

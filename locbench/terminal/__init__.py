@@ -1,1 +1,1 @@
-"""terminal."""
+"""Everything that a person sees in a terminal."""

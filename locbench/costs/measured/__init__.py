@@ -1,1 +1,1 @@
-"""measured."""
+"""Costs measured on a device: memory and milliseconds of a step."""

@@ -1,1 +1,1 @@
-"""memory."""
+"""Predicted memory: one training step, traced on fake tensors."""
