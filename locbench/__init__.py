@@ -1,3 +1,3 @@
-"""locbench: the published tables of local-learning papers, reproduced and held against the papers' own numbers."""
+"""locbench: the published tables of local-learning papers, reproduced and compared with the papers' own numbers."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
