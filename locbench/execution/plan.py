@@ -18,7 +18,7 @@ from locbench.execution.job import Job, published_backbones, shipped_notes, stat
 from locbench.execution.selection import Wishes, _trains, select
 from locbench.results.store import Store
 from locbench.spec.networks import NETWORKS
-from locbench.spec.presets import Schedule, preset_schedule, schedule_of, with_schedule
+from locbench.spec.presets import with_preset
 from locbench.spec.recipe import Recipe, warmup_epochs
 from locbench.spec.tables import Cell, Table
 from locbench.spec.validation import MOST, MOST_SEEDS, refuse_count, refuse_memory, refuse_unfit
@@ -76,9 +76,9 @@ def make_plan(table: Table, wishes: Wishes, store: Store, root: Path, rerun: str
     for seed in range(_seeds(table, wishes)):
         for cell in runnable:
             assert cell.recipe is not None
-            schedule, note = _schedule(cell.recipe, wishes, substitute, variant)
+            recipe, note = _reduced(cell.recipe, wishes, substitute, variant)
             notes |= dict.fromkeys(note)
-            recipe = contents.told(with_schedule(cell.recipe, schedule, seed))
+            recipe = contents.told(msgspec.structs.replace(recipe, seed=seed))
             _refuse_unfit(recipe, cell)
             places.setdefault(recipe.key, (recipe, []))[1].append((cell.row, cell.column))
     _refuse_shared_weights([recipe for recipe, _ in places.values()])
@@ -101,42 +101,42 @@ def _seeds(table: Table, wishes: Wishes) -> int:
     return table.trials if wishes.preset == "paper" else 1
 
 
-def _schedule(
+def _reduced(
     published: Recipe, wishes: Wishes, substitute: str | None, variant: Callable[[str], str]
-) -> tuple[Schedule, list[str]]:
-    schedule = preset_schedule(wishes.preset, schedule_of(published), wishes.dataset)
-    schedule, notes = _with_dataset(schedule, substitute, variant)
+) -> tuple[Recipe, list[str]]:
+    recipe = with_preset(published, wishes.preset, wishes.dataset)
+    recipe, notes = _with_dataset(recipe, substitute, variant)
     changes: dict[str, object] = {}
     for name, field_name in (("epochs", "epochs"), ("limit", "train_limit")):
         if (value := getattr(wishes, name)) is not None:
             refuse_count(f"--{name}", value, MOST[field_name])
     if wishes.epochs is not None:
-        warm = warmup_epochs(wishes.epochs) if schedule.warmup_epochs else 0
+        warm = warmup_epochs(wishes.epochs) if recipe.warmup_epochs else 0
         changes |= {"epochs": wishes.epochs, "warmup_epochs": warm}
-        changes["test_every"] = min(schedule.test_every, max(wishes.epochs, 1))
+        changes["test_every"] = min(recipe.test_every, max(wishes.epochs, 1))
     if wishes.limit is not None:
         changes["train_limit"] = wishes.limit
     if wishes.precision is not None:
         changes["precision"] = wishes.precision
     if wishes.memory is not None:
         changes["memory"] = wishes.memory
-    changes |= _with_weights(schedule, wishes) | {"processes": wishes.processes}
-    schedule = msgspec.structs.replace(schedule, **changes)
-    return schedule, [*notes, *_kept_backbone(schedule, wishes), *_rarely_tested(schedule, wishes)]
+    changes |= _with_weights(recipe, wishes) | {"processes": wishes.processes}
+    recipe = msgspec.structs.replace(recipe, **changes)
+    return recipe, [*notes, *_kept_backbone(recipe, wishes), *_rarely_tested(recipe, wishes)]
 
 
-def _rarely_tested(schedule: Schedule, wishes: Wishes) -> list[str]:
+def _rarely_tested(recipe: Recipe, wishes: Wishes) -> list[str]:
     """Say of how few the best epoch is the best one, where a preset tests less often than a table."""
-    tests = math.ceil(schedule.epochs / schedule.test_every)
-    if wishes.preset == "paper" or not 1 < tests < schedule.epochs:
+    tests = math.ceil(recipe.epochs / recipe.test_every)
+    if wishes.preset == "paper" or not 1 < tests < recipe.epochs:
         return []
-    return [f"Runs are tested after {tests} of {schedule.epochs} epochs; the best epoch is the best of these."]
+    return [f"Runs are tested after {tests} of {recipe.epochs} epochs; the best epoch is the best of these."]
 
 
-def _kept_backbone(schedule: Schedule, wishes: Wishes) -> list[str]:
+def _kept_backbone(recipe: Recipe, wishes: Wishes) -> list[str]:
     """Say what does not reach a detector's backbone, whose training may be the longest part of a sweep."""
     given = [f"--{name}" for name in ("epochs", "limit", "precision") if getattr(wishes, name) is not None]
-    if schedule.backbone is None or wishes.weights or not given:
+    if recipe.backbone is None or wishes.weights or not given:
         return []
     reach = f"without {', '.join(given)}"
     return [f"Detectors' backbones keep their own schedule, {reach}; use a preset, or --weights FILE in their place."]
@@ -154,10 +154,10 @@ def _refuse_unfit(recipe: Recipe, cell: Cell) -> None:
         raise UsageError(f"{cell.row}, {cell.column}: {error.message}", remedy) from None
 
 
-def _with_weights(schedule: Schedule, wishes: Wishes) -> dict[str, object]:
-    init = wishes.init or schedule.init
-    if wishes.weights and init == "scratch" and schedule.detection is None:
-        network = NETWORKS[schedule.network].label
+def _with_weights(recipe: Recipe, wishes: Wishes) -> dict[str, object]:
+    init = wishes.init or recipe.init
+    if wishes.weights and init == "scratch" and recipe.detection is None:
+        network = NETWORKS[recipe.network].label
         raise UsageError(
             f"--weights is for runs from pretrained weights; {network} starts from random ones here",
             "Leave --weights out, choose a table of pretrained networks without a preset, or add --init torchvision.",
@@ -178,13 +178,11 @@ def _refuse_shared_weights(recipes: Sequence[Recipe]) -> None:
         )
 
 
-def _with_dataset(
-    schedule: Schedule, substitute: str | None, variant: Callable[[str], str]
-) -> tuple[Schedule, list[str]]:
-    name = variant(substitute or schedule.dataset)
-    if name == schedule.dataset:
-        return schedule, []
-    schedule = msgspec.structs.replace(schedule, dataset=name)
+def _with_dataset(recipe: Recipe, substitute: str | None, variant: Callable[[str], str]) -> tuple[Recipe, list[str]]:
+    name = variant(substitute or recipe.dataset)
+    if name == recipe.dataset:
+        return recipe, []
+    recipe = msgspec.structs.replace(recipe, dataset=name)
     if substitute:
-        return schedule, []
-    return schedule, [f"The official files are not there; the runs use {info(name).label} and are marked so."]
+        return recipe, []
+    return recipe, [f"The official files are not there; the runs use {info(name).label} and are marked so."]

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import msgspec
 
 from locbench.results.record import Record
-from locbench.spec.presets import Schedule, reductions, same_task_key, schedule_of, stand_in
-from locbench.spec.recipe import drop_matters
+from locbench.spec.presets import reductions, same_task_key, schedule_of, stand_in
+from locbench.spec.recipe import Recipe, drop_matters
 from locbench.spec.tables import Cell, Table
 
 Place: TypeAlias = tuple[str, str]
@@ -35,17 +35,17 @@ def group_records(table: Table, records: Iterable[Record]) -> list[Group]:
     it, is no reduced run of a cell on another. Of runs that saw several versions of a data set, those on the version
     of the latest run stand alone, and the others count as runs on other data.
     """
-    cells = _cells_bysame_task_key(table)
+    cells = _cells_by_task(table)
     runs: dict[Way, dict[Place, list[Record]]] = defaultdict(lambda: defaultdict(list))
     words: dict[Way, dict[tuple[str, ...], None]] = defaultdict(dict)
     records = {record.key: record for record in records}.values()
     latest = latest_versions(records)
     for record in records:
-        schedule = schedule_of(record.recipe)
-        other = version_of(record) if version_of(record) != latest[record.recipe.dataset] else ""
-        for cell, published in _homes(schedule, cells.get(same_task_key(record.recipe), [])):
-            way = way_of_reducing(schedule, published) + _apart(schedule, cell)
-            told = _words(as_it_was(schedule, record), published, way)
+        recipe = record.recipe
+        other = version_of(record) if version_of(record) != latest[recipe.dataset] else ""
+        for cell, published in _homes(recipe, cells.get(same_task_key(recipe), [])):
+            way = way_of_reducing(recipe, published) + _apart(recipe, cell)
+            told = _words(as_it_was(record), published, way)
             if other:
                 way, told = (*way, ("content", other)), (*told, f"another version of the data ({other})")
             runs[way][cell.row, cell.column].append(record)
@@ -68,56 +68,56 @@ def latest_versions(records: Iterable[Record]) -> dict[str, str]:
     return {record.recipe.dataset: version_of(record) for record in ordered}
 
 
-def as_it_was(schedule: Schedule, record: Record) -> Schedule:
-    """Return a schedule with the numbers of images that a run had, where it asked for more than there are."""
+def as_it_was(record: Record) -> Recipe:
+    """Return a run's recipe with the numbers of images that it had, where it asked for more than there are."""
     if record.data is None:
-        return schedule
+        return record.recipe
     asked = {"train_limit": record.data.train, "test_limit": record.data.test}
-    less = {name: count for name, count in asked.items() if (getattr(schedule, name) or 0) > count}
-    return msgspec.structs.replace(schedule, **less)
+    less = {name: count for name, count in asked.items() if (getattr(record.recipe, name) or 0) > count}
+    return msgspec.structs.replace(record.recipe, **less)
 
 
-def way_of_reducing(schedule: Schedule, published: Schedule) -> Way:
-    """Return how a schedule departs from the published one; empty for a full run.
+def way_of_reducing(recipe: Recipe, published: Recipe) -> Way:
+    """Return how a run departs from the published one; empty for a full run.
 
     How often a run is tested changes no number, nor does the memory it runs in; what a data set held is told by its
     fingerprint, for sets known by name as for others; and the warm-up of a run of another
     length follows from that length. Networks replaced by their stand-ins are reduced alike, whatever their names.
     """
     ignored = {"test_every", "memory", "content"}
-    ignored |= {"warmup_epochs"} if schedule.epochs != published.epochs else set()
-    ignored |= set() if drop_matters(schedule) else {"drop_last"}
-    own, other = msgspec.structs.asdict(schedule), msgspec.structs.asdict(published)
-    if schedule.network == stand_in(published.network) != published.network:
-        own["network"] = _smaller_label(schedule, published)
+    ignored |= {"warmup_epochs"} if recipe.epochs != published.epochs else set()
+    ignored |= set() if drop_matters(recipe) else {"drop_last"}
+    own, other = dict(schedule_of(recipe)), dict(schedule_of(published))
+    if recipe.network == stand_in(published.network) != published.network:
+        own["network"] = _smaller_label(recipe, published)
     return tuple((name, value) for name, value in own.items() if name not in ignored and value != other[name])
 
 
-def _apart(schedule: Schedule, cell: Cell) -> Way:
+def _apart(recipe: Recipe, cell: Cell) -> Way:
     """Keep the rows of detectors with a given backbone apart.
 
     The file decides the numbers and not the row's method, so that one row beside another would compare a file with
     itself.
     """
-    return (("row", cell.row),) if schedule.detection and schedule.weights else ()
+    return (("row", cell.row),) if recipe.detection and recipe.weights else ()
 
 
-def _smaller_label(schedule: Schedule, published: Schedule) -> str:
-    return reductions(schedule, msgspec.structs.replace(schedule, network=published.network))[0]
+def _smaller_label(recipe: Recipe, published: Recipe) -> str:
+    return reductions(recipe, msgspec.structs.replace(recipe, network=published.network))[0]
 
 
-def _words(schedule: Schedule, published: Schedule, way: Way) -> tuple[str, ...]:
-    words = reductions(schedule, published)
+def _words(recipe: Recipe, published: Recipe, way: Way) -> tuple[str, ...]:
+    words = reductions(recipe, published)
     if "warmup_epochs" in dict(way):
-        words = [*words, f"warm-up of {schedule.warmup_epochs} instead of {published.warmup_epochs} epochs"]
+        words = [*words, f"warm-up of {recipe.warmup_epochs} instead of {published.warmup_epochs} epochs"]
     return tuple(words or [f"{name} {value}" for name, value in way])
 
 
-def _cells_bysame_task_key(table: Table) -> dict[str, list[tuple[Cell, Schedule]]]:
-    families: dict[str, list[tuple[Cell, Schedule]]] = defaultdict(list)
+def _cells_by_task(table: Table) -> dict[str, list[tuple[Cell, Recipe]]]:
+    families: dict[str, list[tuple[Cell, Recipe]]] = defaultdict(list)
     for cell in table.cells:
         if cell.recipe is not None and _holds_trained(table, cell):
-            families[same_task_key(cell.recipe)].append((cell, schedule_of(cell.recipe)))
+            families[same_task_key(cell.recipe)].append((cell, cell.recipe))
     return families
 
 
@@ -126,20 +126,20 @@ def _holds_trained(table: Table, cell: Cell) -> bool:
     return any(table.metrics[name].kind == "trained" for name in names)
 
 
-def _homes(schedule: Schedule, cells: list[tuple[Cell, Schedule]]) -> list[tuple[Cell, Schedule]]:
-    cells = [each for each in cells if _starts_alike(schedule, each[1])]
-    full = [each for each in cells if not way_of_reducing(schedule, each[1])]
-    near = [each for each in cells if _is_variant(schedule.dataset, each[1].dataset)]
+def _homes(recipe: Recipe, cells: list[tuple[Cell, Recipe]]) -> list[tuple[Cell, Recipe]]:
+    cells = [each for each in cells if _starts_alike(recipe, each[1])]
+    full = [each for each in cells if not way_of_reducing(recipe, each[1])]
+    near = [each for each in cells if _is_variant(recipe.dataset, each[1].dataset)]
     return full or near or cells
 
 
-def _starts_alike(schedule: Schedule, published: Schedule) -> bool:
-    """Whether two schedules of one network start from the same weights; else neither is a reduced form of the other.
+def _starts_alike(recipe: Recipe, published: Recipe) -> bool:
+    """Whether two runs of one network start from the same weights; else neither is a reduced form of the other.
 
     A small network that stands in for another has no pretrained weights and may stand for either. No published run
     starts from torchvision's weights: one that does is shown, marked, beside those from random ones.
     """
-    return schedule.network != published.network or schedule.init in (published.init, "torchvision")
+    return recipe.network != published.network or recipe.init in (published.init, "torchvision")
 
 
 def _is_variant(dataset: str, published: str) -> bool:

@@ -13,7 +13,7 @@ from locbench.errors import UsageError
 from locbench.figures import figure_file
 from locbench.report.grouping import as_it_was, latest_versions, version_of
 from locbench.results.record import Record
-from locbench.spec.presets import Schedule, same_task_key, schedule_of
+from locbench.spec.presets import same_task_key, schedule_of
 from locbench.spec.recipe import Recipe
 from locbench.spec.tables import Table
 
@@ -53,23 +53,24 @@ def plot_reduction(
 def accuracy_by_task(table: Table, records: Iterable[Record]) -> tuple[dict[str, float], str]:
     """Return the mean test accuracy over seeds by task key, from the schedule with most records, and its name."""
     tasks = {same_task_key(cell.recipe) for cell in table.cells if cell.recipe is not None}
-    found: dict[Schedule, dict[str, list[float]]] = {}
-    counts: Counter[Schedule] = Counter()
+    found: dict[tuple[Any, ...], dict[str, list[float]]] = {}
+    counts: Counter[tuple[Any, ...]] = Counter()
     records = list(records)
     latest = latest_versions(records)
     for record in records:
         task = same_task_key(record.recipe)
         if record.status == "done" and task in tasks and version_of(record) == latest[record.recipe.dataset]:
-            schedule = as_it_was(schedule_of(record.recipe), record)
+            schedule = schedule_of(as_it_was(record))
             counts[schedule] += 1
             found.setdefault(schedule, {}).setdefault(task, []).append(record.metrics["test_acc"])
     if not counts:
         return {}, ""
     best = counts.most_common(1)[0][0]
-    name = f"{short(best.dataset)}, {best.epochs} epochs" + (
-        f", {best.train_limit:,} images" if best.train_limit else ""
+    values = dict(best)
+    name = f"{short(values['dataset'])}, {values['epochs']} epochs" + (
+        f", {values['train_limit']:,} images" if values["train_limit"] else ""
     )
-    return {task: statistics.fmean(values) for task, values in found[best].items()}, name
+    return {task: statistics.fmean(each) for task, each in found[best].items()}, name
 
 
 def _against_accuracy(

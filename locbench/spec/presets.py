@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -13,7 +13,7 @@ from locbench.datasets.known import KNOWN
 from locbench.datasets.naming import short
 from locbench.spec.detector import Detection
 from locbench.spec.networks import NETWORKS
-from locbench.spec.recipe import Init, Memory, Precision, Recipe, drop_matters, warmup_epochs
+from locbench.spec.recipe import Init, Recipe, drop_matters, warmup_epochs
 
 SMALL_SIDE = 32
 """Side of the images, in pixels, in reduced runs of networks for ImageNet."""
@@ -21,64 +21,43 @@ SMALL_SIDE = 32
 Preset: TypeAlias = Literal["smoke", "quick", "paper"]
 
 
-class Schedule(msgspec.Struct, frozen=True):
-    """The part of a recipe that a reduced run changes, and the memory it runs in; fields as in `Recipe`."""
-
-    network: str
-    dataset: str
-    epochs: int
-    batch_size: int
-    lr: float
-    warmup_epochs: int
-    train_limit: int | None
-    test_limit: int | None
-    test_every: int
-    precision: Precision
-    memory: Memory = "plain"
-    image_size: int | None = None
-    lr_scaling: Literal["none", "linear"] = "none"
-    min_lr: float = 0.0
-    warmup_lr: float = 0.01
-    init: Init = "scratch"
-    weights: str = ""
-    processes: int = 1
-    drop_last: bool = False
-    detection: Detection | None = None
-    backbone: Schedule | None = None
-    content: str = ""
+SCHEDULE = (
+    *("network", "dataset", "epochs", "batch_size", "lr", "warmup_epochs", "train_limit"),
+    *("test_limit", "test_every", "precision", "memory", "image_size", "lr_scaling", "min_lr"),
+    *("warmup_lr", "init", "weights", "processes", "drop_last", "detection", "backbone", "content"),
+)
+"""Fields of `Recipe` that a reduced run changes, in the order in which reductions are named."""
 
 
-def schedule_of(recipe: Recipe) -> Schedule:
-    """Return a recipe's schedule, a detector's with that of its backbone."""
+def schedule_of(recipe: Recipe) -> tuple[tuple[str, Any], ...]:
+    """Return the names and values of a recipe's schedule; of a detector's backbone its schedule alone."""
     backbone = schedule_of(recipe.backbone) if recipe.backbone else None
-    own = {name: getattr(recipe, name) for name in Schedule.__struct_fields__} | {"backbone": backbone}
-    return Schedule(**own)
-
-
-def with_schedule(recipe: Recipe, schedule: Schedule, seed: int = 0) -> Recipe:
-    """Return the recipe on another schedule and seed; the method, with its published weights, stays as it is.
-
-    A detector's backbone keeps its seed: detectors of all seeds start from the same weights.
-    """
-    backbone = recipe.backbone
-    if backbone is not None and schedule.backbone is not None:
-        backbone = with_schedule(backbone, schedule.backbone, backbone.seed)
-    changes = msgspec.structs.asdict(schedule) | {"backbone": backbone, "seed": seed}
-    return msgspec.structs.replace(recipe, **changes)
+    values = {name: getattr(recipe, name) for name in SCHEDULE} | {"backbone": backbone}
+    return tuple(values.items())
 
 
 def same_task_key(recipe: Recipe) -> str:
     """Return a key that recipes share when they differ in schedule and seed alone.
 
-    Data set, initial weights and image size count as schedule, and so does the small network that stands in for a
-    transformer in reduced runs.
+    Data set, initial weights and image size count as schedule, and so does the small network that
+    stands in for a transformer in reduced runs.
 
     Methods whose published weights depend on the data set keep apart, as their weights differ.
     """
-    neutral = Schedule(stand_in(recipe.network), "", 1, 1, 1.0, 0, None, None, 1, "fp32")
-    if recipe.backbone is not None:
-        neutral = msgspec.structs.replace(neutral, detection=Detection(), backbone=neutral)
-    return _key(msgspec.structs.replace(with_schedule(recipe, neutral), method=""))
+    return _key(msgspec.structs.replace(_without_schedule(recipe), seed=0, method=""))
+
+
+def _without_schedule(recipe: Recipe) -> Recipe:
+    backbone = _without_schedule(recipe.backbone) if recipe.backbone else None
+    neutral = _defaults() | {"network": stand_in(recipe.network), "dataset": "", "epochs": 1, "batch_size": 1}
+    neutral |= {"lr": 1.0, "warmup_epochs": 0, "backbone": backbone}
+    neutral |= {"detection": Detection() if backbone else None}
+    return msgspec.structs.replace(recipe, **neutral)
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return {each.name: each.default for each in msgspec.structs.fields(Recipe) if each.name in SCHEDULE}
 
 
 @lru_cache(maxsize=4096)
@@ -86,42 +65,42 @@ def _key(recipe: Recipe) -> str:
     return recipe.key
 
 
-def reductions(schedule: Schedule, published: Schedule) -> list[str]:
-    """Return, in words, how a schedule falls short of the published one; empty for a full run."""
+def reductions(recipe: Recipe, published: Recipe) -> list[str]:
+    """Return, in words, how a run falls short of the published one; empty for a full run."""
     words = []
-    if schedule.network != published.network:
-        words.append(_smaller(_network(schedule.network), _network(published.network)))
-    if schedule.image_size != published.image_size:
-        words.append(f"images of {schedule.image_size or 'their own'} pixels")
-    if schedule.weights != published.weights and schedule.weights:
+    if recipe.network != published.network:
+        words.append(_smaller(_network(recipe.network), _network(published.network)))
+    if recipe.image_size != published.image_size:
+        words.append(f"images of {recipe.image_size or 'their own'} pixels")
+    if recipe.weights != published.weights and recipe.weights:
         words.append(
-            f"backbone from file {schedule.weights}, method unknown"
-            if schedule.detection
-            else f"pretrained weights of file {schedule.weights}"
+            f"backbone from file {recipe.weights}, method unknown"
+            if recipe.detection
+            else f"pretrained weights of file {recipe.weights}"
         )
-    elif schedule.init != published.init:
-        words.append(_START[schedule.init])
-    if schedule.processes != published.processes:
-        words.append(f"shared by {schedule.processes} processes")
-    if schedule.dataset != published.dataset:
-        words.append(f"data set {_label(schedule.dataset)} instead of {_label(published.dataset)}")
-    if schedule.epochs != published.epochs:
-        words.append(f"{schedule.epochs} of {published.epochs} epochs")
-    if schedule.train_limit != published.train_limit:
-        words.append(f"{schedule.train_limit:,} training images" if schedule.train_limit else "all training images")
-    if schedule.test_limit != published.test_limit:
-        words.append(f"{schedule.test_limit:,} test images" if schedule.test_limit else "all test images")
-    if schedule.drop_last != published.drop_last and drop_matters(schedule):
-        words.append(f"incomplete batches {'dropped' if schedule.drop_last else 'kept'}")
+    elif recipe.init != published.init:
+        words.append(_START[recipe.init])
+    if recipe.processes != published.processes:
+        words.append(f"shared by {recipe.processes} processes")
+    if recipe.dataset != published.dataset:
+        words.append(f"data set {_label(recipe.dataset)} instead of {_label(published.dataset)}")
+    if recipe.epochs != published.epochs:
+        words.append(f"{recipe.epochs} of {published.epochs} epochs")
+    if recipe.train_limit != published.train_limit:
+        words.append(f"{recipe.train_limit:,} training images" if recipe.train_limit else "all training images")
+    if recipe.test_limit != published.test_limit:
+        words.append(f"{recipe.test_limit:,} test images" if recipe.test_limit else "all test images")
+    if recipe.drop_last != published.drop_last and drop_matters(recipe):
+        words.append(f"incomplete batches {'dropped' if recipe.drop_last else 'kept'}")
     for name, label in (("batch_size", "batch"), ("lr", "learning rate"), ("precision", "precision")):
-        if getattr(schedule, name) != getattr(published, name):
-            words.append(f"{label} {getattr(schedule, name):g}" if name != "precision" else schedule.precision)
-    return [*words, *_detector_reductions(schedule, published)]
+        if getattr(recipe, name) != getattr(published, name):
+            words.append(f"{label} {getattr(recipe, name):g}" if name != "precision" else recipe.precision)
+    return [*words, *_detector_reductions(recipe, published)]
 
 
-def _detector_reductions(schedule: Schedule, published: Schedule) -> list[str]:
-    own, other = schedule.detection, published.detection
-    if own is None or other is None or schedule.backbone is None or published.backbone is None:
+def _detector_reductions(recipe: Recipe, published: Recipe) -> list[str]:
+    own, other = recipe.detection, published.detection
+    if own is None or other is None or recipe.backbone is None or published.backbone is None:
         return []
     words, wanted = [], msgspec.structs.asdict(other)
     if (own.short_side, own.long_side) != (other.short_side, other.long_side):
@@ -131,7 +110,7 @@ def _detector_reductions(schedule: Schedule, published: Schedule) -> list[str]:
         for name, value in msgspec.structs.asdict(own).items()
         if value != wanted[name] and not name.endswith("_side")
     ]
-    backbone = [] if schedule.weights else reductions(schedule.backbone, published.backbone)
+    backbone = [] if recipe.weights else reductions(recipe.backbone, published.backbone)
     return [*words, f"backbone with {', '.join(backbone)}"] if backbone else words
 
 
@@ -165,8 +144,8 @@ def scaled_rate(lr: float, batch_size: int, new_batch: int) -> float:
     return lr * new_batch / batch_size
 
 
-def preset_schedule(preset: Preset, published: Schedule, dataset: str | None = None) -> Schedule:
-    """Return the schedule that a preset makes of a published one.
+def with_preset(published: Recipe, preset: Preset, dataset: str | None = None) -> Recipe:
+    """Return the recipe that a preset makes of a published one; method and seed stay as they are.
 
     ``paper`` leaves it as it is. ``quick`` trains on 4,000 images of the table's own data set, ``smoke`` on
     scikit-learn's digits at 16x16 pixels, which need no download; both in batches of 64 at a rate scaled to the batch.
@@ -175,8 +154,8 @@ def preset_schedule(preset: Preset, published: Schedule, dataset: str | None = N
     four epochs in batches of 8, ``smoke`` on the drawn shapes.
 
     Args:
+        published: the recipe of the table.
         preset: its name.
-        published: the schedule of the table.
         dataset: a data set that the user asked for; ``smoke`` then trains on 800 of its images, as for large
             networks; in the place of ImageNet on 400.
     """
@@ -197,8 +176,8 @@ def preset_schedule(preset: Preset, published: Schedule, dataset: str | None = N
 
 
 def _small_detector(
-    preset: Preset, published: Schedule, detection: Detection, backbone: Schedule, dataset: str | None
-) -> Schedule:
+    preset: Preset, published: Recipe, detection: Detection, backbone: Recipe, dataset: str | None
+) -> Recipe:
     smaller = msgspec.structs.replace(
         detection,
         **{"short_side": 96, "long_side": 160, "anchor": 16, "width": 32, "box_width": 128, "candidates": 200},
@@ -209,10 +188,10 @@ def _small_detector(
     if preset == "smoke":
         changes |= {"dataset": dataset or SHAPES}
         changes |= {"train_limit": 320, "test_limit": 80} if dataset else {"train_limit": None, "test_limit": None}
-    return msgspec.structs.replace(published, **changes, detection=smaller, backbone=preset_schedule(preset, backbone))
+    return msgspec.structs.replace(published, **changes, detection=smaller, backbone=with_preset(backbone, preset))
 
 
-def _with_stand_in(published: Schedule) -> dict[str, Any]:
+def _with_stand_in(published: Recipe) -> dict[str, Any]:
     """Return what a reduced run of a large network changes: the network, image size, initial weights, and rates."""
     small = NETWORKS[stand_in(published.network)].transformer
     if small is None:

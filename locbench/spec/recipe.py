@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from functools import cache
 from types import UnionType
-from typing import Any, Literal, Protocol, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -32,15 +32,6 @@ Rate = Literal["cosine-epoch", "cosine-epoch0", "cosine-step", "steps"]
 Augmentation = Literal["standard", "swin", "imagenet"]
 
 Init = Literal["scratch", "pretrained", "torchvision"]
-
-
-class _Sized(Protocol):
-    @property
-    def dataset(self) -> str: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def train_limit(self) -> int | None: ...
 
 
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
@@ -173,7 +164,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         }
 
 
-def drop_matters(run: _Sized) -> bool:
+def drop_matters(run: Recipe) -> bool:
     """Whether dropping an incomplete last batch makes another run; unless the set's size is known, it counts as one."""
     if run.dataset not in KNOWN:
         return True

@@ -17,10 +17,8 @@ from locbench.detection.loading import load_scenes
 from locbench.execution.job import Job
 from locbench.execution.sweep import Sweep, refuse_unready
 from locbench.report.grouping import group_records
-from locbench.results.record import Record
 from locbench.results.store import Store
-from locbench.spec.presets import Preset, Schedule, preset_schedule, same_task_key, schedule_of, with_schedule
-from locbench.spec.recipe import Recipe
+from locbench.spec.presets import Preset, same_task_key, with_preset
 from locbench.spec.table_files import load_table
 from locbench.spec.tables import Cell
 from locbench.spec.validation import make_recipe
@@ -357,7 +355,7 @@ def test_backbones_method_and_schedule_tell_detectors_apart_as_they_should() -> 
     bp, local = (each.recipe for each in published().values())
     assert bp is not None
     assert local is not None
-    small = [with_schedule(each, preset_schedule("smoke", schedule_of(each))) for each in (bp, local)]
+    small = [with_preset(each, "smoke") for each in (bp, local)]
     assert len({each.key for each in (bp, local, *small)}) == 4
     assert [same_task_key(each) for each in small] == [same_task_key(bp), same_task_key(local)]
     assert same_task_key(bp) != same_task_key(local)
@@ -377,14 +375,10 @@ def _settings() -> dict[str, object]:
     return own | {"rate": "steps", "detection": {}, "backbone": _backbone()}
 
 
-def made(recipe: Recipe, schedule: Schedule) -> Record:
-    return make_record(with_schedule(recipe, schedule), 90.0)
-
-
 @pytest.mark.parametrize("preset", ["quick", "smoke"])
 def test_presets_of_both_rows_stand_in_one_report(preset: Preset) -> None:
     recipes = [each.recipe for each in published().values() if each.recipe]
-    records = [made(each, preset_schedule(preset, schedule_of(each))) for each in recipes]
+    records = [make_record(with_preset(each, preset), 90.0) for each in recipes]
     (group,) = group_records(load_table("auglocal-coco"), records)
     assert group.reduced
     assert {row for row, _ in group.runs} == {"BP", "AugLocal"}
@@ -393,8 +387,8 @@ def test_presets_of_both_rows_stand_in_one_report(preset: Preset) -> None:
 
 def test_rows_with_a_given_backbone_are_not_compared() -> None:
     recipes = [each.recipe for each in published().values() if each.recipe]
-    given = [msgspec.structs.replace(schedule_of(each), weights="0123456789ab") for each in recipes]
-    records = [made(each, schedule) for each, schedule in zip(recipes, given, strict=True)]
+    given = [msgspec.structs.replace(each, weights="0123456789ab") for each in recipes]
+    records = [make_record(each, 90.0) for each in given]
     groups = group_records(load_table("auglocal-coco"), records)
     assert [{row for row, _ in group.runs} for group in groups] == [{"BP"}, {"AugLocal"}]
     assert all("backbone from file 0123456789ab, method unknown" in group.how for group in groups)

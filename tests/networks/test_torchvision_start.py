@@ -23,7 +23,7 @@ from locbench.networks.pretrained import load_pretrained
 from locbench.report.grouping import group_records
 from locbench.results.store import Store
 from locbench.spec.arguments import initial_weights
-from locbench.spec.presets import reductions, schedule_of
+from locbench.spec.presets import reductions
 from locbench.spec.recipe import Recipe
 from locbench.spec.table_files import load_table
 from locbench.training.run import Run
@@ -177,9 +177,9 @@ def test_a_table_from_torchvisions_weights_is_shown_marked(tmp_path: Path) -> No
     (job,) = planned(tmp_path, "ResNet-34 / BP", init="torchvision").jobs
     assert job.recipe.key != published.key
     said = ["from torchvision's ImageNet weights"]
-    assert reductions(schedule_of(job.recipe), schedule_of(published)) == said
+    assert reductions(job.recipe, published) == said
     file = msgspec.structs.replace(job.recipe, weights="0123456789abcdef")
-    assert reductions(schedule_of(file), schedule_of(published)) == ["pretrained weights of file 0123456789abcdef"]
+    assert reductions(file, published) == ["pretrained weights of file 0123456789abcdef"]
     from report_builders import make_record
 
     (group,) = group_records(table, [make_record(job.recipe, 75.0)])

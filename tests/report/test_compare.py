@@ -9,7 +9,7 @@ import pytest
 from report_builders import BASE, cell_at, make_record, make_table, recipe_at, reduced
 
 from locbench.report.compare import compare, runs_of, unmeasured
-from locbench.spec.presets import schedule_of, with_schedule
+from locbench.spec.presets import SCHEDULE
 from locbench.spec.recipe import Recipe
 from locbench.spec.tables import Axis, Metric
 from locbench.terminal.tables import list_entry
@@ -95,7 +95,8 @@ def test_records_of_other_runs_are_passed_over():
 
 def same_run(recipe: Recipe, published: Recipe) -> bool:
     """Whether a recipe is a published one apart from its schedule and seed."""
-    return with_schedule(recipe, schedule_of(published)).key == msgspec.structs.replace(published, seed=0).key
+    schedule = {name: getattr(published, name) for name in SCHEDULE}
+    return msgspec.structs.replace(recipe, seed=0, **schedule).key == msgspec.structs.replace(published, seed=0).key
 
 
 def test_groups_agree_with_same_run():

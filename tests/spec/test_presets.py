@@ -8,28 +8,21 @@ import msgspec
 import pytest
 
 from locbench.report.grouping import way_of_reducing
-from locbench.spec.presets import (
-    Schedule,
-    preset_schedule,
-    reductions,
-    same_task_key,
-    scaled_rate,
-    schedule_of,
-    with_schedule,
-)
+from locbench.spec.presets import SCHEDULE, reductions, same_task_key, scaled_rate, schedule_of, with_preset
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
-
-PUBLISHED = Schedule("resnet32", "cifar10", 160, 1024, 0.8, 10, None, None, 1, "fp32")
-
-
-def shorter(**changes: Any) -> Schedule:
-    return msgspec.structs.replace(PUBLISHED, **changes)
 
 
 def recipe(method: str = "dgl", **changes: Any) -> Recipe:
     settings = {"network": "resnet32", "modules": 16, "dataset": "cifar10", "epochs": 160, "batch_size": 1024}
     return make_recipe({**settings, "lr": 0.8, "method": method, **changes})
+
+
+PUBLISHED = recipe()
+
+
+def shorter(**changes: Any) -> Recipe:
+    return msgspec.structs.replace(PUBLISHED, **changes)
 
 
 @pytest.mark.parametrize(
@@ -69,21 +62,24 @@ def test_scaled_rate_by_hand() -> None:
     assert scaled_rate(0.05, 64, 64) == 0.05
 
 
-def test_schedule_and_recipe_are_inverse() -> None:
-    made = recipe("auglocal", options={"depth": 4}, train_limit=64)
-    assert with_schedule(made, schedule_of(made), made.seed) == made
+def test_schedule_is_hashable_and_leaves_method_and_seed_out() -> None:
+    assert schedule_of(recipe("auglocal", seed=3)) == schedule_of(recipe())
+    assert {schedule_of(recipe("bp")), schedule_of(recipe(epochs=2))} - {schedule_of(recipe())} == {
+        schedule_of(recipe(epochs=2))
+    }
+    assert set(SCHEDULE) <= {each.name for each in msgspec.structs.fields(Recipe)}
 
 
-def test_a_schedule_leaves_the_method_alone() -> None:
-    made = recipe("infopro")
-    moved = with_schedule(made, preset_schedule("smoke", schedule_of(made)), seed=4)
+def test_a_preset_leaves_method_and_seed_alone() -> None:
+    made = recipe("infopro", seed=4)
+    moved = with_preset(made, "smoke")
     assert moved.composition == made.composition
     assert (moved.dataset, moved.epochs, moved.seed) == ("digits", 4, 4)
 
 
 def test_same_task_whatever_the_schedule_and_seed() -> None:
     published = recipe()
-    shortened = with_schedule(published, shorter(epochs=2, dataset="digits"), seed=7)
+    shortened = shorter(epochs=2, dataset="digits", seed=7)
     assert same_task_key(shortened) == same_task_key(published)
     assert same_task_key(msgspec.structs.replace(published, method="another name")) == same_task_key(published)
 
@@ -101,34 +97,34 @@ def test_weights_that_follow_the_data_set_are_another_task() -> None:
 
 def test_task_keys_do_not_see_the_schedule() -> None:
     made = recipe()
-    assert same_task_key(with_schedule(made, preset_schedule("quick", schedule_of(made)), 2)) == same_task_key(made)
+    assert same_task_key(shorter(**dict(schedule_of(with_preset(made, "quick"))), seed=2)) == same_task_key(made)
 
 
 def test_presets() -> None:
-    assert preset_schedule("paper", PUBLISHED) is PUBLISHED
-    quick = preset_schedule("quick", PUBLISHED)
+    assert with_preset(PUBLISHED, "paper") is PUBLISHED
+    quick = with_preset(PUBLISHED, "quick")
     assert (quick.dataset, quick.epochs, quick.train_limit, quick.test_limit) == ("cifar10", 10, 4000, None)
-    smoke = preset_schedule("smoke", PUBLISHED)
+    smoke = with_preset(PUBLISHED, "smoke")
     assert (smoke.dataset, smoke.epochs, smoke.train_limit) == ("digits", 4, None)
     for each in (quick, smoke):
         assert (each.batch_size, each.warmup_epochs) == (64, 1)
         assert each.lr == pytest.approx(0.05)
 
 
-def imagenet(network: str) -> Schedule:
-    return schedule_of(recipe("bp", modules=None, network=network, dataset="imagenet", epochs=90, warmup_epochs=0))
+def imagenet(network: str) -> Recipe:
+    return recipe("bp", modules=None, network=network, dataset="imagenet", epochs=90, warmup_epochs=0)
 
 
 def test_presets_make_large_networks_narrow() -> None:
     """As many local layers, on images that a step takes no more time for than on CIFAR-10's."""
     published = imagenet("resnet101")
-    smoke, quick = preset_schedule("smoke", published), preset_schedule("quick", published)
+    smoke, quick = with_preset(published, "smoke"), with_preset(published, "quick")
     assert (smoke.network, smoke.image_size) == (quick.network, quick.image_size) == ("resnet101-narrow", 32)
     assert (smoke.dataset, smoke.train_limit, quick.dataset, quick.train_limit) == ("digits", 400, "imagenet", 4000)
-    small = preset_schedule("smoke", schedule_of(recipe("bp", modules=None, network="vgg19")))
+    small = with_preset(recipe("bp", modules=None, network="vgg19"), "smoke")
     assert (small.network, small.image_size, small.train_limit, small.test_limit) == ("vgg19-narrow", None, 800, None)
     started = msgspec.structs.replace(published, init="torchvision", weights="0123456789abcdef")
-    made = preset_schedule("smoke", started)
+    made = with_preset(started, "smoke")
     assert (made.init, made.weights) == ("scratch", "")
 
 
@@ -136,9 +132,8 @@ def test_narrow_networks_are_reduced_alike() -> None:
     ways = set()
     for network in ("resnet101", "resnet152", "vgg13"):
         published = imagenet(network)
-        smoke = preset_schedule("smoke", published)
+        smoke = with_preset(published, "smoke")
         assert reductions(smoke, published)[0] == "networks of 1/8 width"
-        whole = recipe("bp", modules=None, network=network, dataset="imagenet")
-        assert same_task_key(with_schedule(whole, smoke)) == same_task_key(whole)
+        assert same_task_key(smoke) == same_task_key(published)
         ways.add(way_of_reducing(smoke, published))
     assert len(ways) == 1

@@ -19,7 +19,7 @@ from locbench.data.images import Images, load
 from locbench.data.swin.pipeline import swin_train_batches
 from locbench.datasets.known import KNOWN
 from locbench.report.grouping import way_of_reducing
-from locbench.spec.presets import preset_schedule, reductions, schedule_of, with_schedule
+from locbench.spec.presets import reductions, with_preset
 from locbench.spec.recipe import Recipe, images_per_epoch
 from locbench.spec.table_files import load_table
 from locbench.training.run import Run
@@ -104,16 +104,15 @@ def sized(dropped: bool, **settings: Any) -> Recipe:
 def test_key_counts_the_field_where_it_makes_another_run(settings: dict[str, int], same: bool) -> None:
     kept, dropped = sized(False, **settings), sized(True, **settings)
     assert (kept.key == dropped.key) == same
-    own, other = schedule_of(kept), schedule_of(dropped)
-    assert (way_of_reducing(own, other) == ()) == same
-    assert reductions(own, other) == ([] if same else ["incomplete batches kept"])
-    assert reductions(other, own) == ([] if same else ["incomplete batches dropped"])
+    assert (way_of_reducing(kept, dropped) == ()) == same
+    assert reductions(kept, dropped) == ([] if same else ["incomplete batches kept"])
+    assert reductions(dropped, kept) == ([] if same else ["incomplete batches dropped"])
 
 
 def test_swin_recipes_drop_it_in_full_and_reduced_runs() -> None:
     published = next(cell.recipe for cell in load_table("swin-tiny-scratch").cells if cell.recipe)
     assert published.drop_last
-    assert with_schedule(published, preset_schedule("smoke", schedule_of(published))).drop_last
+    assert with_preset(published, "smoke").drop_last
     before = msgspec.structs.replace(published, drop_last=False)
     assert before.key != published.key
 
