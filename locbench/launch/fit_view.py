@@ -46,7 +46,9 @@ def print_batches(
     console: Console, recipe: Recipe, memory: int, tensors: Batch, device: Batch | None, how: str
 ) -> None:
     """Print the largest batches of a recipe: by its tensors alone, and with what a device holds besides."""
-    console.print(f"{recipe.network}, {recipe.method}: the largest batch that fits {memory / 1e9:,.2f} GB", markup=False)
+    console.print(
+        f"{recipe.network}, {recipe.method}: the largest batch that fits {memory / 1e9:,.2f} GB", markup=False
+    )
     grid = Grid(box=None, pad_edge=False, show_header=False)
     grid.add_column()
     grid.add_column(justify="right", style="bold")
