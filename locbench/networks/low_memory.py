@@ -85,7 +85,7 @@ class _NormReluConv(torch.autograd.Function):
     ) -> Tensor:
         y, mean, deviation = _normalised(x, scale, shift, norm.eps, norm)
         ctx.save_for_backward(x, scale, shift, weight, mean, deviation)
-        ctx.eps, ctx.type = norm.eps, _compute_type(x)
+        ctx.eps, ctx.type = norm.eps, compute_type(x)
         ctx.bias_sizes = None if bias is None else list(bias.shape)
         ctx.how = (conv.stride, conv.padding, conv.dilation, conv.groups)
         bias = None if bias is None else bias.to(ctx.type)
@@ -140,7 +140,7 @@ def _norm_backward(
     return cast(tuple[Tensor, Tensor, Tensor], found)
 
 
-def _compute_type(x: Tensor) -> torch.dtype:
+def compute_type(x: Tensor) -> torch.dtype:
     """Return what autocast computes a convolution in, where it is on; else the tensor's own type."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype

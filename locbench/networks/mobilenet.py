@@ -11,6 +11,7 @@ from functools import cache, partial
 from torch import Tensor, nn
 
 from locbench.networks.chain import Assembly, Chain, Copy
+from locbench.networks.projection import projection
 from locbench.networks.resnet_cifar import pooled_classifier
 
 ROWS = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -56,8 +57,7 @@ class InvertedResidual(nn.Module):
 
 def pointwise(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """Return a 1x1 convolution with BatchNorm and ReLU, the last local layer."""
-    conv = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+    return nn.Sequential(projection(inputs, outputs, stride), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 @cache

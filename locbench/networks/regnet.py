@@ -10,6 +10,7 @@ from functools import cache, partial
 from torch import Tensor, nn
 
 from locbench.networks.chain import Assembly, Chain, Copy
+from locbench.networks.projection import projection
 from locbench.networks.resnet_cifar import pooled_classifier
 
 STAGES = ((32, 1, 1), (64, 2, 1), (160, 7, 2), (384, 12, 2))
@@ -43,8 +44,7 @@ class XBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            conv = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
-            self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(outputs))
+            self.shortcut = nn.Sequential(projection(inputs, outputs, stride), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map B x inputs x H x W to B x outputs x H/stride x W/stride."""

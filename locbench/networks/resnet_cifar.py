@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from locbench.networks.chain import Chain, LayerSpec, initialise
 from locbench.networks.pooling import GlobalAveragePool
+from locbench.networks.projection import projection
 
 WIDTHS = (16, 16, 32, 64)
 
@@ -34,8 +35,7 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            conv = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
-            self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(outputs))
+            self.shortcut = nn.Sequential(projection(inputs, outputs, stride), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map B x inputs x H x W to B x outputs x H/stride x W/stride."""

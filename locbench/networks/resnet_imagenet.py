@@ -11,6 +11,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from locbench.networks.chain import Assembly, Chain, Copy
+from locbench.networks.projection import projection
 from locbench.networks.resnet_cifar import pooled_classifier
 
 STEM = 64
@@ -31,10 +32,10 @@ def block(
         group_width: channels per group where the base width is 64.
     """
     kind = Bottleneck if bottleneck else BasicBlock
-    projection: nn.Module | None = None
+    shortcut: nn.Module | None = None
     if stride != 1 or inputs != outputs:
-        projection = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-    made: nn.Module = kind(inputs, outputs // kind.expansion, stride, projection, groups, group_width)
+        shortcut = nn.Sequential(projection(inputs, outputs, stride), nn.BatchNorm2d(outputs))
+    made: nn.Module = kind(inputs, outputs // kind.expansion, stride, shortcut, groups, group_width)
     return made
 
 

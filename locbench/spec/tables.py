@@ -98,7 +98,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         published: for each metric, for each row label, the printed strings by column; an empty one is not printed.
         computed: every cell of the grid exists, also where nothing legible is printed.
         calibration: what the published memory holds beyond tensors, if that was looked into.
-        claims: what the paper says of the numbers, see `locbench.table_claims`.
+        claims: what the paper says of the numbers, see `locbench.spec.claims`.
     """
 
     id: str

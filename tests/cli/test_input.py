@@ -340,7 +340,7 @@ def test_interrupt_outside_a_sweep(bench: Bench, monkeypatch: pytest.MonkeyPatch
     def stop(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    for place in ("tables.load_tables", "tables.load_table", "launch.reporting.load_table"):
+    for place in ("spec.table_files.load_tables", "spec.table_files.load_table", "commands.report.load_table"):
         monkeypatch.setattr(f"locbench.{place}", stop)
     monkeypatch.setattr("locbench.datasets.catalogue.all_statuses", stop)
     called = bench.call(*command)

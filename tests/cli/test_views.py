@@ -267,7 +267,7 @@ def test_table_json_is_json_alone(bench: Bench) -> None:
 def test_a_second_call_computes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     first = bench.call("table", "mini", *ONE_CELL)
     before = bench.files()
-    monkeypatch.setattr("locbench.launch.sweep.Sweep.run", lambda *arguments: 1 / 0)
+    monkeypatch.setattr("locbench.execution.sweep.Sweep.run", lambda *arguments: 1 / 0)
     second = bench.call("table", "mini", *ONE_CELL)
     assert "1 runs, 1 recorded" in second.out
     assert bench.files() == before

@@ -85,8 +85,8 @@ def test_the_nearest_batch_is_scaled(rate: float) -> None:
 def test_the_probe_takes_cpu_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that goes a quarter of a second from one look to the next, whatever the machine does besides."""
     ticks = iter(range(10_000))
-    monkeypatch.setattr("locbench.costs.duration.time.process_time", lambda: next(ticks) / 4)
-    monkeypatch.setattr("locbench.costs.duration.time.perf_counter", None)
+    monkeypatch.setattr("locbench.costs.time_estimate.time.process_time", lambda: next(ticks) / 4)
+    monkeypatch.setattr("locbench.costs.time_estimate.time.perf_counter", None)
     macs = forward_flops(lambda: build_chain("resnet8", 10, 32), (3, 32, 32)).macs
     assert counted.measured_rate(CPU) == macs * 3 * 64 * torch.get_num_threads() / 0.25
 

@@ -171,7 +171,9 @@ class Ticks:
 
 def test_median_and_quartiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of 1, 2, 3, 4 and 100 ms: median 3, quartiles 2 and 4."""
-    monkeypatch.setattr("locbench.costs.meters.time.perf_counter", Ticks(0, 0.0, 0.001, 0.003, 0.006, 0.010, 0.110, 1))
+    monkeypatch.setattr(
+        "locbench.costs.measured.allocator.time.perf_counter", Ticks(0, 0.0, 0.001, 0.003, 0.006, 0.010, 0.110, 1)
+    )
     found = measure(small("bp", batch=2), CPU, steps=5)
     assert found.milliseconds == pytest.approx(3)
     assert found.spread == pytest.approx((2, 4))

@@ -1,0 +1,73 @@
+"""1x1 convolutions that change a map's shape, as in projected shortcuts."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from locbench.networks.low_memory import compute_type
+
+_VECTOR = 16
+"""Single-precision numbers in the widest registers that oneDNN uses."""
+
+
+def projection(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
+    """Return a 1x1 convolution without a bias: a `SubsampledConv2d` where it strides and has few input channels.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        stride: of the convolution.
+    """
+    kind = SubsampledConv2d if stride > 1 and inputs < _VECTOR else nn.Conv2d
+    return kind(inputs, outputs, 1, stride, bias=False)
+
+
+class SubsampledConv2d(nn.Conv2d):
+    """A strided 1x1 convolution, without bias and groups, whose weights' gradient is that of stride 1.
+
+    oneDNN's own writes past its workspace on CPUs (https://github.com/uxlfoundation/oneDNN/issues/6035), and the
+    process crashes or trains on wrong numbers. Met with oneDNN 3.12 of PyTorch 2.14 where all of this holds: single
+    precision, channels last, one group, fewer input channels than a register holds (16 with AVX-512, 8 with AVX2), a
+    stride that divides the map's side, and a map that is worked through in several blocks, from about 28 x 28 output
+    pixels on. The map's size is not known when a layer is built, and so every strided one of so few channels is of
+    this class.
+
+    Outputs, the input's gradient and the memory of a step are those of `nn.Conv2d`.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map B x inputs x H x W to B x outputs x H/stride x W/stride."""
+        kind = compute_type(input)
+        return cast(Tensor, _Convolution.apply(input.to(kind), self.weight.to(kind), self.stride[0]))
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride = stride
+        return F.conv2d(x, weight, stride=stride)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        stride = ctx.stride
+        inner, outer = None, None
+        if ctx.needs_input_grad[0]:
+            inner = _backward(gradient, x, weight, stride, [True, False, False])[0]
+        if ctx.needs_input_grad[1]:
+            outer = _backward(gradient, x[:, :, ::stride, ::stride], weight, 1, [False, True, False])[1]
+        return inner, outer, None
+
+
+def _backward(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, wanted: list[bool]) -> tuple[Tensor, ...]:
+    found = torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, [stride, stride], [0, 0], [1, 1], False, [0, 0], 1, wanted
+    )
+    return cast(tuple[Tensor, ...], found)
