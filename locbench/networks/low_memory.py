@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from locbench.networks.projection import compute_type
 from locbench.networks.resnet_cifar import BasicBlock
 
 Norm = nn.BatchNorm2d
@@ -138,12 +139,6 @@ def _norm_backward(
         gradient, x, scale, None, None, mean, deviation, True, eps, all_three
     )
     return cast(tuple[Tensor, Tensor, Tensor], found)
-
-
-def compute_type(x: Tensor) -> torch.dtype:
-    """Return what autocast computes a convolution in, where it is on; else the tensor's own type."""
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 class LeanBlock(BasicBlock):

@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from locbench.networks.low_memory import compute_type
-
 _VECTOR = 16
 """Single-precision numbers in the widest registers that oneDNN uses."""
 
@@ -71,3 +69,9 @@ def _backward(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, wanted: 
         gradient, x, weight, None, [stride, stride], [0, 0], [1, 1], False, [0, 0], 1, wanted
     )
     return cast(tuple[Tensor, ...], found)
+
+
+def compute_type(x: Tensor) -> torch.dtype:
+    """Return what autocast computes a convolution in, where it is on; else the tensor's own type."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype

@@ -11,8 +11,9 @@ from specimens import CLASSES, recipe
 from torch import Tensor, nn
 
 from locbench.costs.memory import Setting, trace_step
-from locbench.learning.learner import build_chain, build_learner
+from locbench.learning.learner import build_learner
 from locbench.networks import projection as module
+from locbench.networks.chain import build_chain
 from locbench.networks.projection import SubsampledConv2d, projection
 from locbench.spec.networks import NETWORKS
 
