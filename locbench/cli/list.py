@@ -13,12 +13,23 @@ def list_tables(
     runs: Annotated[
         bool, typer.Option("--runs", help="List the runs of no table instead, as of locbench run.")
     ] = False,
+    methods: Annotated[
+        bool, typer.Option("--methods", help="List the methods, their options and defaults instead.")
+    ] = False,
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
     """List every table: id, paper, number, title, cells, and how many cells have a record."""
+    from locbench.errors import LocbenchError, UsageError
+
+    if methods and runs:
+        raise UsageError("--methods and --runs ask for two lists", "Ask for one of them.")
+    if methods:
+        from locbench.terminal.methods import print_methods
+
+        print_methods(as_json=as_json)
+        return
     from locbench.console import remark
-    from locbench.errors import LocbenchError
     from locbench.results.store import Store
     from locbench.spec.table_files import load_tables
     from locbench.terminal.runs import print_runs

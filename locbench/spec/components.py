@@ -55,8 +55,7 @@ class Branch(Part, frozen=True, kw_only=True):
 class Mlp(Branch, frozen=True, tag="mlp"):
     """DGL's auxiliary net: pooled 1x1 convolutions and fully connected layers (Belilovsky et al. 2020, MLP-SR).
 
-    ``auglocal`` is the variant of AugLocal's code (two hidden layers without bias), ``official`` DGL's own (three with
-    bias), ``mlp`` the official one without 1x1 convolutions, ``cnn`` its two-convolution variant.
+    The variants are described where the method is: `methods.DecoupledGreedyLearning`.
     """
 
     variant: Literal["auglocal", "official", "mlp", "cnn"] = "auglocal"
@@ -120,12 +119,7 @@ Selection: TypeAlias = Literal[
 class AugLocal(Branch, frozen=True, tag="auglocal"):
     """AugLocal's auxiliary net: fresh copies of later layers of the primary net (Ma et al. 2024, section 3.2).
 
-    Attributes:
-        depth: the paper's d, classifier included (the code's ``aux_net_depth`` is d - 1).
-        decay: tau of the pyramidal depth (eq. 3); 0 keeps the depth constant.
-        selection: how layers are chosen, one word or one for each of three stages.
-        width: channel multiplier of the plain convolutions; None solves for FLOPs equal to uniform selection.
-        head_bn: BatchNorm before the classifier of nets with at most one copied layer, as in the official code.
+    Its fields are described where the method is: `methods.AugLocalMethod`.
     """
 
     depth: int = 2
@@ -140,17 +134,11 @@ class SharedStem(Branch, frozen=True, tag="shared-stem"):
 
     LayerNorm and a convolution feed a task branch and, unless ``decoder`` is ``none``, a decoder.
 
+    The other fields are described where the methods are: `methods.RestoringMethod`.
+
     Attributes:
-        decoder: one linear layer (as SimMIM), a stack of deconvolutions, or InfoPro's bilinear resizing.
         target: what the decoder restores: the module's input features, or the input image (InfoPro-Transformer).
-        feature_target: how features become a target in [0, 1]; ``raw-mse`` holds them as they are, by squared error.
         task: the supervised contrastive loss on a feature, or cross-entropy on class scores.
-        reconstruction_weight: alpha, at the first and at the last auxiliary block.
-        task_weight: beta, likewise.
-        feature_dim: width of the contrastive feature.
-        temperature: of the contrastive loss.
-        stem_width: output channels of the convolution as a share of the module's channels.
-        decoder_width: channels between two deconvolutions.
     """
 
     decoder: Literal["none", "linear", "deconv", "interp"] = "deconv"
@@ -169,9 +157,9 @@ AnyBranch: TypeAlias = Mlp | PooledLinear | Similarity | Head | Decoder | AugLoc
 
 
 class Patches(Part, frozen=True, tag="patches"):
-    """HPFF's patch feature fusion: auxiliary nets see n x n patches, their outputs are averaged (Su et al. 2024, 3.3).
+    """HPFF's patch feature fusion: auxiliary nets see n x n patches, and their outputs are averaged.
 
-    ``two-pass`` keeps one patch's graph at a time; ``retain`` keeps all of them (same gradients, no memory saved).
+    Su et al. 2024, section 3.3; its fields are described where the method is: `modifiers.PatchFeatureFusion`.
     """
 
     n: int = 2
@@ -191,13 +179,8 @@ class Checkpointed(Part, frozen=True, tag="checkpointed"):
 class Cascade(Part, frozen=True, tag="cascade"):
     """HPFF's independent and cascade levels over windows of two modules (Su et al. 2024, section 3.2).
 
-    Attributes:
-        levels: which losses train.
-        independent_weight: weight of the independent losses when both levels train; alone, a level has weight 1.
-        cascade_weight: weight of the cascade losses when both levels train.
-        official_edges: leave out the first module's independent loss, as the released code does; `Composition` tells
-            what the code does besides where every local layer is a module.
-        engine: ``reuse`` runs each module forward once; ``recompute`` once per loss, as the released code does.
+    Its fields are described where the method is: `modifiers.HierarchicalPatchFeatureFusion`. ``official_edges`` leaves
+    out the first module's independent loss alone; what the released code does besides is `Composition.join_stem`.
     """
 
     levels: Literal["IL", "CL", "IL+CL"] = "IL+CL"
@@ -217,12 +200,7 @@ class Always(Part, frozen=True, tag="always"):
 class Periodic(Part, frozen=True, tag="periodic"):
     """PGL: global epochs between local ones (Bhatti & Moon 2022, section 2.2).
 
-    Attributes:
-        period: P, in epochs of the published schedule.
-        duration: Q, in epochs of the published schedule.
-        cycle: which reading of the paper: the last Q of every P epochs are global (``period``), Q after every P
-            (``sum``), or the first Q of every P once P epochs have passed (``hybrid``).
-        schedule_epochs: length of the published schedule; a shorter run scales P and Q to its own length.
+    Its fields are described where the method is: `modifiers.PeriodicGlobalGuidance`.
     """
 
     period: int = 10

@@ -51,8 +51,7 @@ def split_expression(method: str) -> tuple[str, list[str]]:
         if name not in METHODS and name not in MODIFIERS:
             raise UsageError(f"unknown method {name!r}", suggestion(name, [*METHODS, *MODIFIERS]))
     if not bases and modifiers:
-        first = min(modifiers, key=ORDER.index)
-        bases = [_DEFAULT_BASE.get(first, "head")]
+        bases = [default_base(min(modifiers, key=ORDER.index))]
     if len(bases) != 1 or len(set(names)) != len(names):
         raise UsageError(
             f"method {method!r} must name exactly one base method, and nothing twice",
@@ -60,6 +59,11 @@ def split_expression(method: str) -> tuple[str, list[str]]:
         )
     _refuse_senseless(method, bases[0], modifiers)
     return bases[0], sorted(modifiers, key=ORDER.index)
+
+
+def default_base(modifier: str) -> str:
+    """Return the base method that a modifier works on where none is named."""
+    return _DEFAULT_BASE.get(modifier, "head")
 
 
 def _refuse_senseless(method: str, base: str, modifiers: list[str]) -> None:

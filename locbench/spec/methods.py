@@ -59,7 +59,13 @@ class Backpropagation(Method, frozen=True):
 
 @METHODS.register("dgl")
 class DecoupledGreedyLearning(Method, frozen=True):
-    """DGL: cross-entropy on an MLP-SR auxiliary net; ``variant`` as in `options.Mlp`."""
+    """DGL: cross-entropy on an MLP-SR auxiliary net (Belilovsky et al. 2020).
+
+    Attributes:
+        variant: the auxiliary net: MLP-SR of AugLocal's code (auglocal: two hidden layers without bias),
+            DGL's own MLP-SR (official: three with bias), the same without 1x1 convolutions (mlp), or
+            DGL's net of two convolutions (cnn).
+    """
 
     variant: Literal["auglocal", "official", "mlp", "cnn"] = "auglocal"
 
@@ -70,7 +76,13 @@ class DecoupledGreedyLearning(Method, frozen=True):
 
 @METHODS.register("predsim")
 class PredSim(Method, frozen=True):
-    """PredSim: similarity matching and a pooled linear classifier (Nokland & Eidnes 2019), in AugLocal's form."""
+    """PredSim: similarity matching and a pooled linear classifier (Nokland & Eidnes 2019), in AugLocal's form.
+
+    Attributes:
+        similarity: the weight of similarity matching; the classifier's is 1 minus it.
+        features: the most inputs of the linear layer, to which maps are pooled.
+        zero_init: whether the linear layer starts from zeros.
+    """
 
     similarity: Fraction = 0.99
     features: Positive = 512
@@ -91,8 +103,17 @@ class PredSim(Method, frozen=True):
 class InfoPro(Method, frozen=True):
     """InfoPro: image reconstruction and a task head, weights ramped over the modules (Wang et al. 2021).
 
-    ``reconstruction_weight`` and ``task_weight`` default to the published values for the network, data set and K,
-    ``net`` and ``decoder`` to the published nets: 1C2F and one resizing, or on ImageNet's networks those of ImageNet.
+    Attributes:
+        net: the task head: x 3x3 convolutions and y linear layers (xCyF), PGL's Aux-Adapt by residual
+            stage (adapt), or InfoPro's head on ImageNet (imagenet). The default is 1C2F, and imagenet for
+            ImageNet's networks.
+        decoder: how the map becomes an image: resized at once (resize), or doubled between convolutions
+            (doubling). The default is resize, and doubling for ImageNet's networks.
+        loss: cross-entropy on class scores (softmax), or the supervised contrastive loss on a normalised
+            feature (contrast).
+        reconstruction_weight: weight of the decoder at the first and at the last auxiliary net, linear
+            between. The default is the published one for the network, data set and K.
+        task_weight: weight of the task head, likewise. The default is the published one.
     """
 
     net: HeadNet | None = None
@@ -115,7 +136,15 @@ class InfoPro(Method, frozen=True):
 
 @METHODS.register("head")
 class LocalHead(Method, frozen=True):
-    """Cross-entropy (or a contrastive loss) on an ``xCyF`` head: PGL's DGL with 1C2F, Greedy SL with 0C1F."""
+    """Cross-entropy (or a contrastive loss) on an xCyF head: PGL's DGL with 1C2F, Greedy SL with 0C1F.
+
+    Attributes:
+        net: the head: x 3x3 convolutions and y linear layers (xCyF), PGL's Aux-Adapt by residual stage
+            (adapt), or InfoPro's head on ImageNet (imagenet).
+        loss: cross-entropy on class scores (softmax), or the supervised contrastive loss on a normalised
+            feature (contrast).
+        literal_stem: with adapt, the stem has the 16-channel net, as the paper's text says.
+    """
 
     net: HeadNet = "1C2F"
     loss: Literal["softmax", "contrast"] = "softmax"
@@ -128,11 +157,21 @@ class LocalHead(Method, frozen=True):
 
 @METHODS.register("auglocal")
 class AugLocalMethod(Method, frozen=True):
-    """AugLocal: auxiliary nets made of later layers (Ma et al. 2024); options as in `options.AugLocal`.
+    """AugLocal: auxiliary nets made of later layers (Ma et al. 2024); for convolutional networks.
 
-    ``merge_top`` trains the top ``depth`` local layers and the classifier jointly, as the official code does;
-    without it every local layer below the last keeps an auxiliary net, as the paper's text says. ``task_weight`` is the
-    ramp of the cross-entropy's weight where another loss stands beside it; by default it is 1 everywhere.
+    Attributes:
+        depth: the paper's d, 2 or more, classifier included (the code's aux_net_depth is d - 1).
+        decay: tau of the pyramidal depth (eq. 3); 0 keeps the depth constant.
+        selection: how layers are selected, one word or one for each of three stages.
+        width: channel multiplier of the plain convolutions. The default is solved for the FLOPs of
+            uniform selection.
+        head_bn: BatchNorm before the classifier of nets with at most one copied layer, an undocumented
+            rule of the official code.
+        merge_top: train the top depth local layers and the classifier jointly, an undocumented rule of
+            the official code; without it every local layer below the last keeps an auxiliary net, as the
+            paper's text says.
+        task_weight: weight of the cross-entropy at the first and at the last auxiliary net, linear
+            between, where another loss is added to it. The default is 1 everywhere.
     """
 
     depth: Whole = 2
@@ -161,10 +200,13 @@ class AugLocalMethod(Method, frozen=True):
 
 
 class SharedStemMethod(Method, frozen=True):
-    """What the methods of Swin feature reconstruction share (Pathak et al. 2023); options as in `options.SharedStem`.
+    """What the methods of Swin feature reconstruction share (Pathak et al. 2023).
 
-    The weights default to the paper's, which run over the modules 1 ... K from alpha = 3, beta = 1 to alpha = 0,
-    beta = 4; the last module has no auxiliary block.
+    Attributes:
+        stem_width: output channels of the auxiliary block's convolution as a share of the module's channels.
+        task_weight: beta, the weight of the task's loss at the first and at the last auxiliary block, linear
+            between. The default is the paper's: 1 at the first module, towards 4 at the last, which has no
+            auxiliary block.
     """
 
     stem_width: Factor = 0.5
@@ -180,7 +222,17 @@ class SharedStemMethod(Method, frozen=True):
 
 
 class RestoringMethod(SharedStemMethod, frozen=True):
-    """A method whose modules restore something beside the contrastive loss."""
+    """A method whose modules restore something beside the contrastive loss.
+
+    Attributes:
+        decoder: one linear layer as in SimMIM (linear), a stack of deconvolutions (deconv), or InfoPro's
+            bilinear resizing (interp).
+        decoder_width: channels between two deconvolutions, which the paper leaves open.
+        feature_dim: width of the contrastive feature, which the paper leaves open.
+        temperature: temperature of the contrastive loss, which the paper leaves open.
+        reconstruction_weight: alpha, the weight of the decoder at the first and at the last auxiliary block,
+            linear between. The default is the paper's: 3 at the first module, towards 0 at the last.
+    """
 
     decoder: Literal["linear", "deconv", "interp"] = "deconv"
     decoder_width: Positive = 256
@@ -203,7 +255,13 @@ class RestoringMethod(SharedStemMethod, frozen=True):
 
 @METHODS.register("swin-reconstruction")
 class FeatureReconstruction(RestoringMethod, frozen=True):
-    """Each module restores its own input features (Pathak et al. 2023, section 3.2)."""
+    """Each module restores its own input features (Pathak et al. 2023, section 3.2).
+
+    Attributes:
+        feature_target: how features become a target in [0, 1]: sigmoid after LayerNorm (sigmoid-ln),
+            sigmoid, or scaled by minimum and maximum (minmax). With raw-mse they stay as they are and the
+            loss is the squared error.
+    """
 
     feature_target: Literal["sigmoid-ln", "sigmoid", "minmax", "raw-mse"] = "sigmoid-ln"
 
@@ -223,7 +281,12 @@ class InfoProTransformer(RestoringMethod, frozen=True):
 
 @METHODS.register("swin-greedy")
 class GreedyCrossEntropy(SharedStemMethod, frozen=True):
-    """Cross-entropy alone on the shared stem (Pathak et al. 2023, Table 4); its weight is 1."""
+    """Cross-entropy alone on the shared stem (Pathak et al. 2023, Table 4).
+
+    Attributes:
+        task_weight: weight of the cross-entropy at the first and at the last auxiliary block, linear
+            between. The default is 1 everywhere.
+    """
 
     def own(self, site: Site) -> dict[str, Any]:  # noqa: ARG002
         """Return the loss; no decoder."""
@@ -232,7 +295,12 @@ class GreedyCrossEntropy(SharedStemMethod, frozen=True):
 
 @METHODS.register("swin-contrast")
 class GreedyContrast(SharedStemMethod, frozen=True):
-    """The supervised contrastive loss alone on the shared stem (Pathak et al. 2023, Table 4)."""
+    """The supervised contrastive loss alone on the shared stem (Pathak et al. 2023, Table 4).
+
+    Attributes:
+        feature_dim: width of the contrastive feature, which the paper leaves open.
+        temperature: temperature of the contrastive loss, which the paper leaves open.
+    """
 
     feature_dim: Positive = 128
     temperature: Factor = 0.07

@@ -52,7 +52,11 @@ ORDER = ("checkpointed", "reconstruction", "similarity", "hpff", "pff", "pgl")
 
 @MODIFIERS.register("checkpointed")
 class Checkpointing(Modifier, frozen=True):
-    """Gradient checkpointing over ``segments`` runs of residual blocks; 0 checkpoints every block."""
+    """Backpropagation with gradient checkpointing over runs of residual blocks.
+
+    Attributes:
+        segments: number of runs; 0 checkpoints every block.
+    """
 
     segments: Count = 8
 
@@ -65,7 +69,14 @@ class Checkpointing(Modifier, frozen=True):
 
 @MODIFIERS.register("reconstruction")
 class Reconstruction(Modifier, frozen=True):
-    """InfoPro's decoder beside any other auxiliary net (AugLocal, appendix A.9)."""
+    """InfoPro's decoder beside any other auxiliary net (AugLocal, appendix A.9).
+
+    Attributes:
+        reconstruction_weight: weight of the decoder at the first and at the last auxiliary net, linear
+            between. The default is InfoPro's for the network, data set and K.
+        decoder: how the map becomes an image: resized at once (resize), or doubled between convolutions
+            (doubling). The default is resize, and doubling for ImageNet's networks.
+    """
 
     reconstruction_weight: Ramp | None = None
     decoder: DecoderVariant | None = None
@@ -79,7 +90,11 @@ class Reconstruction(Modifier, frozen=True):
 
 @MODIFIERS.register("similarity")
 class SimilarityMatching(Modifier, frozen=True):
-    """PredSim's similarity branch beside any other auxiliary net, whose weight becomes 1 - ``similarity``."""
+    """PredSim's similarity matching beside any other auxiliary net.
+
+    Attributes:
+        similarity: the weight of similarity matching; the other net's is scaled by 1 minus it.
+    """
 
     similarity: Fraction = 0.99
 
@@ -99,13 +114,17 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
     """HPFF: independent and cascade levels with patch feature fusion (Su et al. 2024).
 
     Attributes:
-        levels, independent_weight, cascade_weight, engine: as in `options.Cascade`.
-        official_edges: the released code's first module: without an independent loss, and, where every local layer is a
-            module, of the stem and the first block (`Composition.join_stem`).
+        levels: which losses train: independent (IL), cascade (CL) or both. A level alone has weight 1.
+        independent_weight: weight of the independent losses when both levels train.
+        cascade_weight: weight of the cascade losses when both levels train.
+        official_edges: the released code's first module: without an independent loss, and, where every
+            local layer is a module, of the stem and the first block.
+        engine: run each module forward once (reuse), or once per loss as the released code does (recompute).
         pff: patches along each side; 0 turns patch feature fusion off.
-        pff_scope: ``all`` patches every auxiliary net; ``cascade_decoder`` is the released code's form, where only the
-            cascade decoder sees quadrants, through four separate decoders.
-        passes: as in `options.Patches`.
+        pff_scope: which auxiliary nets see patches: every one (all), or the cascade decoder alone, through
+            four separate decoders, as the released code does (cascade_decoder).
+        passes: keep one patch's graph at a time (two), or all of them (retain), which gives the same
+            gradients and saves no memory.
     """
 
     levels: Literal["IL", "CL", "IL+CL"] = "IL+CL"
@@ -149,7 +168,13 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
 
 @MODIFIERS.register("pff")
 class PatchFeatureFusion(Modifier, frozen=True):
-    """Patch feature fusion alone, on any local method (Su et al. 2024, section 3.3)."""
+    """Patch feature fusion alone, on any local method (Su et al. 2024, section 3.3).
+
+    Attributes:
+        pff: patches along each side; 0 turns patch feature fusion off.
+        passes: keep one patch's graph at a time (two), or all of them (retain), which gives the same
+            gradients and saves no memory.
+    """
 
     pff: Side = 2
     passes: Literal["two", "retain"] = "two"
@@ -163,7 +188,15 @@ class PatchFeatureFusion(Modifier, frozen=True):
 
 @MODIFIERS.register("pgl")
 class PeriodicGlobalGuidance(Modifier, frozen=True):
-    """PGL: periodic global epochs (Bhatti & Moon 2022); options as in `options.Periodic`; duration 0 is local only."""
+    """PGL: global epochs between local ones (Bhatti & Moon 2022, section 2.2).
+
+    Attributes:
+        period: P, in epochs of the published schedule.
+        duration: Q, in epochs of the published schedule; 0 is local only.
+        cycle: which reading of the paper: the last Q of every P epochs are global (period), Q after every
+            P (sum), or the first Q of every P once P epochs have passed (hybrid).
+        schedule_epochs: length of the published schedule; a shorter run scales P and Q to its own length.
+    """
 
     period: Whole = 10
     duration: Whole = 2

@@ -225,7 +225,7 @@ class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         gigabytes: what is added.
         fitted: the (row, column) places that it was fitted on: the mean of what they print beyond the base.
         shape: what it is added to: the live bytes after the first backward pass of this shape of convolution, as
-            `costs.convolutions` names it, or with an empty one the predicted peak.
+            `costs.memory.tracker` names it, or with an empty one the predicted peak.
     """
 
     gigabytes: float

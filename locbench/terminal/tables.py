@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from locbench.report.text import heading, metric_label, origin, split_label
 from locbench.results.record import Record
 from locbench.results.store import Store
 from locbench.spec.tables import Axis, Cell, Table
+from locbench.terminal.lines import hang, say, setting_words
 from locbench.terminal.runs import runs_apart
 
 WIDE = 100
@@ -149,11 +149,11 @@ def print_all(table: Table) -> None:
     if table.claims:
         console.print(Text("\nClaims", style="bold"))
     for claim in table.claims:
-        _hang(console, "- ", f"{claim.text} (section {claim.section}).{f' {claim.note}' if claim.note else ''}")
+        hang(console, "- ", f"{claim.text} (section {claim.section}).{f' {claim.note}' if claim.note else ''}")
     if table.notes:
         console.print(Text("\nNotes", style="bold"))
     for note in table.notes:
-        _hang(console, "- ", note)
+        hang(console, "- ", note)
 
 
 def _print_numbers(console: Console, title: str, table: Table, printed: Mapping[str, Sequence[str]]) -> None:
@@ -164,17 +164,17 @@ def _print_numbers(console: Console, title: str, table: Table, printed: Mapping[
     }
     label_width = max((len(split_label(row)[1]) for row in printed), default=0)
     for part in _parts(widths, console.width - label_width):
-        _say(console, f"\n{title}", "bold")
+        say(console, f"\n{title}", "bold")
         head = [table.columns[index].label.rjust(widths[index]) for index in part]
-        _say(console, (" " * _GAP).join([" " * label_width, *head]), "dim")
+        say(console, (" " * _GAP).join([" " * label_width, *head]), "dim")
         rows = [row.label for row in table.rows if any(_texts(printed, row.label, part))]
         for group, own, row in _grouped(rows):
             if own:
                 found = zip(_texts(printed, row, part), part, strict=True)
                 texts = [(text or NOTHING).rjust(widths[index]) for text, index in found]
-                _say(console, (" " * _GAP).join([own.ljust(label_width), *texts]))
+                say(console, (" " * _GAP).join([own.ljust(label_width), *texts]))
             else:
-                _say(console, group, "bold")
+                say(console, group, "bold")
         title = f"{title.removesuffix(_MORE)}{_MORE}"
 
 
@@ -208,12 +208,12 @@ def _grouped(labels: Sequence[str]) -> Iterator[tuple[str, str, str]]:
 
 
 def _print_recipes(console: Console, table: Table) -> None:
-    _say(console, "\nRecipes", "bold")
-    _hang(console, "every cell: ", _setting_words(table.recipe) or "nothing in common")
+    say(console, "\nRecipes", "bold")
+    hang(console, "every cell: ", setting_words(table.recipe) or "nothing in common")
     for kind, axis in (("Rows", table.rows), ("Columns", table.columns)):
         told = [each for each in axis if each.recipe or each.note or each.blocked]
         if told:
-            _say(console, kind, "dim")
+            say(console, kind, "dim")
             _print_axis(console, told)
 
 
@@ -222,38 +222,13 @@ def _print_axis(console: Console, axis: Sequence[Axis]) -> None:
     width = max(len(split_label(label)[1]) for label in by_label)
     for group, own, label in _grouped(list(by_label)):
         if not own:
-            _say(console, group, "bold")
+            say(console, group, "bold")
             continue
-        _hang(console, own.ljust(width + _GAP), _setting_words(by_label[label].recipe))
+        hang(console, own.ljust(width + _GAP), setting_words(by_label[label].recipe))
         for other, settings in by_label[label].at.items():
-            _hang(console, " " * (width + _GAP), f"at {other}: {_setting_words(settings)}")
+            hang(console, " " * (width + _GAP), f"at {other}: {setting_words(settings)}")
         if by_label[label].note:
-            _hang(console, " " * (width + _GAP), by_label[label].note)
+            hang(console, " " * (width + _GAP), by_label[label].note)
     for reason in dict.fromkeys(each.blocked for each in axis if each.blocked):
         places = "; ".join(each.label for each in axis if each.blocked == reason)
-        _hang(console, "Not runnable: ", f"{reason} ({places})")
-
-
-def _setting_words(settings: Mapping[str, Any]) -> str:
-    flat = {name: value for name, value in settings.items() if name != "options"} | settings.get("options", {})
-    return ", ".join(f"{name}={_value(value)}" for name, value in flat.items())
-
-
-def _value(value: Any) -> str:
-    """Return a value as ``--set`` takes it, settings within settings in brackets."""
-    if isinstance(value, Mapping):
-        return f"({_setting_words(value)})"
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _hang(console: Console, mark: str, text: str) -> None:
-    """Print a text with its lines set in below its mark."""
-    room = max(console.width - len(mark), 20)
-    for index, line in enumerate(textwrap.wrap(text, room) or [""]):
-        _say(console, (" " * len(mark) if index else mark) + line)
-
-
-def _say(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(text.rstrip(), style=style), soft_wrap=True)
+        hang(console, "Not runnable: ", f"{reason} ({places})")

@@ -42,6 +42,7 @@ def planned(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
         (["table", "--help"], 0),
         (["list"], 0),
         (["list", "--json"], 0),
+        (["list", "--methods"], 0),
         (["show", "auglocal-depth"], 0),
         (["show", "auglocal-depth", "--json"], 0),
         (["data"], 0),

@@ -1,0 +1,41 @@
+"""How methods and their options are printed."""
+
+from __future__ import annotations
+
+from locbench.console import Terminal, print_json
+from locbench.spec.method_options import MethodDescription, Option, describe_methods
+from locbench.terminal.lines import hang, say, value_words
+
+KINDS = {
+    "base": "Base methods: a method names exactly one of them",
+    "modifier": "Modifiers: joined to a base by +, in any order, as in hpff+dgl or pgl+auglocal",
+}
+
+
+def print_methods(*, as_json: bool) -> None:
+    """Print every method with its options, their defaults and their meaning, or JSON."""
+    methods = describe_methods()
+    if as_json:
+        print_json(methods)
+        return
+    console = Terminal()
+    say(console, "Options are set with --set NAME=VALUE.")
+    for kind, title in KINDS.items():
+        say(console, "")
+        hang(console, "", title)
+        for method in methods:
+            if method.kind == kind:
+                say(console, f"\n{_heading(method)}", "bold")
+                hang(console, "  ", method.meaning)
+                width = max((len(option.name) for option in method.options), default=0)
+                for option in method.options:
+                    hang(console, f"  {option.name.ljust(width)}  ", _words(option))
+
+
+def _heading(method: MethodDescription) -> str:
+    return f"{method.name} (alone: {method.name}+{method.base})" if method.base else method.name
+
+
+def _words(option: Option) -> str:
+    default = "" if option.default is None else f" (default {value_words(option.default)})"
+    return f"{option.values}{default}. {option.meaning}"
