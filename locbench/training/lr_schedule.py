@@ -7,6 +7,13 @@ from math import cos, pi
 from locbench.spec.recipe import Recipe
 
 
+def rate_of_step(recipe: Recipe, step: int, steps: int) -> float:
+    """Return the rate of a step, 0-based over the whole run, of any recipe with ``steps`` steps per epoch."""
+    if recipe.detection is not None:
+        return detector_rate(recipe, step, steps)
+    return step_rate(recipe, step, steps) if recipe.rate == "cosine-step" else learning_rate(recipe, step // steps + 1)
+
+
 def learning_rate(recipe: Recipe, epoch: int) -> float:
     """Return the rate of an epoch, 1-based: a cosine to exactly 0 in the last one, after a linear warm-up.
 

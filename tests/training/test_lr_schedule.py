@@ -6,7 +6,7 @@ import pytest
 from specimens import recipe_of
 
 from locbench.spec.recipe import Recipe, warmup_epochs
-from locbench.training.lr_schedule import learning_rate
+from locbench.training.lr_schedule import learning_rate, rate_of_step
 
 
 def at(epochs: int, lr: float = 0.8) -> Recipe:
@@ -63,3 +63,17 @@ def test_reduced_warmup_by_hand() -> None:
 def test_stl10_warms_up_from_the_same_rate() -> None:
     assert learning_rate(at(400, lr=0.1), 1) == 0.01
     assert learning_rate(at(400, lr=0.1), 200) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [
+        # 0.05 (1 + cos(pi e / 2)), the same for both steps of an epoch
+        ("cosine-epoch", [0.05, 0.05, 0.0, 0.0]),
+        # 0.05 (1 + cos(pi t / 4))
+        ("cosine-step", [0.1, 0.0853553, 0.05, 0.0146447]),
+    ],
+)
+def test_rate_of_each_step_of_two_epochs(rate: str, expected: list[float]) -> None:
+    recipe = recipe_of("bp", {}, epochs=2, lr=0.1, rate=rate, warmup_epochs=0)
+    assert [rate_of_step(recipe, step, 2) for step in range(4)] == pytest.approx(expected, abs=1e-7)
