@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from specimens import CLASSES, recipe
 from torch import Tensor, nn
 
-from locbench.costs.memory import Setting, trace_step
+from locbench.costs.memory.options import Setting
+from locbench.costs.memory.trace import trace_step
 from locbench.learning.learner import build_learner
 from locbench.networks import projection as module
 from locbench.networks.chain import build_chain
