@@ -16,7 +16,7 @@ from locbench.registry import suggestion
 from locbench.spec.arguments import cost_recipe, parse_option
 from locbench.spec.components import Periodic
 from locbench.spec.phases import global_epochs
-from locbench.spec.recipe import Recipe
+from locbench.spec.recipe import Recipe, canonical
 from locbench.spec.table_files import load_tables
 from locbench.training.distributed import ALONE
 from locbench.training.engine import choose_engine
@@ -139,7 +139,7 @@ def published_overheads() -> dict[tuple[str, int | None, bytes], str]:
 
 def overhead_key(recipe: Recipe) -> tuple[str, int | None, bytes]:
     """Return what a published overhead belongs to: network, K and method, whatever the batch."""
-    return recipe.network, recipe.modules, msgspec.json.encode(recipe.composition, order="deterministic")
+    return recipe.network, recipe.modules, msgspec.json.encode(canonical(recipe.composition), order="deterministic")
 
 
 def refuse_unnamed(network: str | None, own: Mapping[str, object], words: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ from locbench.execution.job import Job
 from locbench.printable import duration
 from locbench.results.record import Record
 from locbench.spec.networks import NETWORKS
-from locbench.spec.recipe import Recipe
+from locbench.spec.recipe import Recipe, canonical
 from locbench.spec.tables import Table
 from locbench.training.device import device_name
 
@@ -162,7 +162,7 @@ def _seedless(recipe: Recipe) -> str:
 
 def _kind(recipe: Recipe) -> bytes:
     """Return what runs have in common whose time is in proportion to their operations, images and epochs."""
-    fields = msgspec.to_builtins(timeless(recipe)) | {"processes": recipe.processes}
+    fields = canonical(timeless(recipe)) | {"processes": recipe.processes}
     kept = {name: value for name, value in fields.items() if name not in ("dataset", "batch_size", "image_size")}
     return msgspec.json.encode(kept, order="deterministic")
 

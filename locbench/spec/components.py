@@ -7,7 +7,7 @@ changing the key of any record; a default, once published, never changes.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -40,6 +40,15 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     """A part of a method; its tag is the name of its builder."""
 
 
+P = TypeVar("P", bound=Part)
+
+
+def part_of(options: msgspec.Struct, kind: type[P], **changes: Any) -> P:
+    """Return a part that has the options of the same names, apart from the changes."""
+    names = set(kind.__struct_fields__) & set(options.__struct_fields__) - changes.keys()
+    return kind(**{name: getattr(options, name) for name in names}, **changes)
+
+
 class Branch(Part, frozen=True, kw_only=True):
     """A branch of the auxiliary loss of a local module: a net, a criterion and a weight.
 
@@ -52,13 +61,16 @@ class Branch(Part, frozen=True, kw_only=True):
     level: Level = "both"
 
 
+MlpVariant: TypeAlias = Literal["auglocal", "official", "mlp", "cnn"]
+
+
 class Mlp(Branch, frozen=True, tag="mlp"):
     """DGL's auxiliary net: pooled 1x1 convolutions and fully connected layers (Belilovsky et al. 2020, MLP-SR).
 
     The variants are described where the method is: `methods.DecoupledGreedyLearning`.
     """
 
-    variant: Literal["auglocal", "official", "mlp", "cnn"] = "auglocal"
+    variant: MlpVariant = "auglocal"
 
 
 class PooledLinear(Branch, frozen=True, tag="pooled-linear"):
@@ -73,6 +85,7 @@ class Similarity(Branch, frozen=True, tag="similarity"):
 
 
 HeadNet: TypeAlias = Literal["0C1F", "0C2F", "1C1F", "1C2F", "1C3F", "2C1F", "2C2F", "2C3F", "adapt", "imagenet"]
+HeadLoss: TypeAlias = Literal["softmax", "contrast"]
 
 
 class Head(Branch, frozen=True, tag="head"):
@@ -89,7 +102,7 @@ class Head(Branch, frozen=True, tag="head"):
     """
 
     net: HeadNet = "1C2F"
-    loss: Literal["softmax", "contrast"] = "softmax"
+    loss: HeadLoss = "softmax"
     feature_dim: int = 128
     temperature: float = 0.07
     literal_stem: bool = False
@@ -129,6 +142,9 @@ class AugLocal(Branch, frozen=True, tag="auglocal"):
     head_bn: bool = True
 
 
+FeatureTarget: TypeAlias = Literal["sigmoid-ln", "sigmoid", "minmax", "raw-mse"]
+
+
 class SharedStem(Branch, frozen=True, tag="shared-stem"):
     """The auxiliary block of Swin feature reconstruction (Pathak et al. 2023, section 3.2).
 
@@ -143,7 +159,7 @@ class SharedStem(Branch, frozen=True, tag="shared-stem"):
 
     decoder: Literal["none", "linear", "deconv", "interp"] = "deconv"
     target: Literal["features", "image"] = "features"
-    feature_target: Literal["sigmoid-ln", "sigmoid", "minmax", "raw-mse"] = "sigmoid-ln"
+    feature_target: FeatureTarget = "sigmoid-ln"
     task: Literal["contrast", "softmax"] = "contrast"
     reconstruction_weight: Ramp = (1.0, 1.0)
     task_weight: Ramp = (1.0, 1.0)
@@ -156,6 +172,9 @@ class SharedStem(Branch, frozen=True, tag="shared-stem"):
 AnyBranch: TypeAlias = Mlp | PooledLinear | Similarity | Head | Decoder | AugLocal | SharedStem
 
 
+Passes: TypeAlias = Literal["two", "retain"]
+
+
 class Patches(Part, frozen=True, tag="patches"):
     """HPFF's patch feature fusion: auxiliary nets see n x n patches, and their outputs are averaged.
 
@@ -163,7 +182,7 @@ class Patches(Part, frozen=True, tag="patches"):
     """
 
     n: int = 2
-    passes: Literal["two", "retain"] = "two"
+    passes: Passes = "two"
 
 
 class Isolated(Part, frozen=True, tag="isolated"):
@@ -176,6 +195,12 @@ class Checkpointed(Part, frozen=True, tag="checkpointed"):
     segments: int = 8
 
 
+Levels: TypeAlias = Literal["IL", "CL", "IL+CL"]
+
+
+CascadeEngine: TypeAlias = Literal["reuse", "recompute"]
+
+
 class Cascade(Part, frozen=True, tag="cascade"):
     """HPFF's independent and cascade levels over windows of two modules (Su et al. 2024, section 3.2).
 
@@ -183,11 +208,11 @@ class Cascade(Part, frozen=True, tag="cascade"):
     out the first module's independent loss alone; what the released code does besides is `Composition.join_stem`.
     """
 
-    levels: Literal["IL", "CL", "IL+CL"] = "IL+CL"
+    levels: Levels = "IL+CL"
     independent_weight: float = 0.001
     cascade_weight: float = 0.999
     official_edges: bool = False
-    engine: Literal["reuse", "recompute"] = "reuse"
+    engine: CascadeEngine = "reuse"
 
 
 AnyRouting: TypeAlias = Isolated | Checkpointed | Cascade
@@ -195,6 +220,9 @@ AnyRouting: TypeAlias = Isolated | Checkpointed | Cascade
 
 class Always(Part, frozen=True, tag="always"):
     """The same routing in every step."""
+
+
+Cycle: TypeAlias = Literal["period", "sum", "hybrid"]
 
 
 class Periodic(Part, frozen=True, tag="periodic"):
@@ -205,7 +233,7 @@ class Periodic(Part, frozen=True, tag="periodic"):
 
     period: int = 10
     duration: int = 2
-    cycle: Literal["period", "sum", "hybrid"] = "period"
+    cycle: Cycle = "period"
     schedule_epochs: int = 160
 
 

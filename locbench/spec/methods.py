@@ -14,10 +14,13 @@ from locbench.spec.components import (
     Decoder,
     DecoderVariant,
     Factor,
+    FeatureTarget,
     Fraction,
     Head,
+    HeadLoss,
     HeadNet,
     Mlp,
+    MlpVariant,
     PooledLinear,
     Positive,
     Ramp,
@@ -25,6 +28,7 @@ from locbench.spec.components import (
     SharedStem,
     Similarity,
     Whole,
+    part_of,
 )
 from locbench.spec.published_weights import infopro_nets, infopro_weights, reconstruction_weights
 
@@ -67,11 +71,11 @@ class DecoupledGreedyLearning(Method, frozen=True):
             DGL's net of two convolutions (cnn).
     """
 
-    variant: Literal["auglocal", "official", "mlp", "cnn"] = "auglocal"
+    variant: MlpVariant = Mlp().variant
 
     def compose(self, site: Site) -> Composition:  # noqa: ARG002
         """Return DGL's single branch."""
-        return Composition(branches=(Mlp(variant=self.variant),))
+        return Composition(branches=(part_of(self, Mlp),))
 
 
 @METHODS.register("predsim")
@@ -85,15 +89,15 @@ class PredSim(Method, frozen=True):
     """
 
     similarity: Fraction = 0.99
-    features: Positive = 512
-    zero_init: bool = False
+    features: Positive = PooledLinear().features
+    zero_init: bool = PooledLinear().zero_init
 
     def compose(self, site: Site) -> Composition:  # noqa: ARG002
         """Return the classifier branch and the similarity branch."""
         rest = round(1 - self.similarity, 12)
         return Composition(
             branches=(
-                PooledLinear(features=self.features, zero_init=self.zero_init, weight=(rest, rest)),
+                part_of(self, PooledLinear, weight=(rest, rest)),
                 Similarity(weight=(self.similarity, self.similarity)),
             )
         )
@@ -118,7 +122,7 @@ class InfoPro(Method, frozen=True):
 
     net: HeadNet | None = None
     decoder: DecoderVariant | None = None
-    loss: Literal["softmax", "contrast"] = "softmax"
+    loss: HeadLoss = Head().loss
     reconstruction_weight: Ramp | None = None
     task_weight: Ramp | None = None
 
@@ -146,13 +150,13 @@ class LocalHead(Method, frozen=True):
         literal_stem: with adapt, the stem has the 16-channel net, as the paper's text says.
     """
 
-    net: HeadNet = "1C2F"
-    loss: Literal["softmax", "contrast"] = "softmax"
-    literal_stem: bool = False
+    net: HeadNet = Head().net
+    loss: HeadLoss = Head().loss
+    literal_stem: bool = Head().literal_stem
 
     def compose(self, site: Site) -> Composition:  # noqa: ARG002
         """Return the single head."""
-        return Composition(branches=(Head(net=self.net, loss=self.loss, literal_stem=self.literal_stem),))
+        return Composition(branches=(part_of(self, Head),))
 
 
 @METHODS.register("auglocal")
@@ -174,11 +178,11 @@ class AugLocalMethod(Method, frozen=True):
             between, where another loss is added to it. The default is 1 everywhere.
     """
 
-    depth: Whole = 2
-    decay: Fraction = 0.5
-    selection: Selection | tuple[Selection, Selection, Selection] = "uniform"
-    width: Factor | None = None
-    head_bn: bool = True
+    depth: Whole = AugLocal().depth
+    decay: Fraction = AugLocal().decay
+    selection: Selection | tuple[Selection, Selection, Selection] = AugLocal().selection
+    width: Factor | None = AugLocal().width
+    head_bn: bool = AugLocal().head_bn
     merge_top: bool = True
     task_weight: Ramp | None = None
 
@@ -188,14 +192,7 @@ class AugLocalMethod(Method, frozen=True):
             raise UsageError(
                 f"an AugLocal auxiliary net of depth {self.depth} has no copied layer", "Set depth to 2 or more."
             )
-        branch = AugLocal(
-            depth=self.depth,
-            decay=self.decay,
-            selection=self.selection,
-            width=self.width,
-            head_bn=self.head_bn,
-            weight=self.task_weight or (1.0, 1.0),
-        )
+        branch = part_of(self, AugLocal, weight=self.task_weight or AugLocal().weight)
         return Composition(branches=(branch,), merge_top=self.depth - 1 if self.merge_top else 0)
 
 
@@ -209,16 +206,16 @@ class SharedStemMethod(Method, frozen=True):
             auxiliary block.
     """
 
-    stem_width: Factor = 0.5
+    stem_width: Factor = SharedStem().stem_width
     task_weight: Ramp | None = None
 
     def compose(self, site: Site) -> Composition:
         """Return the one branch, its weights filled in."""
-        return Composition(branches=(SharedStem(**{"stem_width": self.stem_width} | self.own(site)),))
+        return Composition(branches=(part_of(self, SharedStem, **self.derived(site)),))
 
-    def own(self, site: Site) -> dict[str, Any]:  # noqa: ARG002
-        """Return the branch's other options."""
-        raise TypeError(f"{type(self).__name__} has no options of its own")
+    def derived(self, site: Site) -> dict[str, Any]:  # noqa: ARG002
+        """Return the branch's options that are not the method's own."""
+        raise TypeError(f"{type(self).__name__} derives nothing")
 
 
 class RestoringMethod(SharedStemMethod, frozen=True):
@@ -235,19 +232,16 @@ class RestoringMethod(SharedStemMethod, frozen=True):
     """
 
     decoder: Literal["linear", "deconv", "interp"] = "deconv"
-    decoder_width: Positive = 256
-    feature_dim: Positive = 128
-    temperature: Factor = 0.07
+    decoder_width: Positive = SharedStem().decoder_width
+    feature_dim: Positive = SharedStem().feature_dim
+    temperature: Factor = SharedStem().temperature
     reconstruction_weight: Ramp | None = None
 
-    def own(self, site: Site) -> dict[str, Any]:
-        """Return both weights, the decoder and the feature."""
+    def derived(self, site: Site) -> dict[str, Any]:
+        """Return both weights, and no width where the decoder has none."""
         alpha, beta = reconstruction_weights(site.modules)
-        width = {"decoder_width": self.decoder_width} if self.decoder == "deconv" else {}
+        width = {} if self.decoder == "deconv" else {"decoder_width": SharedStem().decoder_width}
         return width | {
-            "decoder": self.decoder,
-            "feature_dim": self.feature_dim,
-            "temperature": self.temperature,
             "reconstruction_weight": self.reconstruction_weight or alpha,
             "task_weight": self.task_weight or beta,
         }
@@ -263,20 +257,16 @@ class FeatureReconstruction(RestoringMethod, frozen=True):
             loss is the squared error.
     """
 
-    feature_target: Literal["sigmoid-ln", "sigmoid", "minmax", "raw-mse"] = "sigmoid-ln"
-
-    def own(self, site: Site) -> dict[str, Any]:
-        """Return the target besides."""
-        return super().own(site) | {"target": "features", "feature_target": self.feature_target}
+    feature_target: FeatureTarget = SharedStem().feature_target
 
 
 @METHODS.register("swin-infopro")
 class InfoProTransformer(RestoringMethod, frozen=True):
     """InfoPro-Transformer: each module restores the input image (Pathak et al. 2023, section 4.1)."""
 
-    def own(self, site: Site) -> dict[str, Any]:
+    def derived(self, site: Site) -> dict[str, Any]:
         """Return the target besides."""
-        return super().own(site) | {"target": "image"}
+        return super().derived(site) | {"target": "image"}
 
 
 @METHODS.register("swin-greedy")
@@ -288,9 +278,10 @@ class GreedyCrossEntropy(SharedStemMethod, frozen=True):
             between. The default is 1 everywhere.
     """
 
-    def own(self, site: Site) -> dict[str, Any]:  # noqa: ARG002
+    def derived(self, site: Site) -> dict[str, Any]:  # noqa: ARG002
         """Return the loss; no decoder."""
-        return {"decoder": "none", "task": "softmax", "weight": self.task_weight or (1.0, 1.0)}
+        weights = {"weight": self.task_weight or SharedStem().weight, "task_weight": SharedStem().task_weight}
+        return weights | {"decoder": "none", "task": "softmax"}
 
 
 @METHODS.register("swin-contrast")
@@ -302,11 +293,10 @@ class GreedyContrast(SharedStemMethod, frozen=True):
         temperature: temperature of the contrastive loss, which the paper leaves open.
     """
 
-    feature_dim: Positive = 128
-    temperature: Factor = 0.07
+    feature_dim: Positive = SharedStem().feature_dim
+    temperature: Factor = SharedStem().temperature
 
-    def own(self, site: Site) -> dict[str, Any]:
-        """Return the loss; no decoder."""
+    def derived(self, site: Site) -> dict[str, Any]:
+        """Return the weight; no decoder."""
         weight = self.task_weight or reconstruction_weights(site.modules)[1]
-        own = {"feature_dim": self.feature_dim, "temperature": self.temperature}
-        return own | {"decoder": "none", "weight": weight}
+        return {"decoder": "none", "weight": weight, "task_weight": SharedStem().task_weight}

@@ -13,14 +13,18 @@ from locbench.spec.components import (
     AnyBranch,
     AnyRouting,
     Cascade,
+    CascadeEngine,
     Checkpointed,
     Composition,
     Count,
+    Cycle,
     Decoder,
     DecoderVariant,
     Fraction,
     Head,
     Isolated,
+    Levels,
+    Passes,
     Patches,
     Periodic,
     Positive,
@@ -30,8 +34,9 @@ from locbench.spec.components import (
     Similarity,
     Weight,
     Whole,
+    part_of,
 )
-from locbench.spec.methods import Site
+from locbench.spec.methods import PredSim, Site
 from locbench.spec.networks import NETWORKS
 from locbench.spec.published_weights import infopro_nets, infopro_weights
 
@@ -58,13 +63,13 @@ class Checkpointing(Modifier, frozen=True):
         segments: number of runs; 0 checkpoints every block.
     """
 
-    segments: Count = 8
+    segments: Count = Checkpointed().segments
 
     def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
         """Return backpropagation with recomputation."""
         if composition.branches:
             raise UsageError("'checkpointed' goes with 'bp' only", "Use the method 'bp+checkpointed'.")
-        return msgspec.structs.replace(composition, routing=Checkpointed(segments=self.segments))
+        return msgspec.structs.replace(composition, routing=part_of(self, Checkpointed))
 
 
 @MODIFIERS.register("reconstruction")
@@ -96,7 +101,7 @@ class SimilarityMatching(Modifier, frozen=True):
         similarity: the weight of similarity matching; the other net's is scaled by 1 minus it.
     """
 
-    similarity: Fraction = 0.99
+    similarity: Fraction = PredSim().similarity
 
     def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
         """Add the similarity branch and scale the others down."""
@@ -127,14 +132,14 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
             gradients and saves no memory.
     """
 
-    levels: Literal["IL", "CL", "IL+CL"] = "IL+CL"
-    independent_weight: Weight = 0.001
-    cascade_weight: Weight = 0.999
-    official_edges: bool = False
-    engine: Literal["reuse", "recompute"] = "reuse"
-    pff: Side = 2
+    levels: Levels = Cascade().levels
+    independent_weight: Weight = Cascade().independent_weight
+    cascade_weight: Weight = Cascade().cascade_weight
+    official_edges: bool = Cascade().official_edges
+    engine: CascadeEngine = Cascade().engine
+    pff: Side = Patches().n
     pff_scope: Literal["all", "cascade_decoder"] = "all"
-    passes: Literal["two", "retain"] = "two"
+    passes: Passes = Patches().passes
 
     def modify(self, composition: Composition, site: Site) -> Composition:
         """Route by levels, drop the decoder from the independent level, and patch the auxiliary nets."""
@@ -156,14 +161,9 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
     def _routing(self) -> AnyRouting:
         if self.levels == "IL" and not self.official_edges:
             return Isolated()  # the plain local method, and the same record
-        if self.levels != "IL+CL":
-            return Cascade(levels=self.levels, official_edges=self.official_edges, engine=self.engine)
-        return Cascade(
-            independent_weight=self.independent_weight,
-            cascade_weight=self.cascade_weight,
-            official_edges=self.official_edges,
-            engine=self.engine,
-        )
+        usual = Cascade()  # a level alone has no weight
+        weights = {name: getattr(usual, name) for name in ("independent_weight", "cascade_weight")}
+        return part_of(self, Cascade, **({} if self.levels == "IL+CL" else weights))
 
 
 @MODIFIERS.register("pff")
@@ -176,8 +176,8 @@ class PatchFeatureFusion(Modifier, frozen=True):
             gradients and saves no memory.
     """
 
-    pff: Side = 2
-    passes: Literal["two", "retain"] = "two"
+    pff: Side = Patches().n
+    passes: Passes = Patches().passes
 
     def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
         """Patch every auxiliary net."""
@@ -198,10 +198,10 @@ class PeriodicGlobalGuidance(Modifier, frozen=True):
         schedule_epochs: length of the published schedule; a shorter run scales P and Q to its own length.
     """
 
-    period: Whole = 10
-    duration: Whole = 2
-    cycle: Literal["period", "sum", "hybrid"] = "period"
-    schedule_epochs: Positive = 160
+    period: Whole = Periodic().period
+    duration: Whole = Periodic().duration
+    cycle: Cycle = Periodic().cycle
+    schedule_epochs: Positive = Periodic().schedule_epochs
 
     def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
         """Let local and global phases alternate."""
@@ -212,8 +212,7 @@ class PeriodicGlobalGuidance(Modifier, frozen=True):
             )
         if self.duration == 0:
             return msgspec.structs.replace(composition, phases=Always())
-        phases = Periodic(self.period, self.duration, self.cycle, self.schedule_epochs)
-        return msgspec.structs.replace(composition, phases=phases)
+        return msgspec.structs.replace(composition, phases=part_of(self, Periodic))
 
 
 def _refuse_shared_stem(composition: Composition, name: str) -> None:

@@ -121,7 +121,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     @property
     def key(self) -> str:
         """Twelve hexadecimal digits that name this recipe's record."""
-        encoded = msgspec.json.encode(_canonical(self._plain()), order="deterministic")
+        encoded = msgspec.json.encode(canonical(self._plain()), order="deterministic")
         return hashlib.sha256(encoded).hexdigest()[:12]
 
     @property
@@ -230,14 +230,17 @@ def _expected(kind: Any) -> str:
 _fields_of = cache(msgspec.structs.fields)  # it reads the annotations anew each time, and every record asks for keys
 
 
-def _canonical(value: Any) -> Any:
-    """Reduce a struct to its tag and the fields that differ from their defaults, compared by value."""
+def canonical(value: Any) -> Any:
+    """Return a struct's tag and the fields that differ from their defaults, compared by value.
+
+    Its encoding differs: msgspec compares by identity, so that a float read from a file is never a default.
+    """
     if isinstance(value, msgspec.Struct):
         fields = _fields_of(type(value))
         kept = {each.name: getattr(value, each.name) for each in fields if getattr(value, each.name) != each.default}
-        return _tag(value) | {name: _canonical(each) for name, each in kept.items()}
+        return _tag(value) | {name: canonical(each) for name, each in kept.items()}
     if isinstance(value, tuple | list):
-        return [_canonical(each) for each in value]
+        return [canonical(each) for each in value]
     return value
 
 

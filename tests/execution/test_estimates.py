@@ -74,6 +74,16 @@ def test_a_run_of_the_same_network_and_method_is_scaled_by_its_images_and_epochs
     assert found.seconds == pytest.approx(10 * (400 * 20 + 100 / 3) / ((200 + 100 / 3) * 4))
 
 
+def test_a_record_read_from_a_file_is_of_the_kind_of_a_planned_run(rate: float) -> None:
+    """A float that was read is no other option than the same one in code."""
+    planned = recipe_of("auglocal", {}, epochs=4, train_limit=200, test_limit=100)
+    composition = {"branches": [{"kind": "auglocal", "decay": 0.5, "weight": [1.0, 1.0]}], "merge_top": 1}
+    read = msgspec.convert(msgspec.to_builtins(planned) | {"composition": composition}, Recipe)
+    assert read == planned
+    found = Estimator([recorded(read, 10.0)], CPU).of(msgspec.structs.replace(planned, epochs=8))
+    assert (found.seconds, found.basis) == (pytest.approx(20.0), "similar")
+
+
 def test_the_nearest_batch_is_scaled(rate: float) -> None:
     near, far = (recipe_of("bp", {}, batch_size=size, train_limit=200, test_limit=100) for size in (16, 256))
     wanted = recipe_of("bp", {}, batch_size=32, train_limit=200, test_limit=100)

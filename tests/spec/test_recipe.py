@@ -9,6 +9,8 @@ import msgspec
 import pytest
 
 from locbench.errors import UsageError
+from locbench.spec.components import Periodic, part_of
+from locbench.spec.modifiers import PeriodicGlobalGuidance
 from locbench.spec.recipe import Recipe, warmup_epochs
 from locbench.spec.validation import make_recipe
 
@@ -197,3 +199,9 @@ def test_weights_that_json_does_not_know_are_refused() -> None:
 def test_warm_up(epochs: int, warm: int) -> None:
     assert warmup_epochs(epochs) == warm
     assert recipe("dgl", epochs=epochs).warmup_epochs == warm
+
+
+def test_a_part_takes_the_options_of_the_same_names() -> None:
+    guidance = PeriodicGlobalGuidance(period=20)
+    assert part_of(guidance, Periodic) == Periodic(20, 2, "period", 160)
+    assert part_of(guidance, Periodic, duration=5) == Periodic(20, 5, "period", 160)
