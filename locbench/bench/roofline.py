@@ -28,7 +28,7 @@ from locbench.costs.memory.tracker import LiveBytes
 from locbench.datasets.catalogue import info
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import build_learner
-from locbench.spec.recipe import Precision
+from locbench.spec.choices import Precision
 from locbench.training.optimizer import make_optimizer
 
 _COPIED = {"cpu": 2**28, "cuda": 2**30}

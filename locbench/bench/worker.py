@@ -25,7 +25,8 @@ from locbench.bench.roofline import Ceiling, measure_ceiling
 from locbench.bench.step import Subject, make_subject
 from locbench.costs.measured.allocator import CpuMeter
 from locbench.errors import FailureError, LocbenchError, UsageError
-from locbench.spec.recipe import Precision, Recipe
+from locbench.spec.choices import Precision
+from locbench.spec.recipe import Recipe
 from locbench.training.device import keep_blocks, set_precision
 
 NO_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from locbench.cli.options import Device, Json, Memory, Precision, PrecisionName
+from locbench.cli.options import Device, Json, Memory, Precision
 
 
 def bench(
@@ -37,18 +37,18 @@ def bench(
     from locbench.bench.cases import cases_of, parse_engines, refuse_unnamed, standard_cases
 
     parse_engines(engines)
-    name = precision or PrecisionName.fp32
+    precision = precision or "fp32"
     wanted: dict[str, object] = {
         "network": network,
         "dataset": dataset,
-        "precision": name.value,
+        "precision": precision,
     }
-    own = {"method": method, "modules": modules, "memory": memory.value if memory else None}
+    own = {"method": method, "modules": modules, "memory": memory}
     refuse_unnamed(network, own, set_ or [])
     from locbench.bench.benchmark import Lengths
     from locbench.commands.bench import Session
 
-    session = Session(device, name.value, threads, out, as_json=as_json)
+    session = Session(device, precision, threads, out, as_json=as_json)
     wanted["batch_size"] = session.batch if batch_size is None else batch_size
     cases = cases_of(wanted | own, set_ or []) if network else standard_cases(wanted)
     if profile:

@@ -12,11 +12,10 @@ from locbench.cli.options import (
     DataRoot,
     Devices,
     Engine,
-    EngineName,
     JobsPerDevice,
     Json,
     Precision,
-    PresetName,
+    Preset,
     Results,
     data_root,
 )
@@ -35,10 +34,10 @@ def campaign(
     seeds: Annotated[int | None, typer.Option(help="Seeds per cell.", show_default="the paper's; 1 if reduced")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs in place of the preset's.")] = None,
     limit: Annotated[int | None, typer.Option(help="Training images, balanced over classes.")] = None,
-    preset: Annotated[PresetName, typer.Option(help="smoke: minutes; quick: half an hour.")] = PresetName.paper,
+    preset: Preset = "paper",
     device: Devices = "auto",
     jobs_per_device: JobsPerDevice = 1,
-    engine: Engine = EngineName.auto,
+    engine: Engine = "auto",
     precision: Precision = None,
     root: DataRoot = None,
     results: Results = RESULTS,
@@ -52,14 +51,14 @@ def campaign(
     """
     from locbench.commands.campaign import start
 
-    wishes = {"preset": preset.value, "seeds": seeds, "epochs": epochs, "limit": limit}
+    wishes = {"preset": preset, "seeds": seeds, "epochs": epochs, "limit": limit, "precision": precision}
     start(
         tables or (),
-        wishes | {"precision": precision.value if precision else None},
+        wishes,
         budget,
         device=device,
         jobs_per_device=jobs_per_device,
-        engine=engine.value,
+        engine=engine,
         results=Path(results),
         root=data_root(root),
         check=check,

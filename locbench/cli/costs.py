@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from locbench.cli.options import RESULTS, AutogradName, Json, Precision, Results
+from locbench.cli.options import RESULTS, Json, Precision, Results
+from locbench.spec.choices import Autograd
 
 
 def costs(
@@ -26,8 +27,9 @@ def costs(
     image_size: Annotated[int | None, typer.Option(help="Side of the images in pixels.")] = None,
     precision: Precision = None,
     autograd: Annotated[
-        AutogradName, typer.Option(help="torch<=1.10: softmax keeps its input for the backward pass.")
-    ] = AutogradName.current,
+        Autograd,
+        typer.Option(help="torch<=1.10: softmax keeps its input for the backward pass."),
+    ] = "current",
     ddp_buckets: Annotated[
         bool, typer.Option("--ddp-buckets", help="One more copy of all parameters, as with several processes.")
     ] = False,
@@ -41,8 +43,8 @@ def costs(
     from locbench.costs.memory.options import Setting
 
     wanted: dict[str, object] = {"network": network, "method": method, "dataset": dataset, "modules": modules}
-    wanted |= {"batch_size": batch_size, "image_size": image_size, "precision": precision and precision.value}
-    legacy = None if autograd is AutogradName.current else autograd
+    wanted |= {"batch_size": batch_size, "image_size": image_size, "precision": precision}
+    legacy = None if autograd == "current" else autograd
     one_of(
         table_id,
         residuals,

@@ -28,5 +28,5 @@ def fit(
     from locbench.commands.costs import Costing
 
     wanted: dict[str, object] = {"network": network, "method": method, "dataset": dataset, "modules": modules}
-    wanted |= {"batch_size": batch_size, "precision": precision.value if precision else None}
+    wanted |= {"batch_size": batch_size, "precision": precision}
     Costing(Path(results), as_json=as_json).fit(memory, wanted, set_ or [])

@@ -2,66 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class PrecisionName(StrEnum):
-    """Arithmetic of the training step."""
-
-    fp32 = "fp32"
-    tf32 = "tf32"
-    bf16 = "bf16"
-
-
-class MemoryName(StrEnum):
-    """Whether a training step keeps what it can compute again."""
-
-    plain = "plain"
-    lean = "lean"
-
-
-class PresetName(StrEnum):
-    """Length of the schedule."""
-
-    smoke = "smoke"
-    quick = "quick"
-    paper = "paper"
-
-
-class AutogradName(StrEnum):
-    """Whose rules of what is kept for the backward pass."""
-
-    current = "current"
-    legacy = "torch<=1.10"
-
-
-class EngineName(StrEnum):
-    """How training steps are run."""
-
-    auto = "auto"
-    eager = "eager"
-    compiled = "compiled"
-    graphed = "graphed"
-
-
-class InitName(StrEnum):
-    """Initial weights."""
-
-    pretrained = "pretrained"
-    torchvision = "torchvision"
-    scratch = "scratch"
-
-
-class RerunName(StrEnum):
-    """Which recorded cells run again."""
-
-    failed = "failed"
-    all = "all"
-
+from locbench.spec import choices
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto.")]
@@ -74,14 +20,18 @@ DataRoot = Annotated[
 ]
 Results = Annotated[Path, typer.Option(help="Folder of the records and reports.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")]
-Precision = Annotated[PrecisionName | None, typer.Option(help="Arithmetic of the training step.", show_default="fp32")]
+Precision = Annotated[
+    choices.Precision | None, typer.Option(help="Arithmetic of the training step.", show_default="fp32")
+]
 Memory = Annotated[
-    MemoryName | None,
+    choices.Memory | None,
     typer.Option(help="lean: less memory, some layers run twice; for isolated modules and bp.", show_default="plain"),
 ]
 Engine = Annotated[
-    EngineName, typer.Option(help="How steps are run, to the same numbers; auto: the fastest that is safe there.")
+    choices.EngineChoice,
+    typer.Option(help="How steps are run, to the same numbers; auto: the fastest that is safe there."),
 ]
+Preset = Annotated[choices.Preset, typer.Option(help="smoke: minutes; quick: half an hour.")]
 RESULTS = Path("results")
 
 

@@ -13,8 +13,6 @@ from locbench.cli.options import (
     Devices,
     Download,
     Engine,
-    EngineName,
-    InitName,
     JobsPerDevice,
     Json,
     Memory,
@@ -22,6 +20,7 @@ from locbench.cli.options import (
     Results,
     data_root,
 )
+from locbench.spec.choices import Init
 
 
 def run(
@@ -51,9 +50,9 @@ def run(
     jobs_per_device: JobsPerDevice = 1,
     precision: Precision = None,
     memory: Memory = None,
-    engine: Engine = EngineName.auto,
+    engine: Engine = "auto",
     init: Annotated[
-        InitName | None, typer.Option(help="pretrained: timm's, of a transformer; torchvision: of ImageNet's networks.")
+        Init | None, typer.Option(help="pretrained: timm's, of a transformer; torchvision: of ImageNet's networks.")
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="File of such weights, in place of their hub.")] = None,
     root: DataRoot = None,
@@ -75,7 +74,7 @@ def run(
         download=download,
         as_json=as_json,
         weights=weights,
-        engine=engine.value,
+        engine=engine,
         jobs_per_device=jobs_per_device,
     )
     wanted: dict[str, object] = {
@@ -86,7 +85,7 @@ def run(
         "epochs": epochs,
     }
     wanted |= {"batch_size": batch_size, "lr": lr, "train_limit": limit}
-    wanted |= {"precision": precision.value if precision else None, "memory": memory.value if memory else None}
-    wanted |= initial_weights(network, init.value if init else None, digest(weights) if weights else "")
+    wanted |= {"precision": precision, "memory": memory}
+    wanted |= initial_weights(network, init, digest(weights) if weights else "")
     recipes = recipes_from(wanted, set_ or [], seeds, session.root, recipe or [])
     session.run(recipes, rerun=rerun, plan_only=plan)

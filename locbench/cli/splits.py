@@ -30,5 +30,5 @@ def splits(
 
     wanted: dict[str, object] = {"network": network, "method": method, "dataset": dataset, "modules": modules}
     wanted |= {"batch_size": batch_size, "image_size": image_size}
-    wanted |= {"precision": precision.value if precision else None}
+    wanted |= {"precision": precision}
     Splitting(Path(results), as_json=as_json).show(wanted, set_ or [], top)

@@ -13,17 +13,15 @@ from locbench.cli.options import (
     Devices,
     Download,
     Engine,
-    EngineName,
-    InitName,
     JobsPerDevice,
     Json,
     Memory,
     Precision,
-    PresetName,
-    RerunName,
+    Preset,
     Results,
     data_root,
 )
+from locbench.spec.choices import Init, Rerun
 
 
 def table(
@@ -36,21 +34,21 @@ def table(
     seeds: Annotated[int | None, typer.Option(help="Seeds per cell.", show_default="the paper's; 1 if reduced")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs in place of the preset's.")] = None,
     limit: Annotated[int | None, typer.Option(help="Training images, balanced over classes.")] = None,
-    preset: Annotated[PresetName, typer.Option(help="smoke: minutes; quick: half an hour.")] = PresetName.paper,
+    preset: Preset = "paper",
     device: Devices = "auto",
     jobs_per_device: JobsPerDevice = 1,
     precision: Precision = None,
     memory: Memory = None,
-    engine: Engine = EngineName.auto,
+    engine: Engine = "auto",
     init: Annotated[
-        InitName | None,
+        Init | None,
         typer.Option(help="torchvision: its ImageNet weights; pretrained, scratch: which table swin-tiny means."),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="File of pretrained weights, in place of their hub.")] = None,
     root: DataRoot = None,
     results: Results = RESULTS,
     download: Download = False,
-    rerun: Annotated[RerunName | None, typer.Option(help="Run recorded cells again.")] = None,
+    rerun: Annotated[Rerun | None, typer.Option(help="Run recorded cells again.")] = None,
     measure: Annotated[
         bool | None,
         typer.Option("--measure/--no-measure", help="Measure costs on the device.", show_default="if it is a GPU"),
@@ -66,16 +64,16 @@ def table(
     from locbench.spec.table_files import aliased
 
     wishes = Wishes(
-        preset=preset.value,
+        preset=preset,
         dataset=dataset,
         rows=tuple(rows or ()),
         columns=tuple(columns or ()),
         seeds=seeds,
         epochs=epochs,
         limit=limit,
-        precision=precision.value if precision else None,
-        memory=memory.value if memory else None,
-        init="torchvision" if init is InitName.torchvision else None,
+        precision=precision,
+        memory=memory,
+        init="torchvision" if init == "torchvision" else None,
         weights=digest(weights) if weights else "",
     )
     session = Session(
@@ -85,10 +83,10 @@ def table(
         download=download,
         as_json=as_json,
         weights=weights,
-        engine=engine.value,
+        engine=engine,
         jobs_per_device=jobs_per_device,
     )
-    meant = aliased(table_id, init.value if init and not wishes.init else None)
+    meant = aliased(table_id, None if wishes.init else init)
     if meant != table_id:
         remark(f"{table_id} stands for several tables; this is {meant}, by its initial weights (--init).")
-    session.table(meant, wishes, rerun=rerun.value if rerun else None, plan_only=plan, measure=measure)
+    session.table(meant, wishes, rerun=rerun, plan_only=plan, measure=measure)

@@ -21,7 +21,7 @@ from locbench.files import write_atomically
 from locbench.printable import shortened
 from locbench.results.provenance import code, versions
 from locbench.results.record import Provenance
-from locbench.spec.recipe import Precision
+from locbench.spec.choices import Precision
 from locbench.spec.validation import refuse_count
 from locbench.terminal.bench import csv_text, found_entry, print_found, print_shares
 from locbench.training.device import choose_device, device_name, set_precision

@@ -19,8 +19,9 @@ from locbench.errors import DivergedError, FailureError
 from locbench.files import write_atomically
 from locbench.networks.chain import Chain, build_chain
 from locbench.networks.pretrained import load_torchvision
+from locbench.spec.choices import Precision
 from locbench.spec.detector import Detection
-from locbench.spec.recipe import Precision, Recipe
+from locbench.spec.recipe import Recipe
 from locbench.training.device import autocast
 
 RATIOS = (0.5, 1.0, 2.0)

@@ -19,8 +19,8 @@ from locbench.files import write_atomically
 from locbench.results.provenance import code, versions
 
 if TYPE_CHECKING:
+    from locbench.spec.choices import EngineName
     from locbench.spec.recipe import Recipe
-    from locbench.training.engine import EngineName
 
 TOLERANCE = 1e-9
 """Largest difference of a weight or a statistic after three float64 steps, relative to the largest of its tensor."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
@@ -12,8 +11,7 @@ from locbench.datasets.catalogue import info
 from locbench.datasets.coco import SHAPES
 from locbench.errors import UsageError
 from locbench.registry import close_names, suggestion
-from locbench.spec.presets import Preset
-from locbench.spec.recipe import Init
+from locbench.spec.choices import Init, Memory, Precision, Preset
 from locbench.spec.tables import Axis, Cell, Table
 
 
@@ -36,8 +34,8 @@ class Wishes(msgspec.Struct, frozen=True):
     seeds: int | None = None
     epochs: int | None = None
     limit: int | None = None
-    precision: Literal["fp32", "tf32", "bf16"] | None = None
-    memory: Literal["plain", "lean"] | None = None
+    precision: Precision | None = None
+    memory: Memory | None = None
     init: Init | None = None
     weights: str = ""
     processes: int = 1

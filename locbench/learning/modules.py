@@ -12,9 +12,9 @@ from locbench.learning.auxiliary.branch import Branch, Cut, Targets, ramp
 from locbench.learning.auxiliary.pff import PatchFusion
 from locbench.networks.chain import Chain
 from locbench.networks.low_memory import lighten
+from locbench.spec.choices import Memory
 from locbench.spec.components import BUILDERS, AnyBranch, Cascade, Composition
 from locbench.spec.partition import Partition
-from locbench.spec.recipe import Memory
 from locbench.spec.validation import refuse_memory
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import msgspec
 
@@ -11,14 +11,13 @@ from locbench.datasets.coco import SHAPES
 from locbench.datasets.imagenet import streams
 from locbench.datasets.known import KNOWN
 from locbench.datasets.naming import short
+from locbench.spec.choices import Init, Preset
 from locbench.spec.detector import Detection
 from locbench.spec.networks import NETWORKS
-from locbench.spec.recipe import Init, Recipe, drop_matters, warmup_epochs
+from locbench.spec.recipe import Recipe, drop_matters, warmup_epochs
 
 SMALL_SIDE = 32
 """Side of the images, in pixels, in reduced runs of networks for ImageNet."""
-
-Preset: TypeAlias = Literal["smoke", "quick", "paper"]
 
 
 SCHEDULE = (

@@ -17,21 +17,10 @@ from locbench.datasets.naming import short, without_folder
 from locbench.errors import UsageError
 from locbench.files import file_name
 from locbench.printable import shortened
+from locbench.spec.choices import Augmentation, Init, Memory, Optimizer, Precision, Rate
 from locbench.spec.components import Composition
 from locbench.spec.detector import Detection
 from locbench.spec.networks import NETWORKS, units_per_module
-
-Precision = Literal["fp32", "tf32", "bf16"]
-
-Memory = Literal["plain", "lean"]
-
-Optimizer = Literal["sgd", "adamw"]
-
-Rate = Literal["cosine-epoch", "cosine-epoch0", "cosine-step", "steps"]
-
-Augmentation = Literal["standard", "swin", "imagenet"]
-
-Init = Literal["scratch", "pretrained", "torchvision"]
 
 
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):

@@ -14,12 +14,13 @@ from locbench.datasets.naming import canonical
 from locbench.errors import UsageError
 from locbench.printable import shortened
 from locbench.registry import suggestion
+from locbench.spec.choices import Memory
 from locbench.spec.components import AugLocal, Composition, Isolated
 from locbench.spec.detector import Detection
 from locbench.spec.expression import compose
 from locbench.spec.methods import Site
 from locbench.spec.networks import NETWORKS, check_side, units_per_module
-from locbench.spec.recipe import Memory, Recipe, refuse_types, warmup_epochs
+from locbench.spec.recipe import Recipe, refuse_types, warmup_epochs
 
 MOST = {
     "epochs": 100_000,

@@ -11,7 +11,7 @@ from functools import cache
 import torch
 
 from locbench.errors import UsageError
-from locbench.spec.recipe import Precision
+from locbench.spec.choices import Precision
 
 
 def choose_device(name: str) -> torch.device:

@@ -11,7 +11,7 @@ its time before the first step, and whether steps are faster afterwards depends 
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, get_args
+from typing import Protocol, get_args
 
 import torch
 
@@ -21,13 +21,13 @@ from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Learner
 from locbench.learning.routing import Outcome
 from locbench.registry import suggestion
+from locbench.spec.choices import EngineName
 from locbench.spec.components import Checkpointed
 from locbench.spec.recipe import Recipe
 from locbench.training.device import keep_blocks, refuse_precision
 from locbench.training.distributed import World
 from locbench.training.eager import EagerEngine
 
-EngineName = Literal["eager", "compiled", "graphed"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 

@@ -11,10 +11,11 @@ from locbench.data.batches import Batch
 from locbench.data.images import Split
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Learner, build_learner
+from locbench.spec.choices import EngineName
 from locbench.spec.phases import is_global
 from locbench.spec.recipe import Recipe
 from locbench.training.distributed import ALONE, World
-from locbench.training.engine import Engine, EngineName, make_engine
+from locbench.training.engine import Engine, make_engine
 from locbench.training.evaluation import accuracy
 from locbench.training.input import testing_feed, training_feed
 from locbench.training.loop import TrainingRun

@@ -18,7 +18,8 @@ from locbench.execution.job import Job
 from locbench.execution.sweep import Sweep, refuse_unready
 from locbench.report.grouping import group_records
 from locbench.results.store import Store
-from locbench.spec.presets import Preset, same_task_key, with_preset
+from locbench.spec.choices import Preset
+from locbench.spec.presets import same_task_key, with_preset
 from locbench.spec.table_files import load_table
 from locbench.spec.tables import Cell
 from locbench.spec.validation import make_recipe

@@ -17,9 +17,10 @@ from locbench.costs.memory.store import MemoryBook
 from locbench.costs.table_values import MEMORY
 from locbench.errors import UsageError
 from locbench.results.record import Provenance
+from locbench.spec.choices import Memory, Precision
 from locbench.spec.components import Periodic
 from locbench.spec.phases import global_epochs
-from locbench.spec.recipe import Memory, Precision, Recipe
+from locbench.spec.recipe import Recipe
 from locbench.spec.tables import Published, Table
 from locbench.spec.validation import refuse_memory, refuse_unfit
 
