@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from locbench.cli.bench import bench
@@ -11,6 +13,7 @@ from locbench.cli.data import data
 from locbench.cli.fit import fit
 from locbench.cli.guard import guarded
 from locbench.cli.list import list_tables
+from locbench.cli.manual import manual
 from locbench.cli.report import report
 from locbench.cli.run import run
 from locbench.cli.show import show
@@ -25,14 +28,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("list")(guarded(list_tables))
-app.command()(guarded(show))
-app.command()(guarded(table))
-app.command()(guarded(run))
-app.command()(guarded(campaign))
-app.command()(guarded(report))
-app.command()(guarded(data))
-app.command()(guarded(costs))
-app.command()(guarded(fit))
-app.command()(guarded(splits))
-app.command()(guarded(bench))
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "list": list_tables,
+    "show": show,
+    "table": table,
+    "run": run,
+    "campaign": campaign,
+    "report": report,
+    "data": data,
+    "costs": costs,
+    "fit": fit,
+    "splits": splits,
+    "bench": bench,
+}
+
+for _name, _command in _COMMANDS.items():
+    app.command(_name, epilog=manual(_name))(guarded(_command))

@@ -69,3 +69,19 @@ DEFAULTS = {
 @pytest.mark.parametrize("command", DEFAULTS)
 def test_defaults_by_hand(pages: dict[str, str], command: str) -> None:
     assert [each for each in DEFAULTS[command] if f"[default: {each}]" not in pages[command]] == []
+
+
+MANUAL = {
+    "table": ["400 for ImageNet", "torchrun --nproc-per-node N", "pip install -e '.[coco]'", "IMAGENET1K_V1"],
+    "run": ["`locbench list --methods`", "graphed makes a whole step one CUDA graph"],
+    "campaign": ["results/checks"],
+    "costs": ["rounded up to 512 bytes", "raised by hand"],
+    "data": ["imagefolder:PATH", "CIFAR-10 (JPEG q75)"],
+    "splits": ["--recipe split=3,4,9"],
+    "bench": ["one unfused SGD per module"],
+}
+
+
+@pytest.mark.parametrize("command", MANUAL)
+def test_the_manual_stands_below_the_options(pages: dict[str, str], command: str) -> None:
+    assert [words for words in MANUAL[command] if words not in pages[command]] == []
