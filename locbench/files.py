@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+import msgspec
+
 from locbench.errors import FailureError, UsageError
 
 MEGABYTE = 1 << 20
@@ -74,6 +76,11 @@ def listed(folder: Path) -> list[Path]:
             f"cannot read {folder}: {error.strerror or error}",
             "Make the folder readable, or name another one with --results DIR.",
         ) from None
+
+
+def indented_json(value: object, indent: int = 1) -> bytes:
+    """Return JSON as it is written and printed, with a line's end."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=indent) + b"\n"
 
 
 def write_atomically(path: Path, content: bytes) -> None:

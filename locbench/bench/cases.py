@@ -14,8 +14,7 @@ from locbench.costs.measured.table import OVERHEAD, phase_settings
 from locbench.errors import UsageError
 from locbench.registry import suggestion
 from locbench.spec.arguments import cost_recipe, parse_option
-from locbench.spec.components import Periodic
-from locbench.spec.phases import global_epochs
+from locbench.spec.phases import global_share
 from locbench.spec.recipe import Recipe, canonical
 from locbench.spec.table_files import load_tables
 from locbench.training.distributed import ALONE
@@ -71,8 +70,7 @@ class Case(msgspec.Struct, frozen=True):
     @property
     def global_share(self) -> float:
         """Share of global steps in the recipe's epochs."""
-        phases, epochs = self.recipe.composition.phases, self.recipe.epochs
-        return global_epochs(phases, epochs) / epochs if isinstance(phases, Periodic) else 0.0
+        return global_share(self.recipe.composition.phases, self.recipe.epochs)
 
 
 def standard_cases(shared: Mapping[str, object]) -> list[Case]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from locbench.results.record import Provenance
+from locbench.spec.phases import weighted
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -166,7 +167,7 @@ def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
 
 def mixed(local: Sequence[float], guided: Sequence[float], share: float) -> list[float]:
     """Return the mean times of rounds in which a ``share`` of the steps is guided."""
-    return [(1 - share) * one + share * other for one, other in zip(local, guided, strict=False)]
+    return [weighted(*pair, share) for pair in zip(local, guided, strict=False)]
 
 
 def steps_per_round(step_seconds: float, seconds: float, rounds: int) -> int:

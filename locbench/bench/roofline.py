@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
 from locbench.bench.cases import Case
-from locbench.costs.memory.options import Setting
+from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import take_step, without_collector
 from locbench.costs.memory.tracker import LiveBytes
 from locbench.datasets.catalogue import info
@@ -123,7 +123,7 @@ class TracedStep(NamedTuple):
 def trace(case: Case) -> TracedStep:
     """Trace a case's training step on fake tensors; nothing is computed."""
     recipe, data = case.recipe, info(case.recipe.dataset)
-    setting = Setting(guided=case.guided, keep_gradients=False)
+    setting = TraceOptions(guided=case.guided, keep_gradients=False)
     with without_collector(), FakeTensorMode(), Operations() as live:
         learner = build_learner(recipe, data.classes, recipe.side)
         optimizer = make_optimizer(learner, recipe)

@@ -40,7 +40,7 @@ def costs(
 ) -> None:
     """Predict what training costs, without a GPU: parameters, operations, and the peak of tensor memory."""
     from locbench.commands.costs import Costing, one_of
-    from locbench.costs.memory.options import Setting
+    from locbench.costs.memory.options import TraceOptions
 
     wanted: dict[str, object] = {"network": network, "method": method, "dataset": dataset, "modules": modules}
     wanted |= {"batch_size": batch_size, "image_size": image_size, "precision": precision}
@@ -56,5 +56,5 @@ def costs(
     elif table_id is not None:
         costing.table(table_id)
     else:
-        setting = Setting(kept_softmax=legacy is not None, ddp_buckets=ddp_buckets)
+        setting = TraceOptions(kept_softmax=legacy is not None, ddp_buckets=ddp_buckets)
         costing.recipe(wanted, set_ or [], timeline, setting)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locbench.console import Terminal, print_json, remark
-from locbench.costs.measured.store import MeasurementBook
-from locbench.costs.memory.options import Setting
-from locbench.costs.memory.store import MemoryBook
+from locbench.costs.measured.store import MeasurementStore
+from locbench.costs.memory.options import TraceOptions
+from locbench.costs.memory.store import PredictionStore
 from locbench.errors import FailureError, LocbenchError, UsageError
 from locbench.spec.arguments import cost_recipe, parse_option
 from locbench.spec.networks import NETWORKS
@@ -51,7 +51,7 @@ class Costing:
 
     def __init__(self, results: Path, *, as_json: bool) -> None:
         self.results = results
-        self.book, self.measurements = MemoryBook(results, trace=True), MeasurementBook(results)
+        self.predictions, self.measurements = PredictionStore(results, trace=True), MeasurementStore(results)
         self.as_json = as_json
         self.console = Terminal(stderr=as_json)
 
@@ -69,11 +69,11 @@ class Costing:
         traced = self._untraced(cell.recipe for cell in table.cells if cell.recipe)
         with self.console.status("tracing") as status:
             rows = []
-            for row in table_rows(table, self.book):
+            for row in table_rows(table, self.predictions):
                 rows.append(row)
                 status.update(f"tracing: {len(rows)} recipes done")
-            comparisons = comparisons_of(table, [], self.book)
-        remark(*self.book.files.lines)
+            comparisons = comparisons_of(table, [], self.predictions)
+        remark(*self.predictions.log.lines)
         judged = judge(rows, comparisons, self.measurements)
         if self.as_json:
             print_json({"id": table.id, "cells": [judged_entry(each) for each in judged]})
@@ -90,8 +90,10 @@ class Costing:
 
         faults: list[LocbenchError] = []
         with self.console.status("tracing"):
-            found = residuals(each for table in load_tables(faults) for each in calibrated_values(table, self.book))
-        remark(*self.book.files.lines)
+            found = residuals(
+                each for table in load_tables(faults) for each in calibrated_values(table, self.predictions)
+            )
+        remark(*self.predictions.log.lines)
         if self.as_json:
             print_json({"residuals": found})
         else:
@@ -99,7 +101,11 @@ class Costing:
         remark(*(f"left out: {fault}" for fault in faults))
 
     def recipe(
-        self, wanted: dict[str, object], options: Sequence[str], timeline: Path | None, setting: Setting = Setting()
+        self,
+        wanted: dict[str, object],
+        options: Sequence[str],
+        timeline: Path | None,
+        setting: TraceOptions = TraceOptions(),
     ) -> None:
         """Show the costs of one recipe and draw its timeline if asked for."""
         from locbench.costs.table_rows import recipe_row
@@ -111,8 +117,8 @@ class Costing:
         recipe = cost_recipe(wanted, dict(parse_option(each) for each in options))
         traced = self._untraced([recipe])
         with traceable():
-            row = recipe_row(recipe, self.book, setting)
-        remark(*self.book.files.lines)
+            row = recipe_row(recipe, self.predictions, setting)
+        remark(*self.predictions.log.lines)
         if timeline is not None:
             self._draw(recipe, timeline, setting)
         (judged,) = judge([row], [], self.measurements)
@@ -128,14 +134,14 @@ class Costing:
         from locbench.terminal.costs import print_slowest
 
         print_measured_steps(self.console, labels, [each.measured for each in judged])
-        for fault in self.measurements.faults.values():
+        for fault in self.measurements.lines:
             self.console.print(fault, markup=False, soft_wrap=True)
-        self.console.print(f"Predictions are traced with {self.book.files.origin}.", style="dim", soft_wrap=True)
-        kept = not self.book.files.unkept
+        self.console.print(f"Predictions are traced with {self.predictions.log.origin}.", style="dim", soft_wrap=True)
+        kept = not self.predictions.log.unkept
         print_slowest(self.console, labels, [each.row for each in judged], traced, kept=kept)
 
     def _untraced(self, recipes: Iterable[Recipe]) -> set[str]:
-        kept = MemoryBook(self.results)
+        kept = PredictionStore(self.results)
         return {each.key for each in recipes if kept.footprint(each) is None}
 
     def fit(self, memory: str, wanted: Mapping[str, object], options: Sequence[str]) -> None:
@@ -176,7 +182,7 @@ class Costing:
         else:
             print_batches(self.console, recipe, size, tensors, device, held.how)
 
-    def _draw(self, recipe: Recipe, path: Path, setting: Setting) -> None:
+    def _draw(self, recipe: Recipe, path: Path, setting: TraceOptions) -> None:
         from locbench.costs.memory.timeline import draw
         from locbench.costs.memory.trace import trace_step
         from locbench.spec.partition import partition_of

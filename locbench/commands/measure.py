@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 
-from locbench.costs.measured.store import Measurement, MeasurementBook
+from locbench.costs.measured.store import Measurement, MeasurementStore
 from locbench.costs.measured.table import Variant, cost_cells
 from locbench.errors import StoppedError
 from locbench.execution.selection import Wishes
@@ -23,7 +23,7 @@ class Measuring:
 
     Args:
         table: the selected part of the table.
-        book: where measurements are kept.
+        measurements: where measurements are kept.
         device: the device's name, as on the command line.
         wishes: what the user asked of the table's runs; precision and memory go for measured steps too.
         asked: whether the user asked to measure or not to; None measures a whole table's own recipes on CUDA.
@@ -33,16 +33,16 @@ class Measuring:
     def __init__(
         self,
         table: Table,
-        book: MeasurementBook,
+        measurements: MeasurementStore,
         device: str,
         wishes: Wishes,
         *,
         asked: bool | None = None,
         rerun: str | None = None,
     ) -> None:
-        self.table, self.book, self.name, self.wishes, self.asked, self.rerun = (
+        self.table, self.measurements, self.name, self.wishes, self.asked, self.rerun = (
             table,
-            book,
+            measurements,
             device,
             wishes,
             asked,
@@ -82,20 +82,22 @@ class Measuring:
         said = Said(console)
         try:
             with said.status:
-                measure_table(self.table, self.book, device, variant=self._variant(), rerun=self.rerun, watcher=said)
+                measure_table(
+                    self.table, self.measurements, device, variant=self._variant(), rerun=self.rerun, watcher=said
+                )
         except KeyboardInterrupt:
             raise StoppedError(
                 f"stopped: {said.done} of {said.count} new measurements are recorded",
                 f"To go on: locbench table {self.table.id} with the same options.",
             ) from None
         finally:
-            for fault in self.book.faults.values():
+            for fault in self.measurements.lines:
                 console.print(fault, markup=False, soft_wrap=True)
 
     def _left(self) -> int:
         from locbench.costs.measured.measure import missing_steps
 
-        return len(missing_steps(self.table, self.book, self._device(), self._variant(), self.rerun))
+        return len(missing_steps(self.table, self.measurements, self._device(), self._variant(), self.rerun))
 
     def _device(self) -> torch.device:
         from locbench.training.device import choose_device

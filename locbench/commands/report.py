@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from locbench.console import print_document, remark
 from locbench.costs.calibration import calibrated_values
-from locbench.costs.measured.store import MeasurementBook
+from locbench.costs.measured.store import MeasurementStore
 from locbench.costs.measured.table import measured_costs
-from locbench.costs.memory.store import MemoryBook
+from locbench.costs.memory.store import PredictionStore
 from locbench.costs.table_values import computed_if_needed
 from locbench.errors import FailureError, LocbenchError, UsageError
 from locbench.execution.selection import chosen
@@ -53,22 +53,22 @@ def report_tables(
 ) -> None:
     """Print or write the reports of tables, or their claims on one page; without ids, of all that have records."""
     faults: list[LocbenchError] = []
-    tables, book = [load_table(each) for each in table_ids] or load_tables(faults), MemoryBook(results)
+    tables, predictions = [load_table(each) for each in table_ids] or load_tables(faults), PredictionStore(results)
     remark(*(f"left out: {fault}" for fault in faults))
-    measurements = MeasurementBook(results)
+    measurements = MeasurementStore(results)
     records = read_records(results)
-    if not any((records, listed(book.folder), listed(measurements.folder))):
+    if not any((records, listed(predictions.folder), listed(measurements.folder))):
         raise UsageError(f"there are no records below {results}", f"{_FIRST} Or name another folder with --results.")
     fewest = FEWEST_ASKED if rank_few else FEWEST_CELLS
     found = [
-        (table, comparisons_of(table, records, book, measurements, fewest))
+        (table, comparisons_of(table, records, predictions, measurements, fewest))
         for table in _selected(tables, selection, given=bool(table_ids))
     ]
     if not found:
         raise UsageError("no table has these rows and columns", "See: locbench show ID")
     if selection.only_run:
         found = [(table, [only_run(each) for each in comparisons]) for table, comparisons in found]
-    remark(*measurements.faults.values(), *book.files.lines)
+    remark(*measurements.lines, *predictions.log.lines)
     wanted = [(table, each) for table, each in found if each] if not (table_ids or claims) else found
     if not wanted:
         raise UsageError(f"there are no records below {results}", _FIRST)
@@ -126,7 +126,7 @@ def plot_table(table_ids: Sequence[str], path: Path, results: Path) -> None:
     if len(table_ids) != 1:
         raise UsageError("--plot draws one table", "For example: locbench report auglocal-pyramid --plot pyramid.png")
     table = load_table(table_ids[0])
-    values = computed_if_needed(table, MemoryBook(results)) if REDUCTION in table.metrics else {}
+    values = computed_if_needed(table, PredictionStore(results)) if REDUCTION in table.metrics else {}
     reductions = {place: float(metrics[REDUCTION]) for place, metrics in values.items()}
     plot_reduction(table, reductions, read_records(results), path)
     print(printable(str(path)))
@@ -135,13 +135,13 @@ def plot_table(table_ids: Sequence[str], path: Path, results: Path) -> None:
 def comparisons_of(
     table: Table,
     records: Sequence[Record],
-    book: MemoryBook,
-    measurements: MeasurementBook | None = None,
+    predictions: PredictionStore,
+    measurements: MeasurementStore | None = None,
     fewest: int = FEWEST_CELLS,
 ) -> list[Comparison]:
     """Return a table's comparisons, with the values that need no training and with what was measured on devices."""
-    book.files.origins.clear()
-    measured = measured_costs(table, measurements, book) if measurements else ()
-    computed, calibrated = computed_if_needed(table, book), calibrated_values(table, book)
+    predictions.log.origins.clear()
+    measured = measured_costs(table, measurements, predictions) if measurements else ()
+    computed, calibrated = computed_if_needed(table, predictions), calibrated_values(table, predictions)
     found = compare(table, records, computed, calibrated, measured, fewest)
-    return [replace(each, sources=replace(each.sources, predictions=book.files.origin)) for each in found]
+    return [replace(each, sources=replace(each.sources, predictions=predictions.log.origin)) for each in found]

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from locbench.commands.costs import traceable
 from locbench.console import Terminal, print_json, remark
-from locbench.costs.memory.store import MemoryBook
 from locbench.costs.splits.cuts import cuts_for
-from locbench.costs.splits.store import SHOWN, SplitBook
+from locbench.costs.splits.store import SHOWN, SplitStore
 from locbench.spec.arguments import cost_recipe, parse_option, published_settings
 from locbench.spec.networks import NETWORKS
 from locbench.spec.recipe import Recipe
@@ -26,7 +25,7 @@ class Splitting:
     """
 
     def __init__(self, results: Path, *, as_json: bool) -> None:
-        self.book = SplitBook(MemoryBook(results).files, trace=True)
+        self.store = SplitStore(results, trace=True)
         self.as_json = as_json
         self.console = Terminal(stderr=as_json)
 
@@ -45,9 +44,9 @@ class Splitting:
             refuse_count("--top", top, 1000)
         recipe = split_recipe(wanted, dict(parse_option(each) for each in options))
         with traceable(), self.console.status("tracing"):
-            splits = self.book.splits(recipe, count=top or SHOWN)
-        assert splits is not None  # the book may trace
-        remark(*self.book.files.lines)
+            splits = self.store.splits(recipe, count=top or SHOWN)
+        assert splits is not None  # the store may trace
+        remark(*self.store.log.lines)
         if self.as_json:
             print_json(splits_entry(recipe, splits, top or SHOWN))
         else:

@@ -12,8 +12,8 @@ from locbench.commands.measure import Measuring
 from locbench.commands.report import comparisons_of
 from locbench.commands.train import train
 from locbench.console import Terminal, print_json, remark
-from locbench.costs.measured.store import MeasurementBook
-from locbench.costs.memory.store import MemoryBook
+from locbench.costs.measured.store import MeasurementStore
+from locbench.costs.memory.store import PredictionStore
 from locbench.errors import FailureError, StoppedError
 from locbench.execution.devices import places
 from locbench.execution.identity import Contents
@@ -85,8 +85,8 @@ class Session:
         wishes = msgspec.structs.replace(wishes, processes=process_count())
         plan = make_plan(load_table(table_id), wishes, self.store, self.root, rerun)
         assert plan.table is not None
-        shown, book = narrow(plan.table, plan.cells), MeasurementBook(self.store.folder)
-        measuring = Measuring(shown, book, self.device, wishes, asked=measure, rerun=rerun)
+        shown, measurements = narrow(plan.table, plan.cells), MeasurementStore(self.store.folder)
+        measuring = Measuring(shown, measurements, self.device, wishes, asked=measure, rerun=rerun)
         if plan_only:
             self._tell_set_aside()
             self._show_plan(plan, measuring)
@@ -103,13 +103,13 @@ class Session:
 
     def _show(self, table: Table, records: Sequence[Record], measuring: Measuring) -> None:
         """Show the records and the predictions, then measure, then show what is measured; JSON comes in one piece."""
-        comparisons = self._compared(table, records, measuring.book)
+        comparisons = self._compared(table, records, measuring.measurements)
         if not self.as_json:
             for comparison in comparisons:
                 print_comparison(self.console, table, comparison)
         if measuring.wanted:
             measuring.run(self.console)
-            comparisons = self._compared(table, records, measuring.book)
+            comparisons = self._compared(table, records, measuring.measurements)
         if self.as_json:
             print_json(document(table, comparisons))
             return
@@ -117,11 +117,11 @@ class Session:
         where = f"Records: {self.store.records}. Report: locbench report {table.id} --results {self.store.folder}"
         self.console.print(where, markup=False, soft_wrap=True)
 
-    def _compared(self, table: Table, records: Sequence[Record], measured: MeasurementBook) -> list[Comparison]:
+    def _compared(self, table: Table, records: Sequence[Record], measured: MeasurementStore) -> list[Comparison]:
         with self.console.status("predicting costs"):
-            book = MemoryBook(self.store.folder, trace=True)
-            found = comparisons_of(table, records, book, measured)
-        remark(*book.files.lines)
+            predictions = PredictionStore(self.store.folder, trace=True)
+            found = comparisons_of(table, records, predictions, measured)
+        remark(*predictions.log.lines)
         return found
 
     def run(self, recipes: Sequence[Recipe], *, rerun: bool, plan_only: bool) -> None:

@@ -12,8 +12,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from locbench.costs.memory.options import Setting, legacy
-from locbench.costs.memory.store import Footprint, MemoryBook, TracedStep
+from locbench.costs.memory.options import TraceOptions, legacy
+from locbench.costs.memory.store import Footprint, PredictionStore, TracedStep
 from locbench.costs.table_values import MEMORY, memory_scale
 from locbench.spec.table_files import load_table
 from locbench.spec.tables import Calibration, Cell, Table, Term
@@ -70,10 +70,10 @@ class Residuals(msgspec.Struct, frozen=True, kw_only=True):
     unit: str = "GB"
 
 
-def calibrated_values(table: Table, book: MemoryBook) -> tuple[Calibrated, ...]:
+def calibrated_values(table: Table, predictions: PredictionStore) -> tuple[Calibrated, ...]:
     """Return every published memory of a table beside its prediction with and without calibration.
 
-    Empty for a table without calibration; what the book lacks is left out.
+    Empty for a table without calibration; what the store lacks is left out.
     """
     calibration = table.calibration
     if calibration is None:
@@ -84,8 +84,8 @@ def calibrated_values(table: Table, book: MemoryBook) -> tuple[Calibrated, ...]:
     unit = table.metrics[MEMORY].unit
     values = []
     for cell in table.cells:
-        published, footprint = _published(cell), _footprint(cell, book)
-        calibrated = _calibrated(cell, footprint, source.calibration, book)
+        published, footprint = _published(cell), _footprint(cell, predictions)
+        calibrated = _calibrated(cell, footprint, source.calibration, predictions)
         if published is not None and footprint is not None and calibrated is not None:
             role, why = _role(cell, calibration, fitted)
             numbers = (published, footprint.mean / scale, calibrated / scale)
@@ -93,18 +93,20 @@ def calibrated_values(table: Table, book: MemoryBook) -> tuple[Calibrated, ...]:
     return tuple(values)
 
 
-def _calibrated(cell: Cell, footprint: Footprint | None, calibration: Calibration, book: MemoryBook) -> float | None:
+def _calibrated(
+    cell: Cell, footprint: Footprint | None, calibration: Calibration, predictions: PredictionStore
+) -> float | None:
     """Return a cell's calibrated memory in bytes."""
     if not calibration.legacy:
         return None if footprint is None else _with_terms(footprint, calibration.terms)
-    found = _footprint(cell, book, legacy(Setting()))
+    found = _footprint(cell, predictions, legacy(TraceOptions()))
     return None if found is None else found.mean
 
 
-def refitted(table: Table, book: MemoryBook) -> list[Term]:
+def refitted(table: Table, predictions: PredictionStore) -> list[Term]:
     """Return a table's terms with their gigabytes fitted anew: the mean of published - base over the fitted places.
 
-    A term that is fitted nowhere, or whose places the book lacks, stays as it is.
+    A term that is fitted nowhere, or whose places the store lacks, stays as it is.
     """
     places = {(cell.row, cell.column): cell for cell in table.cells}
     terms = []
@@ -112,7 +114,7 @@ def refitted(table: Table, book: MemoryBook) -> list[Term]:
         excesses = [
             excess
             for place in term.fitted
-            if (excess := _excess(places[place], term, book, memory_scale(table))) is not None
+            if (excess := _excess(places[place], term, predictions, memory_scale(table))) is not None
         ]
         kept = statistics.fmean(excesses) if excesses else term.gigabytes
         terms.append(msgspec.structs.replace(term, gigabytes=kept))
@@ -156,8 +158,8 @@ def _role(cell: Cell, calibration: Calibration, fitted: set[str]) -> tuple[Role,
     return ("fitted", "") if cell.recipe is not None and cell.recipe.key in fitted else ("held out", "")
 
 
-def _footprint(cell: Cell, book: MemoryBook, setting: Setting = Setting()) -> Footprint | None:
-    return book.footprint(cell.recipe, setting) if cell.recipe is not None and MEMORY in cell.published else None
+def _footprint(cell: Cell, predictions: PredictionStore, setting: TraceOptions = TraceOptions()) -> Footprint | None:
+    return predictions.footprint(cell.recipe, setting) if cell.recipe is not None and MEMORY in cell.published else None
 
 
 def _published(cell: Cell) -> float | None:
@@ -180,8 +182,8 @@ def _base(step: TracedStep, term: Term) -> int | None:
     return step.backwards.get(term.shape) if term.shape else step.peak
 
 
-def _excess(cell: Cell, term: Term, book: MemoryBook, scale: int) -> float | None:
-    footprint, published = _footprint(cell, book), _published(cell)
+def _excess(cell: Cell, term: Term, predictions: PredictionStore, scale: int) -> float | None:
+    footprint, published = _footprint(cell, predictions), _published(cell)
     if footprint is None or published is None:
         return None
     return published * scale / 1e9 - footprint.averaged(lambda step: _base(step, term) or step.peak) / 1e9

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import cast
 
-import msgspec
 import torch
 from torch import nn
 
@@ -23,7 +22,7 @@ from locbench.learning.modules import Auxiliary
 from locbench.networks.chain import build_chain
 from locbench.networks.flops import Flops, forward_flops
 from locbench.spec.partition import partition_of
-from locbench.spec.recipe import Recipe
+from locbench.spec.recipe import Recipe, without_schedule
 
 
 @dataclass
@@ -55,7 +54,7 @@ def flops_by_part(recipe: Recipe, side: int | None = None) -> RecipeFlops:
         recipe: network and method.
         side: of the image in pixels; None takes the data set's.
     """
-    return _by_part(plain(recipe), side or recipe.side)
+    return _by_part(countable(recipe), side or recipe.side)
 
 
 @lru_cache(maxsize=1024)
@@ -102,15 +101,12 @@ def meta_learner(recipe: Recipe, side: int | None = None) -> Learner:
 
 def parameter_counts(recipe: Recipe) -> dict[str, int]:
     """Return the parameters of the network (``primary``) and of all auxiliary nets (``auxiliary``)."""
-    return dict(_counts(plain(recipe)))
+    return dict(_counts(countable(recipe)))
 
 
-def plain(recipe: Recipe) -> Recipe:
-    """Return a recipe without what decides neither parameters nor operations per image, the schedule above all.
-
-    Cells that differ in it alone are counted once then.
-    """
-    return msgspec.structs.replace(recipe, method="", epochs=1, batch_size=1, lr=1.0, seed=0, memory="plain")
+def countable(recipe: Recipe) -> Recipe:
+    """Return a recipe without what decides neither parameters nor operations, so that alike cells are counted once."""
+    return without_schedule(recipe, batch_size=1, memory="plain")
 
 
 @lru_cache(maxsize=1024)

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from torch import nn
 
-from locbench.costs.counts import meta_learner, plain
+from locbench.costs.counts import countable, meta_learner
 from locbench.errors import UsageError
 from locbench.learning.learner import Learner
 from locbench.learning.modules import Auxiliary
@@ -54,7 +54,7 @@ def architecture_of(recipe: Recipe, label: str) -> str:
     match = _STAGE.fullmatch(label)
     if match is None:
         raise UsageError(f"{label!r} names no stage of a network", "Stages are called 'Stage 1', 'Stage 2' and so on.")
-    return _by_stage(plain(recipe)).get(int(match[1]), "none")
+    return _by_stage(countable(recipe)).get(int(match[1]), "none")
 
 
 @lru_cache(maxsize=256)

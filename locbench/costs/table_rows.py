@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from locbench.costs.counts import flops_by_part, parameter_counts
-from locbench.costs.memory.options import Setting, legacy
-from locbench.costs.memory.store import MemoryBook
+from locbench.costs.memory.options import TraceOptions, legacy
+from locbench.costs.memory.store import PredictionStore
 from locbench.costs.table_values import MEMORY, memory_scale
 from locbench.errors import UsageError
 from locbench.spec.expression import compose
@@ -94,7 +94,7 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
         return memory.value / self.published_bp
 
 
-def table_rows(table: Table, book: MemoryBook) -> Iterator[CostRow]:
+def table_rows(table: Table, predictions: PredictionStore) -> Iterator[CostRow]:
     """Yield one row per recipe of which a table prints a cost, in the table's order, as soon as it is worked out.
 
     Where it prints none there is a row for every recipe.
@@ -113,12 +113,12 @@ def table_rows(table: Table, book: MemoryBook) -> Iterator[CostRow]:
         assert recipe is not None
         places = tuple((cell.row, cell.column) for cell in same)
         published = {metric: value for cell in reversed(same) for metric, value in cell.published.items()}
-        yield _row(recipe, Printed(places, published, _published_bp(table, recipe), unit), book)
+        yield _row(recipe, Printed(places, published, _published_bp(table, recipe), unit), predictions)
 
 
-def recipe_row(recipe: Recipe, book: MemoryBook, setting: Setting = Setting()) -> CostRow:
+def recipe_row(recipe: Recipe, predictions: PredictionStore, setting: TraceOptions = TraceOptions()) -> CostRow:
     """Return the row of a recipe that belongs to no table."""
-    return _row(recipe, Printed(), book, setting)
+    return _row(recipe, Printed(), predictions, setting)
 
 
 def row_entry(row: CostRow) -> dict[str, Any]:
@@ -138,13 +138,15 @@ def backpropagation(recipe: Recipe) -> Recipe:
     return msgspec.structs.replace(recipe, method="bp", modules=None, composition=compose("bp", {}, site))
 
 
-def _row(recipe: Recipe, printed: Printed, book: MemoryBook, setting: Setting = Setting()) -> CostRow:
+def _row(
+    recipe: Recipe, printed: Printed, predictions: PredictionStore, setting: TraceOptions = TraceOptions()
+) -> CostRow:
     begun = time.perf_counter()
     counts, parts = parameter_counts(recipe), flops_by_part(recipe, setting.side)
-    footprint = book.footprint(recipe, setting)
-    assert footprint is not None  # the book may trace
+    footprint = predictions.footprint(recipe, setting)
+    assert footprint is not None  # the store may trace
     seconds = time.perf_counter() - begun
-    baseline = book.footprint(backpropagation(recipe), setting)
+    baseline = predictions.footprint(backpropagation(recipe), setting)
     assert baseline is not None
     phases = footprint.guided is not None
     row, column = printed.places[0] if printed.places else ("", "")
@@ -161,8 +163,8 @@ def _row(recipe: Recipe, printed: Printed, book: MemoryBook, setting: Setting = 
         memory_peak_bytes=round(footprint.mean),
         memory_local_bytes=footprint.local.peak if phases else None,
         memory_guided_bytes=footprint.guided.peak if footprint.guided else None,
-        memory_lean_bytes=_lean(recipe, book, setting),
-        memory_peak_bytes_legacy=_legacy(recipe, book, setting),
+        memory_lean_bytes=_lean(recipe, predictions, setting),
+        memory_peak_bytes_legacy=_legacy(recipe, predictions, setting),
         bp_peak_bytes=round(baseline.mean),
         published=printed.published,
         published_bp=printed.published_bp,
@@ -183,21 +185,21 @@ def _unit(table: Table) -> str:
     return table.metrics[MEMORY].unit
 
 
-def _lean(recipe: Recipe, book: MemoryBook, setting: Setting) -> int | None:
+def _lean(recipe: Recipe, predictions: PredictionStore, setting: TraceOptions) -> int | None:
     lean = msgspec.structs.replace(recipe, memory="lean")
     try:
         refuse_memory("lean", recipe.composition)
         refuse_unfit(lean)
     except UsageError:
         return None
-    footprint = book.footprint(lean, setting)
+    footprint = predictions.footprint(lean, setting)
     return None if footprint is None else round(footprint.mean)
 
 
-def _legacy(recipe: Recipe, book: MemoryBook, setting: Setting) -> int | None:
+def _legacy(recipe: Recipe, predictions: PredictionStore, setting: TraceOptions) -> int | None:
     if NETWORKS[recipe.network].transformer is None:
         return None
-    footprint = book.footprint(recipe, legacy(setting))
+    footprint = predictions.footprint(recipe, legacy(setting))
     return None if footprint is None else round(footprint.mean)
 
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from locbench.costs.counts import flops_by_part, parameter_counts, recipe_flops
-from locbench.costs.memory.store import MemoryBook
-from locbench.costs.splits.store import SplitBook, table_split
+from locbench.costs.memory.store import PredictionStore
+from locbench.costs.splits.store import SplitStore, table_split
 from locbench.errors import FailureError
 from locbench.spec.components import AugLocal
 from locbench.spec.recipe import Recipe
@@ -26,37 +25,37 @@ MEMORY_UNITS = {"GB": 10**9, "MiB": 2**20}
 Values = dict[tuple[str, str], dict[str, float | str]]
 
 
-def computed_if_needed(table: Table, book: MemoryBook) -> Values:
+def computed_if_needed(table: Table, predictions: PredictionStore) -> Values:
     """Return what a table's recipes give without training, by (row, column) and metric, in the metric's unit.
 
     Args:
         table: the published table.
-        book: the predicted memory; what it lacks and may not trace is left out.
+        predictions: the predicted memory; what it lacks and may not trace is left out.
     """
     values: Values = {}
     if any(name in table.metrics for name in NAMES):
         values = computed_values(table)
-    for place, memory in predicted_memory(table, book).items():
+    for place, memory in predicted_memory(table, predictions).items():
         values.setdefault(place, {})[MEMORY] = memory
-    for place, text in best_splits(table, book).items():
+    for place, text in best_splits(table, predictions).items():
         values.setdefault(place, {})[SPLIT] = text
     return values
 
 
-def predicted_memory(table: Table, book: MemoryBook) -> dict[tuple[str, str], float]:
+def predicted_memory(table: Table, predictions: PredictionStore) -> dict[tuple[str, str], float]:
     """Return the predicted peak of live tensor bytes, in the table's unit, of the cells that hold memory."""
     found = {}
     for cell in table.cells:
         if MEMORY in table.metrics and cell.recipe is not None and (MEMORY in cell.published or table.computed):
-            footprint = book.footprint(cell.recipe)
+            footprint = predictions.footprint(cell.recipe)
             if footprint is not None:
                 found[cell.row, cell.column] = footprint.mean / memory_scale(table)
     return found
 
 
-def best_splits(table: Table, book: MemoryBook) -> dict[tuple[str, str], str]:
+def best_splits(table: Table, predictions: PredictionStore) -> dict[tuple[str, str], str]:
     """Return the division whose largest module needs the least memory, of the cells that hold splits."""
-    found, kept = {}, SplitBook(book.files, trace=book.trace)
+    found, kept = {}, SplitStore(predictions.results, trace=predictions.trace, log=predictions.log)
     for cell in table.cells:
         if SPLIT in table.metrics and cell.recipe is not None and (SPLIT in cell.published or table.computed):
             text = table_split(cell.recipe, kept)
@@ -90,6 +89,8 @@ def computed_values(table: Table) -> Values:
 
 def flops_reduction(recipe: Recipe) -> float:
     """Return by how many percent the pyramid shrinks the auxiliary nets' FLOPs (AugLocal, section 4.5, Figure 5)."""
+    from locbench.costs.counts import flops_by_part
+
     composition = recipe.composition
     branches = tuple(
         msgspec.structs.replace(each, decay=0.0) if isinstance(each, AugLocal) else each
@@ -100,10 +101,14 @@ def flops_reduction(recipe: Recipe) -> float:
 
 
 def _millions(_: Cell, recipe: Recipe) -> float:
+    from locbench.costs.counts import parameter_counts
+
     return sum(parameter_counts(recipe).values()) / 1e6
 
 
 def _giga_flops(_: Cell, recipe: Recipe) -> float:
+    from locbench.costs.counts import recipe_flops
+
     return recipe_flops(recipe).flops / 1e9
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import msgspec
 import torch
 from torch import nn
 from torchvision.models.detection import MaskRCNN
@@ -12,7 +11,7 @@ from torchvision.models.detection import MaskRCNN
 from locbench.datasets.catalogue import info
 from locbench.detection.detector import backbone_chain, build_detector
 from locbench.networks.flops import forward_flops
-from locbench.spec.recipe import Recipe
+from locbench.spec.recipe import Recipe, without_schedule
 
 FOUND = 100
 """Most objects that are looked for on a validation image, each with a mask."""
@@ -22,7 +21,8 @@ POSITIVE = 4
 
 def detector_parameters(recipe: Recipe) -> dict[str, int]:
     """Return the parameters of a detector (``primary``), counted on the meta device; it has no auxiliary nets."""
-    return {"primary": sum(each.numel() for each in _on_meta(_plain(recipe)).parameters()), "auxiliary": 0}
+    detector = _on_meta(without_schedule(recipe, batch_size=1))
+    return {"primary": sum(each.numel() for each in detector.parameters()), "auxiliary": 0}
 
 
 def detector_seconds(recipe: Recipe, macs_per_second: float) -> float:
@@ -36,7 +36,7 @@ def detector_seconds(recipe: Recipe, macs_per_second: float) -> float:
     train = min(recipe.train_limit or data.train_size, data.train_size)
     test = min(recipe.test_limit or data.test_size, data.test_size)
     tests = -(-recipe.epochs // recipe.test_every)
-    image, region, mask = _macs(_plain(recipe))
+    image, region, mask = _macs(without_schedule(recipe, batch_size=1))
     learning = image + detection.proposals * (region + mask // POSITIVE)
     finding = image + detection.candidates // 2 * region + FOUND * mask
     return (3 * learning * train * recipe.epochs + finding * test * tests) / macs_per_second
@@ -69,8 +69,3 @@ def _on_meta(recipe: Recipe) -> MaskRCNN:
     assert recipe.backbone is not None
     with torch.device("meta"):
         return build_detector(recipe, backbone_chain(recipe.backbone), info(recipe.dataset).classes)
-
-
-def _plain(recipe: Recipe) -> Recipe:
-    """Return a recipe without schedule, precision and seed: cells which differ in these alone are counted once."""
-    return msgspec.structs.replace(recipe, method="", epochs=1, batch_size=1, lr=1.0, seed=0, precision="fp32")

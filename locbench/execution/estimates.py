@@ -16,16 +16,16 @@ import torch
 
 from locbench.costs import time_estimate as counted
 from locbench.costs.calibration import calibrated_values
-from locbench.costs.memory.store import MemoryBook, timeless
+from locbench.costs.memory.store import PredictionStore
 from locbench.costs.splits.store import Splits
 from locbench.costs.table_values import best_splits, predicted_memory
-from locbench.costs.trace_files import Missing
+from locbench.costs.trace_store import MissingTrace
 from locbench.detection.costs import detector_seconds
 from locbench.execution.job import Job
 from locbench.printable import duration
 from locbench.results.record import Record
 from locbench.spec.networks import NETWORKS
-from locbench.spec.recipe import Recipe, canonical
+from locbench.spec.recipe import Recipe, canonical, without_schedule
 from locbench.spec.tables import Table
 from locbench.training.device import device_name
 
@@ -104,7 +104,7 @@ class Forecast:
     """
 
     estimator: Estimator
-    traces: tuple[Missing, ...] = ()
+    traces: tuple[MissingTrace, ...] = ()
     lacking: tuple[str, ...] = ()
 
     def of(self, job: Job) -> Estimate:
@@ -134,16 +134,16 @@ def basis_words(estimates: Iterable[Estimate]) -> str:
     return "; ".join(f"{counts[basis]} runs {WORDS[basis]}" for basis in kinds)
 
 
-def missing_traces(table: Table, results: Path) -> tuple[Missing, ...]:
+def missing_traces(table: Table, results: Path) -> tuple[MissingTrace, ...]:
     """Return the traces that showing a table makes, since they are not kept in the results folder."""
-    book = MemoryBook(results)
-    predicted_memory(table, book)
-    calibrated_values(table, book)
-    best_splits(table, book)
-    return tuple(book.files.missing.values())
+    predictions = PredictionStore(results)
+    predicted_memory(table, predictions)
+    calibrated_values(table, predictions)
+    best_splits(table, predictions)
+    return tuple(predictions.log.missing.values())
 
 
-def trace_seconds(missing: Sequence[Missing]) -> float:
+def trace_seconds(missing: Sequence[MissingTrace]) -> float:
     """Return the CPU time of the traces that a table still needs."""
     if not missing:
         return 0.0
@@ -162,12 +162,11 @@ def _seedless(recipe: Recipe) -> str:
 
 def _kind(recipe: Recipe) -> bytes:
     """Return what runs have in common whose time is in proportion to their operations, images and epochs."""
-    fields = canonical(timeless(recipe)) | {"processes": recipe.processes}
-    kept = {name: value for name, value in fields.items() if name not in ("dataset", "batch_size", "image_size")}
-    return msgspec.json.encode(kept, order="deterministic")
+    kind = without_schedule(recipe, processes=recipe.processes, dataset="", batch_size=1, image_size=None)
+    return msgspec.json.encode(canonical(kind), order="deterministic")
 
 
 def _distance(one: Recipe, other: Recipe) -> tuple[bool, float, float]:
     """Return how far two runs of one kind are apart: other images, other batches, another length."""
-    sizes = timeless(one).side != timeless(other).side
+    sizes = one.side != other.side
     return sizes, abs(math.log(one.batch_size / other.batch_size)), abs(math.log(one.epochs / other.epochs))

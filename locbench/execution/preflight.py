@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +14,8 @@ from rich.console import Console
 from locbench.console import remark
 from locbench.errors import FailureError
 from locbench.execution.pool import Setup
-from locbench.files import write_atomically
+from locbench.files import file_name
+from locbench.results.json_store import JsonStore
 from locbench.results.provenance import code, versions
 
 if TYPE_CHECKING:
@@ -162,8 +162,6 @@ def _difference(found: list[torch.Tensor], expected: list[torch.Tensor]) -> floa
 def _keep(results: Path, device: str, checks: list[Check]) -> None:
     made: dict[str, Any] = {"device": device, "versions": versions()} | msgspec.structs.asdict(code())
     made |= {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "checks": checks}
-    path = results / "checks" / f"{re.sub(r'[^A-Za-z0-9.]+', '-', device).strip('-')}.json"
-    try:
-        write_atomically(path, msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
-    except FailureError as error:
-        remark(f"The check of the device is not kept: {error.message}")
+    store = JsonStore(results / "checks", dict[str, Any])
+    unkept = store.keep(store.folder / file_name([device], ".json"), made)
+    remark(*([f"The check of the device is not kept: {unkept}"] if unkept else []))

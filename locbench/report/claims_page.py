@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from tabulate import tabulate
 
+from locbench.files import indented_json
 from locbench.report.claim_words import CLAIM_MEANING, SO_FAR, claim_verdict_text, comparisons_text, paper_remark, some
 from locbench.report.claims import is_computed
 from locbench.report.latex import text_floats
@@ -124,7 +125,7 @@ def claims_json(found: Sequence[Found]) -> str:
         {"table": table.id, "heading": heading(table), "claims": _claims(table, comparisons)}
         for table, comparisons in found
     ]
-    return msgspec.json.format(msgspec.json.encode(documents), indent=1).decode() + "\n"
+    return indented_json(documents).decode()
 
 
 PAGES: dict[str, Callable[[Sequence[Found]], str]] = {

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from locbench.costs.calibration import Calibrated, Role
-from locbench.costs.measured.store import Measurement, MeasurementBook
+from locbench.costs.measured.store import Measurement, MeasurementStore
 from locbench.costs.measured.table import phase_settings
 from locbench.costs.table_rows import CostRow, row_entry
 from locbench.costs.table_values import MEMORY_UNITS
@@ -46,7 +46,9 @@ class JudgedRow(msgspec.Struct, frozen=True):
         return found
 
 
-def judge(rows: Iterable[CostRow], comparisons: Sequence[Comparison], measurements: MeasurementBook) -> list[JudgedRow]:
+def judge(
+    rows: Iterable[CostRow], comparisons: Sequence[Comparison], measurements: MeasurementStore
+) -> list[JudgedRow]:
     """Give every row its share of a table's comparison without runs, of which there is one or none."""
     entries = [entry for each in comparisons for entry in each.entries if entry.kind in JUDGED and entry.published]
     calibrated = {(one.row, one.column): one for each in comparisons for one in each.calibrated}
@@ -91,14 +93,14 @@ class MeasuredStep(msgspec.Struct, frozen=True):
         return 100 * self.predicted_bytes / self.made.allocated_bytes if self.made.allocated_bytes else None
 
 
-def measured_steps(row: CostRow, book: MeasurementBook) -> tuple[MeasuredStep, ...]:
+def measured_steps(row: CostRow, measurements: MeasurementStore) -> tuple[MeasuredStep, ...]:
     """Return what was measured of a row's recipe, in its own variant, on any device."""
     phases = len(phase_settings(row.recipe)) > 1
     found = []
     for each in phase_settings(row.recipe):
         predicted = row.memory_guided_bytes if each.guided else row.memory_local_bytes
         step = ("global" if each.guided else "local") if phases else ""
-        own = book.of(row.recipe, each)
+        own = measurements.of(row.recipe, each)
         for made in sorted(own, key=lambda made: (made.device, made.provenance.engine, made.benchmark)):
             found.append(MeasuredStep(step, predicted or row.memory_peak_bytes, made))
     return tuple(found)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from locbench.costs.measured.table import MeasuredCost, Reading
+from locbench.files import indented_json
 from locbench.printable import printable
 from locbench.report.measured import step_words
 from locbench.report.model import Comparison, Entry
@@ -164,4 +165,4 @@ def json_text(found: Sequence[tuple[Table, Sequence[Comparison]]]) -> str:
     """Return a table's report as indented JSON; of several tables, or of none, a list of such reports."""
     documents = [document(table, comparisons) for table, comparisons in found]
     whole = documents[0] if len(documents) == 1 else documents
-    return msgspec.json.format(msgspec.json.encode(whole), indent=1).decode() + "\n"
+    return indented_json(whole).decode()

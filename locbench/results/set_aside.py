@@ -30,6 +30,20 @@ class SetAside:
         """Remember that a file cannot be used, and why; a reason may quote what is in the file, however long."""
         self.why[path] = why if len(why) <= LONGEST else f"{why[:LONGEST]}..."
 
+    def remove(self, path: Path) -> None:
+        """Forget a file: it is read anew, or in order by now."""
+        self.why.pop(path, None)
+
+    def by_reason(self, kind: str, remedy: str) -> list[str]:
+        """Return one sentence for each reason why files count as missing, with how many they are and the first one."""
+        paths: dict[str, list[Path]] = {}
+        for path, why in self.why.items():
+            paths.setdefault(why, []).append(path)
+        return [
+            f"The {kind} {first}{f' and {len(more)} more' if more else ''} counts as missing: {why}. {remedy}"
+            for why, (first, *more) in paths.items()
+        ]
+
     def tell(self) -> None:
         """Name what was not named before on standard error, and count the rest; a lost terminal is no fault."""
         new = [path for path in self.why if path not in self._told]

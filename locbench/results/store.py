@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-import msgspec
-
 from locbench.errors import FailureError
-from locbench.files import probe, remove_old_parts, write_atomically
+from locbench.files import probe, remove_old_parts
 from locbench.results.provenance import tracked
-from locbench.results.reading import UnusableError, read_record
+from locbench.results.reading import RecordFiles
 from locbench.results.record import Record
-from locbench.results.set_aside import SetAside
 from locbench.spec.recipe import Recipe
 
 KEY_LENGTH = 12
@@ -39,7 +36,8 @@ class Store:
         self.folder = folder
         self.records = folder / "records"
         self.checkpoints = folder / ".checkpoints"
-        self.set_aside = SetAside()
+        self._files = RecordFiles(self.records)
+        self.set_aside = self._files.set_aside
         self._listing: _Listing | None = None
 
     def prepare(self, recipes: Iterable[Recipe] = (), *, weights: bool = False) -> None:
@@ -75,7 +73,7 @@ class Store:
         name = record.recipe.name.removesuffix(record.key)
         names = (f"{name}{f'{number}-' if number > 1 else ''}{record.key}.json" for number in count(1))
         paths = (self.records / each for each in names)
-        return next(each for each in paths if not os.path.lexists(each) or self._read(each) is not None)
+        return next(each for each in paths if not os.path.lexists(each) or self._files.read(each) is not None)
 
     def checkpoint(self, key: str) -> Path:
         """Return the file of an unfinished run's checkpoint."""
@@ -92,15 +90,14 @@ class Store:
             FailureError: the record cannot be written or, once written, cannot be used; its checkpoint stays.
         """
         path = self.path(record)
-        text = msgspec.json.format(msgspec.json.encode(record), indent=1)
-        write_atomically(path, text + b"\n")
+        self._files.write(path, record)
         self._listing = None
-        if self._read(path) is None:  # it would be passed over, and its run made again and again
+        if self._files.read(path) is None:  # it would be passed over, and its run made again and again
             raise FailureError(
                 f"the record {path} is not sound: {self.set_aside.why[path]}", "Report this fault of ours."
             )
         for other in self._paths().get(record.key, ()):
-            if other != path and self._read(other) is not None:
+            if other != path and self._files.read(other) is not None:
                 other.unlink()
         if record.status == "done":
             self.checkpoint(record.key).unlink(missing_ok=True)
@@ -130,18 +127,11 @@ class Store:
 
     def _newest(self, paths: Sequence[Path]) -> Record | None:
         """Return the record that counts of those with one key: finished rather than failed, then the newest."""
-        found = [(path, record) for path in paths if (record := self._read(path)) is not None]
+        found = [(path, record) for path in paths if (record := self._files.read(path)) is not None]
         found.sort(key=lambda each: (each[1].status == "done", each[1].provenance.started))
         for path, _ in found[:-1]:
             self.set_aside.add(path, f"the same run is recorded in {found[-1][0].name}, which counts")
         return found[-1][1] if found else None
-
-    def _read(self, path: Path) -> Record | None:
-        try:
-            return read_record(path)
-        except UnusableError as error:
-            self.set_aside.add(path, str(error))
-            return None
 
     def _paths(self) -> Mapping[str, Sequence[Path]]:
         """Return the files by the key in their names; the folder is listed again where it may have changed."""

@@ -28,6 +28,16 @@ def is_global(phases: AnyPhases, step: int, steps: int) -> bool:
     return place >= period and place % period < duration
 
 
+def weighted(local: float, guided: float, share: float) -> float:
+    """Return the mean of a figure of local and of global steps, of which there is a ``share``."""
+    return (1 - share) * local + share * guided
+
+
+def global_share(phases: AnyPhases, epochs: int) -> float:
+    """Return the share of the epochs that are global."""
+    return global_epochs(phases, epochs) / epochs
+
+
 def global_epochs(phases: AnyPhases, epochs: int) -> int:
     """Return how many of ``epochs`` whole epochs are global, one step each."""
     return sum(is_global(phases, epoch, epochs) for epoch in range(epochs))

@@ -255,3 +255,37 @@ def images_per_epoch(count: int, batch_size: int, drop_last: bool = False) -> in
         drop_last: leave out the images of an incomplete last batch, unless it is the only one.
     """
     return count - count % batch_size if drop_last and count > batch_size else count
+
+
+_NO_SCHEDULE: dict[str, Any] = {
+    "method": "",
+    "epochs": 1,
+    "lr": 1.0,
+    "warmup_epochs": 0,
+    "warmup_lr": 0.0,
+    "test_every": 1,
+    "train_limit": None,
+    "test_limit": None,
+    "seed": 0,
+    "init": "scratch",
+    "weights": "",
+    "rate": "cosine-epoch",
+    "min_lr": 0.0,
+    "lr_scaling": "none",
+    "processes": 1,
+    "drop_last": False,
+}
+"""Fields that decide neither what a step costs nor what a network has, with values in their place.
+
+They are part of the names of predictions and measurements: never change them.
+"""
+
+
+def without_schedule(recipe: Recipe, **changes: object) -> Recipe:
+    """Return a recipe without schedule, seed, limits and its method's wording.
+
+    Args:
+        recipe: the recipe.
+        changes: further fields, or the value that one of these keeps.
+    """
+    return msgspec.structs.replace(recipe, **(_NO_SCHEDULE | changes))

@@ -12,7 +12,7 @@ from small_table import Bench
 
 from locbench.cli.app import app
 from locbench.costs.memory.fit import largest_batch, largest_peak, parse_bytes, rank_for_batch
-from locbench.costs.memory.options import Setting
+from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.timeline import KINDS, draw, series
 from locbench.costs.memory.trace import peak_bytes, trace_step
 from locbench.costs.time_estimate import training_macs
@@ -50,12 +50,12 @@ def test_no_sizes(text: str) -> None:
 def test_largest_batch_fits_and_the_next_does_not(method: str) -> None:
     memory = 8_000_000
     batch, peak = largest_batch(recipe(method), memory)
-    assert peak == largest_peak(recipe(method), Setting(batch_size=batch)) <= memory
-    assert largest_peak(recipe(method), Setting(batch_size=batch + 1)) > memory
+    assert peak == largest_peak(recipe(method), TraceOptions(batch_size=batch)) <= memory
+    assert largest_peak(recipe(method), TraceOptions(batch_size=batch + 1)) > memory
 
 
 def test_the_largest_peak_of_pgl_is_that_of_its_worse_phase() -> None:
-    local, guided = (peak_bytes(recipe("pgl+head"), Setting(guided=phase)) for phase in (False, True))
+    local, guided = (peak_bytes(recipe("pgl+head"), TraceOptions(guided=phase)) for phase in (False, True))
     assert largest_peak(recipe("pgl+head")) == max(local, guided)
     assert guided > local
 

@@ -13,20 +13,20 @@ from small_table import Bench
 from specimens import recipe, recipe_of
 
 from locbench.commands.splits import split_recipe
-from locbench.costs.memory.options import Setting
-from locbench.costs.memory.store import MemoryBook, timeless
+from locbench.costs.memory.options import TraceOptions
+from locbench.costs.memory.store import PredictionStore
 from locbench.costs.memory.trace import trace_step
 from locbench.costs.memory.tracker import GRANULE
 from locbench.costs.splits.cuts import Ends, Ground, Order, Place, ground_of, places
 from locbench.costs.splits.module_memory import Segments, TracedNetwork
 from locbench.costs.splits.search import Search, best
-from locbench.costs.splits.store import SplitBook, split_text
+from locbench.costs.splits.store import SplitStore, split_text
 from locbench.errors import UsageError
 from locbench.learning.learner import Learner, build_learner
 from locbench.learning.modules import Auxiliary
 from locbench.spec.components import Composition
 from locbench.spec.partition import partition_of
-from locbench.spec.recipe import Recipe
+from locbench.spec.recipe import Recipe, without_schedule
 from locbench.spec.table_files import load_table
 
 # The search
@@ -230,7 +230,7 @@ def test_modules_alone_make_up_the_whole_learner(
 )
 def test_no_module_needs_less_than_its_bound(method: str, settings: dict[str, Any], modules: int, legacy: bool) -> None:
     one = recipe_of(method, {}, modules=modules, **settings)
-    segments = Segments(one, Setting(kept_softmax=legacy, ddp_buckets=legacy))
+    segments = Segments(one, TraceOptions(kept_softmax=legacy, ddp_buckets=legacy))
     ground = ground_of(one)
     for place in {place for ends in ground.all_ends() for place in places(ends)}:
         assert 0.4 * segments.peak(place) < segments.bound(place) <= segments.peak(place)
@@ -242,7 +242,7 @@ def test_equal_modules_are_traced_once_and_need_the_same() -> None:
     low, high, above = Place(1, 5, 6), Place(2, 7, 8), Place(2, 7, 10)
 
     def network() -> TracedNetwork:
-        return TracedNetwork(msgspec.structs.replace(timeless(one), modules=None, composition=Composition()))
+        return TracedNetwork(msgspec.structs.replace(without_schedule(one), modules=None, composition=Composition()))
 
     both, alone = network(), network()
     assert both.peak(low, 4, one.composition) == both.peak(high, 4, one.composition)
@@ -268,7 +268,7 @@ def test_a_transformer_is_divided_as_its_table_trains_it(row: str, modules: int)
     cell = next(each for each in load_table("swin-splits").cells if (each.row, each.column) == (row, f"K={modules}"))
     assert cell.recipe is not None
     given = split_recipe({"network": row.lower(), "modules": modules}, {})
-    assert timeless(given) == timeless(cell.recipe)
+    assert without_schedule(given) == without_schedule(cell.recipe)
     assert split_recipe({"network": row.lower(), "modules": modules, "batch_size": 7}, {}).batch_size == 7
 
 
@@ -401,7 +401,7 @@ def test_a_table_of_splits_is_computed(bench: Bench) -> None:
     called = bench.call("report", "blocks", "--format", "json")
     one = next(each.recipe for each in load_table("blocks").cells if each.column == "K=2")
     assert one is not None
-    splits = SplitBook(MemoryBook(bench.results).files).splits(one)
+    splits = SplitStore(PredictionStore(bench.results).files).splits(one)
     assert splits is not None
     found = split_text("swin-micro", splits.best[0].units)
     (comparison,) = called.json["comparisons"]
@@ -410,5 +410,5 @@ def test_a_table_of_splits_is_computed(bench: Bench) -> None:
 
 
 def test_without_traces_a_report_leaves_splits_out(tmp_path: Path) -> None:
-    assert SplitBook(MemoryBook(tmp_path).files).splits(recipe("dgl", modules=2)) is None
+    assert SplitStore(PredictionStore(tmp_path).files).splits(recipe("dgl", modules=2)) is None
     assert not any(tmp_path.iterdir())

@@ -22,7 +22,7 @@ from locbench.data.images import load
 from locbench.detection.loading import load_scenes
 from locbench.errors import FailureError
 from locbench.execution.identity import refuse_changed
-from locbench.results.reading import read_record
+from locbench.results.reading import RecordFiles
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
 
@@ -172,7 +172,7 @@ def test_keys_of_records_that_ship_with_the_project_stay() -> None:
     records = sorted(Path(__file__).parents[2].glob("results/records/*.json"))
     assert records
     for path in records[:: len(records) // 10]:
-        assert path.stem.endswith(read_record(path).recipe.key)
+        assert path.stem.endswith(RecordFiles(path.parent).load(path).recipe.key)
 
 
 def test_a_folder_that_changes_is_trained_on_anew_and_said_so(bench: Bench, folder: Path) -> None:

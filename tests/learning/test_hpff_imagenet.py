@@ -11,7 +11,7 @@ from specimens import assert_same, batch, cut_at, gradients, recipe_of
 from step_contract import assert_contract
 from torch import Tensor, nn
 
-from locbench.costs.memory.options import Setting
+from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import trace_step
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import Branch, Cut, Targets
@@ -328,7 +328,7 @@ def test_dgl_on_vgg13() -> None:
 
 def test_hpff_needs_less_memory_than_backpropagation() -> None:
     """At the paper's batch, on tensors that hold nothing."""
-    setting = Setting(batch_size=128, side=224, classes=1000)
+    setting = TraceOptions(batch_size=128, side=224, classes=1000)
     whole, starred = (trace_step(imagenet_recipe(method), setting).peak for method in ("bp", "hpff+infopro"))
     assert starred < whole
 

@@ -14,7 +14,7 @@ from specimens import batch, gradients, recipe, recipe_of
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from locbench.costs.memory.options import Setting
+from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import peak_bytes
 from locbench.data.batches import Batch
 from locbench.data.images import Split, load
@@ -202,7 +202,7 @@ def small(memory: str, method: str = "auglocal", **options: Any) -> Recipe:
     [("auglocal", {"depth": 3}, 0.75), ("auglocal", {"depth": 6}, 0.75), ("dgl", {}, 0.9), ("bp", {}, 0.85)],
 )
 def test_predicted_peak(method: str, options: dict[str, Any], most: float) -> None:
-    setting = Setting(batch_size=256, side=SIDE)
+    setting = TraceOptions(batch_size=256, side=SIDE)
     plain, lean = (peak_bytes(small(each, method, **options), setting) for each in ("plain", "lean"))
     assert lean < most * plain
     freed = msgspec.structs.replace(setting, keep_gradients=False)
@@ -210,7 +210,7 @@ def test_predicted_peak(method: str, options: dict[str, Any], most: float) -> No
 
 
 def test_prediction_is_what_a_real_step_holds() -> None:
-    setting = Setting(batch_size=8, side=SIDE)
+    setting = TraceOptions(batch_size=8, side=SIDE)
     fake, real = (
         peak_bytes(small("lean", depth=3), msgspec.structs.replace(setting, fake=each)) for each in (True, False)
     )

@@ -14,10 +14,10 @@ import pytest
 from report_builders import make_record, make_table, recipe_at
 from small_table import ONE_CELL, Bench
 
-from locbench.costs.measured.store import MeasurementBook
-from locbench.costs.memory.options import Setting
-from locbench.costs.memory.store import MemoryBook
-from locbench.costs.splits.store import SplitBook
+from locbench.costs.measured.store import MeasurementStore
+from locbench.costs.memory.options import TraceOptions
+from locbench.costs.memory.store import PredictionStore
+from locbench.costs.splits.store import SplitStore
 from locbench.errors import FailureError
 from locbench.results import provenance
 from locbench.results.provenance import tracked
@@ -64,9 +64,9 @@ def test_a_long_name_of_an_earlier_version_is_found_and_replaced(tmp_path: Path)
 
 
 def test_names_of_predictions_and_measurements_are_short_enough(tmp_path: Path) -> None:
-    recipe, files = deep_recipe(), MemoryBook(tmp_path).files
-    measured = MeasurementBook(tmp_path).path(recipe, Setting(), "GPU " * 9, benchmark=True)
-    for path in (MemoryBook(tmp_path).path(recipe, Setting()), SplitBook(files).path(recipe), measured):
+    recipe, files = deep_recipe(), PredictionStore(tmp_path).files
+    measured = MeasurementStore(tmp_path).path(recipe, TraceOptions(), "GPU " * 9, benchmark=True)
+    for path in (PredictionStore(tmp_path).path(recipe, TraceOptions()), SplitStore(files).path(recipe), measured):
         assert len(os.fsencode(path.name)) < 255
     assert measured.name.endswith("-GPU-GPU-eager-benchmark.json")
 

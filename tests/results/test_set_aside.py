@@ -18,7 +18,8 @@ from report_builders import make_record, make_table, recipe_at
 from locbench.commands.report import read_records
 from locbench.errors import FailureError, LocbenchError
 from locbench.report.compare import compare
-from locbench.results.reading import UnusableError, read_record
+from locbench.results.json_store import UnusableError
+from locbench.results.reading import RecordFiles
 from locbench.results.record import Record
 from locbench.results.set_aside import NAMED, SetAside
 from locbench.results.store import Store
@@ -135,7 +136,7 @@ def test_a_foreign_file_is_set_aside_and_kept(store: Store, kind: str) -> None:
     spoil, reason = SPOILT[kind]
     spoil(path)
     with pytest.raises(UnusableError) as raised:
-        read_record(path)
+        RecordFiles(path.parent).load(path)
     assert reason in str(raised.value)
     before = path.lstat()
     assert list(store.all()) == [other]
@@ -270,7 +271,7 @@ def test_every_committed_record_is_valid() -> None:
     paths = sorted(RECORDS.glob("*.json"))
     assert len(paths) > 80
     for path in paths:
-        read_record(path)
+        RecordFiles(path.parent).load(path)
 
 
 # Generated ones

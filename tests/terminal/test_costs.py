@@ -13,14 +13,14 @@ import pytest
 from report_builders import make_record
 from small_table import Bench
 
-from locbench.costs.measured.store import Measurement, MeasurementBook
-from locbench.costs.memory.options import Setting
-from locbench.costs.memory.store import MemoryBook, TracedStep, timeless
+from locbench.costs.measured.store import Measurement, MeasurementStore
+from locbench.costs.memory.options import TraceOptions
+from locbench.costs.memory.store import PredictionStore, TracedStep
 from locbench.costs.table_rows import backpropagation
-from locbench.costs.trace_files import made_with
+from locbench.costs.trace_store import made_with
 from locbench.report.cost_rows import JudgedRow
 from locbench.report.model import Entry
-from locbench.spec.recipe import Recipe
+from locbench.spec.recipe import Recipe, without_schedule
 from locbench.spec.table_files import read_table
 from locbench.spec.tables import Table
 
@@ -101,24 +101,24 @@ why = "nobody knows"
 """
 
 
-def keep(book: MemoryBook, recipe: Recipe, peak: int, setting: Setting = Setting()) -> None:
-    """Write a trace of a recipe as the book would."""
+def keep(store: PredictionStore, recipe: Recipe, peak: int, setting: TraceOptions = TraceOptions()) -> None:
+    """Write a trace of a recipe as the store would."""
     made = {"made_with": made_with(), "peak": peak, "kinds": {}, "backwards": {}}
-    step = TracedStep(recipe=timeless(recipe), setting=setting, **made)
-    path = book.path(recipe, setting)
+    step = TracedStep(recipe=without_schedule(recipe), setting=setting, **made)
+    path = store.path(recipe, setting)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.encode(step))
 
 
 def keep_table(table: Table, results: Path, peaks: dict[str, int]) -> None:
     """Keep traces of all of a table's recipes, by method; lean memory takes half."""
-    book = MemoryBook(results)
+    store = PredictionStore(results)
     own = [cell.recipe for cell in table.cells if cell.recipe is not None]
     for each in own:
         for recipe in (each, backpropagation(each)):
-            keep(book, recipe, peaks[recipe.method])
+            keep(store, recipe, peaks[recipe.method])
             lean = msgspec.structs.replace(recipe, memory="lean")
-            keep(book, lean, peaks[recipe.method] // 2)
+            keep(store, lean, peaks[recipe.method] // 2)
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ def test_only_what_was_traced_is_timed(bench: Bench) -> None:
 def measurement(recipe: Recipe, *, benchmark: bool, allocated: int, reserved: int | None) -> Measurement:
     return Measurement(
         recipe=recipe,
-        setting=Setting(),
+        setting=TraceOptions(),
         device="Toy GPU",
         benchmark=benchmark,
         meter="cuda allocator",
@@ -270,11 +270,11 @@ def measurement(recipe: Recipe, *, benchmark: bool, allocated: int, reserved: in
 
 
 def test_measurements_stand_beside_the_prediction(bench: Bench) -> None:
-    table, book = costs(bench, COSTS, PEAKS), MeasurementBook(bench.results)
+    table, store = costs(bench, COSTS, PEAKS), MeasurementStore(bench.results)
     bp = table.cells[0].recipe
     assert bp is not None
-    book.save(measurement(bp, benchmark=False, allocated=2_500_000_000, reserved=3_000_000_000))
-    book.save(measurement(bp, benchmark=True, allocated=4_000_000_000, reserved=None))
+    store.save(measurement(bp, benchmark=False, allocated=2_500_000_000, reserved=3_000_000_000))
+    store.save(measurement(bp, benchmark=True, allocated=4_000_000_000, reserved=None))
     cell, other = bench.call("costs", "toy-costs", "--json").json["cells"]
     assert cell["memory_peak_bytes"] == 2 * GB  # as before
     assert other["measured"] == []

@@ -17,14 +17,13 @@ import torch
 
 from locbench.costs.measured.allocator import Meter, meter_of, switches
 from locbench.costs.measured.step import TrainingStep
-from locbench.costs.measured.store import Measurement, MeasurementBook, real
+from locbench.costs.measured.store import Measurement, MeasurementStore
 from locbench.costs.measured.table import Variant, baseline, cost_cells, phase_settings
-from locbench.costs.memory.options import Setting
-from locbench.costs.memory.store import timeless
+from locbench.costs.memory.options import TraceOptions, measured_part
 from locbench.errors import FailureError, LocbenchError
 from locbench.results.provenance import code, versions
 from locbench.results.record import Provenance
-from locbench.spec.recipe import Recipe
+from locbench.spec.recipe import Recipe, without_schedule
 from locbench.spec.tables import Table
 from locbench.training.device import device_name
 
@@ -50,7 +49,7 @@ def measure(
     recipe: Recipe,
     device: torch.device | str,
     benchmark: bool = False,
-    setting: Setting = Setting(),
+    setting: TraceOptions = TraceOptions(),
     *,
     steps: int | None = None,
     warmup: int | None = None,
@@ -82,8 +81,8 @@ def measure(
     except Exception as cause:  # one step that fails must not end a sweep; the measurement says why
         error = _why(cause)
     return Measurement(
-        recipe=timeless(recipe),
-        setting=real(setting),
+        recipe=without_schedule(recipe),
+        setting=measured_part(setting),
         device=device_name(device),
         benchmark=benchmark,
         meter=meter.name,
@@ -155,7 +154,7 @@ class Wanted:
     """A step to be measured, and the place of the table that it is wanted for."""
 
     recipe: Recipe
-    setting: Setting
+    setting: TraceOptions
     benchmark: bool
     row: str
     column: str
@@ -173,7 +172,7 @@ class MeasuringWatcher(Protocol):
 
 def measure_table(
     table: Table,
-    book: MeasurementBook,
+    measurements: MeasurementStore,
     device: torch.device | str,
     *,
     variant: Variant = Variant(),
@@ -185,7 +184,7 @@ def measure_table(
 
     Args:
         table: the table, or a part of it.
-        book: what is recorded, and where new measurements go.
+        measurements: what is recorded, and where new measurements go.
         device: a CUDA device, or the CPU.
         variant: how steps are taken; the default is the paper's way.
         rerun: ``failed`` or ``all`` measures again what is there.
@@ -199,25 +198,29 @@ def measure_table(
         LocbenchError: see `measure`; or a measurement cannot be written. What was written before is safe.
     """
     device = torch.device(device)
-    todo, made = missing_steps(table, book, device, variant, rerun), []
+    todo, made = missing_steps(table, measurements, device, variant, rerun), []
     for index, each in enumerate(todo, 1):
         if watcher:
             watcher.measuring(each, index, len(todo))
         made.append(measure(each.recipe, device, each.benchmark, each.setting, steps=steps))
-        book.save(made[-1])
+        measurements.save(made[-1])
         if watcher:
             watcher.measured(made[-1])
     return made
 
 
 def missing_steps(
-    table: Table, book: MeasurementBook, device: torch.device, variant: Variant = Variant(), rerun: str | None = None
+    table: Table,
+    measurements: MeasurementStore,
+    device: torch.device,
+    variant: Variant = Variant(),
+    rerun: str | None = None,
 ) -> list[Wanted]:
     """Return the steps that `measure_table` would measure, in its order."""
     name = device_name(_numbered(device))
 
     def lacking(each: Wanted) -> bool:
-        found = book.find(each.recipe, each.setting, name, benchmark=each.benchmark)
+        found = measurements.find(each.recipe, each.setting, name, benchmark=each.benchmark)
         return found is None or rerun == "all" or (rerun == "failed" and not found.fits)
 
     return [each for each in wanted_steps(table, device, variant) if lacking(each)]
@@ -229,12 +232,12 @@ def wanted_steps(table: Table, device: torch.device, variant: Variant = Variant(
     On CUDA each is wanted without and with cuDNN's search. A recipe that has no such variant is left out.
     """
     searches = (False, True) if device.type == "cuda" else (False,)
-    found: dict[tuple[str, Setting, bool], Wanted] = {}
+    found: dict[tuple[str, TraceOptions, bool], Wanted] = {}
     for cell in cost_cells(table):
         recipe = variant.of(cell.recipe)
         for each in () if recipe is None else (baseline(recipe), recipe):
             for setting in phase_settings(each):
                 for benchmark in searches:
                     wanted = Wanted(each, setting, benchmark, *cell.places[0])
-                    found.setdefault((timeless(each).key, setting, benchmark), wanted)
+                    found.setdefault((without_schedule(each).key, setting, benchmark), wanted)
     return list(found.values())

@@ -6,13 +6,12 @@ import msgspec
 import torch
 
 from locbench.costs.measured.allocator import storage_bytes
-from locbench.costs.memory.options import Setting
-from locbench.costs.memory.store import timeless
+from locbench.costs.memory.options import TraceOptions
 from locbench.data.batches import Batch
 from locbench.data.images import Images, Split
 from locbench.datasets.catalogue import info
 from locbench.learning.auxiliary.branch import Targets
-from locbench.spec.recipe import Recipe
+from locbench.spec.recipe import Recipe, without_schedule
 from locbench.training.eager import EagerEngine
 from locbench.training.run import Run
 
@@ -29,8 +28,8 @@ class TrainingStep(Run):
         setting: image size, classes, batch size, phase, and whether gradients stay allocated between steps.
     """
 
-    def __init__(self, recipe: Recipe, device: torch.device, setting: Setting = Setting()) -> None:
-        recipe = msgspec.structs.replace(timeless(recipe), lr=_RATE, init="scratch", weights="")
+    def __init__(self, recipe: Recipe, device: torch.device, setting: TraceOptions = TraceOptions()) -> None:
+        recipe = without_schedule(recipe, lr=_RATE)
         data, side = info(recipe.dataset), setting.side or recipe.side
         data = msgspec.structs.replace(data, classes=setting.classes or data.classes, side=side)
         nothing = Images(torch.empty(0, side, side, 3, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)).to(device)

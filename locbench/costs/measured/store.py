@@ -6,19 +6,15 @@ when the code changes, and says with which commit and which versions it was made
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from locbench.costs.memory.options import Setting
-from locbench.costs.memory.store import timeless
-from locbench.costs.trace_files import Bytes
-from locbench.errors import UsageError
-from locbench.files import file_name, listed, read_regular, write_atomically
+from locbench.costs.memory.options import TraceOptions, measured_part, step_words
+from locbench.costs.trace_store import Bytes
+from locbench.files import file_name
+from locbench.results.json_store import JsonStore
 from locbench.results.record import Provenance
 from locbench.spec.recipe import Recipe
 
@@ -50,7 +46,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
     recipe: Recipe
-    setting: Setting
+    setting: TraceOptions
     device: str
     benchmark: bool
     meter: MeterName
@@ -72,80 +68,59 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return not self.error
 
 
-class MeasurementBook:
-    """The measurements of one results folder.
-
-    Args:
-        results: the results folder; measurements are in its ``measured``.
-
-    Attributes:
-        faults: what was passed over so far because it cannot be read, one sentence each.
-    """
+class MeasurementStore(JsonStore[Measurement]):
+    """The measurements of one results folder, in its ``measured``."""
 
     def __init__(self, results: Path) -> None:
-        self.folder = results / "measured"
-        self.faults: dict[Path, str] = {}
+        super().__init__(results / "measured", Measurement)
 
-    def of(self, recipe: Recipe, setting: Setting = Setting()) -> tuple[Measurement, ...]:
+    def _fault_of(self, value: Measurement, path: Path) -> str:
+        key = _step_words(value.recipe, value.setting)[-1]
+        return "" if key in path.stem else "it holds another step than its name says"
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What was passed over so far because it cannot be read, one sentence each."""
+        faults = self.set_aside.why.items()
+        return tuple(f"The measurement {path} cannot be read and counts as missing: {why}" for path, why in faults)
+
+    def of(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> tuple[Measurement, ...]:
         """Return what was measured of a recipe, whatever its schedule, on any device, in the order of the files' names.
 
         Those that failed, for want of memory or otherwise, are left out; see `tried`.
         """
         return tuple(each for each in self.tried(recipe, setting) if each.fits)
 
-    def tried(self, recipe: Recipe, setting: Setting = Setting()) -> tuple[Measurement, ...]:
+    def tried(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> tuple[Measurement, ...]:
         """Return the same with what failed."""
-        return tuple(self._read(f"*-{_step_key(recipe, setting)}-*.json"))
+        return tuple(self.matching(f"*-{_step_words(recipe, setting)[-1]}-*.json"))
 
     def find(
-        self, recipe: Recipe, setting: Setting, device: str, *, benchmark: bool, engine: str = "eager"
+        self, recipe: Recipe, setting: TraceOptions, device: str, *, benchmark: bool, engine: str = "eager"
     ) -> Measurement | None:
         """Return a step's measurement on a device; None if it was not measured, or its file cannot be read."""
-        path = self.path(recipe, setting, device, benchmark=benchmark, engine=engine)
-        return next(self._read(path.name), None)
+        return self.read(self.path(recipe, setting, device, benchmark=benchmark, engine=engine))
 
-    def path(self, recipe: Recipe, setting: Setting, device: str, *, benchmark: bool, engine: str = "eager") -> Path:
+    def path(
+        self, recipe: Recipe, setting: TraceOptions, device: str, *, benchmark: bool, engine: str = "eager"
+    ) -> Path:
         """Return the file of a measurement: readable words, a key of the step, and the device."""
-        words = [recipe.network, recipe.dataset, f"b{setting.batch_size or recipe.batch_size}"]
-        words += ["guided"] if setting.guided else []
-        step = "-".join([_step_key(recipe, setting), device, engine, *(["benchmark"] if benchmark else [])])
+        *words, key = _step_words(recipe, setting)
+        step = "-".join([key, device, engine, *(["benchmark"] if benchmark else [])])
         return self.folder / file_name([*words, step], ".json")
 
-    def save(self, measurement: Measurement) -> Path:
-        """Write a measurement in the place of an older one of the same step, device and engine."""
-        made = measurement
+    def save(self, made: Measurement) -> Path:
+        """Write a measurement in the place of an older one of the same step, device and engine.
+
+        Raises:
+            FailureError: it cannot be written.
+        """
         path = self.path(
             made.recipe, made.setting, made.device, benchmark=made.benchmark, engine=made.provenance.engine
         )
-        write_atomically(path, msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
+        self.write(path, made)
         return path
 
-    def _read(self, pattern: str) -> Iterator[Measurement]:
-        for path in listed(self.folder):
-            found = self._decoded(path) if fnmatchcase(path.name, pattern) else None
-            if found is not None:
-                yield found
 
-    def _decoded(self, path: Path) -> Measurement | None:
-        try:
-            found = msgspec.json.decode(read_regular(path), type=Measurement)
-            if _step_key(found.recipe, found.setting) in path.stem:
-                return found
-            fault = "it holds another step than its name says"
-        except OSError as error:
-            fault = error.strerror or str(error)
-        except (ValueError, RecursionError, UsageError) as error:  # msgspec's errors are ValueErrors
-            fault = str(error)
-        self.faults[path] = f"The measurement {path} cannot be read and counts as missing: {fault}"
-        return None
-
-
-def real(setting: Setting) -> Setting:
-    """Return what of a setting decides a real step; the rest tells how a step is traced."""
-    names = ("batch_size", "side", "classes", "guided", "keep_gradients")
-    return Setting(**{name: getattr(setting, name) for name in names})
-
-
-def _step_key(recipe: Recipe, setting: Setting) -> str:
-    content = timeless(recipe).key.encode() + msgspec.json.encode(real(setting), order="deterministic")
-    return hashlib.sha256(content).hexdigest()[:12]
+def _step_words(recipe: Recipe, setting: TraceOptions) -> list[str]:
+    return step_words(recipe, measured_part(setting))

@@ -11,15 +11,15 @@ from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
-from locbench.costs.measured.store import Measurement, MeasurementBook, MeterName
-from locbench.costs.memory.options import Setting
-from locbench.costs.memory.store import MemoryBook
+from locbench.costs.measured.store import Measurement, MeasurementStore, MeterName
+from locbench.costs.memory.options import TraceOptions
+from locbench.costs.memory.store import PredictionStore
 from locbench.costs.table_values import MEMORY
 from locbench.errors import UsageError
 from locbench.results.record import Provenance
 from locbench.spec.choices import Memory, Precision
 from locbench.spec.components import Periodic
-from locbench.spec.phases import global_epochs
+from locbench.spec.phases import global_share, weighted
 from locbench.spec.recipe import Recipe
 from locbench.spec.tables import Published, Table
 from locbench.spec.validation import refuse_memory, refuse_unfit
@@ -108,10 +108,10 @@ def cost_cells(table: Table) -> list[CostCell]:
     return list(found.values())
 
 
-def phase_settings(recipe: Recipe) -> tuple[Setting, ...]:
+def phase_settings(recipe: Recipe) -> tuple[TraceOptions, ...]:
     """Return the kinds of steps that a recipe takes: with PGL's phases a local and a global one."""
     both = isinstance(recipe.composition.phases, Periodic)
-    return (Setting(), Setting(guided=True)) if both else (Setting(),)
+    return (TraceOptions(), TraceOptions(guided=True)) if both else (TraceOptions(),)
 
 
 def baseline(recipe: Recipe) -> Recipe:
@@ -121,15 +121,17 @@ def baseline(recipe: Recipe) -> Recipe:
     return msgspec.structs.replace(backpropagation(recipe), memory="plain")
 
 
-def measured_costs(table: Table, book: MeasurementBook, predictions: MemoryBook) -> tuple[MeasuredCost, ...]:
+def measured_costs(
+    table: Table, measurements: MeasurementStore, predictions: PredictionStore
+) -> tuple[MeasuredCost, ...]:
     """Return what is recorded of a table's costs, recipe by recipe, on whatever devices."""
-    if not book.folder.is_dir():
+    if not measurements.folder.is_dir():
         return ()
     return tuple(
         line
         for cell in cost_cells(table)
         for recipe in _variants(cell.recipe)
-        for line in _lines(table, cell, recipe, book, predictions)
+        for line in _lines(table, cell, recipe, measurements, predictions)
     )
 
 
@@ -141,11 +143,11 @@ def _variants(recipe: Recipe) -> Iterator[Recipe]:
 
 
 def _lines(
-    table: Table, cell: CostCell, recipe: Recipe, book: MeasurementBook, predictions: MemoryBook
+    table: Table, cell: CostCell, recipe: Recipe, measurements: MeasurementStore, predictions: PredictionStore
 ) -> Iterator[MeasuredCost]:
-    tried = [book.tried(recipe, setting) for setting in phase_settings(recipe)]
+    tried = [measurements.tried(recipe, setting) for setting in phase_settings(recipe)]
     peaks = [_peak(recipe, setting, predictions) for setting in phase_settings(recipe)] if any(tried) else []
-    bases = book.of(baseline(recipe)) if any(tried) else ()
+    bases = measurements.of(baseline(recipe)) if any(tried) else ()
     for place in dict.fromkeys(_place(each) for step in tried for each in step):
         base = {each.benchmark: each.milliseconds for each in bases if _place(each) == place}
         own = base if recipe.key != baseline(recipe).key else {}
@@ -163,7 +165,7 @@ def _kinds(
         yield "", peaks[0], here[0]
         return
     assert isinstance(recipe.composition.phases, Periodic)
-    share = global_epochs(recipe.composition.phases, recipe.epochs) / recipe.epochs
+    share = global_share(recipe.composition.phases, recipe.epochs)
     yield "local", peaks[0], here[0]
     yield "global", peaks[1], here[1]
     yield "mean", mixed(peaks[0], peaks[1], share), mean_readings(here[0], here[1], share, base)
@@ -201,7 +203,7 @@ def _place(made: Measurement) -> tuple[str, str, MeterName]:
     return made.device, made.provenance.engine, made.meter
 
 
-def _peak(recipe: Recipe, setting: Setting, predictions: MemoryBook) -> float | None:
+def _peak(recipe: Recipe, setting: TraceOptions, predictions: PredictionStore) -> float | None:
     step = predictions.step(recipe, setting)
     return None if step is None else step.peak
 
@@ -258,7 +260,7 @@ def mean_readings(local: Readings, guided: Readings, share: float, bases: Mappin
 
 def mixed(local: float | None, guided: float | None, share: float) -> float | None:
     """Return a figure of local and of global steps, weighted by their shares of the epochs; None without either."""
-    return None if local is None or guided is None else (1 - share) * local + share * guided
+    return None if local is None or guided is None else weighted(local, guided, share)
 
 
 def _reading(made: Measurement, base: float | None) -> Reading:
@@ -267,9 +269,9 @@ def _reading(made: Measurement, base: float | None) -> Reading:
 
 
 def _mean(local: Reading, guided: Reading, share: float, base: float | None) -> Reading:
-    milliseconds = (1 - share) * local.milliseconds + share * guided.milliseconds
+    milliseconds = weighted(local.milliseconds, guided.milliseconds, share)
     return Reading(
-        allocated_bytes=(1 - share) * local.allocated_bytes + share * guided.allocated_bytes,
+        allocated_bytes=weighted(local.allocated_bytes, guided.allocated_bytes, share),
         reserved_bytes=mixed(local.reserved_bytes, guided.reserved_bytes, share),
         first_allocated_bytes=mixed(local.first_allocated_bytes, guided.first_allocated_bytes, share),
         first_reserved_bytes=mixed(local.first_reserved_bytes, guided.first_reserved_bytes, share),

@@ -11,14 +11,13 @@ from typing import TypeAlias
 import msgspec
 
 from locbench.costs.memory.held import ASSUMED, Held, Peak
-from locbench.costs.memory.options import Setting
-from locbench.costs.memory.store import timeless
+from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import trace_step
 from locbench.costs.memory.tracker import ConvolutionBytes
 from locbench.costs.time_estimate import training_macs
 from locbench.errors import FailureError, UsageError
 from locbench.spec.components import Periodic
-from locbench.spec.recipe import Recipe
+from locbench.spec.recipe import Recipe, without_schedule
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
@@ -45,7 +44,7 @@ class Candidate:
     macs: int
 
 
-Need: TypeAlias = Callable[[Recipe, Setting], int]
+Need: TypeAlias = Callable[[Recipe, TraceOptions], int]
 """What a recipe needs in a setting, in bytes."""
 
 
@@ -66,7 +65,7 @@ def parse_bytes(text: str) -> int:
     return int(size)
 
 
-def largest_peak(recipe: Recipe, setting: Setting = Setting()) -> int:
+def largest_peak(recipe: Recipe, setting: TraceOptions = TraceOptions()) -> int:
     """Return the predicted peak of the step that needs most: with PGL that may be one of either phase."""
     return max(each.peak for each in _steps(recipe, setting))
 
@@ -74,27 +73,27 @@ def largest_peak(recipe: Recipe, setting: Setting = Setting()) -> int:
 def on_device(held: Held) -> Need:
     """Return what the step that needs most takes on a device, with what that holds besides tensors."""
 
-    def need(recipe: Recipe, setting: Setting = Setting()) -> int:
+    def need(recipe: Recipe, setting: TraceOptions = TraceOptions()) -> int:
         batch = setting.batch_size or recipe.batch_size
         return max(held.total(each, batch) for each in _steps(recipe, setting))
 
     return need
 
 
-def _steps(recipe: Recipe, setting: Setting) -> list[Peak]:
+def _steps(recipe: Recipe, setting: TraceOptions) -> list[Peak]:
     phases = (False, True) if isinstance(recipe.composition.phases, Periodic) else (False,)
-    return [_step(timeless(recipe), msgspec.structs.replace(setting, guided=guided)) for guided in phases]
+    return [_step(without_schedule(recipe), msgspec.structs.replace(setting, guided=guided)) for guided in phases]
 
 
 @lru_cache(maxsize=256)
-def _step(recipe: Recipe, setting: Setting) -> Peak:
+def _step(recipe: Recipe, setting: TraceOptions) -> Peak:
     live = ConvolutionBytes()
     peak = trace_step(recipe, setting, live).peak
     return Peak(peak, live.first_backwards())
 
 
 def largest_batch(
-    recipe: Recipe, memory: int, setting: Setting = Setting(), need: Need = largest_peak
+    recipe: Recipe, memory: int, setting: TraceOptions = TraceOptions(), need: Need = largest_peak
 ) -> tuple[int, int]:
     """Return the largest batch that fits, and what it needs in bytes: by default the predicted peak of tensors.
 
@@ -120,7 +119,7 @@ def largest_batch(
     return low, peak(low)
 
 
-def rank_for_batch(recipes: Iterable[Recipe], memory: int, setting: Setting = Setting()) -> list[Candidate]:
+def rank_for_batch(recipes: Iterable[Recipe], memory: int, setting: TraceOptions = TraceOptions()) -> list[Candidate]:
     """Return all recipes with what they need.
 
     Those that fit with what a device holds besides come first, then those whose tensors alone fit, each the cheapest
@@ -133,7 +132,7 @@ def rank_for_batch(recipes: Iterable[Recipe], memory: int, setting: Setting = Se
     )
 
 
-def _candidate(recipe: Recipe, setting: Setting) -> Candidate:
+def _candidate(recipe: Recipe, setting: TraceOptions) -> Candidate:
     total = on_device(ASSUMED)(recipe, setting)
     return Candidate(recipe, largest_peak(recipe, setting), total, training_macs(recipe))
 

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from locbench.costs.memory.store import timeless
 from locbench.costs.table_values import MEMORY
-from locbench.spec.recipe import Recipe
+from locbench.spec.recipe import Recipe, without_schedule
 from locbench.spec.table_files import load_table, load_tables
 from locbench.spec.tables import Calibration, Term
 
@@ -93,7 +92,7 @@ def held_by(recipe: Recipe) -> Held:
 
 
 def _sizeless(recipe: Recipe) -> str:
-    return msgspec.structs.replace(timeless(recipe), batch_size=2).key
+    return without_schedule(recipe, batch_size=2).key
 
 
 def _is_unfit(row: str, column: str, calibration: Calibration) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
+from locbench.spec.recipe import Recipe, without_schedule
 
-class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
+
+class TraceOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a step's memory depends on besides the recipe.
 
     Attributes:
@@ -30,6 +34,19 @@ class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
     fake: bool = True
 
 
-def legacy(setting: Setting) -> Setting:
-    """Return a setting as training was measured in 2022: torch up to 1.10, several processes."""
+def legacy(setting: TraceOptions) -> TraceOptions:
+    """Return the options of training as it was measured in 2022: torch up to 1.10, several processes."""
     return msgspec.structs.replace(setting, kept_softmax=True, ddp_buckets=True)
+
+
+def measured_part(setting: TraceOptions) -> TraceOptions:
+    """Return the options that decide a real step; the others say how a step is traced."""
+    names = ("batch_size", "side", "classes", "guided", "keep_gradients")
+    return TraceOptions(**{name: getattr(setting, name) for name in names})
+
+
+def step_words(recipe: Recipe, setting: TraceOptions) -> list[str]:
+    """Return the words of which a step's file is named: readable ones, and last the key of the step."""
+    content = without_schedule(recipe).key.encode() + msgspec.json.encode(setting, order="deterministic")
+    words = [recipe.network, recipe.dataset, f"b{setting.batch_size or recipe.batch_size}"]
+    return [*words, *(["guided"] if setting.guided else []), hashlib.sha256(content).hexdigest()[:12]]

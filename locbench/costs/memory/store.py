@@ -2,24 +2,23 @@
 
 Each trace is one JSON file below ``<results>/costs``, named by what was traced. It says by which version of the rules
 and with which torch it was made. One of an older version counts as missing and is made anew by the next command that
-may trace; see `costs.trace_files`.
+may trace; see `costs.trace_store`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from locbench.costs.memory.options import Setting
-from locbench.costs.trace_files import Bytes, TraceFiles, made_with
+from locbench.costs.memory.options import TraceOptions, step_words
+from locbench.costs.trace_store import Bytes, TraceStore, made_with
 from locbench.files import file_name
 from locbench.spec.components import Periodic
 from locbench.spec.networks import NETWORKS
-from locbench.spec.phases import global_epochs
-from locbench.spec.recipe import Recipe
+from locbench.spec.phases import global_share, weighted
+from locbench.spec.recipe import Recipe, without_schedule
 
 TRACE_VERSION = 1
 """Version of the rules by which steps are traced: raised by hand when a peak changes, for whatever reason.
@@ -43,7 +42,7 @@ class TracedStep(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     recipe: Recipe
-    setting: Setting
+    setting: TraceOptions
     made_with: str
     trace_version: int = 1
     peak: Bytes
@@ -76,48 +75,35 @@ class Footprint(msgspec.Struct, frozen=True):
     def averaged(self, of: Callable[[TracedStep], float]) -> float:
         """Return something of the local and of the guided step, weighted by their shares of the epochs."""
         local = of(self.local)
-        return local if self.guided is None else (1 - self.share) * local + self.share * of(self.guided)
+        return local if self.guided is None else weighted(local, of(self.guided), self.share)
 
 
-class MemoryBook:
-    """The traces of one results folder.
+class PredictionStore(TraceStore[TracedStep]):
+    """The traced steps of one results folder; see `TraceStore`."""
 
-    Args:
-        results: the results folder; traces are in its ``costs``.
-        trace: trace what is not there and keep it; without it, what is not there is None.
+    def __init__(self, results: Path, *, trace: bool = False, version: int = TRACE_VERSION) -> None:
+        super().__init__(results, TracedStep, version, trace=trace)
 
-    Attributes:
-        files: the files, and what a user should know of them.
-    """
-
-    def __init__(self, results: Path, *, trace: bool = False) -> None:
-        self.folder = results / "costs"
-        self.trace = trace
-        self.files = TraceFiles(self.folder)
-
-    def footprint(self, recipe: Recipe, setting: Setting = Setting()) -> Footprint | None:
+    def footprint(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> Footprint | None:
         """Return a recipe's predicted memory; None if a trace of it is not there."""
         local = self.step(recipe, setting)
         if not isinstance(recipe.composition.phases, Periodic):
             return None if local is None else Footprint(local)
         guided = self.step(recipe, msgspec.structs.replace(setting, guided=True))
-        share = global_epochs(recipe.composition.phases, recipe.epochs) / recipe.epochs
+        share = global_share(recipe.composition.phases, recipe.epochs)
         return None if local is None or guided is None else Footprint(local, guided, share)
 
-    def step(self, recipe: Recipe, setting: Setting = Setting()) -> TracedStep | None:
+    def step(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> TracedStep | None:
         """Return a traced step; None if it is not there."""
-        recipe = timeless(recipe)
-        found = self.files.read(self.path(recipe, setting), TracedStep, TRACE_VERSION, recipe, setting)
-        return self._traced(recipe, setting) if found is None and self.trace else found
+        recipe = without_schedule(recipe)
+        step = self.find(self.path(recipe, setting), recipe)
+        return self._traced(recipe, setting) if step is None and self.trace else step
 
-    def path(self, recipe: Recipe, setting: Setting) -> Path:
+    def path(self, recipe: Recipe, setting: TraceOptions) -> Path:
         """Return the file of a trace."""
-        content = timeless(recipe).key.encode() + msgspec.json.encode(setting, order="deterministic")
-        words = [recipe.network, recipe.dataset, f"b{setting.batch_size or recipe.batch_size}"]
-        words += ["guided"] if setting.guided else []
-        return self.folder / file_name([*words, hashlib.sha256(content).hexdigest()[:12]], ".json")
+        return self.folder / file_name(step_words(recipe, setting), ".json")
 
-    def _traced(self, recipe: Recipe, setting: Setting) -> TracedStep:
+    def _traced(self, recipe: Recipe, setting: TraceOptions) -> TracedStep:
         from locbench.costs.memory.trace import trace_step
         from locbench.costs.memory.tracker import ConvolutionBytes
 
@@ -129,33 +115,10 @@ class MemoryBook:
             recipe=recipe,
             setting=setting,
             made_with=made_with(),
-            trace_version=TRACE_VERSION,
+            trace_version=self.version,
             peak=step.peak,
             kinds=step.by_kind(),
             backwards={} if primed else live.first_backwards(),
         )
-        self.files.write(self.path(recipe, setting), traced)
+        self.add(self.path(recipe, setting), traced)
         return traced
-
-
-def timeless(recipe: Recipe) -> Recipe:
-    """Return a recipe without what decides no step's memory: schedule, seed, limits, and its method's wording."""
-    return msgspec.structs.replace(
-        recipe,
-        method="",
-        epochs=1,
-        lr=1.0,
-        warmup_epochs=0,
-        warmup_lr=0.0,
-        test_every=1,
-        train_limit=None,
-        test_limit=None,
-        seed=0,
-        init="scratch",
-        weights="",
-        rate="cosine-epoch",
-        min_lr=0.0,
-        lr_scaling="none",
-        processes=1,
-        drop_last=False,
-    )

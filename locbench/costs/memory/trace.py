@@ -15,19 +15,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
-import msgspec
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from locbench.costs.memory.fake_ops import ShapeCache, forget_values
-from locbench.costs.memory.options import Setting
+from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.tracker import LiveBytes, Trace
 from locbench.datasets.catalogue import info
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Learner, build_learner
 from locbench.learning.modules import Auxiliary
-from locbench.spec.recipe import Recipe
+from locbench.spec.recipe import Recipe, without_schedule
 from locbench.training.device import autocast
 from locbench.training.optimizer import ModuleSGD, make_optimizer
 
@@ -56,19 +55,18 @@ class StepMemory:
         return dict(sorted(sums.items()))
 
 
-def peak_bytes(recipe: Recipe, setting: Setting = Setting()) -> int:
+def peak_bytes(recipe: Recipe, setting: TraceOptions = TraceOptions()) -> int:
     """Return the predicted peak of live tensor bytes in a training step."""
-    plain = msgspec.structs.replace(recipe, method="", epochs=1, lr=1.0, seed=0, train_limit=None, test_limit=None)
-    return _peak(plain, setting)
+    return _peak(without_schedule(recipe), setting)
 
 
 @lru_cache(maxsize=256)
-def _peak(recipe: Recipe, setting: Setting) -> int:
+def _peak(recipe: Recipe, setting: TraceOptions) -> int:
     return trace_step(recipe, setting).peak
 
 
 def trace_step(
-    recipe: Recipe, setting: Setting = Setting(), live: LiveBytes | None = None, *, primed: bool = False
+    recipe: Recipe, setting: TraceOptions = TraceOptions(), live: LiveBytes | None = None, *, primed: bool = False
 ) -> StepMemory:
     """Trace two training steps of a recipe and return the second's memory.
 
@@ -115,7 +113,7 @@ def take_step(
     images: Tensor,
     targets: Targets,
     recipe: Recipe,
-    setting: Setting,
+    setting: TraceOptions,
     live: LiveBytes,
 ) -> None:
     """Take a training step as the loop does, labelling what is born in it.

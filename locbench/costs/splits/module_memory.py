@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from locbench.costs.memory.fake_ops import ShapeCache, forget_values
-from locbench.costs.memory.options import Setting
-from locbench.costs.memory.store import timeless
+from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import gradient_buckets, take_step, with_kept_softmax, without_collector
 from locbench.costs.memory.tracker import GRANULE, LiveBytes
 from locbench.costs.splits.cuts import Place
@@ -28,7 +27,7 @@ from locbench.datasets.catalogue import info
 from locbench.learning.auxiliary.branch import Targets, ramp
 from locbench.networks.chain import Chain, build_chain
 from locbench.spec.components import AnyBranch, Composition
-from locbench.spec.recipe import Recipe
+from locbench.spec.recipe import Recipe, without_schedule
 from locbench.training.device import autocast
 from locbench.training.optimizer import make_optimizer
 
@@ -41,7 +40,7 @@ class TracedNetwork:
         setting: what else a step's memory depends on.
     """
 
-    def __init__(self, recipe: Recipe, setting: Setting = Setting()) -> None:
+    def __init__(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> None:
         data = info(recipe.dataset)
         side, classes = setting.side or recipe.side, setting.classes or data.classes
         self.recipe, self.setting = recipe, setting
@@ -125,8 +124,8 @@ class Segments:
         setting: what else a step's memory depends on.
     """
 
-    def __init__(self, recipe: Recipe, setting: Setting = Setting()) -> None:
-        bare = msgspec.structs.replace(timeless(recipe), modules=None, composition=Composition())
+    def __init__(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> None:
+        bare = without_schedule(recipe, modules=None, composition=Composition())
         self._network, self._composition = _network(bare, setting), recipe.composition
         self._modules = recipe.modules or len(self._network.chain.units)
 
@@ -140,7 +139,7 @@ class Segments:
 
 
 @lru_cache(maxsize=1)  # one K after the other of the same network
-def _network(recipe: Recipe, setting: Setting) -> TracedNetwork:
+def _network(recipe: Recipe, setting: TraceOptions) -> TracedNetwork:
     return TracedNetwork(recipe, setting)
 
 

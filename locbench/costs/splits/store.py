@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from itertools import accumulate
 from pathlib import Path
 
 import msgspec
 
-from locbench.costs.memory.options import Setting
-from locbench.costs.memory.store import timeless
+from locbench.costs.memory.options import TraceOptions, step_words
 from locbench.costs.splits.cuts import Division, ground_of
 from locbench.costs.splits.search import Search
-from locbench.costs.trace_files import TraceFiles, made_with
+from locbench.costs.trace_store import TraceLog, TraceStore, made_with
 from locbench.files import file_name
 from locbench.spec.networks import NETWORKS, units_per_module
-from locbench.spec.recipe import Recipe
+from locbench.spec.recipe import Recipe, without_schedule
 
 SPLIT_VERSION = 1
 """Version of the rules by which modules are traced and divisions ranked: raised by hand, as `TRACE_VERSION` is."""
@@ -38,7 +36,7 @@ class Splits(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     recipe: Recipe
-    setting: Setting
+    setting: TraceOptions
     made_with: str
     trace_version: int = 1
     divisions: int
@@ -57,53 +55,46 @@ class Splits(msgspec.Struct, frozen=True, kw_only=True):
         return 100 * (max(division.peaks) / max(self.best[0].peaks) - 1)
 
 
-class SplitBook:
-    """The divisions that a results folder holds.
+class SplitStore(TraceStore[Splits]):
+    """The divisions that a results folder holds; see `TraceStore`."""
 
-    Args:
-        files: where traces are kept; see `MemoryBook.files`.
-        trace: work out what is not there and keep it; without it, what is not there is None.
-    """
+    def __init__(self, results: Path, *, trace: bool = False, log: TraceLog | None = None) -> None:
+        super().__init__(results, Splits, SPLIT_VERSION, trace=trace, log=log)
 
-    def __init__(self, files: TraceFiles, *, trace: bool = False) -> None:
-        self.files, self.trace = files, trace
-
-    def splits(self, recipe: Recipe, setting: Setting = Setting(), count: int = SHOWN) -> Splits | None:
+    def splits(self, recipe: Recipe, setting: TraceOptions = TraceOptions(), count: int = SHOWN) -> Splits | None:
         """Return the ``count`` best divisions; None if they are not there.
 
         Raises:
             UsageError: see `ground_of`.
         """
         ground_of(recipe)
-        path = self.path(recipe, setting)
-        found = self.files.read(path, Splits, SPLIT_VERSION, timeless(recipe), setting)
-        if found is not None and len(found.best) >= min(count, found.divisions):
-            return found
+        splits = self.find(self.path(recipe, setting), recipe)
+        if splits is not None and len(splits.best) >= min(count, splits.divisions):
+            return splits
         return self._searched(recipe, setting, count) if self.trace else None
 
-    def path(self, recipe: Recipe, setting: Setting = Setting()) -> Path:
+    def path(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> Path:
         """Return the file of a recipe's divisions."""
-        content = timeless(recipe).key.encode() + msgspec.json.encode(setting, order="deterministic")
         words = ["splits", recipe.network, recipe.dataset, f"k{recipe.modules}", f"b{recipe.batch_size}"]
-        return self.files.folder / file_name([*words, hashlib.sha256(content).hexdigest()[:12]], ".json")
+        return self.folder / file_name([*words, step_words(recipe, setting)[-1]], ".json")
 
-    def _searched(self, recipe: Recipe, setting: Setting, count: int) -> Splits:
+    def _searched(self, recipe: Recipe, setting: TraceOptions, count: int) -> Splits:
         from locbench.costs.splits.module_memory import Segments
 
         search = Search(ground_of(recipe), Segments(recipe, setting))
         best = search.best(count)
         trained = trained_division(recipe, search)
         splits = Splits(
-            recipe=timeless(recipe),
+            recipe=without_schedule(recipe),
             setting=setting,
             made_with=made_with(),
-            trace_version=SPLIT_VERSION,
+            trace_version=self.version,
             divisions=search.ground.divisions,
             best=tuple(best),
             trained=trained,
             rank=search.rank(trained, best) if trained else None,
         )
-        self.files.write(self.path(recipe, setting), splits)
+        self.add(self.path(recipe, setting), splits)
         return splits
 
 
@@ -122,13 +113,13 @@ def split_text(network: str, units: tuple[int, ...]) -> str:
     return ",".join(map(str, (first - (NETWORKS[network].transformer is not None), *others)))
 
 
-def table_split(recipe: Recipe, book: SplitBook) -> str | None:
+def table_split(recipe: Recipe, store: SplitStore) -> str | None:
     """Return the best division of a recipe's network; without local modules, its blocks per stage.
 
-    None if the book has not got it and may not trace.
+    None if the store has not got it and may not trace.
     """
     transformer = NETWORKS[recipe.network].transformer
     if recipe.composition.end_to_end and transformer is not None:
         return ",".join(map(str, transformer.depths))
-    splits = book.splits(recipe)
+    splits = store.splits(recipe)
     return None if splits is None else split_text(recipe.network, splits.best[0].units)

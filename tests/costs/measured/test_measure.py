@@ -16,14 +16,14 @@ from torch.autograd.profiler import profile
 from locbench.costs.measured.allocator import CpuMeter, CudaMeter, Peaks, allocations, switches
 from locbench.costs.measured.measure import measure
 from locbench.costs.measured.step import TrainingStep
-from locbench.costs.memory.options import Setting
+from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import peak_bytes
 from locbench.errors import FailureError, UsageError
 from locbench.spec.recipe import Recipe
 
 CPU = torch.device("cpu")
-LOCAL, GLOBAL = Setting(), Setting(guided=True)
-METHODS: dict[str, tuple[str, dict[str, Any], Setting]] = {
+LOCAL, GLOBAL = TraceOptions(), TraceOptions(guided=True)
+METHODS: dict[str, tuple[str, dict[str, Any], TraceOptions]] = {
     "BP": ("bp", {}, LOCAL),
     "DGL": ("dgl", {}, LOCAL),
     "PredSim": ("predsim", {}, LOCAL),
@@ -80,7 +80,7 @@ def test_the_cpus_batch_normalisation_holds_two_maps_for_one() -> None:
     assert max(accumulate(changes)) == pytest.approx(2 * one_map, rel=0.01)
 
 
-def whole_session(recipe: Recipe, setting: Setting) -> int:
+def whole_session(recipe: Recipe, setting: TraceOptions) -> int:
     """Return the peak of a third step, every block counted from before the network is built: nothing is presumed."""
     marks: list[TrainingStep] = []
     with profile(use_kineto=False, profile_memory=True) as seen:
@@ -101,13 +101,15 @@ def whole_session(recipe: Recipe, setting: Setting) -> int:
     ("method", "settings", "setting"),
     [
         ("bp", {}, LOCAL),
-        ("bp", {}, Setting(keep_gradients=False)),
+        ("bp", {}, TraceOptions(keep_gradients=False)),
         ("dgl", {"memory": "lean"}, LOCAL),
         ("hpff+dgl", {}, LOCAL),
         ("pgl+head", {}, GLOBAL),
     ],
 )
-def test_what_lives_between_steps_is_counted_whole(method: str, settings: dict[str, Any], setting: Setting) -> None:
+def test_what_lives_between_steps_is_counted_whole(
+    method: str, settings: dict[str, Any], setting: TraceOptions
+) -> None:
     recipe = msgspec.structs.replace(small(method), **settings)
     step = TrainingStep(recipe, CPU, setting)
     step()
@@ -117,7 +119,7 @@ def test_what_lives_between_steps_is_counted_whole(method: str, settings: dict[s
 
 def test_a_setting_is_honoured() -> None:
     recipe = small("bp")
-    step = TrainingStep(recipe, CPU, Setting(batch_size=5, side=16, classes=7, keep_gradients=False))
+    step = TrainingStep(recipe, CPU, TraceOptions(batch_size=5, side=16, classes=7, keep_gradients=False))
     step()
     assert step.batch.images.shape == (5, 3, 16, 16)
     assert step.batch.images.is_contiguous(memory_format=torch.channels_last)

@@ -21,19 +21,19 @@ from specimens import recipe
 
 from locbench.costs.measured import measure as measuring
 from locbench.costs.measured.measure import Wanted, measure_table, missing_steps, wanted_steps
-from locbench.costs.measured.store import Measurement, MeasurementBook
+from locbench.costs.measured.store import Measurement, MeasurementStore
 from locbench.costs.measured.table import MeasuredCost, Variant, cost_cells, measured_costs
-from locbench.costs.memory.options import Setting
-from locbench.costs.memory.store import MemoryBook, TracedStep, timeless
+from locbench.costs.memory.options import TraceOptions
+from locbench.costs.memory.store import PredictionStore, TracedStep
 from locbench.results.record import Provenance
 from locbench.spec.components import Periodic
-from locbench.spec.recipe import Recipe
+from locbench.spec.recipe import Recipe, without_schedule
 from locbench.spec.table_files import read_table
 from locbench.spec.tables import Table, narrow
 from locbench.terminal.comparison import print_measured
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
-GLOBAL = Setting(guided=True)
+GLOBAL = TraceOptions(guided=True)
 
 COSTS = """\
 id = "costs"
@@ -99,12 +99,12 @@ def made(
     recipe: Recipe,
     milliseconds: float = 100.0,
     *,
-    setting: Setting = Setting(),
+    setting: TraceOptions = TraceOptions(),
     benchmark: bool = False,
     **changes: Any,
 ) -> Measurement:
     known: dict[str, Any] = {
-        "recipe": timeless(recipe),
+        "recipe": without_schedule(recipe),
         "setting": setting,
         "device": "Accelerator 9",
         "benchmark": benchmark,
@@ -140,24 +140,24 @@ def measured_steps(measurements: list[Measurement]) -> list[tuple[str, bool]]:
 
 
 def test_a_measurement_is_read_back_as_it_was(tmp_path: Path) -> None:
-    book, one = MeasurementBook(tmp_path), recipe("dgl")
-    assert book.of(one) == ()
+    store, one = MeasurementStore(tmp_path), recipe("dgl")
+    assert store.of(one) == ()
     local, searched, guided = made(one), made(one, benchmark=True), made(one, setting=GLOBAL)
     failed = made(one, device="Small 1", error="does not fit: no memory")
     for each in (local, searched, guided, failed):
-        book.save(each)
-    book.save(made(recipe("predsim")))
+        store.save(each)
+    store.save(made(recipe("predsim")))
     assert len(list((tmp_path / "measured").glob("*.json"))) == 5
-    assert MeasurementBook(tmp_path).of(one) == (searched, local)  # by the files' names: ...-benchmark, then ....json
-    assert book.of(msgspec.structs.replace(one, epochs=9, seed=4, lr=1.0, method="another wording")) == book.of(one)
-    assert book.of(one, GLOBAL) == (guided,)
-    assert failed in book.tried(one)
-    assert book.of(msgspec.structs.replace(one, batch_size=9)) == ()
-    assert book.of(msgspec.structs.replace(one, memory="lean")) == ()
-    assert book.find(one, Setting(), "Accelerator 9", benchmark=True) == searched
-    assert book.find(one, Setting(), "Accelerator 8", benchmark=True) is None
-    book.save(made(one, 7.0))
-    assert [each.milliseconds for each in book.of(one) if not each.benchmark] == [7.0]
+    assert MeasurementStore(tmp_path).of(one) == (searched, local)  # by the files' names: ...-benchmark, then ....json
+    assert store.of(msgspec.structs.replace(one, epochs=9, seed=4, lr=1.0, method="another wording")) == store.of(one)
+    assert store.of(one, GLOBAL) == (guided,)
+    assert failed in store.tried(one)
+    assert store.of(msgspec.structs.replace(one, batch_size=9)) == ()
+    assert store.of(msgspec.structs.replace(one, memory="lean")) == ()
+    assert store.find(one, TraceOptions(), "Accelerator 9", benchmark=True) == searched
+    assert store.find(one, TraceOptions(), "Accelerator 8", benchmark=True) is None
+    store.save(made(one, 7.0))
+    assert [each.milliseconds for each in store.of(one) if not each.benchmark] == [7.0]
 
 
 def test_the_book_needs_no_torch() -> None:
@@ -170,17 +170,17 @@ def test_the_book_needs_no_torch() -> None:
 
 @pytest.mark.parametrize("damage", ["", "{}", "[1]", "\xff", "other"])
 def test_a_damaged_measurement_counts_as_missing_and_is_replaced(tmp_path: Path, table: Table, damage: str) -> None:
-    part, book = narrow(table, [cell for cell in table.cells if cell.column != "PGL"]), MeasurementBook(tmp_path)
-    kept = measure_table(part, book, CPU, steps=1)
-    path = book.save(kept[1])
-    other = book.save(kept[0]).read_bytes()
+    part, store = narrow(table, [cell for cell in table.cells if cell.column != "PGL"]), MeasurementStore(tmp_path)
+    kept = measure_table(part, store, CPU, steps=1)
+    path = store.save(kept[1])
+    other = store.save(kept[0]).read_bytes()
     path.write_bytes(other if damage == "other" else damage.encode("latin-1"))
-    fresh = MeasurementBook(tmp_path)
+    fresh = MeasurementStore(tmp_path)
     assert fresh.of(kept[1].recipe) == ()
-    assert [str(path) in fault for fault in fresh.faults.values()] == [True]
+    assert [str(path) in fault for fault in fresh.lines] == [True]
     (again,) = measure_table(part, fresh, CPU, steps=1)
     assert again.recipe == kept[1].recipe
-    assert len(MeasurementBook(tmp_path).of(kept[1].recipe)) == 1
+    assert len(MeasurementStore(tmp_path).of(kept[1].recipe)) == 1
 
 
 def test_steps_come_in_a_fixed_order_with_backpropagation_first(table: Table) -> None:
@@ -202,17 +202,17 @@ def test_steps_come_in_a_fixed_order_with_backpropagation_first(table: Table) ->
 
 
 def test_what_is_recorded_is_not_measured_again(tmp_path: Path, table: Table) -> None:
-    book = MeasurementBook(tmp_path)
-    assert measured_steps(measure_table(table, book, CPU, steps=1)) == STEPS
-    files = {path.name: path.read_bytes() for path in book.folder.iterdir()}
-    assert measure_table(table, book, CPU, steps=1) == []
-    assert {path.name: path.read_bytes() for path in book.folder.iterdir()} == files
-    assert measured_steps(measure_table(table, book, CPU, steps=1, rerun="all")) == STEPS
-    failed = msgspec.structs.replace(book.of(recipe_in(table, "DGL"))[0], error="does not fit")
-    book.save(failed)
-    assert measure_table(table, book, CPU) == []
-    assert len(missing_steps(table, book, CPU, rerun="failed")) == 1
-    assert measured_steps(measure_table(table, book, CPU, steps=1, rerun="failed")) == [("dgl", False)]
+    store = MeasurementStore(tmp_path)
+    assert measured_steps(measure_table(table, store, CPU, steps=1)) == STEPS
+    files = {path.name: path.read_bytes() for path in store.folder.iterdir()}
+    assert measure_table(table, store, CPU, steps=1) == []
+    assert {path.name: path.read_bytes() for path in store.folder.iterdir()} == files
+    assert measured_steps(measure_table(table, store, CPU, steps=1, rerun="all")) == STEPS
+    failed = msgspec.structs.replace(store.of(recipe_in(table, "DGL"))[0], error="does not fit")
+    store.save(failed)
+    assert measure_table(table, store, CPU) == []
+    assert len(missing_steps(table, store, CPU, rerun="failed")) == 1
+    assert measured_steps(measure_table(table, store, CPU, steps=1, rerun="failed")) == [("dgl", False)]
 
 
 def test_what_does_not_fit_does_not_end_the_sweep(
@@ -226,40 +226,40 @@ def test_what_does_not_fit_does_not_end_the_sweep(
         step(self)
 
     monkeypatch.setattr(measuring.TrainingStep, "__call__", limited)
-    found = measure_table(table, MeasurementBook(tmp_path), CPU, steps=1)
+    found = measure_table(table, MeasurementStore(tmp_path), CPU, steps=1)
     assert measured_steps(found) == STEPS
     assert [each.fits for each in found] == [False, True, True, True]
-    lines = measured_costs(table, MeasurementBook(tmp_path), MemoryBook(tmp_path))
+    lines = measured_costs(table, MeasurementStore(tmp_path), PredictionStore(tmp_path))
     assert [line.off.error for line in lines if line.off and line.column == "BP"] == [
         "does not fit: CUDA out of memory"
     ]
     assert all(line.off is not None and line.off.overhead is None for line in lines)
 
 
-class Peaks(MemoryBook):
+class Peaks(PredictionStore):
     """Predictions of a gigabyte for a local step and three for a global one."""
 
     def __init__(self) -> None:
         super().__init__(Path("nowhere"))
 
-    def step(self, recipe: Recipe, setting: Setting = Setting()) -> TracedStep | None:
+    def step(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> TracedStep | None:
         peak = 3 * 10**9 if setting.guided else 10**9
         return TracedStep(recipe=recipe, setting=setting, made_with="", peak=peak, kinds={}, backwards={})
 
 
 def measured_table(folder: Path, table: Table) -> tuple[MeasuredCost, ...]:
     """The whole table on one device: BP in 100 ms, DGL in 150, PGL in 120 and 220; with the search in half of it."""
-    book = MeasurementBook(folder)
+    store = MeasurementStore(folder)
     times = {("BP", False): 100.0, ("DGL", False): 150.0, ("PGL", False): 120.0, ("PGL", True): 220.0}
     for (column, guided), time in times.items():
         for benchmark in (False, True):
-            setting = GLOBAL if guided else Setting()
+            setting = GLOBAL if guided else TraceOptions()
             allocated = {"allocated_bytes": 4_000_000_000} if guided else {}
             one = made(
                 recipe_in(table, column), time / (1 + benchmark), setting=setting, benchmark=benchmark, **allocated
             )
-            book.save(one)
-    return measured_costs(table, book, Peaks())
+            store.save(one)
+    return measured_costs(table, store, Peaks())
 
 
 def test_overheads_shares_and_means(tmp_path: Path, table: Table) -> None:
@@ -286,11 +286,11 @@ def test_overheads_shares_and_means(tmp_path: Path, table: Table) -> None:
 
 def test_devices_and_variants_stand_apart(tmp_path: Path, table: Table) -> None:
     measured_table(tmp_path, table)
-    book, dgl = MeasurementBook(tmp_path), recipe_in(table, "DGL")
-    book.save(made(dgl, 300.0, device="Accelerator 10"))
-    book.save(made(msgspec.structs.replace(dgl, memory="lean"), 160.0))
-    book.save(made(msgspec.structs.replace(dgl, precision="tf32"), 80.0))
-    lines = [each for each in measured_costs(table, book, Peaks()) if each.column == "DGL"]
+    store, dgl = MeasurementStore(tmp_path), recipe_in(table, "DGL")
+    store.save(made(dgl, 300.0, device="Accelerator 10"))
+    store.save(made(msgspec.structs.replace(dgl, memory="lean"), 160.0))
+    store.save(made(msgspec.structs.replace(dgl, precision="tf32"), 80.0))
+    lines = [each for each in measured_costs(table, store, Peaks()) if each.column == "DGL"]
     found = [(each.device, each.variant, each.off.overhead if each.off else None) for each in lines]
     assert sorted(found, key=str) == [
         ("Accelerator 10", "", None),  # backpropagation was not measured there
@@ -354,7 +354,7 @@ def test_reduced_runs_measure_nothing_unasked(bench: Bench, monkeypatch: pytest.
     monkeypatch.setattr(Measuring, "_device", lambda self: CUDA)
 
     def wanted(wishes: Wishes, asked: bool | None, table: Table = costs) -> bool:
-        return Measuring(table, MeasurementBook(bench.results), "auto", wishes, asked=asked).wanted
+        return Measuring(table, MeasurementStore(bench.results), "auto", wishes, asked=asked).wanted
 
     assert wanted(Wishes(), None)
     assert not wanted(Wishes(), False)

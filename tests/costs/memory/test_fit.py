@@ -10,7 +10,7 @@ from specimens import recipe
 
 from locbench.costs.memory.fit import largest_batch, largest_peak, on_device, parse_bytes
 from locbench.costs.memory.held import ASSUMED, Held, Peak, held_by
-from locbench.costs.memory.options import Setting
+from locbench.costs.memory.options import TraceOptions
 from locbench.errors import UsageError
 from locbench.spec.tables import Term
 from locbench.spec.validation import make_recipe
@@ -79,7 +79,7 @@ def test_the_batch_on_a_device_fits_and_the_next_does_not() -> None:
     one, memory = recipe("dgl"), 700_000_000
     need = on_device(ASSUMED)
     batch, total = largest_batch(one, memory, need=need)
-    peaks = [largest_peak(one, Setting(batch_size=each)) for each in (batch, batch + 1)]
+    peaks = [largest_peak(one, TraceOptions(batch_size=each)) for each in (batch, batch + 1)]
     assert total == round(1.1 * peaks[0]) + 567_108_864 <= memory
     assert round(1.1 * peaks[1]) + 567_108_864 > memory
 

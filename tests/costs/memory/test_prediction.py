@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from locbench.costs.calibration import Calibrated, calibrated_values, refitted, residuals
-from locbench.costs.memory.options import Setting
-from locbench.costs.memory.store import Footprint, MemoryBook, TracedStep
+from locbench.costs.memory.options import TraceOptions
+from locbench.costs.memory.store import Footprint, PredictionStore, TracedStep
 from locbench.costs.memory.trace import StepMemory, peak_bytes, trace_step
 from locbench.costs.memory.tracker import GRANULE, ConvolutionBytes, LiveBytes
 from locbench.costs.table_values import predicted_memory
-from locbench.costs.trace_files import made_with
+from locbench.costs.trace_store import made_with
 from locbench.report.compare import compare
 from locbench.report.markdown import markdown
 from locbench.results.record import Record
@@ -25,7 +25,7 @@ from locbench.spec.recipe import Recipe
 from locbench.spec.table_files import load_table
 from locbench.spec.tables import Table
 
-SMALL = Setting(batch_size=8, side=16)
+SMALL = TraceOptions(batch_size=8, side=16)
 REAL = msgspec.structs.replace(SMALL, fake=False)
 STEPS = [
     ("bp", {}, False),
@@ -39,7 +39,7 @@ STEPS = [
 ]
 
 
-def traced(method: str, setting: Setting, **options: object) -> StepMemory:
+def traced(method: str, setting: TraceOptions, **options: object) -> StepMemory:
     return trace_step(recipe(method, network="resnet14", **options), setting)
 
 
@@ -126,40 +126,46 @@ def test_first_backward_of_every_shape_of_convolution() -> None:
 
 def test_a_trace_is_made_once_and_only_if_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = recipe("dgl", network="resnet8")
-    assert MemoryBook(tmp_path).step(one) is None
+    assert PredictionStore(tmp_path).step(one) is None
     assert not any(tmp_path.iterdir())
-    step = MemoryBook(tmp_path, trace=True).step(one)
+    step = PredictionStore(tmp_path, trace=True).step(one)
     assert step is not None
     assert step.peak == peak_bytes(one)
     assert sum(step.kinds.values()) == step.peak
     monkeypatch.setattr("locbench.costs.memory.trace.trace_step", None)  # would fail if it were called
-    assert MemoryBook(tmp_path, trace=True).step(msgspec.structs.replace(one, epochs=7, seed=3)) == step
-    assert MemoryBook(tmp_path).step(recipe("predsim")) is None
+    assert PredictionStore(tmp_path, trace=True).step(msgspec.structs.replace(one, epochs=7, seed=3)) == step
+    assert PredictionStore(tmp_path).step(recipe("predsim")) is None
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"peak": 1}', "stale"])
 def test_a_trace_that_cannot_be_used_is_made_again(tmp_path: Path, content: str) -> None:
-    one, book = recipe("bp"), MemoryBook(tmp_path, trace=True)
-    step = book.step(one)
+    one, store = recipe("bp"), PredictionStore(tmp_path, trace=True)
+    step = store.step(one)
     assert step is not None
-    path = book.path(one, Setting())
+    path = store.path(one, TraceOptions())
     stale = path.read_text(encoding="utf-8").replace('"trace_version": 1', '"trace_version": 0')
     path.write_text(stale if content == "stale" else content, encoding="utf-8")
-    assert MemoryBook(tmp_path).step(one) is None
-    assert book.step(one) == step
-    assert MemoryBook(tmp_path).step(one) == step
+    assert PredictionStore(tmp_path).step(one) is None
+    assert store.step(one) == step
+    assert PredictionStore(tmp_path).step(one) == step
 
 
 def test_settings_and_recipes_have_files_of_their_own(tmp_path: Path) -> None:
-    book, one = MemoryBook(tmp_path), recipe("pgl+head")
-    settings = [Setting(), Setting(guided=True), Setting(batch_size=4), Setting(keep_gradients=False), Setting(side=16)]
-    assert len({book.path(one, each) for each in settings}) == 5
-    assert book.path(one, Setting()) != book.path(recipe("head", net="2C2F"), Setting())
+    store, one = PredictionStore(tmp_path), recipe("pgl+head")
+    settings = [
+        TraceOptions(),
+        TraceOptions(guided=True),
+        TraceOptions(batch_size=4),
+        TraceOptions(keep_gradients=False),
+        TraceOptions(side=16),
+    ]
+    assert len({store.path(one, each) for each in settings}) == 5
+    assert store.path(one, TraceOptions()) != store.path(recipe("head", net="2C2F"), TraceOptions())
 
 
 def step_of(peak: int, recipe: Recipe, **backwards: int) -> TracedStep:
     return TracedStep(
-        recipe=recipe, setting=Setting(), made_with=made_with(), peak=peak, kinds={}, backwards=dict(backwards)
+        recipe=recipe, setting=TraceOptions(), made_with=made_with(), peak=peak, kinds={}, backwards=dict(backwards)
     )
 
 
@@ -172,27 +178,27 @@ def test_memory_of_two_phases_is_weighted_by_their_epochs() -> None:
 
 
 def test_share_of_global_epochs_is_a_fifth(tmp_path: Path) -> None:
-    found = MemoryBook(tmp_path, trace=True).footprint(recipe("pgl+head", network="resnet8"))
+    found = PredictionStore(tmp_path, trace=True).footprint(recipe("pgl+head", network="resnet8"))
     assert found is not None
     assert found.guided is not None
     assert found.guided.setting.guided
     assert found.guided.peak > found.local.peak
     full = next(each for each in load_table("pgl-costs").cells if "PGL (1Conv-2FC)" in each.row).recipe
     assert full is not None
-    book = Known({full.key: 10**9})
-    footprint = book.footprint(full)
+    store = Known({full.key: 10**9})
+    footprint = store.footprint(full)
     assert footprint is not None
     assert footprint.share == pytest.approx(0.2)
 
 
-class Known(MemoryBook):
-    """A book of made-up peaks by recipe key; every shape of convolution is first back-propagated at half the peak."""
+class Known(PredictionStore):
+    """A store of made-up peaks by recipe key; every shape of convolution is first back-propagated at half the peak."""
 
     def __init__(self, peaks: dict[str, int]) -> None:
         super().__init__(Path("nowhere"))
         self.peaks = peaks
 
-    def step(self, recipe: Recipe, setting: Setting = Setting()) -> TracedStep | None:
+    def step(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> TracedStep | None:
         if recipe.key not in self.peaks:
             return None
         peak = self.peaks[recipe.key]
@@ -229,7 +235,7 @@ def test_refitting_takes_the_mean_excess_of_the_fitted_places() -> None:
     table = load_table("pgl-costs")
     (term,) = refitted(table, known(table, 1.0))
     assert term.gigabytes == pytest.approx((1.62 + 2.18 + 2.03 + 2.48 + 2.08 + 2.55 + 2.12 + 2.56) / 8 - 1.0)
-    (kept,) = refitted(table, MemoryBook(Path("nowhere")))
+    (kept,) = refitted(table, PredictionStore(Path("nowhere")))
     assert kept.gigabytes == 1.1
 
 
@@ -245,10 +251,10 @@ def test_residuals_count_a_number_of_two_tables_once() -> None:
 
 def test_calibrated_values_stand_apart_from_predictions() -> None:
     table = load_table("auglocal-costs")
-    book = known(table, 0.5)
-    predicted = {place: {"gpu_memory": value} for place, value in predicted_memory(table, book).items()}
+    store = known(table, 0.5)
+    predicted = {place: {"gpu_memory": value} for place, value in predicted_memory(table, store).items()}
     records: list[Record] = []
-    (comparison,) = compare(table, records, predicted, calibrated_values(table, book))
+    (comparison,) = compare(table, records, predicted, calibrated_values(table, store))
     ours = {each.measured for each in comparison.entries if each.metric == "gpu_memory"}
     assert ours == {0.5}
     text = markdown(table, [comparison])
@@ -258,8 +264,8 @@ def test_calibrated_values_stand_apart_from_predictions() -> None:
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> MemoryBook:
-    return MemoryBook(tmp_path_factory.mktemp("results"), trace=True)
+def store(tmp_path_factory: pytest.TempPathFactory) -> PredictionStore:
+    return PredictionStore(tmp_path_factory.mktemp("results"), trace=True)
 
 
 def only(table: Table, rows: list[str], columns: list[str]) -> Table:
@@ -270,35 +276,35 @@ def only(table: Table, rows: list[str], columns: list[str]) -> Table:
 
 
 @pytest.mark.parametrize("table_id", ["auglocal-costs", "pgl-costs", "hpff-memory"])
-def test_the_tables_hold_what_fitting_gives(book: MemoryBook, table_id: str) -> None:
+def test_the_tables_hold_what_fitting_gives(store: PredictionStore, table_id: str) -> None:
     table = load_table(table_id)
     assert table.calibration is not None
     assert all(term.fitted for term in table.calibration.terms)
-    for stored, fitted in zip(table.calibration.terms, refitted(table, book), strict=True):
+    for stored, fitted in zip(table.calibration.terms, refitted(table, store), strict=True):
         assert stored.gigabytes == pytest.approx(fitted.gigabytes, abs=0.0006), stored.shape or "constant"
 
 
-def test_auglocal_fits_within_a_hundredth_of_a_gigabyte(book: MemoryBook) -> None:
+def test_auglocal_fits_within_a_hundredth_of_a_gigabyte(store: PredictionStore) -> None:
     """On ResNet-32, on which nothing was fitted, at the paper's batch; the others take minutes."""
     rows = ["CIFAR-10 / ResNet-32 / BP", "CIFAR-10 / ResNet-32 / AugLocal"]
-    values = calibrated_values(only(load_table("auglocal-memory"), rows, ["GPU Memory"]), book)
+    values = calibrated_values(only(load_table("auglocal-memory"), rows, ["GPU Memory"]), store)
     assert [each.role for each in values] == ["held out"] * 2
     assert all(abs(each.residual) < 0.011 for each in values)
     assert all(each.predicted < each.published - 0.5 for each in values)
 
 
-def test_pgl_fits_within_a_tenth_of_a_gigabyte(book: MemoryBook) -> None:
+def test_pgl_fits_within_a_tenth_of_a_gigabyte(store: PredictionStore) -> None:
     rows = [f"CIFAR-10 / ResNet-32 / {name}" for name in ("DGL (Baseline)", "PGL (1Conv-2FC)", "PGL (2Conv-2FC)")]
-    values = calibrated_values(only(load_table("pgl-costs"), rows, ["J=8", "J=2"]), book)
+    values = calibrated_values(only(load_table("pgl-costs"), rows, ["J=8", "J=2"]), store)
     assert [each.role for each in values] == ["held out"] * 6
     assert all(abs(each.residual) < 0.05 for each in values)
 
 
-def test_pgls_memory_comes_in_the_published_order(book: MemoryBook) -> None:
+def test_pgls_memory_comes_in_the_published_order(store: PredictionStore) -> None:
     """DGL < PGL < backpropagation, growing as modules grow."""
     table = load_table("pgl-costs")
     rows = [f"CIFAR-10 / ResNet-32 / {name}" for name in ("DGL (Baseline)", "PGL (1Conv-2FC)")]
-    found = predicted_memory(only(table, [*rows, "Backprop"], ["J=16", "J=8", "J=2"]), book)
+    found = predicted_memory(only(table, [*rows, "Backprop"], ["J=16", "J=8", "J=2"]), store)
     for row in rows:
         assert found[row, "J=16"] < found[row, "J=8"] < found[row, "J=2"] < found["Backprop", "J=16"]
     assert all(found[rows[0], column] < found[rows[1], column] for column in ("J=16", "J=8", "J=2"))

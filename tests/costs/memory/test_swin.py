@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from locbench.costs.memory.options import Setting, legacy
+from locbench.costs.memory.options import TraceOptions, legacy
 from locbench.costs.memory.trace import KeptSoftmax, gradient_buckets, trace_step, with_kept_softmax
 from locbench.costs.memory.tracker import LiveBytes
 from locbench.spec.networks import NETWORKS, TransformerInfo
@@ -40,7 +40,7 @@ def test_peak_agrees_with_an_independent_predictor(
 ) -> None:
     recipe = swin(method, modules)
     assert trace_step(recipe).peak / MIB == pytest.approx(current, rel=0.01)
-    assert trace_step(recipe, Setting(kept_softmax=True)).peak / MIB == pytest.approx(kept, rel=0.01)
+    assert trace_step(recipe, TraceOptions(kept_softmax=True)).peak / MIB == pytest.approx(kept, rel=0.01)
 
 
 class EndOfForward(LiveBytes):
@@ -74,7 +74,7 @@ def closed_form(shape: TransformerInfo, batch: int, *, kept: bool) -> float:
 @pytest.mark.parametrize("kept", [False, True])
 def test_bytes_after_the_forward_pass_have_a_closed_form(network: str, *, kept: bool) -> None:
     live = EndOfForward()
-    step = trace_step(swin("bp", network=network, batch=4), Setting(kept_softmax=kept), live)
+    step = trace_step(swin("bp", network=network, batch=4), TraceOptions(kept_softmax=kept), live)
     resident = sum(each.size for each in step.trace.alive_at(step.start))
     image = 4 * 4 * 3 * NETWORKS[network].transformer.side ** 2  # type: ignore[union-attr]
     found = sum(each.size for each in step.trace.alive_at(live.event)) - resident + image
@@ -97,19 +97,19 @@ def test_buckets_are_one_copy_of_all_parameters() -> None:
     net = nn.Linear(10, 7)
     assert sum(each.numel() for each in gradient_buckets(net)) == 77
     recipe = swin("swin-greedy", 2, network="swin-micro")
-    without, bucketed = trace_step(recipe), trace_step(recipe, Setting(ddp_buckets=True))
+    without, bucketed = trace_step(recipe), trace_step(recipe, TraceOptions(ddp_buckets=True))
     assert bucketed.by_kind()["gradient buckets"] == pytest.approx(without.by_kind()["parameters"], rel=0.02)
-    assert legacy(Setting()) == Setting(kept_softmax=True, ddp_buckets=True)
+    assert legacy(TraceOptions()) == TraceOptions(kept_softmax=True, ddp_buckets=True)
 
 
 def test_fake_step_equals_a_real_one() -> None:
     for method, modules in (("bp", None), ("swin-reconstruction", 2), ("swin-contrast", 4)):
         recipe = swin(method, modules, network="swin-micro", batch=4)
-        assert trace_step(recipe).peak == trace_step(recipe, Setting(fake=False)).peak, method
+        assert trace_step(recipe).peak == trace_step(recipe, TraceOptions(fake=False)).peak, method
 
 
 @pytest.mark.parametrize(("method", "modules"), [("bp", None), ("swin-reconstruction", 2), ("swin-infopro", 4)])
 def test_a_primed_step_is_the_second_one(method: str, modules: int | None) -> None:
     recipe = swin(method, modules, network="swin-micro", batch=4)
-    for setting in (Setting(), legacy(Setting()), Setting(keep_gradients=False)):
+    for setting in (TraceOptions(), legacy(TraceOptions()), TraceOptions(keep_gradients=False)):
         assert trace_step(recipe, setting, primed=True).peak == trace_step(recipe, setting).peak

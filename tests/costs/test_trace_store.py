@@ -12,16 +12,14 @@ import pytest
 from small_table import Bench
 from specimens import recipe
 
-from locbench.costs.memory import store as memory_book
-from locbench.costs.memory.options import Setting
-from locbench.costs.memory.store import MemoryBook, TracedStep, timeless
+from locbench.costs.memory.options import TraceOptions
+from locbench.costs.memory.store import TRACE_VERSION, PredictionStore, TracedStep
 from locbench.costs.memory.trace import trace_step
 from locbench.costs.memory.tracker import ConvolutionBytes
-from locbench.costs.splits import store as split_book
-from locbench.costs.splits.store import SplitBook, Splits
-from locbench.costs.trace_files import summed_up
+from locbench.costs.splits.store import SPLIT_VERSION, Splits, SplitStore
+from locbench.results.set_aside import SetAside
 from locbench.spec.networks import NETWORKS
-from locbench.spec.recipe import Recipe
+from locbench.spec.recipe import Recipe, without_schedule
 
 COMMITTED = Path(__file__).parents[2] / "results" / "costs"
 
@@ -47,7 +45,7 @@ TRACED = {
 def test_a_step_traced_anew_is_as_it_is_stored(name: str) -> None:
     """Where this fails, peaks have changed: raise TRACE_VERSION, and make the committed traces anew."""
     stored = msgspec.json.decode((COMMITTED / f"{name}.json").read_bytes(), type=TracedStep)
-    assert stored.trace_version == memory_book.TRACE_VERSION
+    assert stored.trace_version == TRACE_VERSION
     primed, live = NETWORKS[stored.recipe.network].transformer is not None, ConvolutionBytes()
     step = trace_step(stored.recipe, stored.setting, live, primed=primed)
     assert (step.peak, step.by_kind()) == (stored.peak, stored.kinds)
@@ -56,8 +54,8 @@ def test_a_step_traced_anew_is_as_it_is_stored(name: str) -> None:
 
 def test_divisions_found_anew_are_as_they_were(tmp_path: Path) -> None:
     """Where this fails, divisions have changed: raise SPLIT_VERSION, and make the committed ones anew."""
-    assert split_book.SPLIT_VERSION == 1
-    found = SplitBook(MemoryBook(tmp_path).files, trace=True).splits(recipe("infopro", modules=2), count=2)
+    assert SPLIT_VERSION == 1
+    found = SplitStore(tmp_path, trace=True).splits(recipe("infopro", modules=2), count=2)
     assert found is not None
     assert [(each.units, each.peaks) for each in found.best] == [
         ((2, 2), (1603072, 1705984)),
@@ -67,19 +65,19 @@ def test_divisions_found_anew_are_as_they_were(tmp_path: Path) -> None:
 
 def test_every_committed_trace_is_current_under_any_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("locbench.results.provenance.metadata.version", lambda name: "0.0.7")
-    book = MemoryBook(COMMITTED.parent)
+    store = PredictionStore(COMMITTED.parent)
     for path in COMMITTED.glob("*.json"):
         content = path.read_bytes()
         found: TracedStep | Splits | None
         if path.name.startswith("splits-"):
             kept = msgspec.json.decode(content, type=Splits)
-            found = SplitBook(book.files).splits(kept.recipe, kept.setting)
+            found = SplitStore(COMMITTED.parent, log=store.log).splits(kept.recipe, kept.setting)
         else:
             step = msgspec.json.decode(content, type=TracedStep)
-            found = book.step(step.recipe, step.setting)
+            found = store.step(step.recipe, step.setting)
         assert found is not None, path.name
         assert "torch 0.0.7" not in found.made_with
-    assert book.files.lines == ()
+    assert store.log.lines == ()
 
 
 def test_reading_rewrites_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,41 +104,42 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return Bench(tmp_path, monkeypatch, capsys)
 
 
-def stored(book: MemoryBook, one: Recipe, peak: int, /, **changes: object) -> Path:
+def stored(store: PredictionStore, one: Recipe, peak: int, /, **changes: object) -> Path:
     """Write a trace of a made-up peak and return its file."""
-    step = TracedStep(recipe=timeless(one), setting=Setting(), made_with="by hand", peak=peak, kinds={}, backwards={})
-    path = book.path(one, Setting())
+    step = TracedStep(
+        recipe=without_schedule(one), setting=TraceOptions(), made_with="by hand", peak=peak, kinds={}, backwards={}
+    )
+    path = store.path(one, TraceOptions())
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(msgspec.to_builtins(step) | changes), encoding="utf-8")
     return path
 
 
-def test_a_raised_version_voids_what_is_older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, book = recipe("bp"), MemoryBook(tmp_path)
-    path = stored(book, one, 12345)
-    monkeypatch.setattr(memory_book, "TRACE_VERSION", 2)
-    assert book.step(one) is None
-    (line,) = book.files.lines
+def test_a_raised_version_voids_what_is_older(tmp_path: Path) -> None:
+    one, store = recipe("bp"), PredictionStore(tmp_path, version=2)
+    path = stored(store, one, 12345)
+    assert store.step(one) is None
+    (line,) = store.log.lines
     assert str(path) in line
     assert "version 1 of the rules, and these are version 2" in line
     assert "locbench costs" in line
-    tracing = MemoryBook(tmp_path, trace=True)
+    tracing = PredictionStore(tmp_path, trace=True, version=2)
     step = tracing.step(one)
     assert step is not None
-    assert (step.trace_version, step.peak != 12345, tracing.files.lines) == (2, True, ())
-    assert book.step(one) == step
-    assert book.files.lines == ()  # what was said of the older file is no longer so
+    assert (step.trace_version, step.peak != 12345, tracing.log.lines) == (2, True, ())
+    assert store.step(one) == step
+    assert store.log.lines == ()  # what was said of the older file is no longer so
 
 
 def test_a_file_without_a_version_is_of_the_first_and_a_later_one_is_kept(tmp_path: Path) -> None:
-    one, book = recipe("bp"), MemoryBook(tmp_path, trace=True)
-    path = stored(book, one, 12345)
+    one, store = recipe("bp"), PredictionStore(tmp_path, trace=True)
+    path = stored(store, one, 12345)
     content = json.loads(path.read_text(encoding="utf-8"))
     del content["trace_version"]
     for version in ({}, {"trace_version": 7, "more": "of a later locbench"}):
         path.write_text(json.dumps(content | version), encoding="utf-8")
         before = path.read_bytes()
-        step = book.step(one)
+        step = store.step(one)
         assert step is not None
         assert (step.peak, step.made_with) == (12345, "by hand")
         assert path.read_bytes() == before
@@ -157,11 +156,11 @@ FOREIGN = {
 
 @pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
 def test_foreign_content_counts_as_missing(tmp_path: Path, content: bytes) -> None:
-    one, book = recipe("bp"), MemoryBook(tmp_path)
-    path = stored(book, one, 1)
+    one, store = recipe("bp"), PredictionStore(tmp_path)
+    path = stored(store, one, 1)
     path.write_bytes(content)
-    assert book.step(one) is None
-    (line,) = book.files.lines
+    assert store.step(one) is None
+    (line,) = store.log.lines
     assert str(path) in line
     assert "elete" not in line
     assert path.read_bytes() == content
@@ -172,17 +171,17 @@ def test_foreign_content_counts_as_missing(tmp_path: Path, content: bytes) -> No
     [{"peak": -1}, {"kinds": {"input": 5}}, {"peak": "much"}, {"trace_version": "x"}, {"setting": {"side": 4}}],
 )
 def test_absurd_numbers_and_other_steps_count_as_missing(tmp_path: Path, changes: dict[str, object]) -> None:
-    one, book = recipe("bp"), MemoryBook(tmp_path)
-    stored(book, one, 1, **changes)
-    assert book.step(one) is None
-    assert len(book.files.lines) == 1
+    one, store = recipe("bp"), PredictionStore(tmp_path)
+    stored(store, one, 1, **changes)
+    assert store.step(one) is None
+    assert len(store.log.lines) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
 @pytest.mark.parametrize("kind", ["pipe", "folder", "endless", "huge"])
 def test_what_is_no_file_of_sane_size_is_not_read(tmp_path: Path, kind: str) -> None:
-    one, book = recipe("bp"), MemoryBook(tmp_path, trace=True)
-    path = book.path(one, Setting())
+    one, store = recipe("bp"), PredictionStore(tmp_path, trace=True)
+    path = store.path(one, TraceOptions())
     path.parent.mkdir()
     if kind == "pipe":
         os.mkfifo(path)
@@ -193,14 +192,14 @@ def test_what_is_no_file_of_sane_size_is_not_read(tmp_path: Path, kind: str) -> 
     else:
         with path.open("wb") as file:
             file.truncate(1 << 40)
-    reading = MemoryBook(tmp_path)
+    reading = PredictionStore(tmp_path)
     assert reading.step(one) is None
-    assert len(reading.files.lines) == 1
-    step = book.step(one)
+    assert len(reading.log.lines) == 1
+    step = store.step(one)
     assert step is not None
     assert step.peak > 0
-    assert bool(book.files.unkept) == (kind == "folder")  # a folder is in the way of a file
-    assert book.step(one) is step or book.step(one) == step
+    assert bool(store.log.unkept) == (kind == "folder")  # a folder is in the way of a file
+    assert store.step(one) is step or store.step(one) == step
 
 
 @pytest.mark.parametrize("name", ["costs", "measured"])
@@ -215,8 +214,10 @@ def test_a_folder_that_cannot_be_read_is_refused_by_reports(bench: Bench, name: 
 
 
 def test_faults_are_summed_up_by_reason() -> None:
-    faults = {Path("a"): "empty", Path("b"): "old", Path("c"): "empty"}
-    assert summed_up(faults, "prediction", "Make it anew.") == [
+    faults = SetAside()
+    for name, why in (("a", "empty"), ("b", "old"), ("c", "empty")):
+        faults.add(Path(name), why)
+    assert faults.by_reason("prediction", "Make it anew.") == [
         "The prediction a and 1 more counts as missing: empty. Make it anew.",
         "The prediction b counts as missing: old. Make it anew.",
     ]

@@ -1,0 +1,110 @@
+"""One folder of JSON files, each of one struct, named by what it is of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from locbench.errors import FailureError, UsageError
+from locbench.files import indented_json, listed, read_regular, write_atomically
+from locbench.results.set_aside import SetAside
+
+T = TypeVar("T")
+
+
+class UnusableError(ValueError):
+    """A file cannot be used; the text says why, without the file's name."""
+
+
+class JsonStore(Generic[T]):
+    """The files of one folder. What cannot be used is passed over with its reason, and kept.
+
+    Args:
+        folder: where they are; made when the first one is written.
+        kind: what each of them holds.
+        set_aside: where reasons go, if several stores share a list.
+
+    Attributes:
+        set_aside: the files that were met so far and cannot be used.
+    """
+
+    def __init__(self, folder: Path, kind: type[T], set_aside: SetAside | None = None) -> None:
+        self.folder, self.kind = folder, kind
+        self.set_aside = SetAside() if set_aside is None else set_aside
+        self._unwritten: dict[Path, T] = {}
+
+    def _decode(self, content: bytes) -> T:
+        """Return what a file's bytes hold.
+
+        Raises:
+            ValueError: they hold no such struct, or one of another version; msgspec's errors are ValueErrors.
+        """
+        return msgspec.json.decode(content, type=self.kind)
+
+    def _fault_of(self, value: T, path: Path) -> str:  # noqa: ARG002
+        """Return why a file that was decoded cannot be used; empty if it can."""
+        return ""
+
+    def load(self, path: Path) -> T:
+        """Read a file.
+
+        Raises:
+            UnusableError: it is not there, not whole, or not what its name says.
+        """
+        try:
+            value = self._decode(read_regular(path))
+            fault = self._fault_of(value, path)
+        except OSError as error:
+            raise UnusableError(error.strerror or str(error)) from error
+        except (ValueError, RecursionError, UsageError) as error:
+            raise UnusableError(str(error)) from error
+        if fault:
+            raise UnusableError(fault)
+        return value
+
+    def read(self, path: Path) -> T | None:
+        """Read a file; None if it is not there, or set aside since it cannot be used."""
+        if path in self._unwritten:
+            return self._unwritten[path]
+        self.set_aside.remove(path)
+        try:
+            return self.load(path)
+        except UnusableError as error:
+            if not isinstance(error.__cause__, FileNotFoundError) or path.is_symlink():
+                self.set_aside.add(path, str(error))
+            return None
+
+    def matching(self, pattern: str) -> Iterator[T]:
+        """Read the files whose names match a pattern of the shell, in order of their names.
+
+        Raises:
+            FailureError: the folder cannot be read.
+        """
+        for path in listed(self.folder):
+            value = self.read(path) if fnmatchcase(path.name, pattern) else None
+            if value is not None:
+                yield value
+
+    def write(self, path: Path, value: T) -> None:
+        """Write a file in the place of an older one.
+
+        Raises:
+            FailureError: it cannot be written.
+        """
+        write_atomically(path, indented_json(value))
+        self._unwritten.pop(path, None)
+        self.set_aside.remove(path)
+
+    def keep(self, path: Path, value: T) -> str:
+        """Write a file, or hold it in memory and return why it cannot be written."""
+        try:
+            self.write(path, value)
+        except FailureError as error:
+            self._unwritten[path] = value
+            self.set_aside.remove(path)
+            return error.message
+        return ""
