@@ -14,7 +14,6 @@ from specimens import recipe, recipe_of
 
 from locbench.commands.splits import split_recipe
 from locbench.costs.memory.options import TraceOptions
-from locbench.costs.memory.store import PredictionStore
 from locbench.costs.memory.trace import trace_step
 from locbench.costs.memory.tracker import GRANULE
 from locbench.costs.splits.cuts import Ends, Ground, Order, Place, ground_of, places
@@ -401,7 +400,7 @@ def test_a_table_of_splits_is_computed(bench: Bench) -> None:
     called = bench.call("report", "blocks", "--format", "json")
     one = next(each.recipe for each in load_table("blocks").cells if each.column == "K=2")
     assert one is not None
-    splits = SplitStore(PredictionStore(bench.results).files).splits(one)
+    splits = SplitStore(bench.results).splits(one)
     assert splits is not None
     found = split_text("swin-micro", splits.best[0].units)
     (comparison,) = called.json["comparisons"]
@@ -410,5 +409,5 @@ def test_a_table_of_splits_is_computed(bench: Bench) -> None:
 
 
 def test_without_traces_a_report_leaves_splits_out(tmp_path: Path) -> None:
-    assert SplitStore(PredictionStore(tmp_path).files).splits(recipe("dgl", modules=2)) is None
+    assert SplitStore(tmp_path).splits(recipe("dgl", modules=2)) is None
     assert not any(tmp_path.iterdir())

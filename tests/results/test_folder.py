@@ -64,9 +64,9 @@ def test_a_long_name_of_an_earlier_version_is_found_and_replaced(tmp_path: Path)
 
 
 def test_names_of_predictions_and_measurements_are_short_enough(tmp_path: Path) -> None:
-    recipe, files = deep_recipe(), PredictionStore(tmp_path).files
+    recipe = deep_recipe()
     measured = MeasurementStore(tmp_path).path(recipe, TraceOptions(), "GPU " * 9, benchmark=True)
-    for path in (PredictionStore(tmp_path).path(recipe, TraceOptions()), SplitStore(files).path(recipe), measured):
+    for path in (PredictionStore(tmp_path).path(recipe, TraceOptions()), SplitStore(tmp_path).path(recipe), measured):
         assert len(os.fsencode(path.name)) < 255
     assert measured.name.endswith("-GPU-GPU-eager-benchmark.json")
 

@@ -160,7 +160,7 @@ def test_a_measurement_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert [each.milliseconds for each in store.of(one) if not each.benchmark] == [7.0]
 
 
-def test_the_book_needs_no_torch() -> None:
+def test_the_store_needs_no_torch() -> None:
     modules = "locbench.costs.measured.store, locbench.costs.measured.table, locbench.report.measured"
     done = subprocess.run(
         [sys.executable, "-c", f"import sys, {modules}; sys.exit('torch' in sys.modules)"], timeout=60
