@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from specimens import CLASSES, recipe
 from torch import Tensor, nn
 
-from locbench.costs.memory.options import Setting
+from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import trace_step
 from locbench.learning.learner import build_learner
 from locbench.networks import projection as module
@@ -124,9 +124,9 @@ def test_only_what_is_asked_for_is_computed(frozen: str) -> None:
 
 def test_a_step_takes_the_memory_that_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = recipe("bp", "resnet34-narrow")
-    ours = trace_step(chosen, Setting(side=64), primed=True)
+    ours = trace_step(chosen, TraceOptions(side=64), primed=True)
     monkeypatch.setattr(module, "_VECTOR", 0)
-    theirs = trace_step(chosen, Setting(side=64), primed=True)
+    theirs = trace_step(chosen, TraceOptions(side=64), primed=True)
     assert ours.peak == theirs.peak
 
 
