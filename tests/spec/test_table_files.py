@@ -12,7 +12,7 @@ from locbench.errors import FailureError, LocbenchError
 from locbench.execution.job import published_backbones
 from locbench.spec import tables
 from locbench.spec.arguments import published_settings
-from locbench.spec.table_files import load_tables, read_table, table_ids, tables_folder
+from locbench.spec.table_files import load_table, load_tables, read_table, table_ids, tables_folder
 
 DERIVED = """
 [[derived]]
@@ -188,3 +188,15 @@ def test_a_named_folder_without_tables_is_no_empty_list(bench: Bench, monkeypatc
     assert f"there are no tables in {bench.tables}" in called.err
     monkeypatch.setenv("LOCBENCH_TABLES", "~nosuchuser/tables")
     assert bench.call("list").code == 2
+
+
+def test_the_description_of_the_format_is_no_table_and_its_example_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "tables" / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "README.md").write_text(page, encoding="utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    (tmp_path / "my-widths.toml").write_text(example, encoding="utf-8")
+    monkeypatch.setenv("LOCBENCH_TABLES", str(tmp_path))
+    assert table_ids() == ["my-widths"]
+    assert load_table("my-widths").values == 2
