@@ -29,7 +29,7 @@ from locbench.learning.auxiliary.infopro import QuadrantDecoders
 from locbench.learning.auxiliary.pff import PatchFusion, split
 from locbench.learning.learner import Learner
 from locbench.learning.modules import Auxiliary
-from locbench.learning.routing import Outcome, Weights
+from locbench.learning.routing import StepOutput, Weights
 from locbench.spec.components import Cascade, Checkpointed
 from locbench.spec.recipe import Recipe
 from locbench.training.device import autocast
@@ -78,15 +78,15 @@ class Reference:
             fused=False,
         )
 
-    def step(self, batch: Batch, targets: Targets, *, guided: bool) -> Outcome:
+    def step(self, batch: Batch, targets: Targets, *, guided: bool) -> StepOutput:
         """Take one step; see `Learner.step`. ``read`` then holds every module's loss and accuracy in percent."""
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         how = self.learner.composition.routing
         with autocast(self.recipe.precision, self.device):
             if isinstance(how, Checkpointed):
-                outcome = routing.checkpointed(self.learner, batch.images, targets, how)
-                results = [Result(outcome.losses[0], outcome.logits)]
+                output = routing.checkpointed(self.learner, batch.images, targets, how)
+                results = [Result(output.losses[0], output.logits)]
             elif isinstance(how, Cascade) and not guided and self.learner.modules_count > 1:
                 results = self._levels(batch.images, targets, Weights.of(how))
             else:
@@ -95,7 +95,7 @@ class Reference:
             optimizer.step()
         self.read = [(each.loss.item(), each.accuracy(targets.labels)) for each in results]
         logits = cast(Tensor, results[-1].logits).detach()
-        return Outcome(torch.stack([each.loss.detach() for each in results]), logits)
+        return StepOutput(torch.stack([each.loss.detach() for each in results]), logits)
 
     def _modules(self, images: Tensor, targets: Targets, guided: bool, weights: Weights) -> list[Result]:
         """Train module by module; guided, the backbone by the last loss alone and auxiliary nets on detached maps."""

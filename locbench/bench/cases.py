@@ -17,7 +17,7 @@ from locbench.spec.arguments import cost_recipe, parse_option
 from locbench.spec.phases import global_share
 from locbench.spec.recipe import Recipe, canonical
 from locbench.spec.table_files import load_tables
-from locbench.training.distributed import ALONE
+from locbench.training.distributed import SINGLE_PROCESS
 from locbench.training.engine import choose_engine
 
 REFERENCE = "reference"
@@ -194,7 +194,7 @@ def obstacle(recipe: Recipe, engine: str, device: torch.device, *, asked: bool) 
         if engine == REFERENCE:
             refuse_reference(recipe)
         else:
-            choose_engine(engine, recipe, device, ALONE)
+            choose_engine(engine, recipe, device, SINGLE_PROCESS)
     except UsageError as error:
         return error.message
     return ""

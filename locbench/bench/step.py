@@ -14,8 +14,8 @@ from locbench.data.batches import Batch
 from locbench.datasets.catalogue import info
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Learner, build_learner
-from locbench.learning.routing import Outcome
-from locbench.training.distributed import ALONE
+from locbench.learning.routing import StepOutput
+from locbench.training.distributed import SINGLE_PROCESS
 from locbench.training.engine import choose_engine, make_engine
 from locbench.training.optimizer import make_optimizer
 
@@ -74,18 +74,18 @@ class _Engined:
         self.case = case
         self.learner = learner.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.optimizer = make_optimizer(self.learner, case.recipe)
-        name = choose_engine(engine, case.recipe, device, ALONE)
-        self.runner = make_engine(name, self.learner, self.optimizer, case.recipe, ALONE, device)
+        name = choose_engine(engine, case.recipe, device, SINGLE_PROCESS)
+        self.runner = make_engine(name, self.learner, self.optimizer, case.recipe, SINGLE_PROCESS, device)
         self.batch = random_batch(case, device, torch.channels_last)
         self.losses = torch.zeros(self.learner.modules_count, device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
 
     def step(self) -> None:
-        outcome = self._outcome()
-        self.losses += outcome.losses * len(self.batch.labels)
-        self.correct += (outcome.logits.argmax(dim=1) == self.batch.labels).sum()
+        output = self._output()
+        self.losses += output.losses * len(self.batch.labels)
+        self.correct += (output.logits.argmax(dim=1) == self.batch.labels).sum()
 
-    def _outcome(self) -> Outcome:
+    def _output(self) -> StepOutput:
         targets = Targets(self.batch.labels, self.batch.pixels)
         return self.runner.step(self.batch, targets, guided=self.case.guided)
 

@@ -25,7 +25,7 @@ from locbench.spec.choices import Precision
 from locbench.spec.validation import refuse_count
 from locbench.terminal.bench import csv_text, found_entry, print_found, print_shares
 from locbench.training.device import choose_device, device_name, set_precision
-from locbench.training.torchrun import own_device
+from locbench.training.torchrun import local_device
 
 
 class Session:
@@ -45,7 +45,7 @@ class Session:
     def __init__(
         self, device: str, precision: Precision, threads: int | None, out: Path | None, *, as_json: bool
     ) -> None:
-        self.device, self.precision, self.threads = choose_device(own_device(device)), precision, threads
+        self.device, self.precision, self.threads = choose_device(local_device(device)), precision, threads
         set_precision(precision, self.device)
         if threads is not None:
             refuse_count("--threads", threads, 1024)

@@ -31,7 +31,7 @@ from locbench.spec.table_files import load_table
 from locbench.spec.tables import Table, narrow
 from locbench.terminal.comparison import print_comparison, print_measured
 from locbench.terminal.progress import summary
-from locbench.training.torchrun import leads, own_device, process_count
+from locbench.training.torchrun import is_main_process, local_device, process_count
 
 
 class Session:
@@ -61,10 +61,10 @@ class Session:
         jobs_per_device: int = 1,
     ) -> None:
         self.store, self.root = Store(results), root
-        self.places = tuple(map(own_device, places(device, jobs_per_device)))
+        self.places = tuple(map(local_device, places(device, jobs_per_device)))
         self.device = self.places[0]
         self.download, self.as_json, self.weights, self.engine = download, as_json, weights, engine
-        self.console = Terminal(stderr=as_json, quiet=not leads())
+        self.console = Terminal(stderr=as_json, quiet=not is_main_process())
 
     def table(
         self, table_id: str, wishes: Wishes, *, rerun: str | None, plan_only: bool, measure: bool | None = None
@@ -95,7 +95,7 @@ class Session:
         self._tell_set_aside()
         self._announce(plan)
         self._train(plan.open, again=f"locbench table {table_id} with the same options")
-        if not leads():
+        if not is_main_process():
             return
         records = self._records(plan)
         self._show(shown, records, measuring)
@@ -137,7 +137,7 @@ class Session:
         for note in contents.notes(jobs, self.store) + shipped_notes(jobs, self.store, rerun="--rerun"):
             self.console.print(note, markup=False, soft_wrap=True)
         self._train(open_jobs, again="the same command")
-        if not leads():
+        if not is_main_process():
             return
         said = {job.recipe.key for job in open_jobs}
         records = [record for recipe in recipes if (record := self.store.find(recipe.key))]
@@ -164,7 +164,7 @@ class Session:
             ) from None
 
     def _tell_set_aside(self) -> None:
-        if leads():
+        if is_main_process():
             self.store.set_aside.tell()
 
     def _announce(self, plan: Plan) -> None:
@@ -179,7 +179,7 @@ class Session:
         return [each for each in self.store.all() if msgspec.structs.replace(each.recipe, seed=0).key in wanted]
 
     def _show_plan(self, plan: Plan, measuring: Measuring | None) -> None:
-        if not leads():
+        if not is_main_process():
             return
         from locbench.execution.estimates import Estimator, Forecast, missing_traces
         from locbench.terminal.plan import plan_entry, print_plan

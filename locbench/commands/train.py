@@ -41,12 +41,12 @@ def train(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
         )
     from locbench.execution.sweep import refuse_missing, refuse_unready
     from locbench.training.device import choose_device
-    from locbench.training.distributed import ALONE
+    from locbench.training.distributed import SINGLE_PROCESS
     from locbench.training.engine import choose_engine
 
     for device in map(choose_device, dict.fromkeys(setup.devices)):
         for job in jobs:
-            choose_engine(setup.engine, job.recipe, device, ALONE)
+            choose_engine(setup.engine, job.recipe, device, SINGLE_PROCESS)
     if not setup.download:
         refuse_missing(dict.fromkeys(job.recipe.dataset for job in jobs), setup.root)
     refuse_unready(jobs, setup.root)
@@ -58,10 +58,10 @@ def train(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
 def _train_here(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
     from locbench.data.decoding import dismiss
     from locbench.training.device import choose_device
-    from locbench.training.distributed import join_world, leave_world
+    from locbench.training.distributed import join_process_group, leave_process_group
 
     device = choose_device(setup.devices[0])
-    world = join_world(device)
+    world = join_process_group(device)
     try:
         with shown(watcher(console)) as display:
             progress: SweepWatcher = Sheltered(display)
@@ -70,4 +70,4 @@ def _train_here(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
             setup.sweep(device, world=world).run(jobs, progress)
     finally:
         dismiss()
-        leave_world()
+        leave_process_group()

@@ -15,7 +15,7 @@ from locbench.detection.loader import Sample, training_samples
 from locbench.spec.recipe import Recipe
 from locbench.training.loop import TrainingRun
 from locbench.training.optimizer import by_decay
-from locbench.training.state import Keeper, Origin, Outcome, Row, Stateful
+from locbench.training.state import EpochMetrics, Keeper, Origin, RunState, Stateful
 
 TESTED_AT_ONCE = 4
 """Validation images per batch."""
@@ -62,7 +62,7 @@ class DetectionRun(TrainingRun):
     def _parts(self) -> dict[str, Stateful]:
         return {"detector": self.detector, "optimizer": self.optimizer}
 
-    def _steps(self, epoch: int, steps: int, step_done: Callable[[], None]) -> tuple[list[float], Row]:
+    def _steps(self, epoch: int, steps: int, step_done: Callable[[], None]) -> tuple[list[float], EpochMetrics]:
         recipe = self.recipe
         assert recipe.detection is not None
         self.detector.train()
@@ -90,7 +90,7 @@ class DetectionRun(TrainingRun):
         self.optimizer.step()
         return loss.detach()
 
-    def _evaluate(self) -> Row:
+    def _evaluate(self) -> EpochMetrics:
         found = detections(self.detector, self.split.test, TESTED_AT_ONCE, self.device)
         return dict(average_precision(self.split.test, found))
 
@@ -105,8 +105,8 @@ def make_detector_optimizer(detector: nn.Module, recipe: Recipe) -> torch.optim.
     )
 
 
-def detection_metrics(outcome: Outcome) -> dict[str, float]:
+def detection_metrics(state: RunState) -> dict[str, float]:
     """Return a finished run's numbers: average precisions after the last epoch in percent, and the training loss."""
-    last = outcome.history[-1]
+    last = state.history[-1]
     kept = {name: value for name, value in last.items() if name.startswith(("box_", "mask_")) or name == "train_loss"}
     return {name: value for name, value in kept.items() if value is not None}

@@ -11,7 +11,7 @@ from locbench.results.record import Record
 
 if TYPE_CHECKING:
     from locbench.execution.sweep import SweepWatcher
-    from locbench.training.state import Row
+    from locbench.training.state import EpochMetrics
 
 
 class Deadline:
@@ -47,7 +47,7 @@ class Deadline:
         self._look()
         self.watcher.step_done()
 
-    def epoch_done(self, row: Row) -> None:
+    def epoch_done(self, row: EpochMetrics) -> None:
         """Compare the epoch with the time that is left."""
         self.watcher.epoch_done(row)
         self._enough = time.monotonic() + (row["seconds"] or 0.0) > self.until

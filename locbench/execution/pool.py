@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from locbench.execution.sweep import Sweep, SweepWatcher
-    from locbench.training.state import Row
+    from locbench.training.state import EpochMetrics
 
 POLL = 1.0
 """Seconds between two looks at whether every process still lives."""
@@ -165,7 +165,7 @@ class _Teller:
     def step_done(self) -> None:
         return None
 
-    def epoch_done(self, row: Row) -> None:
+    def epoch_done(self, row: EpochMetrics) -> None:
         self._tell("epoch_done", row)
 
     def job_done(self, record: Record) -> None:

@@ -86,12 +86,12 @@ def check_devices(setup: Setup, console: Console) -> None:
 
 def engine_checks(device: torch.device, engine: str) -> Iterator[Check]:
     """Yield, per method, the largest difference between the engine's and eager steps in float64; none for eager."""
-    from locbench.training.distributed import ALONE
+    from locbench.training.distributed import SINGLE_PROCESS
     from locbench.training.engine import choose_engine
 
     for method, options in METHODS:
         recipe = _recipe("resnet8", method, options, batch_size=16)
-        chosen = choose_engine(engine, recipe, device, ALONE)
+        chosen = choose_engine(engine, recipe, device, SINGLE_PROCESS)
         if chosen != "eager":
             weights, ran = _stepped(recipe, device, chosen)
             found = _difference(weights, _stepped(recipe, device, "eager")[0])

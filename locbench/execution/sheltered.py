@@ -12,7 +12,7 @@ from locbench.results.record import Record
 
 if TYPE_CHECKING:
     from locbench.execution.sweep import SweepWatcher
-    from locbench.training.state import Row
+    from locbench.training.state import EpochMetrics
 
 
 class Display(Protocol):
@@ -66,7 +66,7 @@ class Sheltered:
         """Pass it on."""
         self._pass("step_done")
 
-    def epoch_done(self, row: Row) -> None:
+    def epoch_done(self, row: EpochMetrics) -> None:
         """Pass it on."""
         self._pass("epoch_done", row)
 

@@ -26,15 +26,15 @@ from locbench.results.record import DataUsed, Provenance, Record
 from locbench.results.store import Store
 from locbench.spec.recipe import Recipe
 from locbench.training.device import device_name
-from locbench.training.distributed import ALONE, World
+from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
 from locbench.training.engine import choose_engine
 from locbench.training.faults import is_recipes_own, told
 from locbench.training.lone_image import refuse_lone_image
 from locbench.training.run import Run
-from locbench.training.state import Origin, Outcome, Watcher
+from locbench.training.state import Origin, ProgressListener, RunState
 
 
-class SweepWatcher(Watcher, Protocol):
+class SweepWatcher(ProgressListener, Protocol):
     """Who wants to hear how a sweep is going."""
 
     def job_started(self, job: Job, index: int, jobs: int) -> None:
@@ -66,7 +66,7 @@ class Sweep:
         *,
         download: bool = False,
         weights: Path | None = None,
-        world: World = ALONE,
+        world: ProcessGroup = SINGLE_PROCESS,
         engine: str = "auto",
         beside: int = 1,
     ) -> None:
@@ -96,7 +96,7 @@ class Sweep:
                 split = self.split(job.recipe)
                 watcher.job_started(job, index, len(jobs))
                 record = self._record(job, split, watcher)
-                if self.world.leads:
+                if self.world.is_main:
                     self.store.save(record)
                 watcher.job_done(record)
                 records.append(record)
@@ -145,59 +145,59 @@ class Sweep:
             return self.weights
         return refuse_untrained(self.store, recipe.backbone)
 
-    def _record(self, job: Job, split: Split | SceneSplit, watcher: Watcher) -> Record:
-        recipe, outcome = job.recipe, Outcome()
+    def _record(self, job: Job, split: Split | SceneSplit, watcher: ProgressListener) -> Record:
+        recipe, state = job.recipe, RunState()
         try:
             run = self._run(recipe, split)
-            outcome = run.outcome
+            state = run.state
             run.train(watcher)
-            if job.keeps_weights and isinstance(run, Run) and self.world.leads:
+            if job.keeps_weights and isinstance(run, Run) and self.world.is_main:
                 keep_weights(run.learner.chain, self.store.weights(recipe.key))
         except Exception as error:
-            if not is_recipes_own(error, len(outcome.history)):
+            if not is_recipes_own(error, len(state.history)):
                 raise  # the next cell could meet it too, and this one may not meet it again
             diverged = isinstance(error, DivergedError)
             if self.world.size > 1 and not diverged:  # the others may not have met it and would wait for this one
                 raise FailureError(f"a process failed: {told(error)}", "Start torchrun again.") from error
-            if diverged and self.world.leads:  # it would diverge again from there
+            if diverged and self.world.is_main:  # it would diverge again from there
                 self.store.checkpoint(recipe.key).unlink(missing_ok=True)
-            return self._failed(recipe, split, outcome, error)
-        return self._make(recipe, split, outcome, final_metrics(outcome))
+            return self._failed(recipe, split, state, error)
+        return self._make(recipe, split, state, final_metrics(state))
 
-    def _failed(self, recipe: Recipe, split: Split | SceneSplit, outcome: Outcome, error: Exception) -> Record:
+    def _failed(self, recipe: Recipe, split: Split | SceneSplit, state: RunState, error: Exception) -> Record:
         message = error.message if isinstance(error, LocbenchError) else told(error)
-        return msgspec.structs.replace(self._make(recipe, split, outcome, {}), status="failed", error=message)
+        return msgspec.structs.replace(self._make(recipe, split, state, {}), status="failed", error=message)
 
-    def _make(self, recipe: Recipe, split: Split | SceneSplit, outcome: Outcome, metrics: dict[str, float]) -> Record:
+    def _make(self, recipe: Recipe, split: Split | SceneSplit, state: RunState, metrics: dict[str, float]) -> Record:
         return Record(
             key=recipe.key,
             status="done",
             recipe=recipe,
             described=recipe.describe(),
             metrics=metrics,
-            history=outcome.history,
-            local_losses=outcome.local_losses,
-            parameters=outcome.parameters,
+            history=state.history,
+            local_losses=state.local_losses,
+            parameters=state.parameters,
             data=DataUsed(
                 split.info.name, split.info.label, split.fingerprint, train=len(split.train), test=len(split.test)
             ),
             provenance=Provenance(
                 device=device_name(self.device),
                 versions=versions(),
-                **msgspec.structs.asdict(self.code) | self._other_code(outcome),
-                started=outcome.started,
-                seconds=round(outcome.seconds, 2),
-                resumed=outcome.resumed,
+                **msgspec.structs.asdict(self.code) | self._other_code(state),
+                started=state.started,
+                seconds=round(state.seconds, 2),
+                resumed=state.resumed,
                 threads=torch.get_num_threads() if self.device.type == "cpu" else 0,
-                engine=outcome.engine,
+                engine=state.engine,
                 beside=self.beside,
             ),
         )
 
     @staticmethod
-    def _other_code(outcome: Outcome) -> dict[str, Any]:
+    def _other_code(state: RunState) -> dict[str, Any]:
         """Return what a record says beside the present code of a run that was continued by it."""
-        return {"codes": tuple(outcome.codes), "dirty": outcome.dirty} if len(outcome.codes) > 1 else {}
+        return {"codes": tuple(state.codes), "dirty": state.dirty} if len(state.codes) > 1 else {}
 
 
 @contextmanager
@@ -246,7 +246,7 @@ def refuse_unready(jobs: Sequence[Job], root: Path) -> dict[str, SceneSplit]:
     return {name: load_scenes(name, root) for name in dict.fromkeys(detectors)}
 
 
-def final_metrics(outcome: Outcome) -> dict[str, float]:
+def final_metrics(state: RunState) -> dict[str, float]:
     """Return a run's numbers: accuracy and error after the last epoch, the best accuracy and its epoch.
 
     A detector has average precisions instead.
@@ -254,12 +254,12 @@ def final_metrics(outcome: Outcome) -> dict[str, float]:
     The error has two names, as in the papers: ``test_err``, and ``top1_err`` on ImageNet. Where the first five guesses
     were counted, on ImageNet and with 200 classes or more, there are ``top5_acc`` and ``top5_err`` too.
     """
-    if "box_ap" in outcome.history[-1]:
-        return detection_metrics(outcome)
-    tested = [(row["test_acc"], row["epoch"]) for row in outcome.history if row["test_acc"] is not None]
+    if "box_ap" in state.history[-1]:
+        return detection_metrics(state)
+    tested = [(row["test_acc"], row["epoch"]) for row in state.history if row["test_acc"] is not None]
     final = tested[-1][0]
     best, epoch = max(tested, key=lambda pair: (pair[0] or 0.0, -(pair[1] or 0.0)))
-    loss = outcome.history[-1]["train_loss"]
+    loss = state.history[-1]["train_loss"]
     assert final is not None
     assert best is not None
     assert epoch is not None
@@ -271,9 +271,9 @@ def final_metrics(outcome: Outcome) -> dict[str, float]:
         "best_acc": round(best, 4),
         "best_epoch": epoch,
         "train_loss": loss,
-    } | _among_five(outcome)
+    } | _among_five(state)
 
 
-def _among_five(outcome: Outcome) -> dict[str, float]:
-    counted = [five for row in outcome.history if (five := row.get("test_top5")) is not None]
+def _among_five(state: RunState) -> dict[str, float]:
+    counted = [five for row in state.history if (five := row.get("test_top5")) is not None]
     return {"top5_acc": round(counted[-1], 4), "top5_err": round(100 - counted[-1], 4)} if counted else {}

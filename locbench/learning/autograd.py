@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-def hand_over(output: Tensor, leaf: Tensor) -> None:
+def backward_through(output: Tensor, leaf: Tensor) -> None:
     """Back-propagate the gradient that a leaf has gathered through the output it stands for.
 
     The gradient enters by a hook that gives the only reference to it away. Passed as an argument it would stay alive
@@ -17,17 +17,17 @@ def hand_over(output: Tensor, leaf: Tensor) -> None:
     """
     held = [leaf.grad]
     leaf.grad = None
-    give(output, held)
+    backward_releasing(output, held)
 
 
-def give(output: Tensor, held: list[Tensor | None]) -> None:
+def backward_releasing(output: Tensor, held: list[Tensor | None]) -> None:
     """Back-propagate a gradient through an output, taking it out of the list that holds its only reference."""
     output.register_hook(lambda _: held.pop())  # type: ignore[no-untyped-call]
     torch.autograd.backward(output, output.new_zeros(()).expand_as(output))
 
 
 @contextmanager
-def batch_statistics_only(*modules: nn.Module) -> Iterator[None]:
+def frozen_running_stats(*modules: nn.Module) -> Iterator[None]:
     """Let BatchNorm normalise by the batch and leave its running statistics as they are.
 
     They are exchanged for copies meanwhile rather than switched off: gradient checkpointing demands that a second pass

@@ -11,38 +11,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from locbench.learning.autograd import hand_over
+from locbench.learning.autograd import backward_through
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.modules import LocalModules
-from locbench.learning.routing import Outcome, Weights, losses_at
+from locbench.learning.routing import StepOutput, Weights, losses_at
 from locbench.spec.components import Cascade
 
 
-def cascade(learner: LocalModules, images: Tensor, targets: Targets, options: Cascade) -> Outcome:
+def cascade(learner: LocalModules, images: Tensor, targets: Targets, options: Cascade) -> StepOutput:
     """HPFF's independent and cascade losses, each module run forward once (equal in gradients to `recomputed_cascade`).
 
-    When module j's losses are known, the cascade gradient alone is carried through j to its input; added to what module
-    j - 1 was owed from its own losses it makes that module's parameter gradients, and its graph is freed. So the graphs
-    of two modules are alive at a time, and no independent loss reaches an earlier module.
+    When module j's losses are known, the cascade gradient alone is carried through j to its input. Added to the
+    gradient of module j - 1's own losses it makes that module's parameter gradients, and that module's graph is freed.
+    So the graphs of two modules are alive at a time, and no independent loss reaches an earlier module.
     """
     weights = Weights.of(options)
-    losses, x, owed = [], images, None
+    losses, x, pending = [], images, None
     for index in range(learner.modules_count - 1):
         x = x.detach().requires_grad_(index > 0)
         h = learner.run_module(index, x)
-        loss, own, through = losses_at(learner, index, h.detach(), targets, weights)
-        owed = _settle(learner, owed, index, h, x, own, through)
+        loss, independent_grad, cascade_grad = losses_at(learner, index, h.detach(), targets, weights)
+        pending = _carry_to_input(learner, pending, index, h, x, independent_grad, cascade_grad)
         losses.append(loss)
         x = h
     x = x.detach().requires_grad_(learner.modules_count > 1)
     logits = learner.run_module(learner.modules_count - 1, x)
-    loss, own, through = _losses_at_top(logits.detach(), targets, weights, learner.modules_count)
-    owed = _settle(learner, owed, learner.modules_count - 1, logits, x, own, through)
-    _pay(owed)
-    return Outcome(torch.stack([*losses, loss]), logits.detach())
+    loss, independent_grad, cascade_grad = _losses_at_top(logits.detach(), targets, weights, learner.modules_count)
+    pending = _carry_to_input(learner, pending, learner.modules_count - 1, logits, x, independent_grad, cascade_grad)
+    _flush(pending)
+    return StepOutput(torch.stack([*losses, loss]), logits.detach())
 
 
-def recomputed_cascade(learner: LocalModules, images: Tensor, targets: Targets, options: Cascade) -> Outcome:
+def recomputed_cascade(learner: LocalModules, images: Tensor, targets: Targets, options: Cascade) -> StepOutput:
     """HPFF as the released code runs it: separate forward passes for the independent loss and for each window.
 
     Slower, and BatchNorm's running statistics see the batch once per pass, except the stem's, which runs once for both
@@ -67,13 +67,13 @@ def recomputed_cascade(learner: LocalModules, images: Tensor, targets: Targets, 
         losses.append(loss)
         if index == 1:  # what reaches the stem has come together; its map is let go
             if start.grad is not None:
-                hand_over(stem, start)
+                backward_through(stem, start)
             stem = start = logits
-    return Outcome(torch.stack(losses), logits)
+    return StepOutput(torch.stack(losses), logits)
 
 
 @dataclass
-class _Owed:
+class _PendingBackward:
     """A module whose graph is kept because a gradient for its output is still to come."""
 
     index: int
@@ -90,34 +90,38 @@ def _losses_at_top(
     loss = F.cross_entropy(leaf, targets.labels)
     (gradient,) = torch.autograd.grad(loss, leaf)
     window = weights.cascade if modules > 1 else 0.0
-    own = gradient * weights.independent if weights.independent else None
-    through = gradient * window if window else None
-    return loss.detach() * (weights.independent + window), own, through
+    independent_grad = gradient * weights.independent if weights.independent else None
+    cascade_grad = gradient * window if window else None
+    return loss.detach() * (weights.independent + window), independent_grad, cascade_grad
 
 
-def _settle(
+def _carry_to_input(
     learner: LocalModules,
-    owed: _Owed | None,
+    pending: _PendingBackward | None,
     index: int,
     h: Tensor,
     x: Tensor,
-    own: Tensor | None,
-    through: Tensor | None,
-) -> _Owed:
-    """Carry the cascade gradient to the module's input, pay the module before, and return what this one is owed."""
-    if through is not None:
-        (carried,) = torch.autograd.grad(h, x, through, retain_graph=True)
-        assert owed is not None
-        owed.gradient = carried if owed.gradient is None else owed.gradient + carried
-    _pay(owed)
-    gradients = [each for each in (own, through) if each is not None]
+    independent_grad: Tensor | None,
+    cascade_grad: Tensor | None,
+) -> _PendingBackward:
+    """Carry the cascade gradient to the module's input and back-propagate through the module before.
+
+    Returns:
+        the backward pass of this module, which waits for the next one's cascade gradient.
+    """
+    if cascade_grad is not None:
+        (carried,) = torch.autograd.grad(h, x, cascade_grad, retain_graph=True)
+        assert pending is not None
+        pending.gradient = carried if pending.gradient is None else pending.gradient + carried
+    _flush(pending)
+    gradients = [each for each in (independent_grad, cascade_grad) if each is not None]
     total = sum(gradients[1:], gradients[0]) if gradients else None
-    return _Owed(index, h, learner.module_parameters(index), total)
+    return _PendingBackward(index, h, learner.module_parameters(index), total)
 
 
-def _pay(owed: _Owed | None) -> None:
-    if owed is not None and owed.gradient is not None:
-        torch.autograd.backward([owed.output], [owed.gradient], inputs=owed.parameters)
+def _flush(pending: _PendingBackward | None) -> None:
+    if pending is not None and pending.gradient is not None:
+        torch.autograd.backward([pending.output], [pending.gradient], inputs=pending.parameters)
 
 
 def _independent_pass(
@@ -132,7 +136,7 @@ def _independent_pass(
         return loss.detach(), h.detach()
     leaf = h.detach().requires_grad_()
     loss = learner.independent(index, leaf, targets, weights.independent) * weights.independent
-    hand_over(h, leaf)
+    backward_through(h, leaf)
     return loss, leaf.detach()
 
 
@@ -143,5 +147,5 @@ def _window_pass(learner: LocalModules, index: int, window: Tensor, targets: Tar
         return loss.detach()
     leaf = window.detach().requires_grad_()
     loss = learner.cascade(index, leaf, targets, weights.cascade) * weights.cascade
-    hand_over(window, leaf)
+    backward_through(window, leaf)
     return loss

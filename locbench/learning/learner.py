@@ -8,7 +8,7 @@ from torch import Tensor
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.cascade import cascade, recomputed_cascade
 from locbench.learning.modules import LocalModules
-from locbench.learning.routing import Finished, Outcome, checkpointed, end_to_end, isolated, isolated_lean
+from locbench.learning.routing import Finished, StepOutput, checkpointed, end_to_end, isolated, isolated_lean
 from locbench.networks.chain import build_chain, initialise
 from locbench.spec.components import Cascade, Checkpointed
 from locbench.spec.partition import partition_of
@@ -20,7 +20,7 @@ class Learner(LocalModules):
 
     def step(
         self, images: Tensor, targets: Targets, *, guided: bool = False, finished: Finished | None = None
-    ) -> Outcome:
+    ) -> StepOutput:
         """Run one batch and add its gradients to the parameters' ``grad``.
 
         Args:

@@ -16,14 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from locbench.learning.autograd import batch_statistics_only, give, hand_over
+from locbench.learning.autograd import backward_releasing, backward_through, frozen_running_stats
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.modules import LocalModules
 from locbench.spec.components import AnyRouting, Cascade, Checkpointed
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepOutput:
     """What a step reports; tensors stay on the device.
 
     Attributes:
@@ -35,7 +35,7 @@ class Outcome:
     logits: Tensor
 
 
-def isolated(learner: LocalModules, images: Tensor, targets: Targets) -> Outcome:
+def isolated(learner: LocalModules, images: Tensor, targets: Targets) -> StepOutput:
     """Train every module by its own loss; with one module this is backpropagation."""
     losses, x = [], images
     for index in range(learner.modules_count - 1):
@@ -54,11 +54,11 @@ def train_module(learner: LocalModules, index: int, x: Tensor, targets: Targets)
     leaf = h.detach().requires_grad_()
     loss = learner.independent(index, leaf, targets.with_features(features))
     del features
-    hand_over(h, leaf)
+    backward_through(h, leaf)
     return loss, leaf.detach()
 
 
-def end_to_end(learner: LocalModules, images: Tensor, targets: Targets) -> Outcome:
+def end_to_end(learner: LocalModules, images: Tensor, targets: Targets) -> StepOutput:
     """Train the backbone by the network's loss alone, and each auxiliary net on detached features (PGL's global phase).
 
     An auxiliary net's graph is gone before the next module runs, so the peak is that of backpropagation and a little.
@@ -73,7 +73,7 @@ def end_to_end(learner: LocalModules, images: Tensor, targets: Targets) -> Outco
     return with_top(losses, learner.run_module(learner.modules_count - 1, x), targets)
 
 
-def checkpointed(learner: LocalModules, images: Tensor, targets: Targets, options: Checkpointed) -> Outcome:
+def checkpointed(learner: LocalModules, images: Tensor, targets: Targets, options: Checkpointed) -> StepOutput:
     """Backpropagation that keeps only the inputs of segments of residual blocks and runs each segment twice.
 
     The second run, in the backward pass, leaves BatchNorm's running statistics alone.
@@ -105,11 +105,11 @@ class Weights:
         return cls(float(alone), float(not alone), options.official_edges)
 
 
-def with_top(losses: list[Tensor], logits: Tensor, targets: Targets) -> Outcome:
+def with_top(losses: list[Tensor], logits: Tensor, targets: Targets) -> StepOutput:
     """Back-propagate the network's own loss, and return it after the modules' losses."""
     loss = F.cross_entropy(logits, targets.labels if targets.mixed is None else targets.mixed)
     loss.backward()  # type: ignore[no-untyped-call]
-    return Outcome(torch.stack([*losses, loss.detach()]), logits.detach())
+    return StepOutput(torch.stack([*losses, loss.detach()]), logits.detach())
 
 
 def losses_at(
@@ -121,16 +121,16 @@ def losses_at(
         Its weighted loss, and if ``gradients`` are wanted the independent and the cascade one with respect to ``h``.
     """
     loss = h.new_zeros(())
-    own = through = None
+    independent_grad = cascade_grad = None
     if weights.independent and not (index == 0 and weights.skip_first):
         leaf = h.detach().requires_grad_(gradients)
         loss = loss + weights.independent * learner.independent(index, leaf, targets, weights.independent)
-        own = leaf.grad
+        independent_grad = leaf.grad
     if index > 0 and weights.cascade:
         leaf = h.detach().requires_grad_(gradients)
         loss = loss + weights.cascade * learner.cascade(index, leaf, targets, weights.cascade)
-        through = leaf.grad
-    return loss, own, through
+        cascade_grad = leaf.grad
+    return loss, independent_grad, cascade_grad
 
 
 def _segments(blocks: list[torch.nn.Module], count: int) -> list[list[torch.nn.Module]]:
@@ -142,7 +142,7 @@ def _segments(blocks: list[torch.nn.Module], count: int) -> list[list[torch.nn.M
 
 def _contexts(units: list[torch.nn.Module]) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Return what surrounds a segment's first and second run."""
-    return nullcontext(), batch_statistics_only(*units)
+    return nullcontext(), frozen_running_stats(*units)
 
 
 def _run_in_order(units: list[torch.nn.Module], x: Tensor) -> Tensor:
@@ -155,7 +155,9 @@ Finished = Callable[[int], None]
 """Told a module's index when its gradients, its auxiliary nets' included, are complete; may use and free them."""
 
 
-def isolated_lean(learner: LocalModules, images: Tensor, targets: Targets, finished: Finished | None = None) -> Outcome:
+def isolated_lean(
+    learner: LocalModules, images: Tensor, targets: Targets, finished: Finished | None = None
+) -> StepOutput:
     """Train every module by its own loss, its forward pass run once for its auxiliary nets and once for itself.
 
     During the auxiliary nets' backward pass only the module's input and output are there. The second forward pass
@@ -170,15 +172,15 @@ def isolated_lean(learner: LocalModules, images: Tensor, targets: Targets, finis
         losses.append(learner.independent(index, leaf, targets.with_features(features)))
         gradient = [leaf.grad]
         del leaf, features
-        with batch_statistics_only(*learner.module_units(index)):
+        with frozen_running_stats(*learner.module_units(index)):
             h = learner.run_module(index, x)
         x = h.detach()
-        give(h, gradient)
+        backward_releasing(h, gradient)
         del h
         finished(index)
-    outcome = with_top(losses, learner.run_module(top, x), targets)
+    output = with_top(losses, learner.run_module(top, x), targets)
     finished(top)
-    return outcome
+    return output
 
 
 def _first_run(learner: LocalModules, index: int, x: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -17,7 +17,7 @@ from locbench.printable import duration, printable
 from locbench.results.record import Record
 
 if TYPE_CHECKING:
-    from locbench.training.state import Row
+    from locbench.training.state import EpochMetrics
 
 
 class Bars:
@@ -56,7 +56,7 @@ class Bars:
         """Move the epoch's bar."""
         self.progress.advance(self.epoch)
 
-    def epoch_done(self, row: Row) -> None:  # noqa: ARG002
+    def epoch_done(self, row: EpochMetrics) -> None:  # noqa: ARG002
         """Move the cell's bar and start the epoch's anew."""
         self.progress.advance(self.cell)
         self.progress.reset(self.epoch, description="  epoch")
@@ -102,7 +102,7 @@ class Lines:
     def step_done(self) -> None:
         """Say nothing."""
 
-    def epoch_done(self, row: Row) -> None:
+    def epoch_done(self, row: EpochMetrics) -> None:
         """Say where the cell is, if nothing was said for a while."""
         self.epoch += 1
         if time.monotonic() - self.said > self.every and self.epoch < self.epochs:
@@ -218,7 +218,7 @@ class Slot:
     def step_done(self) -> None:
         """Do nothing."""
 
-    def epoch_done(self, row: Row) -> None:  # noqa: ARG002
+    def epoch_done(self, row: EpochMetrics) -> None:  # noqa: ARG002
         """Move the bar."""
         self.view.progress.advance(self.bar)
 

@@ -25,7 +25,7 @@ from locbench.console import remark
 from locbench.data.batches import Batch
 from locbench.learning.auxiliary.branch import Branch, Targets
 from locbench.learning.learner import Learner
-from locbench.learning.routing import Outcome
+from locbench.learning.routing import StepOutput
 from locbench.spec.components import Cascade
 from locbench.training.eager import EagerEngine
 
@@ -59,13 +59,13 @@ class CompiledEngine:
         """``compiled``, or ``eager`` where no layer could be compiled."""
         return "compiled" if any(kind not in self._failed for _, kind in self._kinds) else "eager"
 
-    def step(self, batch: Batch, targets: Targets, *, guided: bool, whole: int | None = None) -> Outcome:
+    def step(self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None) -> StepOutput:
         """Take a step; see `Engine.step`."""
         self._size = self._size or len(batch.labels)
         if len(batch.labels) != self._size:
-            return self.plain.step(batch, targets, guided=guided, whole=whole)
+            return self.plain.step(batch, targets, guided=guided, global_batch=global_batch)
         with self._settings(), self._in_place():
-            return self.plain.step(batch, targets, guided=guided, whole=whole)
+            return self.plain.step(batch, targets, guided=guided, global_batch=global_batch)
 
     @contextmanager
     def _settings(self) -> Iterator[None]:

@@ -21,7 +21,7 @@ PATIENCE = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """The processes of a run.
 
     Attributes:
@@ -33,11 +33,11 @@ class World:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes records and talks to the user."""
         return self.rank == 0
 
-    def share(self, count: int) -> slice:
+    def shard(self, count: int) -> slice:
         """Return which of a batch's ``count`` images are this process's: consecutive ones, as evenly as can be."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
@@ -70,34 +70,34 @@ class World:
             for each in tensors:
                 dist.all_reduce(each)
 
-    def average_gradients(self, parameters: Iterable[Tensor], own: int, total: int) -> None:
+    def average_gradients(self, parameters: Iterable[Tensor], local: int, total: int) -> None:
         """Replace gradients by those of the mean loss over the whole batch, in one exchange.
 
         Args:
             parameters: the same ones in the same order in every process; such without a gradient are left out.
-            own: images of this process's share; its gradients are of the mean over them.
+            local: images of this process's share; its gradients are of the mean over them.
             total: images of the whole batch.
         """
         gradients = [each.grad for each in parameters if each.grad is not None]
         if self.size == 1 or not gradients:
             return
-        buffer = torch.cat([each.reshape(-1) for each in gradients]).mul_(own / total)
+        buffer = torch.cat([each.reshape(-1) for each in gradients]).mul_(local / total)
         dist.all_reduce(buffer)
         for each, summed in zip(gradients, torch.split(buffer, [one.numel() for one in gradients]), strict=True):
             each.copy_(summed.view_as(each))
 
 
-ALONE = World()
+SINGLE_PROCESS = ProcessGroup()
 
 
-def join_world(device: torch.device) -> World:
+def join_process_group(device: torch.device) -> ProcessGroup:
     """Join the processes that `torchrun` has started; without it there is this one alone.
 
     Raises:
         UsageError: torchrun's environment is incomplete, or a device is missing.
     """
     if "WORLD_SIZE" not in os.environ or os.environ["WORLD_SIZE"] == "1":
-        return ALONE
+        return SINGLE_PROCESS
     for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         if name not in os.environ:
             raise UsageError(
@@ -107,10 +107,10 @@ def join_world(device: torch.device) -> World:
         torch.cuda.set_device(device)  # or every process would open a context on the first one
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    return World(dist.get_rank(), dist.get_world_size())
+    return ProcessGroup(dist.get_rank(), dist.get_world_size())
 
 
-def leave_world() -> None:
+def leave_process_group() -> None:
     """End the processes' exchange, if there is any."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

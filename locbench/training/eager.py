@@ -9,10 +9,10 @@ import torch
 from locbench.data.batches import Batch
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Learner
-from locbench.learning.routing import Outcome
+from locbench.learning.routing import StepOutput
 from locbench.spec.recipe import Recipe
 from locbench.training.device import autocast
-from locbench.training.distributed import World
+from locbench.training.distributed import ProcessGroup
 from locbench.training.optimizer import ModuleSGD, clip_module
 
 
@@ -31,42 +31,47 @@ class EagerEngine:
     compile_seconds = 0.0
 
     def __init__(
-        self, learner: Learner, optimizer: torch.optim.Optimizer, recipe: Recipe, world: World, device: torch.device
+        self,
+        learner: Learner,
+        optimizer: torch.optim.Optimizer,
+        recipe: Recipe,
+        world: ProcessGroup,
+        device: torch.device,
     ) -> None:
         self.learner, self.optimizer, self.recipe = learner, optimizer, recipe
         self.world, self.device = world, device
 
-    def step(self, batch: Batch, targets: Targets, *, guided: bool, whole: int | None = None) -> Outcome:
+    def step(self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None) -> StepOutput:
         """Free the gradients of the step before and take one; see `Engine.step`."""
         self.optimizer.zero_grad(set_to_none=True)
-        return self.take(batch, targets, guided=guided, whole=whole)
+        return self.accumulate_and_step(batch, targets, guided=guided, global_batch=global_batch)
 
-    def take(
-        self, batch: Batch, targets: Targets, *, guided: bool, whole: int | None = None, cache: bool = True
-    ) -> Outcome:
+    def accumulate_and_step(
+        self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None, cache: bool = True
+    ) -> StepOutput:
         """Take one step on top of the gradients that are there.
 
         Args:
-            batch, targets, guided, whole: see `Engine.step`.
+            batch, targets, guided, global_batch: see `Engine.step`.
             cache: let autocast keep weights that it has cast for the rest of the step.
         """
-        own = len(batch.labels)
-        whole = whole or own
+        local = len(batch.labels)
+        global_batch = global_batch or local
 
         def finish(module: int) -> None:  # its gradients are complete
             assert isinstance(self.optimizer, ModuleSGD)
             parameters = [*self.learner.module_parameters(module), *self.learner.auxiliary_parameters(module)]
-            self.world.average_gradients(parameters, own, whole)
+            self.world.average_gradients(parameters, local, global_batch)
             self._clip([module])
             self.optimizer.step_module(module)
 
         early = {"finished": finish} if isinstance(self.optimizer, ModuleSGD) else {}
         with autocast(self.recipe.precision, self.device, cache=cache):
-            outcome = self.learner.step(batch.images, targets, guided=guided, **early)
-        self.world.average_gradients(self.learner.parameters(), own, whole)
+            output = self.learner.step(batch.images, targets, guided=guided, **early)
+        self.world.average_gradients(self.learner.parameters(), local, global_batch)
         self._clip(range(self.learner.modules_count))
         self.optimizer.step()  # whatever has not been stepped yet
-        return outcome
+        return output
 
     def _clip(self, modules: Iterable[int]) -> None:
         if self.recipe.clip_norm is not None:

@@ -19,13 +19,13 @@ from locbench.data.batches import Batch
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Learner
-from locbench.learning.routing import Outcome
+from locbench.learning.routing import StepOutput
 from locbench.registry import suggestion
 from locbench.spec.choices import EngineName
 from locbench.spec.components import Checkpointed
 from locbench.spec.recipe import Recipe
 from locbench.training.device import keep_blocks, refuse_precision
-from locbench.training.distributed import World
+from locbench.training.distributed import ProcessGroup
 from locbench.training.eager import EagerEngine
 
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
@@ -47,7 +47,7 @@ class Engine(Protocol):
     def compile_seconds(self) -> float:
         """Seconds spent on preparing steps."""
 
-    def step(self, batch: Batch, targets: Targets, *, guided: bool, whole: int | None = None) -> Outcome:
+    def step(self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None) -> StepOutput:
         """Take one whole step: gradients of all modules, clipped and averaged over processes, and the optimizer's step.
 
         The learning rate is what the optimizer's groups hold. Nothing is read back from the device, but for the first
@@ -57,11 +57,11 @@ class Engine(Protocol):
             batch: this process's share of a batch, on the device.
             targets: its labels and images.
             guided: a step of PGL's global phase.
-            whole: images of the whole batch; without a number the share is all of it.
+            global_batch: images of the whole batch; without a number the share is all of it.
         """
 
 
-def choose_engine(name: str, recipe: Recipe, device: torch.device, world: World) -> EngineName:
+def choose_engine(name: str, recipe: Recipe, device: torch.device, world: ProcessGroup) -> EngineName:
     """Return the engine of a name; ``auto`` is the fastest one that is safe for the recipe on the device.
 
     Raises:
@@ -79,7 +79,7 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, world: World)
     return known[name]
 
 
-def _obstacle(name: EngineName, recipe: Recipe, device: torch.device, world: World) -> str:
+def _obstacle(name: EngineName, recipe: Recipe, device: torch.device, world: ProcessGroup) -> str:
     """Return why an engine cannot run a recipe, or nothing."""
     if name == "eager":
         return ""
@@ -101,7 +101,7 @@ def make_engine(
     learner: Learner,
     optimizer: torch.optim.Optimizer,
     recipe: Recipe,
-    world: World,
+    world: ProcessGroup,
     device: torch.device,
 ) -> Engine:
     """Return an engine that `choose_engine` has allowed; on the CPU, have freed memory kept from now on.

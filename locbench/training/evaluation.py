@@ -11,7 +11,7 @@ from torch import Tensor
 from locbench.data.batches import Batch
 from locbench.errors import DivergedError
 from locbench.networks.chain import Chain
-from locbench.training.distributed import ALONE, World
+from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ class Accuracy:
 
 
 @torch.inference_mode()
-def accuracy(chain: Chain, batches: Iterable[Batch], device: torch.device, world: World = ALONE) -> Accuracy:
+def accuracy(
+    chain: Chain, batches: Iterable[Batch], device: torch.device, world: ProcessGroup = SINGLE_PROCESS
+) -> Accuracy:
     """Return the accuracy over batches on a device, in evaluation mode.
 
     Args:

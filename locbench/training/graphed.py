@@ -21,7 +21,7 @@ from locbench.console import remark
 from locbench.data.batches import Batch
 from locbench.errors import FailureError
 from locbench.learning.auxiliary.branch import Targets
-from locbench.learning.routing import Outcome
+from locbench.learning.routing import StepOutput
 from locbench.training.eager import EagerEngine
 from locbench.training.snapshot import Snapshot, rates_in_tensors, refuse_difference
 
@@ -89,16 +89,16 @@ class Step:
     """
 
     inputs: list[Tensor | None]
-    held: list[Outcome]
+    held: list[StepOutput]
     replay: Call
 
-    def __call__(self, given: list[Tensor | None]) -> Outcome:
+    def __call__(self, given: list[Tensor | None]) -> StepOutput:
         """Take a step on a batch of the captured shapes."""
         for place, each in zip(self.inputs, given, strict=True):
             if place is not None and each is not None:
                 place.copy_(each, non_blocking=True)
         self.replay()
-        return Outcome(self.held[0].losses.clone(), self.held[0].logits.clone())
+        return StepOutput(self.held[0].losses.clone(), self.held[0].logits.clone())
 
 
 class GraphedEngine:
@@ -128,14 +128,14 @@ class GraphedEngine:
         """``graphed``, or ``eager`` after giving up."""
         return "eager" if self.gave_up else "graphed"
 
-    def step(self, batch: Batch, targets: Targets, *, guided: bool, whole: int | None = None) -> Outcome:
+    def step(self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None) -> StepOutput:
         """Take a step; see `Engine.step`."""
         self._size = self._size or len(batch.labels)
         if not self.gave_up and len(batch.labels) == self._size:
             self._write_rates()
             if guided in self._steps or self._prepare(batch, targets, guided=guided):
                 return self._steps[guided](_tensors(batch, targets))
-        return self.plain.step(batch, targets, guided=guided, whole=whole)
+        return self.plain.step(batch, targets, guided=guided, global_batch=global_batch)
 
     def _write_rates(self) -> None:
         rates = [float(group["lr"]) for group in self.plain.optimizer.param_groups]
@@ -175,12 +175,12 @@ class GraphedEngine:
     def _captured(self, batch: Batch, targets: Targets, before: Snapshot, *, guided: bool) -> Step:
         inputs = [None if each is None else each.clone() for each in _tensors(batch, targets)]
         own, aims = _as_batch(inputs)
-        held: list[Outcome] = []
+        held: list[StepOutput] = []
 
         def call() -> None:
             # Gradients begin as None, so that they are born in the graph's memory.
             self.plain.optimizer.zero_grad(set_to_none=True)
-            held[:] = [self.plain.take(own, aims, guided=guided, cache=False)]
+            held[:] = [self.plain.accumulate_and_step(own, aims, guided=guided, cache=False)]
 
         with rates_in_tensors(self.plain.optimizer, self._rates):
             for _ in range(WARM_UP):

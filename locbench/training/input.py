@@ -18,7 +18,7 @@ from locbench.data.images import Images, Split
 from locbench.data.streams import Stream
 from locbench.errors import UsageError
 from locbench.spec.recipe import Recipe
-from locbench.training.distributed import ALONE, World
+from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
 
 SMALL, LARGE = 250, 50
 """Test images per batch below and from 128 pixels; on a CUDA device as many as hold `CUDA_PIXELS`, if that is more."""
@@ -30,14 +30,14 @@ _TIMED: set[str] = set()
 """Data sets whose speed this process has told already."""
 
 
-def training_feed(
+def train_loader(
     recipe: Recipe,
     split: Split,
     epoch: int,
     *,
     pixels: bool,
     dtype: torch.dtype = torch.float32,
-    world: World = ALONE,
+    world: ProcessGroup = SINGLE_PROCESS,
 ) -> Iterator[Batch]:
     """Yield one epoch of augmented batches at the recipe's image size.
 
@@ -64,15 +64,15 @@ def training_feed(
         epoch=epoch,
         pixels=pixels,
         drop_last=recipe.drop_last,
-        share=world.share,
+        share=world.shard,
         dtype=dtype,
     )
     return _told(batches, split, world)
 
 
-def _told(batches: Iterator[Batch], split: Split, world: World) -> Iterator[Batch]:
+def _told(batches: Iterator[Batch], split: Split, world: ProcessGroup) -> Iterator[Batch]:
     """Pass batches on; the first time that a process reads a data set from files it tells how fast that goes."""
-    if not isinstance(split.train, Stream) or not world.leads or split.info.name in _TIMED:
+    if not isinstance(split.train, Stream) or not world.is_main or split.info.name in _TIMED:
         return batches
     _TIMED.add(split.info.name)
     each = f" in each of {world.size} processes" if world.size > 1 else ""
@@ -107,11 +107,11 @@ def _whole_batches(recipe: Recipe, split: Split, epoch: int, *, pixels: bool, dt
     return (resized(batch, recipe.image_size) for batch in batches)
 
 
-def testing_feed(
+def eval_loader(
     recipe: Recipe,
     split: Split,
     dtype: torch.dtype,
-    world: World = ALONE,  # noqa: PT028 - not a test
+    world: ProcessGroup = SINGLE_PROCESS,
 ) -> Iterator[Batch]:
     """Yield the test images in order, at the recipe's image size, without augmentation.
 
@@ -138,7 +138,7 @@ def testing_size(side: int, device: torch.device) -> int:
 
 
 # The names are what they do; pytest must not take them for tests where they are imported.
-testing_feed.__test__ = testing_size.__test__ = False  # type: ignore[attr-defined]
+eval_loader.__test__ = testing_size.__test__ = False  # type: ignore[attr-defined]
 
 
 def _tests_in_memory(recipe: Recipe, split: Split, size: int, dtype: torch.dtype) -> Iterator[Batch]:
@@ -160,10 +160,10 @@ def _in_memory(images: Images | Stream, recipe: Recipe) -> Images:
     return images
 
 
-def _shared(batch: Batch, world: World) -> Batch:
+def _shared(batch: Batch, world: ProcessGroup) -> Batch:
     if world.size == 1:
         return batch
-    own = world.share(len(batch.labels))
+    own = world.shard(len(batch.labels))
     pixels = None if batch.pixels is None else batch.pixels[own].clone()
     return Batch(images=batch.images[own].clone(), labels=batch.labels[own], pixels=pixels)
 

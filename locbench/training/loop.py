@@ -13,9 +13,9 @@ from locbench.data.batches import steps_per_epoch
 from locbench.errors import DivergedError
 from locbench.spec.recipe import Recipe, images_per_epoch
 from locbench.training.device import set_precision
-from locbench.training.distributed import ALONE, World
+from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
 from locbench.training.lr_schedule import rate_of_step
-from locbench.training.state import Keeper, Outcome, Row, Stateful, Watcher
+from locbench.training.state import EpochMetrics, Keeper, ProgressListener, RunState, Stateful
 
 
 class TrainingRun(ABC):
@@ -31,15 +31,17 @@ class TrainingRun(ABC):
 
     optimizer: torch.optim.Optimizer
 
-    def __init__(self, recipe: Recipe, images: int, device: torch.device, keeper: Keeper, world: World = ALONE) -> None:
+    def __init__(
+        self, recipe: Recipe, images: int, device: torch.device, keeper: Keeper, world: ProcessGroup = SINGLE_PROCESS
+    ) -> None:
         self.recipe, self.device, self.keeper, self.world = recipe, device, keeper, world
         self.images_per_epoch = images_per_epoch(images, recipe.batch_size, recipe.drop_last)
         world.refuse_empty_shares(self.images_per_epoch, recipe.batch_size)
         set_precision(recipe.precision, device)
         parameters = self._build()
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self.outcome = Outcome(parameters=parameters, started=started, engine=self.engine_name)
-        keeper.begun(self.outcome)
+        self.state = RunState(parameters=parameters, started=started, engine=self.engine_name)
+        keeper.begun(self.state)
 
     @abstractmethod
     def _build(self) -> dict[str, int]:
@@ -50,11 +52,11 @@ class TrainingRun(ABC):
         """Return what a checkpoint keeps, by the names that it has there."""
 
     @abstractmethod
-    def _steps(self, epoch: int, steps: int, step_done: Callable[[], None]) -> tuple[list[float], Row]:
+    def _steps(self, epoch: int, steps: int, step_done: Callable[[], None]) -> tuple[list[float], EpochMetrics]:
         """Take an epoch's steps; return the mean losses over images, the network's last, and what its row says else."""
 
     @abstractmethod
-    def _evaluate(self) -> Row:
+    def _evaluate(self) -> EpochMetrics:
         """Return what the row of an epoch says of the test images."""
 
     @property
@@ -62,42 +64,46 @@ class TrainingRun(ABC):
         """What really runs the steps."""
         return "eager"
 
-    def train(self, watcher: Watcher | None = None) -> Outcome:
+    def train(self, watcher: ProgressListener | None = None) -> RunState:
         """Train to the end, from the checkpoint if there is one.
 
         Raises:
             DivergedError: a loss is no longer finite.
             FailureError: an image cannot be decoded.
         """
-        if not self.keeper.restore(self.outcome, self.device, **self._parts()):
+        if not self.keeper.restore(self.state, self.device, **self._parts()):
             self._build()
         steps = steps_per_epoch(self.images_per_epoch, self.recipe.batch_size)
         if watcher:
-            watcher.run_started(self.recipe.epochs, steps, len(self.outcome.history))
-        for epoch in range(len(self.outcome.history) + 1, self.recipe.epochs + 1):
+            watcher.run_started(self.recipe.epochs, steps, len(self.state.history))
+        for epoch in range(len(self.state.history) + 1, self.recipe.epochs + 1):
             row = self._epoch(epoch, steps, watcher.step_done if watcher else _ignore)
-            self.outcome.history.append(row)
+            self.state.history.append(row)
             self._note_engine()
             if watcher:
                 watcher.epoch_done(row)
             if epoch < self.recipe.epochs:
-                self.keeper.save(self.outcome, **self._parts())
-        return self.outcome
+                self.keeper.save(self.state, **self._parts())
+        return self.state
 
-    def _epoch(self, epoch: int, steps: int, step_done: Callable[[], None]) -> Row:
+    def _epoch(self, epoch: int, steps: int, step_done: Callable[[], None]) -> EpochMetrics:
         begun = time.perf_counter()
         # Every epoch has its own random state, so that a resumed run draws what an uninterrupted one would have.
         torch.manual_seed((self.recipe.seed * 1_000_003 + epoch) * self.world.size + self.world.rank)
         losses, trained = self._steps(epoch, steps, step_done)
         if not all(map(math.isfinite, losses)):
             raise DivergedError(f"the loss is not finite in epoch {epoch}", "Lower the learning rate.")
-        self.outcome.local_losses = losses
-        row: Row = {"epoch": epoch, "lr": float(self.optimizer.param_groups[0]["lr"]), "train_loss": losses[-1]}
+        self.state.local_losses = losses
+        row: EpochMetrics = {
+            "epoch": epoch,
+            "lr": float(self.optimizer.param_groups[0]["lr"]),
+            "train_loss": losses[-1],
+        }
         row |= trained | {"test_acc": None}
         if epoch % self.recipe.test_every == 0 or epoch == self.recipe.epochs:
             row |= self._evaluate()
         row["seconds"] = round(time.perf_counter() - begun, 4)
-        self.outcome.seconds += row["seconds"] or 0.0
+        self.state.seconds += row["seconds"] or 0.0
         return row
 
     def _set_rate(self, step: int, steps: int) -> None:
@@ -107,10 +113,10 @@ class TrainingRun(ABC):
             group["lr"] = rate
 
     def _note_engine(self) -> None:
-        """Note in the outcome what has run: an engine may give up, and a resumed run go on with another."""
-        seen = self.outcome.engine.split(", ") if len(self.outcome.history) > 1 else []
+        """Note in the state what has run: an engine may give up, and a resumed run go on with another."""
+        seen = self.state.engine.split(", ") if len(self.state.history) > 1 else []
         if self.engine_name not in seen:
-            self.outcome.engine = ", ".join([*seen, self.engine_name])
+            self.state.engine = ", ".join([*seen, self.engine_name])
 
 
 def _ignore() -> None:

@@ -14,13 +14,13 @@ from locbench.learning.learner import Learner, build_learner
 from locbench.spec.choices import EngineName
 from locbench.spec.phases import is_global
 from locbench.spec.recipe import Recipe
-from locbench.training.distributed import ALONE, World
+from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
 from locbench.training.engine import Engine, make_engine
 from locbench.training.evaluation import accuracy
-from locbench.training.input import testing_feed, training_feed
+from locbench.training.input import eval_loader, train_loader
 from locbench.training.loop import TrainingRun
 from locbench.training.optimizer import make_optimizer
-from locbench.training.state import Keeper, Origin, Row, Stateful
+from locbench.training.state import EpochMetrics, Keeper, Origin, Stateful
 
 MANY_CLASSES = 200
 """From so many classes on, and where ImageNet is stood in for, the share among the first five guesses is recorded."""
@@ -51,12 +51,12 @@ class Run(TrainingRun):
         checkpoint: Path | None = None,
         dtype: torch.dtype = torch.float32,
         weights: Path | None = None,
-        world: World = ALONE,
+        world: ProcessGroup = SINGLE_PROCESS,
         engine: EngineName = "eager",
         origin: Origin = Origin(),
     ) -> None:
         self.split, self.dtype, self.weights, self._engine_name = split, dtype, weights, engine
-        keeper = Keeper(checkpoint, recipe.key, split.fingerprint, origin, leads=world.leads)
+        keeper = Keeper(checkpoint, recipe.key, split.fingerprint, origin, is_main=world.is_main)
         super().__init__(recipe, len(split.train), split.train.pixels.device, keeper, world)
 
     def _build(self) -> dict[str, int]:
@@ -84,27 +84,27 @@ class Run(TrainingRun):
         """Side of the images that the network sees, in pixels."""
         return self.recipe.image_size or self.split.info.side
 
-    def _steps(self, epoch: int, steps: int, step_done: Callable[[], None]) -> tuple[list[float], Row]:
+    def _steps(self, epoch: int, steps: int, step_done: Callable[[], None]) -> tuple[list[float], EpochMetrics]:
         self.learner.train()
         recipe, count = self.recipe, self.images_per_epoch
         losses = torch.zeros(self.learner.modules_count, dtype=self.dtype, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         wanted = self.learner.restores_image
-        batches = training_feed(recipe, self.split, epoch, pixels=wanted, dtype=self.dtype, world=self.world)
+        batches = train_loader(recipe, self.split, epoch, pixels=wanted, dtype=self.dtype, world=self.world)
         prepare = self._preparation(epoch)
         guided_steps = 0
         for index, batch in enumerate(batches, (epoch - 1) * steps):
             guided = is_global(recipe.composition.phases, index, recipe.epochs * steps)
             guided_steps += guided
             self._set_rate(index, steps)
-            whole = min(recipe.batch_size, count - index % steps * recipe.batch_size)
-            outcome = self.engine.step(*prepare(batch), guided=guided, whole=whole)
-            losses += outcome.losses * len(batch.labels)
-            correct += (outcome.logits.argmax(dim=1) == batch.labels).sum()
+            global_batch = min(recipe.batch_size, count - index % steps * recipe.batch_size)
+            output = self.engine.step(*prepare(batch), guided=guided, global_batch=global_batch)
+            losses += output.losses * len(batch.labels)
+            correct += (output.logits.argmax(dim=1) == batch.labels).sum()
             step_done()
         self.world.sum(losses, correct)
         self.world.average_buffers(self.learner)
-        row: Row = {"train_acc": 100 * correct.item() / count, "global_share": guided_steps / steps}
+        row: EpochMetrics = {"train_acc": 100 * correct.item() / count, "global_share": guided_steps / steps}
         return (losses / count).tolist(), row
 
     def _preparation(self, epoch: int) -> Callable[[Batch], tuple[Batch, Targets]]:
@@ -115,9 +115,9 @@ class Run(TrainingRun):
 
         return Mixer(self.split.info.classes, self.recipe.seed * 1_000_003 + epoch)
 
-    def _evaluate(self) -> Row:
-        batches = testing_feed(self.recipe, self.split, self.dtype, self.world)
+    def _evaluate(self) -> EpochMetrics:
+        batches = eval_loader(self.recipe, self.split, self.dtype, self.world)
         found = accuracy(self.learner.chain, batches, self.device, self.world)
         many = self.split.info.classes >= MANY_CLASSES or self.recipe.augmentation == "imagenet"
-        row: Row = {"test_acc": found.top1}
+        row: EpochMetrics = {"test_acc": found.top1}
         return row | {"test_top5": found.top5} if many else row

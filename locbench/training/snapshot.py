@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from locbench.learning.routing import Outcome
+from locbench.learning.routing import StepOutput
 
 TOLERANCE = 0.01
 """Largest norm of the difference between two steps' effects over the norm of one's. Sums whose order a device does not
@@ -49,13 +49,13 @@ class Snapshot:
             torch.cuda.set_rng_state(self._random, self.device)
 
     @torch.no_grad()
-    def now(self, outcome: Outcome) -> Effects:
+    def now(self, output: StepOutput) -> Effects:
         """Return what a step has given and changed since, kind by kind."""
         changes = [
             [each - self._kept[id(each)] if id(each) in self._kept else each.clone() for each in group]
             for group in self._groups()
         ]
-        return [[outcome.losses], [outcome.logits], *changes]
+        return [[output.losses], [output.logits], *changes]
 
     def _groups(self) -> list[list[Tensor]]:
         state = [value for each in self.optimizer.state.values() for value in each.values()]

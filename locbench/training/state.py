@@ -15,11 +15,11 @@ from locbench.console import remark
 from locbench.errors import FailureError
 from locbench.files import MEGABYTE, read_regular, write_atomically
 
-Row = dict[str, float | None]
+EpochMetrics = dict[str, float | None]
 """An epoch's line of the history; see `Record`."""
 
 
-class Watcher(Protocol):
+class ProgressListener(Protocol):
     """Who wants to hear how a run is going."""
 
     def run_started(self, epochs: int, steps: int, done: int) -> None:
@@ -28,12 +28,12 @@ class Watcher(Protocol):
     def step_done(self) -> None:
         """A step has been queued."""
 
-    def epoch_done(self, row: Row) -> None:
+    def epoch_done(self, row: EpochMetrics) -> None:
         """An epoch is over; ``row`` is its line of the history."""
 
 
 @dataclass
-class Outcome:
+class RunState:
     """What a run gives.
 
     Attributes:
@@ -48,7 +48,7 @@ class Outcome:
         dirty: whether any of it differed from its commit; None where there was none.
     """
 
-    history: list[Row] = field(default_factory=list)
+    history: list[EpochMetrics] = field(default_factory=list)
     local_losses: list[float] = field(default_factory=list)
     parameters: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
@@ -88,33 +88,33 @@ class Keeper:
     """Keeps a run between its epochs, and gives it back to the same run alone.
 
     With other data, or where a finished run has been recorded since, the run starts anew and says so; its first epoch
-    replaces what was kept. With other code it goes on, and the outcome names both.
+    replaces what was kept. With other code it goes on, and the record names both.
 
     Args:
         path: of the checkpoint; None keeps nothing.
         recipe: key of the run's recipe.
         data: fingerprint of the images.
         origin: code and record.
-        leads: whether this process writes and speaks, of several that share the run.
+        is_main: whether this process writes and speaks, of several that share the run.
     """
 
-    def __init__(self, path: Path | None, recipe: str, data: str, origin: Origin, *, leads: bool = True) -> None:
-        self.path, self.origin, self.leads = path, origin, leads
+    def __init__(self, path: Path | None, recipe: str, data: str, origin: Origin, *, is_main: bool = True) -> None:
+        self.path, self.origin, self.is_main = path, origin, is_main
         self._belongs = {"recipe": recipe, "data": data, "replaces": origin.replaces}
 
-    def begun(self, outcome: Outcome) -> None:
-        """Note in the outcome of a new run which code trains it."""
-        outcome.codes, outcome.dirty = [self.origin.code], self.origin.dirty
+    def begun(self, state: RunState) -> None:
+        """Note in the state of a new run which code trains it."""
+        state.codes, state.dirty = [self.origin.code], self.origin.dirty
 
-    def save(self, outcome: Outcome, **parts: Stateful) -> None:
+    def save(self, state: RunState, **parts: Stateful) -> None:
         """Write the run's state, if this process is to; see `write_atomically` for errors."""
-        if self.path is None or not self.leads:
+        if self.path is None or not self.is_main:
             return
-        kept = {name: getattr(outcome, name) for name in _KEPT}
+        kept = {name: getattr(state, name) for name in _KEPT}
         states = {name: each.state_dict() for name, each in parts.items()}
-        save_checkpoint(self.path, self._belongs | kept | states | {"epoch": len(outcome.history)})
+        save_checkpoint(self.path, self._belongs | kept | states | {"epoch": len(state.history)})
 
-    def restore(self, outcome: Outcome, device: torch.device, **parts: Stateful) -> bool:
+    def restore(self, state: RunState, device: torch.device, **parts: Stateful) -> bool:
         """Put a run's kept state back, if there is one and it is this run's.
 
         Returns:
@@ -125,24 +125,24 @@ class Keeper:
         """
         if self.path is None or not self.path.exists():
             return True
-        state = load_checkpoint(self.path, device)
-        if why := self._foreign(state):
+        checkpoint = load_checkpoint(self.path, device)
+        if why := self._foreign(checkpoint):
             self._anew(why)
             return True
-        assert state is not None
+        assert checkpoint is not None
         try:
             for name, part in parts.items():
-                part.load_state_dict(state[name])
-            kept = {name: state[name] for name in _KEPT}
+                part.load_state_dict(checkpoint[name])
+            kept = {name: checkpoint[name] for name in _KEPT}
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, LookupError, ValueError, TypeError, AttributeError):
             self._anew("its layout is another one, that of other code")
             return False
         for name, value in kept.items():
-            setattr(outcome, name, value)
-        outcome.resumed += 1
-        self._note_code(outcome)
+            setattr(state, name, value)
+        state.resumed += 1
+        self._note_code(state)
         return True
 
     def _foreign(self, state: dict[str, Any] | None) -> str:
@@ -157,24 +157,22 @@ class Keeper:
             return f"the data have changed since (fingerprint {state['data']}, now {self._belongs['data']})"
         return "a finished run is recorded beside it" if state["replaces"] != self._belongs["replaces"] else ""
 
-    def _note_code(self, outcome: Outcome) -> None:
-        if outcome.codes[-1] == self.origin.code:
+    def _note_code(self, state: RunState) -> None:
+        if state.codes[-1] == self.origin.code:
             return
-        if self.leads:
-            first, now = outcome.codes[-1] or "unknown", self.origin.code or "unknown"
-            remark(
-                f"The code has changed since epoch {len(outcome.history)}, the record will name both: {first}; {now}"
-            )
-        outcome.codes = [*outcome.codes, self.origin.code]
-        outcome.dirty = outcome.dirty or self.origin.dirty
+        if self.is_main:
+            first, now = state.codes[-1] or "unknown", self.origin.code or "unknown"
+            remark(f"The code has changed since epoch {len(state.history)}, the record will name both: {first}; {now}")
+        state.codes = [*state.codes, self.origin.code]
+        state.dirty = state.dirty or self.origin.dirty
 
     def _anew(self, why: str) -> None:
-        if self.leads:
+        if self.is_main:
             remark(f"The run starts anew, not from its checkpoint {self.path}: {why}.")
 
 
 _KEPT = ("history", "local_losses", "seconds", "resumed", "started", "engine", "codes", "dirty")
-"""Fields of an outcome that go on with the run."""
+"""Fields of a state that go on with the run."""
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

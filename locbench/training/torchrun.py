@@ -12,12 +12,12 @@ def process_count() -> int:
     return _number("WORLD_SIZE", 1)
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Return whether this process writes records and talks to the user."""
     return process_count() == 1 or _number("RANK", 0) == 0
 
 
-def own_device(name: str) -> str:
+def local_device(name: str) -> str:
     """Return the device of this process: of several on CUDA, each takes the one of its local rank."""
     several = process_count() > 1 and name in ("cuda", "auto")
     return f"cuda:{_number('LOCAL_RANK', 0)}" if several and _has_cuda() else name

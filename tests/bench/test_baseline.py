@@ -18,7 +18,7 @@ from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Learner, build_learner
 from locbench.spec.recipe import Recipe
-from locbench.training.distributed import ALONE
+from locbench.training.distributed import SINGLE_PROCESS
 from locbench.training.engine import make_engine
 from locbench.training.evaluation import accuracy
 from locbench.training.optimizer import make_optimizer
@@ -65,7 +65,7 @@ def ways(name: str, dtype: torch.dtype) -> tuple[tuple[Learner, Step], tuple[Lea
     plain, ours = (build_learner(recipe, CLASSES, SIDE).to(dtype) for _ in range(2))
     ours = ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     reference = Reference(plain, recipe, CPU)
-    engine = make_engine("eager", ours, make_optimizer(ours, recipe), recipe, ALONE, CPU)
+    engine = make_engine("eager", ours, make_optimizer(ours, recipe), recipe, SINGLE_PROCESS, CPU)
     return (
         (plain, lambda images, targets: reference.step(images, targets, guided=guided).losses),
         (ours, lambda images, targets: engine.step(images, targets, guided=guided).losses.clone()),
@@ -98,10 +98,10 @@ def test_what_is_read_back_is_every_modules_loss_and_accuracy() -> None:
     recipe, _ = chosen("dgl")
     learner = build_learner(recipe, CLASSES, SIDE)
     reference = Reference(learner, recipe, CPU)
-    outcome = reference.step(*data(0, torch.float32), guided=False)
-    assert [loss for loss, _ in reference.read] == outcome.losses.tolist()
+    output = reference.step(*data(0, torch.float32), guided=False)
+    assert [loss for loss, _ in reference.read] == output.losses.tolist()
     assert len(reference.read) == learner.modules_count == 4
-    right = outcome.logits.argmax(1) == data(0, torch.float32)[1].labels
+    right = output.logits.argmax(1) == data(0, torch.float32)[1].labels
     assert reference.read[-1][1] == pytest.approx(100 * right.double().mean().item())
     assert [each.defaults["foreach"] for each in reference.optimizers] == [False] * 4
     assert [each.defaults["fused"] for each in reference.optimizers] == [False] * 4

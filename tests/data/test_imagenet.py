@@ -37,11 +37,11 @@ from locbench.errors import FailureError, UsageError
 from locbench.execution.sweep import final_metrics
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
-from locbench.training.distributed import World
-from locbench.training.input import testing_feed, timed, training_feed
+from locbench.training.distributed import ProcessGroup
+from locbench.training.input import eval_loader, timed, train_loader
 from locbench.training.lr_schedule import learning_rate
 from locbench.training.run import Run
-from locbench.training.state import Outcome
+from locbench.training.state import RunState
 
 CLASSES = [f"n{number:08}" for number in range(10)]
 TRAIN, VAL = 4, 2
@@ -265,10 +265,10 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
 
 def test_processes_decode_their_shares_alone(whole: Path, read: Iterator[list[bytes]]) -> None:
     split, paths = opened(whole), next(read)
-    shares = [list(training_feed(recipe(), split, 2, pixels=False, world=World(rank, 3))) for rank in range(3)]
+    shares = [list(train_loader(recipe(), split, 2, pixels=False, world=ProcessGroup(rank, 3))) for rank in range(3)]
     assert sorted(paths) == sorted(stream(split).files.paths.tolist())
     assert [[len(batch.labels) for batch in each] for each in shares] == [[5, 5, 3], [5, 5, 3], [5, 5, 4]]
-    together = list(training_feed(recipe(), split, 2, pixels=False))
+    together = list(train_loader(recipe(), split, 2, pixels=False))
     for index, batch in enumerate(together):
         assert torch.equal(torch.cat([each[index].images for each in shares]), batch.images)
 
@@ -276,11 +276,11 @@ def test_processes_decode_their_shares_alone(whole: Path, read: Iterator[list[by
 def test_processes_share_the_test_batches(whole: Path, read: Iterator[list[bytes]], monkeypatch: Any) -> None:
     monkeypatch.setattr("locbench.training.input.SMALL", 8)
     split, paths = opened(whole), next(read)
-    first, second = (list(testing_feed(recipe(), split, torch.float32, World(rank, 2))) for rank in range(2))
+    first, second = (list(eval_loader(recipe(), split, torch.float32, ProcessGroup(rank, 2))) for rank in range(2))
     assert isinstance(split.test, Stream)
     assert sorted(paths) == sorted(split.test.files.paths.tolist())
     assert [len(each.labels) for each in (*first, *second)] == [8, 4, 8]
-    every = list(testing_feed(recipe(), split, torch.float32))
+    every = list(eval_loader(recipe(), split, torch.float32))
     assert same(every, [first[0], second[0], first[1]])
 
 
@@ -290,7 +290,7 @@ def test_processes_share_test_batches_from_memory(monkeypatch: pytest.MonkeyPatc
     chosen = make_recipe(
         {"network": "resnet8", "method": "bp", "dataset": "digits", "epochs": 1, "batch_size": 8, "lr": 1.0}
     )
-    second = list(testing_feed(chosen, split, torch.float32, World(1, 2)))
+    second = list(eval_loader(chosen, split, torch.float32, ProcessGroup(1, 2)))
     assert [each.labels.tolist() for each in second] == [split.test.labels[8:16].tolist()]
 
 
@@ -426,7 +426,7 @@ def test_other_pipelines_are_refused(whole: Path) -> None:
         recipe(augmentation="standard")
     standard = msgspec.structs.replace(recipe(), augmentation="standard")
     with pytest.raises(UsageError, match="is read from files"):
-        next(training_feed(standard, opened(whole), 1, pixels=False))
+        next(train_loader(standard, opened(whole), 1, pixels=False))
 
 
 def test_workers_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -461,7 +461,7 @@ def test_training_from_files(whole: Path, monkeypatch: pytest.MonkeyPatch, capfd
 def test_recipe_on_images_in_memory() -> None:
     split = load("digits", Path("unused"), limit=50, test_limit=20)
     chosen = recipe(dataset="digits", augmentation="imagenet", image_size=24)
-    batches = list(training_feed(chosen, split, 1, pixels=True))
+    batches = list(train_loader(chosen, split, 1, pixels=True))
     assert [tuple(each.images.shape) for each in batches] == [(15, 3, 24, 24)] * 3 + [(5, 3, 24, 24)]
     assert torch.cat([each.labels for each in batches]).bincount().tolist() == [5] * 10
     tests = next(imagenet_test_batches(split.test, split.info, 20, side=16, dtype=torch.float64))
@@ -505,8 +505,8 @@ def test_five_guesses_in_the_final_metrics() -> None:
         {"epoch": 2, "train_loss": 1.5, "test_acc": None},
         {"epoch": 3, "train_loss": 1.0, "test_acc": 71.59, "test_top5": 90.37},
     ]
-    found = final_metrics(Outcome(history=rows))
+    found = final_metrics(RunState(history=rows))
     assert (found["top5_acc"], found["top5_err"]) == (90.37, 9.63)
     assert (found["top1_err"], found["test_err"]) == (28.41, 28.41)
-    few = final_metrics(Outcome(history=[{"epoch": 1, "train_loss": 2.0, "test_acc": 20.0}]))
+    few = final_metrics(RunState(history=[{"epoch": 1, "train_loss": 2.0, "test_acc": 20.0}]))
     assert not {"top5_acc", "top5_err"} & set(few)

@@ -221,7 +221,7 @@ def test_rate_of_a_shorter_run_falls_at_the_same_shares() -> None:
 
 
 def numbers(run: DetectionRun) -> list[dict[str, float | None]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in run.outcome.history]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in run.state.history]
 
 
 def test_resumed_run_gives_the_same_numbers(tmp_path: Path, weights: Path) -> None:
@@ -243,7 +243,7 @@ def test_resumed_run_gives_the_same_numbers(tmp_path: Path, weights: Path) -> No
     again = DetectionRun(recipe, split, weights, checkpoint)
     torch.rand(7)  # what was drawn before must not matter
     again.train()
-    assert again.outcome.resumed == 1
+    assert again.state.resumed == 1
     assert numbers(again) == numbers(whole)
     for left, right in zip(again.detector.state_dict().values(), whole.detector.state_dict().values(), strict=True):
         assert torch.equal(left, right)
@@ -262,6 +262,6 @@ def test_average_precision_rises_above_a_level(weights: Path) -> None:
     recipe = detector_recipe(epochs=4, test_every=4)
     run = DetectionRun(recipe, load_scenes("shapes", Path(), limit=160, test_limit=40), weights)
     row = run.train().history[-1]
-    assert run.outcome.history[0]["train_loss"] > run.outcome.local_losses[0]  # type: ignore[operator]
+    assert run.state.history[0]["train_loss"] > run.state.local_losses[0]  # type: ignore[operator]
     assert (row["box_ap50"] or 0.0) >= LEVEL
     assert (row["mask_ap50"] or 0.0) >= LEVEL

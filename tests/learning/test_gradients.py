@@ -372,11 +372,11 @@ def test_gradients_add_up_over_steps() -> None:
 
 
 def test_input_and_logits_stay_outside_of_graphs() -> None:
-    def outcomes() -> Iterator[Tensor]:
+    def outputs() -> Iterator[Tensor]:
         for method in ("bp", "bp+checkpointed", "dgl", "hpff+dgl", "pgl+head"):
             images, targets = batch()
-            outcome = learner(method).step(images, targets, guided=method == "pgl+head")
+            output = learner(method).step(images, targets, guided=method == "pgl+head")
             assert images.grad is None
-            yield from (outcome.losses, outcome.logits)
+            yield from (output.losses, output.logits)
 
-    assert not any(each.requires_grad and each.grad_fn is not None for each in outcomes())
+    assert not any(each.requires_grad and each.grad_fn is not None for each in outputs())

@@ -268,8 +268,8 @@ def test_one_step_of_infopro(network: str) -> None:
 def stepped(net: Learner, data: tuple[Tensor, Targets]) -> dict[str, Tensor]:
     net.zero_grad()
     torch.manual_seed(3)
-    outcome = net.step(*data)
-    assert outcome.losses.isfinite().all()
+    output = net.step(*data)
+    assert output.losses.isfinite().all()
     return gradients(net)
 
 

@@ -27,7 +27,7 @@ from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
 from locbench.training.optimizer import ModuleSGD
 from locbench.training.run import Run
-from locbench.training.state import Outcome, Row
+from locbench.training.state import EpochMetrics, RunState
 
 SIDE = 16
 CASES: list[tuple[str, str, int | None, dict[str, Any]]] = [
@@ -67,8 +67,8 @@ def three_steps(run: Run) -> tuple[dict[str, Tensor], Tensor]:
         images, targets = batch(8, SIDE, seed=seed)
         run.optimizer.zero_grad(set_to_none=True)
         guided = seed == 1 and run.recipe.method.startswith("pgl")
-        outcome = run.engine.take(Batch(images, targets.labels, targets.pixels), targets, guided=guided)
-        losses.append(torch.cat([outcome.losses, outcome.logits.flatten()]))
+        output = run.engine.accumulate_and_step(Batch(images, targets.labels, targets.pixels), targets, guided=guided)
+        losses.append(torch.cat([output.losses, output.logits.flatten()]))
     state = {name: each.clone() for name, each in run.learner.state_dict().items()}
     for name, each in run.learner.named_parameters():
         momentum = run.optimizer.state[each]["momentum_buffer"] if each in run.optimizer.state else None
@@ -163,7 +163,7 @@ class Interrupting:
     def run_started(self, epochs: int, steps: int, done: int) -> None:
         assert (epochs, done) == (2, 0)
 
-    def epoch_done(self, row: Row) -> None:
+    def epoch_done(self, row: EpochMetrics) -> None:
         self.done = True
 
     def step_done(self) -> None:
@@ -171,8 +171,8 @@ class Interrupting:
             raise StopError
 
 
-def numbers(outcome: Outcome) -> list[dict[str, float | None]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in outcome.history]
+def numbers(state: RunState) -> list[dict[str, float | None]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in state.history]
 
 
 @pytest.mark.parametrize("method", ["dgl", "pgl+head"])

@@ -328,9 +328,9 @@ COMBINED += ["similarity+swin-reconstruction", "reconstruction+swin-greedy", "bp
 def test_methods_on_a_transformer(method: str) -> None:
     made = recipe_of(method, {}, network="swin-micro", modules=4)
     net, data = build_learner(made, CLASSES, 64), batch(4, 64, torch.float32)
-    outcome = net.step(*data)
-    assert outcome.losses.isfinite().all()
-    assert outcome.logits.shape == (4, CLASSES)
+    output = net.step(*data)
+    assert output.losses.isfinite().all()
+    assert output.logits.shape == (4, CLASSES)
     assert all(each.grad is not None for each in net.chain.parameters())
 
 

@@ -19,9 +19,9 @@ def stepped(net: Learner, data: Any) -> dict[str, Tensor]:
     """Return the gradients of one step; dropout draws the same every time."""
     net.zero_grad()
     torch.manual_seed(3)
-    outcome = net.step(*data)
-    assert outcome.losses.shape == (net.modules_count,)
-    assert outcome.losses.isfinite().all()
+    output = net.step(*data)
+    assert output.losses.shape == (net.modules_count,)
+    assert output.losses.isfinite().all()
     return gradients(net)
 
 

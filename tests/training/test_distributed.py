@@ -17,7 +17,7 @@ from locbench.datasets.known import KNOWN
 from locbench.errors import UsageError
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
-from locbench.training.distributed import ALONE, World, join_world, leave_world
+from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup, join_process_group, leave_process_group
 from locbench.training.run import Run
 
 
@@ -35,10 +35,10 @@ def split(images: int = 21) -> Split:
     return Split(KNOWN["digits"], some, some, "")
 
 
-def trained(chosen: Recipe, world: World) -> dict[str, Any]:
+def trained(chosen: Recipe, world: ProcessGroup) -> dict[str, Any]:
     run = Run(chosen, split(), dtype=torch.float64, world=world)
-    outcome = run.train()
-    return {"state": run.learner.state_dict(), "history": outcome.history, "losses": outcome.local_losses}
+    state = run.train()
+    return {"state": run.learner.state_dict(), "history": state.history, "losses": state.local_losses}
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -54,13 +54,13 @@ def _process(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    world = join_world(torch.device("cpu"))
-    assert world == World(rank, 2)
+    world = join_process_group(torch.device("cpu"))
+    assert world == ProcessGroup(rank, 2)
     try:
         for name, settings in CASES.items():
             torch.save(trained(recipe(**settings), world), Path(folder) / f"{name}-{rank}.pt")
     finally:
-        leave_world()
+        leave_process_group()
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_processes_train_what_one_trains(name: str, folder: Path) -> None:
     chosen = recipe(**CASES[name])
     assert not any(isinstance(each, nn.BatchNorm2d) for each in Run(chosen, split()).learner.modules())
-    alone = trained(chosen, ALONE)
+    alone = trained(chosen, SINGLE_PROCESS)
     first, second = (torch.load(folder / f"{name}-{rank}.pt", weights_only=True) for rank in (0, 1))
     for key, expected in alone["state"].items():
         assert torch.equal(first["state"][key], second["state"][key]), key
@@ -90,20 +90,20 @@ def test_two_processes_train_what_one_trains(name: str, folder: Path) -> None:
 
 
 def test_shares_are_consecutive_and_leave_nothing_out() -> None:
-    assert [World(rank, 3).share(8) for rank in range(3)] == [slice(0, 2), slice(2, 5), slice(5, 8)]
-    assert ALONE.share(5) == slice(0, 5)
+    assert [ProcessGroup(rank, 3).shard(8) for rank in range(3)] == [slice(0, 2), slice(2, 5), slice(5, 8)]
+    assert SINGLE_PROCESS.shard(5) == slice(0, 5)
 
 
 def test_a_batch_smaller_than_the_processes_is_refused() -> None:
-    World(0, 2).refuse_empty_shares(10, 4)  # the last batch has two
+    ProcessGroup(0, 2).refuse_empty_shares(10, 4)  # the last batch has two
     with pytest.raises(UsageError, match="a batch of 1 images cannot be shared by 2 processes"):
-        World(0, 2).refuse_empty_shares(9, 4)
+        ProcessGroup(0, 2).refuse_empty_shares(9, 4)
 
 
 def test_an_incomplete_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="torchrun"):
-        join_world(torch.device("cpu"))
+        join_process_group(torch.device("cpu"))
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert join_world(torch.device("cpu")) == ALONE
+    assert join_process_group(torch.device("cpu")) == SINGLE_PROCESS

@@ -70,11 +70,11 @@ def test_run_counts_the_images_that_it_trains_on() -> None:
     sizes: list[int] = []
     step = run.engine.step
 
-    def counted(batch: Batch, *rest: Any, whole: int, **more: Any) -> Any:
-        outcome = step(batch, *rest, whole=whole, **more)
-        sizes.append(whole)
-        outcome.logits.copy_(_right(batch.labels))
-        return outcome
+    def counted(batch: Batch, *rest: Any, global_batch: int, **more: Any) -> Any:
+        output = step(batch, *rest, global_batch=global_batch, **more)
+        sizes.append(global_batch)
+        output.logits.copy_(_right(batch.labels))
+        return output
 
     run.engine.step = counted  # type: ignore[method-assign]
     history = run.train().history

@@ -28,7 +28,7 @@ from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
 from locbench.training.compiled import CompiledEngine, parts
 from locbench.training.device import SWITCH, keep_blocks
-from locbench.training.distributed import ALONE, World
+from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
 from locbench.training.eager import EagerEngine
 from locbench.training.engine import Engine, choose_engine
 from locbench.training.graphed import CudaGraphs, GraphedEngine
@@ -90,8 +90,8 @@ def stepped(run: Run, engine: Engine) -> dict[str, Tensor]:
             group["lr"] = rate
         images, targets = given(5 if index == 2 else 8, index, run.recipe.side if run.recipe.image_size else SIDE)
         guided = index == 1 and run.recipe.method.startswith("pgl")
-        outcome = engine.step(images, targets, guided=guided)
-        found[f"losses {index}"], found[f"scores {index}"] = outcome.losses, outcome.logits
+        output = engine.step(images, targets, guided=guided)
+        found[f"losses {index}"], found[f"scores {index}"] = output.losses, output.logits
     found |= {name: each.clone() for name, each in run.learner.state_dict().items()}
     for name, each in run.learner.named_parameters():
         state = run.optimizer.state.get(each, {})
@@ -111,7 +111,7 @@ def assert_close(left: dict[str, Tensor], right: dict[str, Tensor], tolerance: f
 
 
 def graphed(run: Run, graphs: Any = None) -> GraphedEngine:
-    plain = EagerEngine(run.learner, run.optimizer, run.recipe, ALONE, run.device)
+    plain = EagerEngine(run.learner, run.optimizer, run.recipe, SINGLE_PROCESS, run.device)
     return GraphedEngine(plain, graphs or RecordedGraphs())
 
 
@@ -231,12 +231,12 @@ def drawn_after_steps(device: torch.device, graphs: Any, monkeypatch: pytest.Mon
     engine = graphed(run, graphs) if graphs else run.engine
     plain = engine.plain if isinstance(engine, GraphedEngine) else engine
     assert isinstance(plain, EagerEngine)
-    take = plain.take
+    take = plain.accumulate_and_step
 
     def reading(*arguments: Any, **named: Any) -> Any:
-        outcome = take(*arguments, **named)
-        outcome.losses.sum().item()
-        return outcome
+        output = take(*arguments, **named)
+        output.losses.sum().item()
+        return output
 
     monkeypatch.setattr(plain, "take", reading)
     run.learner.train()
@@ -311,7 +311,7 @@ def test_twenty_steps_on_cuda(name: str) -> None:
 
 
 def compiled(run: Run, backend: str) -> CompiledEngine:
-    return CompiledEngine(EagerEngine(run.learner, run.optimizer, run.recipe, ALONE, run.device), backend)
+    return CompiledEngine(EagerEngine(run.learner, run.optimizer, run.recipe, SINGLE_PROCESS, run.device), backend)
 
 
 @pytest.mark.parametrize("name", ["pgl", "two windows"])
@@ -397,28 +397,28 @@ def test_a_layer_that_does_not_compile_runs_eagerly(capsys: pytest.CaptureFixtur
 
 
 def test_auto_is_the_fastest_that_is_safe() -> None:
-    plain, lean, several = recipe("dgl"), recipe("lean"), World(0, 2)
+    plain, lean, several = recipe("dgl"), recipe("lean"), ProcessGroup(0, 2)
     checkpointed = recipe_of("bp+checkpointed", {})
-    assert choose_engine("auto", plain, CPU, ALONE) == "eager"
-    assert choose_engine("auto", plain, CUDA, ALONE) == "graphed"
-    assert choose_engine("auto", lean, CUDA, ALONE) == "eager"
+    assert choose_engine("auto", plain, CPU, SINGLE_PROCESS) == "eager"
+    assert choose_engine("auto", plain, CUDA, SINGLE_PROCESS) == "graphed"
+    assert choose_engine("auto", lean, CUDA, SINGLE_PROCESS) == "eager"
     assert choose_engine("auto", plain, CUDA, several) == "eager"
-    assert choose_engine("auto", checkpointed, CUDA, ALONE) == "eager"
-    assert choose_engine("graphed", lean, CUDA, ALONE) == "graphed"
-    assert choose_engine("compiled", plain, CPU, ALONE) == "compiled"
+    assert choose_engine("auto", checkpointed, CUDA, SINGLE_PROCESS) == "eager"
+    assert choose_engine("graphed", lean, CUDA, SINGLE_PROCESS) == "graphed"
+    assert choose_engine("compiled", plain, CPU, SINGLE_PROCESS) == "compiled"
 
 
 @pytest.mark.parametrize(
     ("name", "which", "device", "world", "why"),
     [
-        ("graphed", "dgl", CPU, ALONE, "needs a CUDA device, this one is cpu"),
-        ("graphed", "dgl", CUDA, World(0, 2), "is for one process, not for 2"),
-        ("compiled", "dgl", CPU, World(0, 2), "is for one process, not for 2"),
-        ("compiled", "lean", CPU, ALONE, "lean memory"),
-        ("graped", "dgl", CPU, ALONE, "Did you mean 'graphed'?"),
+        ("graphed", "dgl", CPU, SINGLE_PROCESS, "needs a CUDA device, this one is cpu"),
+        ("graphed", "dgl", CUDA, ProcessGroup(0, 2), "is for one process, not for 2"),
+        ("compiled", "dgl", CPU, ProcessGroup(0, 2), "is for one process, not for 2"),
+        ("compiled", "lean", CPU, SINGLE_PROCESS, "lean memory"),
+        ("graped", "dgl", CPU, SINGLE_PROCESS, "Did you mean 'graphed'?"),
     ],
 )
-def test_what_cannot_be_is_refused(name: str, which: str, device: torch.device, world: World, why: str) -> None:
+def test_what_cannot_be_is_refused(name: str, which: str, device: torch.device, world: ProcessGroup, why: str) -> None:
     with pytest.raises(UsageError) as refused:
         choose_engine(name, recipe(which), device, world)
     assert why in str(refused.value)
@@ -426,7 +426,7 @@ def test_what_cannot_be_is_refused(name: str, which: str, device: torch.device, 
 
 def test_checkpointing_is_not_captured() -> None:
     with pytest.raises(UsageError, match="keeps the random state on the host"):
-        choose_engine("graphed", recipe_of("bp+checkpointed", {}), CUDA, ALONE)
+        choose_engine("graphed", recipe_of("bp+checkpointed", {}), CUDA, SINGLE_PROCESS)
 
 
 def test_an_engine_is_no_part_of_a_recipe() -> None:

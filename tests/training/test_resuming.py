@@ -21,7 +21,7 @@ from locbench.spec.recipe import Recipe
 from locbench.terminal.progress import Lines
 from locbench.training import state as checkpoints
 from locbench.training.run import Run
-from locbench.training.state import Origin, Outcome, load_checkpoint, save_checkpoint
+from locbench.training.state import Origin, RunState, load_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")
 ONE = ("table", "mini", "--rows", "Backprop", "--seeds", "1")
@@ -61,8 +61,8 @@ def stopped(checkpoint: Path, epochs: int = 1, split: Split | None = None, **mor
         Run(short(), split or digits(), checkpoint, **more).train(Stopping(epochs))
 
 
-def rows(outcome: Outcome) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in outcome.history]
+def rows(state: RunState) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in state.history]
 
 
 def test_other_data_start_anew_and_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from locbench.errors import FailureError
 from locbench.learning.learner import build_learner
 from locbench.spec.recipe import Recipe
 from locbench.training.run import Run
-from locbench.training.state import Outcome, Row
+from locbench.training.state import EpochMetrics, RunState
 
 METHODS = ["bp", "pgl+head", "auglocal", "hpff+dgl"]
 EPOCHS, STEPS = 3, 3
@@ -43,7 +43,7 @@ class Interrupting:
         if self.epochs == self.epoch and self.steps == self.step:
             raise StopError
 
-    def epoch_done(self, row: Row) -> None:
+    def epoch_done(self, row: EpochMetrics) -> None:
         self.epochs, self.steps = self.epochs + 1, 0
         if self.step is None and self.epochs == self.epoch:
             raise StopError
@@ -59,13 +59,13 @@ def short(method: str, **changes: Any) -> Recipe:
     return msgspec.structs.replace(chosen, epochs=EPOCHS, batch_size=16, warmup_epochs=1, **changes)
 
 
-def trained(method: str, checkpoint: Path | None = None) -> tuple[Outcome, dict[str, Tensor]]:
+def trained(method: str, checkpoint: Path | None = None) -> tuple[RunState, dict[str, Tensor]]:
     run = Run(short(method), digits(), checkpoint)
     return run.train(), run.learner.state_dict()
 
 
-def numbers(outcome: Outcome) -> list[dict[str, float | None]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in outcome.history]
+def numbers(state: RunState) -> list[dict[str, float | None]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in state.history]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -27,7 +27,7 @@ from locbench.training.lr_schedule import step_rate
 from locbench.training.mixup import Mixer
 from locbench.training.optimizer import by_decay, clip_module, make_optimizer
 from locbench.training.run import Run
-from locbench.training.state import Outcome, Row
+from locbench.training.state import EpochMetrics, RunState
 
 SIDE = 32
 OURS = "swin-reconstruction"
@@ -88,7 +88,7 @@ def test_one_step_of_adamw_by_hand() -> None:
     before = {name: each.detach().clone() for name, each in run.learner.named_parameters()}
     for group in run.optimizer.param_groups:
         group["lr"] = 0.1
-    run.engine.take(*prepared(), guided=False)
+    run.engine.accumulate_and_step(*prepared(), guided=False)
     decays = {id(each): group["weight_decay"] for group in run.optimizer.param_groups for each in group["params"]}
     for name, each in run.learner.named_parameters():
         assert each.grad is not None
@@ -188,13 +188,13 @@ def norms(net: Learner, found: dict[str, Tensor]) -> list[float]:
 @pytest.mark.parametrize("method", [OURS, "bp", "pgl+swin-reconstruction"])
 def test_gradients_are_clipped_module_by_module(method: str) -> None:
     run = Run(swin(method, clip_norm=None), digits(), dtype=torch.float64)
-    run.engine.take(*prepared(), guided="pgl" in method)
+    run.engine.accumulate_and_step(*prepared(), guided="pgl" in method)
     before = gradients(run.learner)
     whole = norms(run.learner, before)
     assert len(whole) == (1 if method == "bp" else 4)
     limit = sorted(whole)[0] * 1.01 if len(whole) > 1 else 0.5 * whole[0]  # one module stays as it is
     clipped = Run(swin(method, clip_norm=limit), digits(), dtype=torch.float64)
-    clipped.engine.take(*prepared(), guided="pgl" in method)
+    clipped.engine.accumulate_and_step(*prepared(), guided="pgl" in method)
     after = gradients(clipped.learner)
     assert norms(clipped.learner, after) == pytest.approx([min(each, limit) for each in whole], rel=1e-5)
     for index, norm in enumerate(whole):
@@ -217,7 +217,7 @@ def test_a_modules_clipped_gradient_does_not_depend_on_later_ones() -> None:
     for loudness in (1.0, 1000.0):
         run = Run(swin(clip_norm=0.01), digits(), dtype=torch.float64)
         run.learner.independents["1"].weights = [loudness]  # type: ignore[assignment]
-        run.engine.take(*prepared(), guided=False)
+        run.engine.accumulate_and_step(*prepared(), guided=False)
         found.append(gradients(run.learner))
     assert norms(run.learner, found[0])[:2] == pytest.approx([0.01, 0.01], rel=1e-3)
     for name, each in found[0].items():
@@ -252,7 +252,7 @@ def test_three_steps_in_lean_memory_are_the_plain_ones(method: str, optimizer: s
         for seed in range(3):
             run.optimizer.zero_grad(set_to_none=True)
             guided = seed == 1 and method.startswith("pgl")
-            losses.append(run.engine.take(*prepared(seed=seed), guided=guided).losses)
+            losses.append(run.engine.accumulate_and_step(*prepared(seed=seed), guided=guided).losses)
         found.append(run.learner.state_dict() | {"losses": torch.stack(losses)})
     assert found[0].keys() == found[1].keys()
     for name, each in found[0].items():
@@ -347,13 +347,13 @@ def digits() -> Split:
 
 def test_images_are_scaled_to_the_networks_size() -> None:
     split, recipe = digits(), swin(batch_size=16)
-    (first, *_, last) = feed.training_feed(recipe, split, 1, pixels=True)
+    (first, *_, last) = feed.train_loader(recipe, split, 1, pixels=True)
     assert first.images.shape == (16, 3, SIDE, SIDE)
     assert last.images.shape == (12, 3, SIDE, SIDE)
     assert first.pixels is not None
     assert first.pixels.shape == first.images.shape
     assert 0 <= first.pixels.min() < first.pixels.max() <= 1
-    assert [each.images.shape for each in feed.testing_feed(recipe, split, torch.float32)] == [(40, 3, SIDE, SIDE)]
+    assert [each.images.shape for each in feed.eval_loader(recipe, split, torch.float32)] == [(40, 3, SIDE, SIDE)]
 
 
 def test_scaling_is_bicubic_with_antialiasing() -> None:
@@ -405,12 +405,12 @@ class Stopping:
         if self.epochs == 2:
             raise KeyboardInterrupt
 
-    def epoch_done(self, row: Row) -> None:
+    def epoch_done(self, row: EpochMetrics) -> None:
         self.epochs += 1
 
 
-def numbers(outcome: Outcome) -> list[dict[str, float | None]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in outcome.history]
+def numbers(state: RunState) -> list[dict[str, float | None]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in state.history]
 
 
 @pytest.mark.parametrize(
@@ -460,7 +460,7 @@ def excess(net: Learner, images: Tensor) -> list[float]:
 
 def test_modules_learn_to_restore_their_inputs() -> None:
     run = Run(swin(modules=4, epochs=8, batch_size=11, warmup_epochs=0), digits())
-    (every,) = feed.training_feed(swin(batch_size=44), digits(), 1, pixels=False)
+    (every,) = feed.train_loader(swin(batch_size=44), digits(), 1, pixels=False)
     before = excess(run.learner, every.images)
     history = run.train().history
     after = excess(run.learner, every.images)

@@ -45,7 +45,7 @@ class TrainingStep(Run):
         """Take a step; nothing is read back from the device."""
         self.clear()
         plain = EagerEngine(self.learner, self.optimizer, self.recipe, self.world, self.device)
-        plain.take(self.batch, Targets(self.batch.labels, self.batch.pixels), guided=self.setting.guided)
+        plain.accumulate_and_step(self.batch, Targets(self.batch.labels, self.batch.pixels), guided=self.setting.guided)
 
     def clear(self) -> None:
         """Set the gradients to zero, or free them, as the setting says."""

@@ -35,7 +35,7 @@ class LoneModule(Learner):
         *,
         guided: bool = False,  # noqa: ARG002
         finished: Finished | None = None,  # noqa: ARG002
-    ) -> routing.Outcome:
+    ) -> routing.StepOutput:
         """Train the module as `routing.isolated` does.
 
         Args:
@@ -47,7 +47,7 @@ class LoneModule(Learner):
         if index == self.modules_count - 1:
             return routing.with_top([], self.run_module(index, images), targets)
         loss, output = routing.train_module(self, index, images, targets)
-        return routing.Outcome(loss.unsqueeze(0), output)
+        return routing.StepOutput(loss.unsqueeze(0), output)
 
     @property
     def nets(self) -> list[nn.Module]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from locbench.learning.autograd import batch_statistics_only
+from locbench.learning.autograd import frozen_running_stats
 from locbench.learning.auxiliary.branch import Branch, Targets
 from locbench.spec.components import Patches
 
@@ -55,7 +55,7 @@ class PatchFusion(Branch):
         return loss.detach()
 
     def _in_two_passes(self, patches: list[Tensor], targets: Targets, weight: float) -> Tensor:
-        with torch.no_grad(), batch_statistics_only(self.branch):
+        with torch.no_grad(), frozen_running_stats(self.branch):
             mean = torch.stack([self.branch(patch) for patch in patches]).mean(dim=0)
         mean.requires_grad_()
         loss = self.branch.criterion(mean, targets)

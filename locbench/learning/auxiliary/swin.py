@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from locbench.errors import UsageError
-from locbench.learning.autograd import give
+from locbench.learning.autograd import backward_releasing
 from locbench.learning.auxiliary.branch import Branch, Classifier, Cut, Targets, ramp
 from locbench.learning.auxiliary.infopro import Contrast
 from locbench.learning.losses import reconstruction, supervised_contrast
@@ -103,7 +103,7 @@ class SharedStemBlock(Branch):
         held = [leaf.grad]
         del leaf
         if held[0] is not None:
-            give(h, held)
+            backward_releasing(h, held)
         return loss
 
     def criterion(self, output: tuple[Tensor, Tensor], targets: Targets) -> Tensor:  # type: ignore[override]
