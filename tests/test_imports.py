@@ -14,7 +14,7 @@ import locbench
 PACKAGE = Path(locbench.__file__).parent
 
 STOREYS = (
-    ("__init__", "errors", "registry", "files", "printable", "console", "figures"),
+    ("__init__", "errors", "registry", "files", "printable", "console", "figures", "torchrun"),
     ("datasets",),
     ("spec",),
     ("data",),

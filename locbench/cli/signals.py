@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from locbench.torchrun import started_by_torchrun
+
 
 @dataclass
 class Stop:
@@ -38,7 +40,7 @@ def ended_as_stopped() -> Iterator[Stop]:
         stop.code = 128 + number
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread() or "WORLD_SIZE" in os.environ:
+    if threading.current_thread() is not threading.main_thread() or started_by_torchrun():
         yield stop
         return
     before = signal.signal(signal.SIGTERM, interrupt)

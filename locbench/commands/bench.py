@@ -24,8 +24,8 @@ from locbench.results.record import Provenance
 from locbench.spec.choices import Precision
 from locbench.spec.validation import refuse_count
 from locbench.terminal.bench import csv_text, found_entry, print_found, print_shares
+from locbench.torchrun import local_device
 from locbench.training.device import choose_device, device_name, set_precision
-from locbench.training.torchrun import local_device
 
 
 class Session:

@@ -26,7 +26,7 @@ from locbench.execution.selection import Wishes
 from locbench.printable import duration, shortened
 from locbench.results.store import Store
 from locbench.spec.table_files import load_table
-from locbench.training.torchrun import process_count
+from locbench.torchrun import process_count
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from locbench.spec.table_files import load_table
 from locbench.spec.tables import Table, narrow
 from locbench.terminal.comparison import print_comparison, print_measured
 from locbench.terminal.progress import summary
-from locbench.training.torchrun import is_main_process, local_device, process_count
+from locbench.torchrun import is_main_process, local_device, process_count
 
 
 class Session:

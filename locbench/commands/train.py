@@ -13,9 +13,8 @@ from locbench.execution.job import Job
 from locbench.execution.pool import Setup, run_side_by_side
 from locbench.execution.sheltered import Sheltered, shown
 from locbench.results.provenance import code
-from locbench.results.store import Store
 from locbench.terminal.progress import SlotView, watcher
-from locbench.training.torchrun import process_count
+from locbench.torchrun import process_count
 
 if TYPE_CHECKING:
     from locbench.execution.sweep import SweepWatcher
@@ -39,20 +38,18 @@ def train(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
             "torchrun's processes share every run, so none can run beside others",
             "Leave out --jobs-per-device and further devices, or torchrun.",
         )
-    from locbench.execution.sweep import refuse_missing, refuse_unready
-    from locbench.training.device import choose_device
-    from locbench.training.distributed import SINGLE_PROCESS
-    from locbench.training.engine import choose_engine
-
-    for device in map(choose_device, dict.fromkeys(setup.devices)):
-        for job in jobs:
-            choose_engine(setup.engine, job.recipe, device, SINGLE_PROCESS)
-    if not setup.download:
-        refuse_missing(dict.fromkeys(job.recipe.dataset for job in jobs), setup.root)
-    refuse_unready(jobs, setup.root)
-    Store(setup.results).prepare([job.recipe for job in jobs], weights=any(job.keeps_weights for job in jobs))
+    _prepare(jobs, setup)
     with shown(SlotView(console)) as view:
         run_side_by_side(jobs, setup, view)
+
+
+def _prepare(jobs: Sequence[Job], setup: Setup) -> None:
+    from locbench.training.device import choose_device
+
+    first, *others = [setup.sweep(choose_device(name)) for name in dict.fromkeys(setup.devices)]
+    for sweep in others:
+        sweep.choose_engines(jobs)
+    first.prepare(jobs)
 
 
 def _train_here(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
@@ -67,7 +64,9 @@ def _train_here(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
             progress: SweepWatcher = Sheltered(display)
             if setup.until is not None:
                 progress = Deadline(progress, setup.until)
-            setup.sweep(device, world=world).run(jobs, progress)
+            sweep = setup.sweep(device, world=world)
+            sweep.prepare(jobs)
+            sweep.run(jobs, progress)
     finally:
         dismiss()
         leave_process_group()

@@ -18,6 +18,7 @@ from torch import Tensor
 from locbench.data.loading import Crew, fitted
 from locbench.datasets.image_files import UNDECODABLE, damage_of, undecodable
 from locbench.errors import FailureError, UsageError
+from locbench.torchrun import processes_here
 
 __all__ = ["Source", "decoded", "dismiss", "worker_count"]
 
@@ -123,4 +124,4 @@ def worker_count() -> int:
             raise UsageError(f"LOCBENCH_WORKERS is {wanted!r}", "Set it to a number of processes from 0, or unset it.")
         return int(wanted)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_WORKERS, max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return min(MOST_WORKERS, max(1, cores // processes_here()))

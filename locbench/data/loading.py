@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from locbench.console import remark
 from locbench.errors import FailureError
+from locbench.torchrun import processes_here
 
 __all__ = ["Crew", "fitted", "share_with"]
 
@@ -62,7 +63,7 @@ def fitted(workers: int, largest: int) -> tuple[int, bool]:
     """
     if not workers or not sys.platform.startswith("linux"):
         return workers, False
-    free, sharers = _free(), _sharers * int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    free, sharers = _free(), _sharers * processes_here()
     needed = (AHEAD * workers + 2) * largest * sharers
     if free < LEAST:
         remark(f"{SHARED} has no free memory: images are loaded without further processes, which is slow.")

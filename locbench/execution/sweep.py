@@ -24,6 +24,7 @@ from locbench.execution.readiness import refuse_untrained
 from locbench.results.provenance import code, versions
 from locbench.results.record import DataUsed, Provenance, Record
 from locbench.results.store import Store
+from locbench.spec.choices import EngineName
 from locbench.spec.recipe import Recipe
 from locbench.training.device import device_name
 from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -48,7 +49,7 @@ class Sweep:
     """The runs of a plan on one device.
 
     Args:
-        store: where records go; prepared.
+        store: where records go.
         device: where to train.
         root: folder of the data sets.
         download: fetch what is missing.
@@ -75,21 +76,35 @@ class Sweep:
         self.code = code()
         self._splits: dict[tuple[str, str, int | None, int | None], Split | SceneSplit] = {}
         self._scenes: dict[str, SceneSplit] = {}
+        self._engines: dict[str, EngineName] = {}
 
-    def run(self, jobs: Sequence[Job], watcher: SweepWatcher) -> list[Record]:
-        """Run all jobs; a cell that fails by itself is recorded as failed and the next one starts.
+    def prepare(self, jobs: Sequence[Job]) -> None:
+        """Refuse, before all training, what some job could not do, and make the folders of its records.
 
         Raises:
-            FailureError: a data set is missing, a record cannot be written, or the machine failed (`is_recipes_own`);
-                what was recorded before is safe, and so are whole epochs.
-            UsageError: the engine cannot run one of the jobs.
+            FailureError: a data set is missing, or see `refuse_unready` and `Store.prepare`.
+            UsageError: the engine cannot run one of the jobs, or see `refuse_unready`.
         """
-        for job in jobs:
-            choose_engine(self.engine, job.recipe, self.device, self.world)
+        self.choose_engines(jobs)
         if not self.download:
             refuse_missing(dict.fromkeys(job.recipe.dataset for job in jobs), self.root)
         self._scenes = refuse_unready(jobs, self.root)
         self.store.prepare([job.recipe for job in jobs], weights=any(job.keeps_weights for job in jobs))
+
+    def choose_engines(self, jobs: Sequence[Job]) -> None:
+        """Choose the engine of each job; UsageError if it cannot run one."""
+        for job in jobs:
+            self._engine(job.recipe)
+
+    def run(self, jobs: Sequence[Job], watcher: SweepWatcher) -> list[Record]:
+        """Run jobs that have been prepared, here or in another process.
+
+        A cell that fails by itself is recorded as failed and the next one starts.
+
+        Raises:
+            FailureError: a record cannot be written, or the machine failed (`is_recipes_own`); what was recorded before
+                is safe, and so are whole epochs.
+        """
         records = []
         for index, job in enumerate(jobs, 1):
             with _ending_the_sweep(job):
@@ -127,9 +142,14 @@ class Sweep:
     def _run(self, recipe: Recipe, split: Split | SceneSplit) -> Run | DetectionRun:
         checkpoint, origin = self.store.checkpoint(recipe.key), self._origin(recipe)
         if isinstance(split, Split):
-            engine = choose_engine(self.engine, recipe, self.device, self.world)
+            engine = self._engine(recipe)
             return Run(recipe, split, checkpoint, weights=self.weights, world=self.world, engine=engine, origin=origin)
         return DetectionRun(recipe, split, self._backbone(recipe), checkpoint, self.device, origin)
+
+    def _engine(self, recipe: Recipe) -> EngineName:
+        if recipe.key not in self._engines:
+            self._engines[recipe.key] = choose_engine(self.engine, recipe, self.device, self.world)
+        return self._engines[recipe.key]
 
     def _origin(self, recipe: Recipe) -> Origin:
         record = self.store.find(recipe.key)

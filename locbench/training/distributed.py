@@ -6,7 +6,6 @@ not fit: gradients are summed over the processes once per step, in one buffer; w
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from locbench.errors import UsageError
+from locbench.torchrun import process_count, refuse_incomplete_environment
 
 PATIENCE = timedelta(minutes=30)
 
@@ -96,13 +96,9 @@ def join_process_group(device: torch.device) -> ProcessGroup:
     Raises:
         UsageError: torchrun's environment is incomplete, or a device is missing.
     """
-    if "WORLD_SIZE" not in os.environ or os.environ["WORLD_SIZE"] == "1":
+    if process_count() == 1:
         return SINGLE_PROCESS
-    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
-        if name not in os.environ:
-            raise UsageError(
-                f"WORLD_SIZE is set and {name} is not", "Start locbench with torchrun, or unset WORLD_SIZE."
-            )
+    refuse_incomplete_environment()
     if device.type == "cuda":
         torch.cuda.set_device(device)  # or every process would open a context on the first one
     if not dist.is_initialized():

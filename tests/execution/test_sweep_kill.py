@@ -56,7 +56,9 @@ class Sweeps:
         store, said = self.store(results), io.StringIO()
         table = read_table(self.folder / "tables" / "mini.toml")
         plan = make_plan(table, Wishes(epochs=EPOCHS, seeds=seeds), store, self.folder)
-        Sweep(store, torch.device("cpu"), self.folder).run(plan.open, Lines(Console(file=said)))
+        sweep = Sweep(store, torch.device("cpu"), self.folder)
+        sweep.prepare(plan.open)
+        sweep.run(plan.open, Lines(Console(file=said)))
         return said.getvalue()
 
     def store(self, results: str) -> Store:

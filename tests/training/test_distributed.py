@@ -12,11 +12,13 @@ import torch
 import torch.multiprocessing
 from torch import nn
 
+from locbench.data.decoding import worker_count
 from locbench.data.images import Images, Split
 from locbench.datasets.known import KNOWN
 from locbench.errors import UsageError
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
+from locbench.torchrun import process_count
 from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup, join_process_group, leave_process_group
 from locbench.training.run import Run
 
@@ -107,3 +109,11 @@ def test_an_incomplete_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -
         join_process_group(torch.device("cpu"))
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert join_process_group(torch.device("cpu")) == SINGLE_PROCESS
+
+
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "LOCAL_WORLD_SIZE"])
+def test_a_count_that_is_no_number_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "two")
+    monkeypatch.delenv("LOCBENCH_WORKERS", raising=False)
+    with pytest.raises(UsageError, match=f"the environment has {name}='two'"):
+        process_count() if name == "WORLD_SIZE" else worker_count()
