@@ -57,6 +57,7 @@ class PatchFusion(Branch):
     def _in_two_passes(self, patches: list[Tensor], targets: Targets, weight: float) -> Tensor:
         with torch.no_grad(), frozen_running_stats(self.branch):
             mean = torch.stack([self.branch(patch) for patch in patches]).mean(dim=0)
+        torch.clear_autocast_cache()  # weights cast without a graph would serve the second pass too (torch 2.6)
         mean.requires_grad_()
         loss = self.branch.criterion(mean, targets)
         (gradient,) = torch.autograd.grad(loss * (weight / len(patches)), mean)
