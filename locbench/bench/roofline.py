@@ -24,7 +24,7 @@ from torch.utils.flop_counter import flop_registry
 from locbench.bench.cases import Case
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import take_step, without_collector
-from locbench.costs.memory.tracker import LiveBytes
+from locbench.costs.memory.tracker import MemoryTracker
 from locbench.datasets.catalogue import info
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import build_learner
@@ -59,7 +59,7 @@ class Ceiling(msgspec.Struct, frozen=True):
         return sum(max(each.moved / self.bytes_per_second, each.flops / self.flops_per_second) for each in operations)
 
 
-class Operations(LiveBytes):  # type: ignore[no-untyped-call]
+class Operations(MemoryTracker):  # type: ignore[no-untyped-call]
     """Records every operation, beside the births and deaths of storages.
 
     Attributes:

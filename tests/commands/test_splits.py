@@ -16,8 +16,8 @@ from locbench.commands.splits import split_recipe
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import trace_step
 from locbench.costs.memory.tracker import GRANULE
-from locbench.costs.splits.cuts import Ends, Ground, Order, Place, ground_of, places
-from locbench.costs.splits.module_memory import Segments, TracedNetwork
+from locbench.costs.splits.cuts import Ends, ModuleSpan, SearchSpace, SortedPeaks, module_spans, search_space
+from locbench.costs.splits.module_memory import ModuleMemory, TracedNetwork
 from locbench.costs.splits.search import Search, best
 from locbench.costs.splits.store import SplitStore, split_text
 from locbench.errors import UsageError
@@ -34,32 +34,32 @@ from locbench.spec.table_files import load_table
 class HandMade:
     """Peaks typed or drawn in a test; bounds are a share of them."""
 
-    def __init__(self, peaks: dict[Place, int], tight: float = 1.0) -> None:
-        self.peaks, self.tight, self.traced = peaks, tight, list[Place]()
+    def __init__(self, peaks: dict[ModuleSpan, int], tight: float = 1.0) -> None:
+        self.peaks, self.tight, self.traced = peaks, tight, list[ModuleSpan]()
 
-    def bound(self, place: Place) -> int:
-        return int(self.peaks[place] * self.tight)
+    def bound(self, span: ModuleSpan) -> int:
+        return int(self.peaks[span] * self.tight)
 
-    def peak(self, place: Place) -> int:
-        self.traced.append(place)
-        return self.peaks[place]
+    def peak(self, span: ModuleSpan) -> int:
+        self.traced.append(span)
+        return self.peaks[span]
 
 
-def drawn(layers: int, modules: int, seed: int, largest: int, tight: float = 1.0) -> tuple[Ground, HandMade]:
-    """Return peaks that depend on all of a place; few different ones make ties."""
+def drawn(layers: int, modules: int, seed: int, largest: int, tight: float = 1.0) -> tuple[SearchSpace, HandMade]:
+    """Return peaks that depend on all of a span; few different ones make ties."""
     draw = random.Random(seed)
     spans = [(first, last) for first in range(layers) for last in range(first, layers)]
-    peaks = {Place(module, *span): draw.randint(1, largest) for module in range(modules) for span in spans}
+    peaks = {ModuleSpan(module, *span): draw.randint(1, largest) for module in range(modules) for span in spans}
     cuts = tuple(sorted(draw.sample(range(layers - 1), layers - 3)))
-    return Ground(cuts, layers - 1, modules), HandMade(peaks, tight)
+    return SearchSpace(cuts, layers - 1, modules), HandMade(peaks, tight)
 
 
-def brute(ground: Ground, peaks: dict[Place, int]) -> list[tuple[Order, Ends]]:
+def brute(space: SearchSpace, peaks: dict[ModuleSpan, int]) -> list[tuple[SortedPeaks, Ends]]:
     """Return every division with its peaks from the largest down, the best first."""
     found = []
-    for chosen in combinations(ground.cuts, ground.modules - 1):
-        edges = [-1, *chosen, ground.top]
-        costs = [peaks[Place(module, low + 1, high)] for module, (low, high) in enumerate(pairwise(edges))]
+    for chosen in combinations(space.cuts, space.modules - 1):
+        edges = [-1, *chosen, space.top]
+        costs = [peaks[ModuleSpan(module, low + 1, high)] for module, (low, high) in enumerate(pairwise(edges))]
         found.append((tuple(sorted(costs, reverse=True)), tuple(edges[1:])))
     return sorted(found)
 
@@ -71,12 +71,12 @@ CASES = [(9, 2, 1), (9, 3, 2), (10, 4, 3), (8, 5, 4), (8, 6, 5)]
 @pytest.mark.parametrize("largest", [3, 1000])
 @pytest.mark.parametrize("tight", [0.0, 0.6, 1.0])
 def test_the_best_are_those_of_brute_force(layers: int, modules: int, seed: int, largest: int, tight: float) -> None:
-    ground, made = drawn(layers, modules, seed, largest, tight)
-    wanted = brute(ground, made.peaks)
-    assert ground.divisions == len(wanted)
+    space, made = drawn(layers, modules, seed, largest, tight)
+    wanted = brute(space, made.peaks)
+    assert space.divisions == len(wanted)
     for count in (1, 4, len(wanted) + 5):
-        assert best(ground, count, made.peaks.__getitem__) == [ends for _, ends in wanted[:count]]
-        found = Search(ground, made).best(count)
+        assert best(space, count, made.peaks.__getitem__) == [ends for _, ends in wanted[:count]]
+        found = Search(space, made).best(count)
         assert [each.order for each in found] == [order for order, _ in wanted[:count]]
         assert [each.units for each in found] == [
             tuple(high - low for low, high in pairwise((-1, *ends))) for _, ends in wanted[:count]
@@ -86,11 +86,11 @@ def test_the_best_are_those_of_brute_force(layers: int, modules: int, seed: int,
 @pytest.mark.parametrize(("layers", "modules", "seed"), CASES)
 @pytest.mark.parametrize("known", [0, 3])
 def test_ranks_are_those_of_brute_force(layers: int, modules: int, seed: int, known: int) -> None:
-    ground, made = drawn(layers, modules, seed, 4, 0.5)
-    wanted = brute(ground, made.peaks)
+    space, made = drawn(layers, modules, seed, 4, 0.5)
+    wanted = brute(space, made.peaks)
     orders = [order for order, _ in wanted]
     for order, ends in wanted:
-        search = Search(ground, made)
+        search = Search(space, made)
         found = search.best(known) if known else []
         assert search.rank(search.division(ends), found) == 1 + sum(each < order for each in orders)
 
@@ -102,10 +102,10 @@ def test_a_division_worked_out_by_hand() -> None:
     need no more than 6, and their next-largest modules need more.
     """
     sizes = (5, 1, 1, 1, 4)
-    ground = Ground((0, 1, 2, 3), 4, 3)
-    all_places = {place for ends in ground.all_ends() for place in places(ends)}
+    space = SearchSpace((0, 1, 2, 3), 4, 3)
+    all_places = {span for ends in space.all_ends() for span in module_spans(ends)}
     made = HandMade({each: sum(sizes[each.first : each.last + 1]) + (each.module < 2) for each in all_places}, 0.5)
-    found = Search(ground, made).best(3)
+    found = Search(space, made).best(3)
     assert [(each.units, each.peaks) for each in found] == [
         ((1, 3, 1), (6, 4, 4)),
         ((1, 2, 2), (6, 3, 5)),
@@ -114,18 +114,18 @@ def test_a_division_worked_out_by_hand() -> None:
 
 
 def test_only_what_can_matter_is_traced() -> None:
-    ground, made = drawn(10, 4, 7, 10**6)
-    (found,) = Search(ground, made).best(1)
+    space, made = drawn(10, 4, 7, 10**6)
+    (found,) = Search(space, made).best(1)
     assert len(made.traced) == 4  # the bounds are the peaks: the best division is traced and nothing else
-    assert {made.peaks[place] for place in made.traced} == set(found.peaks)
+    assert {made.peaks[span] for span in made.traced} == set(found.peaks)
 
 
 def test_a_rank_that_asks_for_too_many_traces_is_left_open() -> None:
     layers = 60
-    ground = Ground(tuple(range(layers - 1)), layers - 1, 4)
+    space = SearchSpace(tuple(range(layers - 1)), layers - 1, 4)
     spans = [(first, last) for first in range(layers) for last in range(first, layers)]
-    made = HandMade({Place(module, *span): span[1] - span[0] for module in range(4) for span in spans})
-    search = Search(ground, made)
+    made = HandMade({ModuleSpan(module, *span): span[1] - span[0] for module in range(4) for span in spans})
+    search = Search(space, made)
     assert search.rank(search.division((0, 1, 2, layers - 1))) is None
     assert len(made.traced) == 4
 
@@ -134,8 +134,8 @@ def test_a_rank_that_asks_for_too_many_traces_is_left_open() -> None:
 
 
 def spans_of(method: str, network: str, modules: tuple[int, ...]) -> set[tuple[int, int]]:
-    grounds = [ground_of(recipe(method, network, each)) for each in modules]
-    found = {(place.first, place.last) for ground in grounds for ends in ground.all_ends() for place in places(ends)}
+    grounds = [search_space(recipe(method, network, each)) for each in modules]
+    found = {(span.first, span.last) for space in grounds for ends in space.all_ends() for span in module_spans(ends)}
     return found | {(0, grounds[0].top)}
 
 
@@ -147,11 +147,11 @@ def test_swin_has_21_and_78_modules() -> None:
 
 
 def test_where_cuts_may_be() -> None:
-    assert ground_of(recipe("swin-reconstruction", "swin-tiny", 2)).cuts == (2, 4, 6, 8, 10)
-    assert ground_of(recipe("dgl", "resnet110", 4)).cuts == tuple(range(54))
-    assert ground_of(recipe("dgl", "resnet110", 4)).divisions == 24_804
+    assert search_space(recipe("swin-reconstruction", "swin-tiny", 2)).cuts == (2, 4, 6, 8, 10)
+    assert search_space(recipe("dgl", "resnet110", 4)).cuts == tuple(range(54))
+    assert search_space(recipe("dgl", "resnet110", 4)).divisions == 24_804
     # d = 3 trains the top three of 16 local layers jointly.
-    assert ground_of(recipe("auglocal", "resnet32", 4, depth=3)).cuts == tuple(range(13))
+    assert search_space(recipe("auglocal", "resnet32", 4, depth=3)).cuts == tuple(range(13))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_where_cuts_may_be() -> None:
 )
 def test_what_cannot_be_divided_is_refused(method: str, network: str, modules: int) -> None:
     with pytest.raises(UsageError):
-        ground_of(recipe(method, network, modules))
+        search_space(recipe(method, network, modules))
 
 
 # Modules alone
@@ -212,7 +212,7 @@ def test_modules_alone_make_up_the_whole_learner(
     learner, adam = build_learner(one, 10, one.side), one.optimizer == "adamw"
     stays = [resident(learner, index, adam) for index in range(modules)]
     images, labels = granules(one.batch_size * 3 * one.side**2), granules(one.batch_size, 8)
-    peaks = Search(ground_of(one), Segments(one)).division(partition_of(one).ends).peaks
+    peaks = Search(search_space(one), ModuleMemory(one)).division(partition_of(one).ends).peaks
     pixels = images if one.augmentation == "standard" or learner.restores_image else 0
     own = labels + (images if learner.restores_image else 0)
     needs = [peak - kept - own for peak, kept in zip(peaks, stays, strict=True)]
@@ -229,16 +229,16 @@ def test_modules_alone_make_up_the_whole_learner(
 )
 def test_no_module_needs_less_than_its_bound(method: str, settings: dict[str, Any], modules: int, legacy: bool) -> None:
     one = recipe_of(method, {}, modules=modules, **settings)
-    segments = Segments(one, TraceOptions(kept_softmax=legacy, ddp_buckets=legacy))
-    ground = ground_of(one)
-    for place in {place for ends in ground.all_ends() for place in places(ends)}:
-        assert 0.4 * segments.peak(place) < segments.bound(place) <= segments.peak(place)
+    segments = ModuleMemory(one, TraceOptions(kept_softmax=legacy, ddp_buckets=legacy))
+    space = search_space(one)
+    for span in {span for ends in space.all_ends() for span in module_spans(ends)}:
+        assert 0.4 * segments.peak(span) < segments.bound(span) <= segments.peak(span)
 
 
 def test_equal_modules_are_traced_once_and_need_the_same() -> None:
     """Blocks 5-6 and 7-8 of Swin-micro are in the middle of its third stage; only their drop path differs."""
     one = recipe_of("swin-reconstruction", {}, modules=4, **SWIN)
-    low, high, above = Place(1, 5, 6), Place(2, 7, 8), Place(2, 7, 10)
+    low, high, above = ModuleSpan(1, 5, 6), ModuleSpan(2, 7, 8), ModuleSpan(2, 7, 10)
 
     def network() -> TracedNetwork:
         return TracedNetwork(msgspec.structs.replace(without_schedule(one), modules=None, composition=Composition()))
@@ -253,9 +253,9 @@ def test_equal_modules_are_traced_once_and_need_the_same() -> None:
 def test_a_weight_of_zero_makes_another_module() -> None:
     one = recipe_of("infopro", {"task_weight": (0.0, 1.0)}, modules=4, **RESNET)
     other = recipe_of("infopro", {"task_weight": (1.0, 1.0)}, modules=4, **RESNET)
-    first, second = Place(0, 0, 1), Place(1, 2, 3)
-    assert Segments(one).peak(first) < Segments(other).peak(first)
-    assert Segments(one).peak(second) == Segments(other).peak(second)
+    first, second = ModuleSpan(0, 0, 1), ModuleSpan(1, 2, 3)
+    assert ModuleMemory(one).peak(first) < ModuleMemory(other).peak(first)
+    assert ModuleMemory(one).peak(second) == ModuleMemory(other).peak(second)
 
 
 # The Swin paper's Table 1
@@ -273,14 +273,14 @@ def test_a_transformer_is_divided_as_its_table_trains_it(row: str, modules: int)
 
 def test_the_published_split_of_swin_tiny_needs_the_least() -> None:
     one = split_recipe({"network": "swin-tiny", "modules": 2}, {})
-    (found,) = Search(ground_of(one), Segments(one)).best(1)
+    (found,) = Search(search_space(one), ModuleMemory(one)).best(1)
     assert split_text("swin-tiny", found.units) == "2,10"
 
 
 def test_at_four_modules_the_first_of_swin_tiny_decides_alone() -> None:
     """So that all divisions that begin with it tie, the published one among them."""
     one = split_recipe({"network": "swin-tiny", "modules": 4}, {})
-    search = Search(ground_of(one), Segments(one))
+    search = Search(search_space(one), ModuleMemory(one))
     (found,) = search.best(1)
     published = search.division((2, 4, 6, 12))
     assert max(published.peaks) == max(found.peaks) == found.peaks[0] == published.peaks[0]
@@ -331,11 +331,16 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return Bench(tmp_path, monkeypatch, capsys)
 
 
-def best_of(one: Recipe) -> list[tuple[Order, tuple[int, ...]]]:
+def best_of(one: Recipe) -> list[tuple[SortedPeaks, tuple[int, ...]]]:
     """Return all divisions of a network of four local layers into two, each module traced."""
-    segments = Segments(one)
+    segments = ModuleMemory(one)
     return sorted(
-        (tuple(sorted((segments.peak(Place(0, 0, end)), segments.peak(Place(1, end + 1, 3))), reverse=True)), (end,))
+        (
+            tuple(
+                sorted((segments.peak(ModuleSpan(0, 0, end)), segments.peak(ModuleSpan(1, end + 1, 3))), reverse=True)
+            ),
+            (end,),
+        )
         for end in range(3)
     )
 
@@ -354,7 +359,7 @@ def test_the_command_prints_and_keeps_what_it_finds(bench: Bench, monkeypatch: p
     trained = called.json["trained"]
     assert (trained["split"], trained["published"]) == ([2, 2], False)
     assert trained["rank"] == 1 + [end for _, (end,) in wanted].index(1)
-    monkeypatch.setattr("locbench.costs.splits.module_memory.Segments", None)  # would fail if anything were traced
+    monkeypatch.setattr("locbench.costs.splits.module_memory.ModuleMemory", None)  # would fail if anything were traced
     shown = bench.call(*SMALL, "resnet8", "--modules", "2")
     assert shown.code == 0
     assert "resnet8, dgl, K = 2, batch 8 of 16 x 16 pixels: 3 divisions" in shown.out

@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from locbench.costs.memory.fake_ops import ShapeCache, forget_values
 from locbench.costs.memory.options import TraceOptions
-from locbench.costs.memory.tracker import LiveBytes, Trace
+from locbench.costs.memory.tracker import MemoryTracker, Trace
 from locbench.datasets.catalogue import info
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Learner, build_learner
@@ -66,7 +66,7 @@ def _peak(recipe: Recipe, setting: TraceOptions) -> int:
 
 
 def trace_step(
-    recipe: Recipe, setting: TraceOptions = TraceOptions(), live: LiveBytes | None = None, *, primed: bool = False
+    recipe: Recipe, setting: TraceOptions = TraceOptions(), live: MemoryTracker | None = None, *, primed: bool = False
 ) -> StepMemory:
     """Trace two training steps of a recipe and return the second's memory.
 
@@ -80,7 +80,7 @@ def trace_step(
     data = info(recipe.dataset)
     side, classes = setting.side or recipe.side, setting.classes or data.classes
     mode = FakeTensorMode() if setting.fake else None
-    with without_collector(), mode or nullcontext(), live or LiveBytes() as live:
+    with without_collector(), mode or nullcontext(), live or MemoryTracker() as live:
         if mode is not None:
             live.run = ShapeCache(mode)
         learner = build_learner(recipe, classes, side)
@@ -114,7 +114,7 @@ def take_step(
     targets: Targets,
     recipe: Recipe,
     setting: TraceOptions,
-    live: LiveBytes,
+    live: MemoryTracker,
 ) -> None:
     """Take a training step as the loop does, labelling what is born in it.
 
@@ -149,7 +149,7 @@ def _prime(learner: Learner, optimizer: torch.optim.Optimizer) -> None:
     optimizer.step()
 
 
-def _batch(size: int, side: int, live: LiveBytes, *, pixels: bool) -> tuple[Tensor, Targets]:
+def _batch(size: int, side: int, live: MemoryTracker, *, pixels: bool) -> tuple[Tensor, Targets]:
     images, labels = torch.zeros(size, 3, side, side), torch.zeros(size, dtype=torch.int64)
     restored = torch.zeros(size, 3, side, side) if pixels else None
     live.label([each for each in (images, labels, restored) if each is not None], "input")
@@ -160,7 +160,7 @@ def _state_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
 
 
-def _attribute(learner: Learner, live: LiveBytes) -> None:
+def _attribute(learner: Learner, live: MemoryTracker) -> None:
     """Let hooks say which local module a storage is born in, and whether in a forward pass."""
 
     def entering(module: int) -> Any:

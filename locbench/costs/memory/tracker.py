@@ -65,7 +65,7 @@ class Trace:
         return list(alive.values())
 
 
-class LiveBytes(TorchDispatchMode):
+class MemoryTracker(TorchDispatchMode):
     """Records every storage's birth and death in a `Trace`.
 
     Attributes:
@@ -137,7 +137,7 @@ def _as_it_is(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     return func(*args, **kwargs)
 
 
-class ConvolutionBytes(LiveBytes):  # type: ignore[no-untyped-call]
+class ConvolutionBytes(MemoryTracker):  # type: ignore[no-untyped-call]
     """A trace that remembers how many bytes were live after the first backward pass of each shape of convolution."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ from locbench.spec.networks import NETWORKS, NetworkInfo
 from locbench.spec.recipe import Recipe
 
 
-class Place(NamedTuple):
+class ModuleSpan(NamedTuple):
     """A local module of a division: its 0-based index among the modules, its first and its last local layer."""
 
     module: int
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 Ends: TypeAlias = tuple[int, ...]
 """The last local layer of each module, as in `learning.partition.Partition`."""
 
-Order: TypeAlias = tuple[int, ...]
+SortedPeaks: TypeAlias = tuple[int, ...]
 """Peaks from the largest down: the smaller of two such tuples belongs to the better division."""
 
 
@@ -47,13 +47,13 @@ class Division(msgspec.Struct, frozen=True):
     peaks: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
 
     @property
-    def order(self) -> Order:
+    def order(self) -> SortedPeaks:
         """What divisions are ranked by."""
         return tuple(sorted(self.peaks, reverse=True))
 
 
 @dataclass(frozen=True)
-class Ground:
+class SearchSpace:
     """Where a network may be cut.
 
     Attributes:
@@ -76,13 +76,13 @@ class Ground:
         return ((*chosen, self.top) for chosen in combinations(self.cuts, self.modules - 1))
 
 
-def places(ends: Ends) -> tuple[Place, ...]:
+def module_spans(ends: Ends) -> tuple[ModuleSpan, ...]:
     """Return the modules of a division."""
     starts = (0, *(end + 1 for end in ends[:-1]))
-    return tuple(Place(index, first, last) for index, (first, last) in enumerate(zip(starts, ends, strict=True)))
+    return tuple(ModuleSpan(index, first, last) for index, (first, last) in enumerate(zip(starts, ends, strict=True)))
 
 
-def ground_of(recipe: Recipe) -> Ground:
+def search_space(recipe: Recipe) -> SearchSpace:
     """Return where a recipe's network may be cut.
 
     Raises:
@@ -95,7 +95,7 @@ def ground_of(recipe: Recipe) -> Ground:
             "Choose a local method such as dgl, infopro or swin-reconstruction.",
         )
     modules = units if recipe.modules is None else recipe.modules
-    return Ground(cuts_for(recipe.network, modules, composition.merge_top), units - 1, modules)
+    return SearchSpace(cuts_for(recipe.network, modules, composition.merge_top), units - 1, modules)
 
 
 def cuts_for(network: str, modules: int, merged: int = 0) -> tuple[int, ...]:

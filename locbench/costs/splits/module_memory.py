@@ -20,9 +20,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from locbench.costs.memory.fake_ops import ShapeCache, forget_values
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import gradient_buckets, take_step, with_kept_softmax, without_collector
-from locbench.costs.memory.tracker import GRANULE, LiveBytes
-from locbench.costs.splits.cuts import Place
-from locbench.costs.splits.single_module import LoneModule
+from locbench.costs.memory.tracker import GRANULE, MemoryTracker
+from locbench.costs.splits.cuts import ModuleSpan
+from locbench.costs.splits.single_module import SingleModule
 from locbench.datasets.catalogue import info
 from locbench.learning.auxiliary.branch import Targets, ramp
 from locbench.networks.chain import Chain, build_chain
@@ -55,44 +55,44 @@ class TracedNetwork:
         self._bounds: dict[tuple[int, int], int] = {}
         self._peaks: dict[Hashable, int] = {}
 
-    def peak(self, place: Place, modules: int, composition: Composition) -> int:
+    def peak(self, span: ModuleSpan, modules: int, composition: Composition) -> int:
         """Return the bytes that a module of a division into K modules needs."""
         with self._mode:
-            learner = LoneModule(self.chain, place, modules, composition)
+            learner = SingleModule(self.chain, span, modules, composition)
             kind = self._kind(learner)
             if kind not in self._peaks:
                 self._peaks[kind] = self._traced(learner)
-        assert self._peaks[kind] >= self.bound(place), f"{place} needs less than its forward pass keeps"
+        assert self._peaks[kind] >= self.bound(span), f"{span} needs less than its forward pass keeps"
         return self._peaks[kind]
 
-    def bound(self, place: Place) -> int:
+    def bound(self, span: ModuleSpan) -> int:
         """Return what a module holds when its forward pass ends, auxiliary nets left out: it needs no less.
 
         All of it is read off one forward pass of the network, in which a layer keeps what it keeps in a module.
         """
-        span = place.first, place.last
-        if span not in self._bounds:
-            layers = self._forward[place.first : place.last + 1]
-            if place.last == len(self.chain.units) - 1:
-                layers = self._forward[place.first :]
+        layer_range = span.first, span.last
+        if layer_range not in self._bounds:
+            layers = self._forward[span.first : span.last + 1]
+            if span.last == len(self.chain.units) - 1:
+                layers = self._forward[span.first :]
             states = 2 if self.recipe.optimizer == "adamw" else int(self.recipe.momentum > 0)
             copies = 1 + self.setting.keep_gradients + self.setting.ddp_buckets + states
             kept = sum(copies * each.parameters + each.buffers + each.kept for each in layers)
-            self._bounds[span] = layers[0].given + kept
-        return self._bounds[span]
+            self._bounds[layer_range] = layers[0].given + kept
+        return self._bounds[layer_range]
 
-    def _kind(self, learner: LoneModule) -> Hashable:
+    def _kind(self, learner: SingleModule) -> Hashable:
         """Return what a module's peak depends on: modules with equal ones need the same."""
-        place = learner.place
-        layers = tuple(self._structures[place.first : place.last + 1])
+        span = learner.span
+        layers = tuple(self._structures[span.first : span.last + 1])
         runs = tuple(_running(each, learner) for each in learner.composition.branches)
         above = structure(learner.nets[-1]), runs, learner.composition.patches
-        return self._forward[place.first].key, layers, above
+        return self._forward[span.first].key, layers, above
 
-    def _traced(self, learner: LoneModule) -> int:
+    def _traced(self, learner: SingleModule) -> int:
         own = [each for net in learner.nets for each in net.parameters()]
         buffers = [each for net in learner.nets for each in net.buffers()]
-        with without_collector(), LiveBytes() as live:
+        with without_collector(), MemoryTracker() as live:
             live.run = ShapeCache(self._mode)
             forget_values(buffers)
             live.label(buffers, "buffers")
@@ -110,13 +110,13 @@ class TracedNetwork:
             each.grad = None
         return peak
 
-    def _batch(self, learner: LoneModule) -> tuple[Tensor, Targets]:
+    def _batch(self, learner: SingleModule) -> tuple[Tensor, Targets]:
         labels = torch.zeros(len(self._images), dtype=torch.int64)
         pixels = torch.zeros(self._images.shape) if learner.restores_image else None
-        return self._forward[learner.place.first].input(), Targets(labels, pixels)
+        return self._forward[learner.span.first].input(), Targets(labels, pixels)
 
 
-class Segments:
+class ModuleMemory:
     """The local modules that a recipe's network may be cut into; see `splits.Peaks`.
 
     Args:
@@ -129,13 +129,13 @@ class Segments:
         self._network, self._composition = _network(bare, setting), recipe.composition
         self._modules = recipe.modules or len(self._network.chain.units)
 
-    def bound(self, place: Place) -> int:
+    def bound(self, span: ModuleSpan) -> int:
         """Return a number of bytes that the module's peak is not below."""
-        return self._network.bound(place)
+        return self._network.bound(span)
 
-    def peak(self, place: Place) -> int:
+    def peak(self, span: ModuleSpan) -> int:
         """Return the bytes that the module needs."""
-        return self._network.peak(place, self._modules, self._composition)
+        return self._network.peak(span, self._modules, self._composition)
 
 
 @lru_cache(maxsize=1)  # one K after the other of the same network
@@ -173,7 +173,7 @@ def _forward(chain: Chain, images: Tensor, recipe: Recipe) -> list[_Layer]:
     """Run a network once, with its graph, and return its local layers and its classifier."""
     layers: list[_Layer] = []
     x = images
-    with LiveBytes() as live, autocast(recipe.precision, torch.device("cpu")):
+    with MemoryTracker() as live, autocast(recipe.precision, torch.device("cpu")):
         live.label([images, *chain.parameters(), *chain.buffers()], "input")
         for net in [*chain.units, chain.head]:
             like = tuple(x.shape), x.stride(), x.dtype
@@ -199,9 +199,9 @@ def structure(net: nn.Module) -> str:
     return re.sub(r"drop_prob=[\d.]+", "drop_prob", f"{net!r}") + str(shapes)
 
 
-def _running(branch: AnyBranch, learner: LoneModule) -> AnyBranch:
+def _running(branch: AnyBranch, learner: SingleModule) -> AnyBranch:
     """Return a branch's options with 1 or 0 for each weight: what has weight 0 at the module is not run."""
-    position = learner.place.module / (learner.modules_count - 2) if learner.modules_count > 2 else 0.0
+    position = learner.span.module / (learner.modules_count - 2) if learner.modules_count > 2 else 0.0
     weights = [name for name in branch.__struct_fields__ if name.endswith("weight")]
     running = {name: 2 * (float(bool(ramp(getattr(branch, name), position))),) for name in weights}
     return msgspec.structs.replace(branch, **running)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from locbench.costs.splits.cuts import Place
+from locbench.costs.splits.cuts import ModuleSpan
 from locbench.learning import routing
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Learner
@@ -14,19 +14,19 @@ from locbench.spec.components import Composition
 from locbench.spec.partition import Partition
 
 
-class LoneModule(Learner):
+class SingleModule(Learner):
     """A learner that has the auxiliary nets of one of its local modules alone, and trains that module alone.
 
     Args:
         chain: the whole network.
-        place: which module, of which layers.
+        span: which module, of which layers.
         modules: K.
         composition: the method; its modules are isolated.
     """
 
-    def __init__(self, chain: Chain, place: Place, modules: int, composition: Composition) -> None:
-        self.place = place
-        super().__init__(chain, _partition(place, modules, len(chain.units) - 1), composition)
+    def __init__(self, chain: Chain, span: ModuleSpan, modules: int, composition: Composition) -> None:
+        self.span = span
+        super().__init__(chain, _partition(span, modules, len(chain.units) - 1), composition)
 
     def step(
         self,
@@ -43,7 +43,7 @@ class LoneModule(Learner):
             targets: labels and image.
             guided, finished: unused; they are for other routings.
         """
-        index = self.place.module
+        index = self.span.module
         if index == self.modules_count - 1:
             return routing.with_top([], self.run_module(index, images), targets)
         loss, output = routing.train_module(self, index, images, targets)
@@ -52,17 +52,17 @@ class LoneModule(Learner):
     @property
     def nets(self) -> list[nn.Module]:
         """The module's local layers, and its auxiliary nets or, at the top, the classifier."""
-        return [*self.module_units(self.place.module), *(self.independents.values() or [self.chain.head])]
+        return [*self.module_units(self.span.module), *(self.independents.values() or [self.chain.head])]
 
     def _auxiliaries(self, level: str, first: int) -> nn.ModuleDict:
-        index = self.place.module
+        index = self.span.module
         if not first <= index < self.modules_count - 1:
             return nn.ModuleDict()
         return nn.ModuleDict({str(index): self._auxiliary(level, index)})
 
 
-def _partition(place: Place, modules: int, top: int) -> Partition:
-    """Return some division into K modules that has a module at a place."""
-    below = (*range(place.module - 1), place.first - 1) if place.module else ()
-    above = modules - 1 - place.module
-    return Partition((*below, *((place.last, *range(place.last + 1, place.last + above), top) if above else (top,))))
+def _partition(span: ModuleSpan, modules: int, top: int) -> Partition:
+    """Return some division into K modules that has a module at a span."""
+    below = (*range(span.module - 1), span.first - 1) if span.module else ()
+    above = modules - 1 - span.module
+    return Partition((*below, *((span.last, *range(span.last + 1, span.last + above), top) if above else (top,))))

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from locbench.costs.memory.options import TraceOptions, step_words
-from locbench.costs.splits.cuts import Division, ground_of
+from locbench.costs.splits.cuts import Division, search_space
 from locbench.costs.splits.search import Search
 from locbench.costs.trace_store import TraceLog, TraceStore, made_with
 from locbench.files import file_name
@@ -65,9 +65,9 @@ class SplitStore(TraceStore[Splits]):
         """Return the ``count`` best divisions; None if they are not there.
 
         Raises:
-            UsageError: see `ground_of`.
+            UsageError: see `search_space`.
         """
-        ground_of(recipe)
+        search_space(recipe)
         splits = self.find(self.path(recipe, setting), recipe)
         if splits is not None and len(splits.best) >= min(count, splits.divisions):
             return splits
@@ -79,9 +79,9 @@ class SplitStore(TraceStore[Splits]):
         return self.folder / file_name([*words, step_words(recipe, setting)[-1]], ".json")
 
     def _searched(self, recipe: Recipe, setting: TraceOptions, count: int) -> Splits:
-        from locbench.costs.splits.module_memory import Segments
+        from locbench.costs.splits.module_memory import ModuleMemory
 
-        search = Search(ground_of(recipe), Segments(recipe, setting))
+        search = Search(search_space(recipe), ModuleMemory(recipe, setting))
         best = search.best(count)
         trained = trained_division(recipe, search)
         splits = Splits(
@@ -89,7 +89,7 @@ class SplitStore(TraceStore[Splits]):
             setting=setting,
             made_with=made_with(),
             trace_version=self.version,
-            divisions=search.ground.divisions,
+            divisions=search.space.divisions,
             best=tuple(best),
             trained=trained,
             rank=search.rank(trained, best) if trained else None,
@@ -101,7 +101,7 @@ class SplitStore(TraceStore[Splits]):
 def trained_division(recipe: Recipe, search: Search) -> Division | None:
     """Return the division that a recipe trains, as published or in equal parts; None if it is none of the search's."""
     ends = tuple(each - 1 for each in accumulate(recipe.split or units_per_module(recipe.network, recipe.modules)))
-    return search.division(ends) if set(ends[:-1]) <= set(search.ground.cuts) else None
+    return search.division(ends) if set(ends[:-1]) <= set(search.space.cuts) else None
 
 
 def split_text(network: str, units: tuple[int, ...]) -> str:

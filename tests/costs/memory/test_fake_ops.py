@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from locbench.costs.memory import fake_ops as shape_cache
 from locbench.costs.memory.fake_ops import ShapeCache, forget_values
-from locbench.costs.memory.tracker import LiveBytes
+from locbench.costs.memory.tracker import MemoryTracker
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def _look(tensor: Tensor, base: Tensor) -> tuple[object, ...]:
 
 def _run(work: Callable[[Tensor], tuple[Tensor, ...]], *, cached: bool, times: int = 2) -> list[tuple[object, ...]]:
     mode = FakeTensorMode()
-    with mode, LiveBytes() as live:
+    with mode, MemoryTracker() as live:
         if cached:
             live.run = ShapeCache(mode)
         looks: list[tuple[object, ...]] = []
@@ -70,7 +70,7 @@ def test_same_shapes_storages_and_offsets_as_without(work: Callable[[Tensor], tu
 
 def test_a_view_at_another_offset_is_known_from_the_first() -> None:
     mode = FakeTensorMode()
-    with mode, LiveBytes() as live:
+    with mode, MemoryTracker() as live:
         live.run = ShapeCache(mode)
         x = torch.zeros(4, 8)
         _ = x[0].view(2, 4)
@@ -83,7 +83,7 @@ def test_a_view_at_another_offset_is_known_from_the_first() -> None:
 def test_gradients_and_lifetimes_are_those_without() -> None:
     def events(cached: bool) -> list[tuple[int, int]]:
         mode = FakeTensorMode()
-        with mode, LiveBytes() as live:
+        with mode, MemoryTracker() as live:
             if cached:
                 live.run = ShapeCache(mode)
             net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(inplace=True))
@@ -96,7 +96,7 @@ def test_gradients_and_lifetimes_are_those_without() -> None:
 
 def test_a_known_value_stays_known_until_it_is_forgotten() -> None:
     mode = FakeTensorMode()
-    with mode, LiveBytes() as live:
+    with mode, MemoryTracker() as live:
         live.run = ShapeCache(mode)
         count = torch.tensor(3)
         count.add_(1)
@@ -115,7 +115,7 @@ def test_an_optimizer_runs_on_no_real_tensors(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("torch._subclasses.fake_tensor.run_fallback_kernel", refused)
     mode = FakeTensorMode()
-    with mode, LiveBytes() as live:
+    with mode, MemoryTracker() as live:
         live.run = ShapeCache(mode)
         weight = torch.nn.Parameter(torch.zeros(7, 3))
         weight.grad = torch.zeros(7, 3)

@@ -15,7 +15,7 @@ from locbench.costs.calibration import Calibrated, calibrated_values, refitted, 
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.store import Footprint, PredictionStore, TracedStep
 from locbench.costs.memory.trace import StepMemory, peak_bytes, trace_step
-from locbench.costs.memory.tracker import GRANULE, ConvolutionBytes, LiveBytes
+from locbench.costs.memory.tracker import GRANULE, ConvolutionBytes, MemoryTracker
 from locbench.costs.table_values import predicted_memory
 from locbench.costs.trace_store import made_with
 from locbench.report.compare import compare
@@ -62,7 +62,7 @@ def test_real_reconstruction_takes_one_buffer_more() -> None:
 
 def test_a_chain_worked_out_by_hand() -> None:
     """Two linear layers without biases, 64 -> 32 -> 64, with a ReLU between; batch 256."""
-    with FakeTensorMode(), LiveBytes() as live:
+    with FakeTensorMode(), MemoryTracker() as live:
         first, second = nn.Linear(64, 32, bias=False), nn.Linear(32, 64, bias=False)
         images = torch.zeros(256, 64)
         start = len(live.trace.events)
@@ -81,7 +81,7 @@ def test_a_chain_worked_out_by_hand() -> None:
 
 
 def test_sizes_are_rounded_up_to_granules() -> None:
-    with FakeTensorMode(), LiveBytes() as live:
+    with FakeTensorMode(), MemoryTracker() as live:
         kept: list[Tensor] = [torch.zeros(1), torch.zeros(128), torch.zeros(129)]
     assert [change for _, change in live.trace.events] == [512, 512, 1024]
     assert live.trace.peak()[0] == 2048
@@ -90,7 +90,7 @@ def test_sizes_are_rounded_up_to_granules() -> None:
 
 
 def test_views_and_changes_in_place_are_no_new_storage() -> None:
-    with FakeTensorMode(), LiveBytes() as live:
+    with FakeTensorMode(), MemoryTracker() as live:
         x = torch.zeros(256)
         x.view(16, 16).relu_().t().add_(1)
     assert len([1 for _, change in live.trace.events if change > 0]) == 1

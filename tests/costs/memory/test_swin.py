@@ -10,7 +10,7 @@ from torch import nn
 
 from locbench.costs.memory.options import TraceOptions, legacy
 from locbench.costs.memory.trace import KeptSoftmax, gradient_buckets, trace_step, with_kept_softmax
-from locbench.costs.memory.tracker import LiveBytes
+from locbench.costs.memory.tracker import MemoryTracker
 from locbench.spec.networks import NETWORKS, TransformerInfo
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
@@ -43,7 +43,7 @@ def test_peak_agrees_with_an_independent_predictor(
     assert trace_step(recipe, TraceOptions(kept_softmax=True)).peak / MIB == pytest.approx(kept, rel=0.01)
 
 
-class EndOfForward(LiveBytes):
+class EndOfForward(MemoryTracker):
     """Notes the event at which the last backward pass of the trace began."""
 
     def __init__(self) -> None:
