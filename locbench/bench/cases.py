@@ -19,6 +19,7 @@ from locbench.spec.recipe import Recipe, canonical
 from locbench.spec.table_files import load_tables
 from locbench.training.distributed import SINGLE_PROCESS
 from locbench.training.engine import choose_engine
+from locbench.training.probe import PROBE_RATE
 
 REFERENCE = "reference"
 
@@ -36,9 +37,6 @@ STANDARD: tuple[tuple[str, str, dict[str, object]], ...] = (
     ("resnet110", "auglocal", {"depth": 2}),
 )
 """Network, method and its options: what is timed where nothing is named."""
-
-SLOW_RATE = 1e-3
-"""Learning rate: small, so that no step ends in infinities on random images; it decides no time."""
 
 BATCH = {"cpu": 128, "cuda": 1024}
 """Images per step, by type of device."""
@@ -99,7 +97,7 @@ def cases_of(wanted: Mapping[str, object], words: Sequence[str]) -> list[Case]:
 
 
 def _cases(wanted: Mapping[str, object], options: Mapping[str, Any]) -> list[Case]:
-    recipe = cost_recipe({"lr": SLOW_RATE, **wanted}, options)
+    recipe = cost_recipe({"lr": PROBE_RATE, **wanted}, options)
     words = " ".join(f"{name}={_word(value)}" for name, value in options.items())
     phases = [("global" if each.guided else "local") for each in phase_settings(recipe)]
     return [Case(recipe, words, phase if len(phases) > 1 else "") for phase in phases]

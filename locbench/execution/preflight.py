@@ -129,27 +129,16 @@ def _stepped(recipe: Recipe, device: torch.device, engine: EngineName) -> tuple[
 
     The second step is guided where a method has phases.
     """
-    import torch
-
-    from locbench.data.batches import Batch
-    from locbench.data.images import Images, Split
-    from locbench.datasets.catalogue import info
-    from locbench.learning.auxiliary.branch import Targets
     from locbench.spec.components import Periodic
-    from locbench.training.run import Run
+    from locbench.training.probe import ProbeStep
 
-    data = info(recipe.dataset)
-    none = Images(torch.empty(0, 32, 32, 3, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)).to(device)
-    run = Run(recipe, Split(data, none, none, fingerprint=""), dtype=torch.float64, engine=engine)
-    run.learner.train()
+    probe = ProbeStep(recipe, device, engine, dtype=torch.float64)
     for step in range(3):
-        draw = torch.Generator().manual_seed(step)
-        pixels = torch.rand(recipe.batch_size, 3, 32, 32, generator=draw, dtype=torch.float64).to(device)
-        labels = torch.randint(data.classes, (recipe.batch_size,), generator=draw).to(device)
-        guided = step == 1 and isinstance(recipe.composition.phases, Periodic)
-        run.engine.step(Batch(pixels - 0.5, labels, pixels), Targets(labels, pixels), guided=guided)
-    everything = [*run.learner.parameters(), *run.learner.buffers()]
-    return [each.detach().double().clone() for each in everything], run.engine.name
+        probe.draw_batch(seed=step)
+        probe.guided = step == 1 and isinstance(recipe.composition.phases, Periodic)
+        probe()
+    everything = [*probe.learner.parameters(), *probe.learner.buffers()]
+    return [each.detach().double().clone() for each in everything], probe.engine.name
 
 
 def _difference(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:

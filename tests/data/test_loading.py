@@ -238,7 +238,7 @@ def test_the_watch_alone_ends_a_process(monkeypatch: pytest.MonkeyPatch) -> None
 LEFT = """
 import sys
 from pathlib import Path
-from locbench.data.imagenet import batches
+from locbench.data import imagenet_batches as batches
 from locbench.data.images import load
 batches.PIECE = 2
 split = load(sys.argv[1], Path("unused"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -19,7 +19,7 @@ from torch.autograd.profiler import profile
 
 from locbench.costs.measured.store import MeterName
 
-Step = Callable[[], None]
+Step = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,6 @@ def allocations(call: Callable[[], object]) -> list[int]:
 def meter_of(device: torch.device) -> CudaMeter | CpuMeter:
     """Return the meter of a device."""
     return CudaMeter(device) if device.type == "cuda" else CpuMeter()
-
-
-def storage_bytes(tensors: Iterable[torch.Tensor | None]) -> int:
-    """Return the bytes of tensors' storages, each counted once."""
-    storages = {id(each.untyped_storage()): each.untyped_storage() for each in tensors if each is not None}
-    return sum(each.nbytes() for each in storages.values())
 
 
 @contextmanager

@@ -16,7 +16,6 @@ import msgspec
 import torch
 
 from locbench.costs.measured.allocator import Meter, meter_of, switches
-from locbench.costs.measured.step import TrainingStep
 from locbench.costs.measured.store import Measurement, MeasurementStore
 from locbench.costs.measured.table import Variant, baseline, cost_cells, phase_settings
 from locbench.costs.memory.options import TraceOptions, measured_part
@@ -26,6 +25,7 @@ from locbench.results.record import Provenance
 from locbench.spec.recipe import Recipe, without_schedule
 from locbench.spec.tables import Table
 from locbench.training.device import device_name
+from locbench.training.probe import PROBE_RATE, ProbeStep
 
 DOES_NOT_FIT = "does not fit"
 """How the error of a step begins for which there is not enough memory."""
@@ -75,7 +75,7 @@ def measure(
     figures, error = _Figures(), ""
     try:
         with switches(device, benchmark=benchmark):
-            figures = _figures(meter, lambda: TrainingStep(recipe, device, setting), steps, warmup)
+            figures = _figures(meter, lambda: probe_step(recipe, device, setting), steps, warmup)
     except LocbenchError:
         raise
     except Exception as cause:  # one step that fails must not end a sweep; the measurement says why
@@ -94,7 +94,16 @@ def measure(
     )
 
 
-def _figures(meter: Meter, build: Callable[[], TrainingStep], steps: int, warmup: int) -> _Figures:
+def probe_step(recipe: Recipe, device: torch.device, setting: TraceOptions = TraceOptions()) -> ProbeStep:
+    """Return the step of a recipe under a setting of its size, classes, batch size, phase and gradients."""
+    side, batch_size = setting.side or recipe.image_size, setting.batch_size or recipe.batch_size
+    changed = without_schedule(recipe, lr=PROBE_RATE, image_size=side, batch_size=batch_size)
+    return ProbeStep(
+        changed, device, guided=setting.guided, classes=setting.classes, keep_gradients=setting.keep_gradients
+    )
+
+
+def _figures(meter: Meter, build: Callable[[], ProbeStep], steps: int, warmup: int) -> _Figures:
     occupied = meter.start()
     step = build()
     for _ in range(warmup):

@@ -14,12 +14,12 @@ from torch import nn
 from torch.autograd.profiler import profile
 
 from locbench.costs.measured.allocator import CpuMeter, CudaMeter, Peaks, allocations, switches
-from locbench.costs.measured.measure import measure
-from locbench.costs.measured.step import TrainingStep
+from locbench.costs.measured.measure import measure, probe_step
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import peak_bytes
 from locbench.errors import FailureError, UsageError
 from locbench.spec.recipe import Recipe
+from locbench.training.probe import ProbeStep
 
 CPU = torch.device("cpu")
 LOCAL, GLOBAL = TraceOptions(), TraceOptions(guided=True)
@@ -51,7 +51,7 @@ def both(name: str, network: str, batch: int) -> tuple[int, int]:
     """Return the predicted peak, and the allocator's of the second step."""
     method, options, setting = METHODS[name]
     recipe = small(method, network, batch, options)
-    step = TrainingStep(recipe, CPU, setting)
+    step = probe_step(recipe, CPU, setting)
     step()
     return peak_bytes(recipe, setting), CpuMeter().peaks(step, step.resident_bytes).allocated
 
@@ -82,9 +82,9 @@ def test_the_cpus_batch_normalisation_holds_two_maps_for_one() -> None:
 
 def whole_session(recipe: Recipe, setting: TraceOptions) -> int:
     """Return the peak of a third step, every block counted from before the network is built: nothing is presumed."""
-    marks: list[TrainingStep] = []
+    marks: list[ProbeStep] = []
     with profile(use_kineto=False, profile_memory=True) as seen:
-        marks.append(TrainingStep(recipe, CPU, setting))
+        marks.append(probe_step(recipe, CPU, setting))
         for name in ("first", "second", "third"):
             with torch.autograd.profiler.record_function(name):
                 marks[0]()
@@ -111,7 +111,7 @@ def test_what_lives_between_steps_is_counted_whole(
     method: str, settings: dict[str, Any], setting: TraceOptions
 ) -> None:
     recipe = msgspec.structs.replace(small(method), **settings)
-    step = TrainingStep(recipe, CPU, setting)
+    step = probe_step(recipe, CPU, setting)
     step()
     step()
     assert CpuMeter().peaks(step, step.resident_bytes).allocated == whole_session(recipe, setting)
@@ -119,14 +119,14 @@ def test_what_lives_between_steps_is_counted_whole(
 
 def test_a_setting_is_honoured() -> None:
     recipe = small("bp")
-    step = TrainingStep(recipe, CPU, TraceOptions(batch_size=5, side=16, classes=7, keep_gradients=False))
+    step = probe_step(recipe, CPU, TraceOptions(batch_size=5, side=16, classes=7, keep_gradients=False))
     step()
     assert step.batch.images.shape == (5, 3, 16, 16)
     assert step.batch.images.is_contiguous(memory_format=torch.channels_last)
     assert step.learner.chain.head[-1].out_features == 7  # type: ignore[index,union-attr]
     step.clear()
     assert all(each.grad is None for each in step.learner.parameters())
-    kept = TrainingStep(recipe, CPU)
+    kept = probe_step(recipe, CPU)
     kept()
     before = [each.grad.data_ptr() for each in kept.learner.parameters() if each.grad is not None]
     kept()
@@ -135,11 +135,11 @@ def test_a_setting_is_honoured() -> None:
 
 def test_a_step_is_the_loops_own() -> None:
     """Modules are stepped early in lean memory, momentum exists, and a guided step trains what a local one does not."""
-    lean = TrainingStep(msgspec.structs.replace(small("dgl"), memory="lean"), CPU)
+    lean = probe_step(msgspec.structs.replace(small("dgl"), memory="lean"), CPU)
     lean()
     assert all(each.grad is None for each in lean.learner.parameters())
     assert all("momentum_buffer" in lean.optimizer.state[each] for each in lean.learner.parameters())
-    local, guided = (TrainingStep(small("pgl+head"), CPU, each) for each in (LOCAL, GLOBAL))
+    local, guided = (probe_step(small("pgl+head"), CPU, each) for each in (LOCAL, GLOBAL))
     first = next(iter(local.learner.parameters())).detach().clone()
     local()
     guided()
@@ -197,10 +197,10 @@ def test_switches_are_set_back() -> None:
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    def step(self: TrainingStep) -> None:
+    def step(self: ProbeStep) -> None:
         raise error
 
-    monkeypatch.setattr(TrainingStep, "__call__", step)
+    monkeypatch.setattr(ProbeStep, "__call__", step)
 
 
 @pytest.mark.parametrize(

@@ -19,18 +19,19 @@ from rich.console import Console
 from small_table import Bench
 from specimens import recipe
 
-from locbench.costs.measured import measure as measuring
 from locbench.costs.measured.measure import Wanted, measure_table, missing_steps, wanted_steps
 from locbench.costs.measured.store import Measurement, MeasurementStore
 from locbench.costs.measured.table import MeasuredCost, Variant, cost_cells, measured_costs
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.store import PredictionStore, TracedStep
+from locbench.learning.routing import StepOutput
 from locbench.results.record import Provenance
 from locbench.spec.components import Periodic
 from locbench.spec.recipe import Recipe, without_schedule
 from locbench.spec.table_files import read_table
 from locbench.spec.tables import Table, narrow
 from locbench.terminal.comparison import print_measured
+from locbench.training.probe import ProbeStep
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 GLOBAL = TraceOptions(guided=True)
@@ -218,14 +219,14 @@ def test_what_is_recorded_is_not_measured_again(tmp_path: Path, table: Table) ->
 def test_what_does_not_fit_does_not_end_the_sweep(
     tmp_path: Path, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = measuring.TrainingStep.__call__
+    step = ProbeStep.__call__
 
-    def limited(self: measuring.TrainingStep) -> None:
+    def limited(self: ProbeStep) -> StepOutput:
         if self.recipe.composition.end_to_end:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-        step(self)
+        return step(self)
 
-    monkeypatch.setattr(measuring.TrainingStep, "__call__", limited)
+    monkeypatch.setattr(ProbeStep, "__call__", limited)
     found = measure_table(table, MeasurementStore(tmp_path), CPU, steps=1)
     assert measured_steps(found) == STEPS
     assert [each.fits for each in found] == [False, True, True, True]

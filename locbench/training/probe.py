@@ -1,0 +1,112 @@
+"""Training steps on random images: what a measurement, a benchmark and a check of a device repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from locbench.data.batches import Batch
+from locbench.datasets.catalogue import info
+from locbench.learning.auxiliary.branch import Targets
+from locbench.learning.learner import Learner, build_learner
+from locbench.learning.routing import StepOutput
+from locbench.spec.choices import EngineName
+from locbench.spec.recipe import Recipe
+from locbench.training.device import set_precision
+from locbench.training.distributed import SINGLE_PROCESS
+from locbench.training.eager import EagerEngine
+from locbench.training.engine import make_engine
+from locbench.training.optimizer import make_optimizer
+
+PROBE_RATE = 1e-3
+"""A learning rate so small that no step ends in infinities on random images; it decides no cost."""
+
+
+class ProbeStep:
+    """A training loop's own step, taken on one random batch as often as it is called.
+
+    Args:
+        recipe: what to train; pretrained weights are not loaded, since they cost what others do.
+        device: where.
+        engine: how steps are taken, as `choose_engine` allows.
+        guided: a step of PGL's global phase.
+        classes: how many; None takes the data set's.
+        keep_gradients: gradients stay allocated between steps, and are set to zero; for the engine ``eager`` alone.
+        dtype: of images and weights.
+    """
+
+    learner: Learner
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        device: torch.device,
+        engine: EngineName = "eager",
+        *,
+        guided: bool = False,
+        classes: int | None = None,
+        keep_gradients: bool = False,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.recipe, self.device, self.guided, self.keep_gradients = recipe, device, guided, keep_gradients
+        self.classes, self.dtype = classes or info(recipe.dataset).classes, dtype
+        set_precision(recipe.precision, device)
+        learner = build_learner(recipe, self.classes, recipe.side)
+        self.learner = learner.to(device, dtype, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.optimizer = make_optimizer(self.learner, recipe)
+        self.engine = make_engine(engine, self.learner, self.optimizer, recipe, SINGLE_PROCESS, device)
+        self.draw_batch()
+
+    def draw_batch(self, seed: int = 0) -> None:
+        """Take another batch, drawn from a seed, in the next steps."""
+        self.batch = random_batch(self.learner, self.recipe, self.classes, self.device, dtype=self.dtype, seed=seed)
+
+    def __call__(self) -> StepOutput:
+        """Take a step; nothing is read back from the device."""
+        targets = Targets(self.batch.labels, self.batch.pixels)
+        if not self.keep_gradients:
+            return self.engine.step(self.batch, targets, guided=self.guided)
+        self.clear()
+        assert isinstance(self.engine, EagerEngine)
+        return self.engine.accumulate_and_step(self.batch, targets, guided=self.guided)
+
+    def clear(self) -> None:
+        """Set the gradients to zero, or free them."""
+        self.optimizer.zero_grad(set_to_none=not self.keep_gradients)
+
+    def resident_bytes(self) -> int:
+        """Free what a step frees first, and return the bytes of the tensors that live between steps."""
+        self.clear()
+        return resident_bytes(self.learner, [self.optimizer], self.batch)
+
+
+def random_batch(
+    learner: Learner,
+    recipe: Recipe,
+    classes: int,
+    device: torch.device,
+    *,
+    layout: torch.memory_format = torch.channels_last,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+) -> Batch:
+    """Return a batch of random images, the same on every device and in every memory layout."""
+    draws = torch.Generator().manual_seed(seed)
+    pixels = torch.rand(recipe.batch_size, 3, recipe.side, recipe.side, generator=draws, dtype=dtype)
+    labels = torch.randint(classes, (recipe.batch_size,), generator=draws)
+    pixels = pixels.contiguous(memory_format=layout).to(device)
+    # As in the prediction: the Swin pipeline makes un-normalised images on demand alone.
+    wanted = recipe.augmentation == "standard" or learner.restores_image
+    return Batch(images=(pixels - 0.5) / 0.5, labels=labels.to(device), pixels=pixels if wanted else None)
+
+
+def resident_bytes(net: nn.Module, optimizers: Iterable[torch.optim.Optimizer], batch: Batch) -> int:
+    """Return the bytes of the tensors that live between steps: of a net, its gradients, optimizers and a batch."""
+    parameters = list(net.parameters())
+    state = [value for each in optimizers for one in each.state.values() for value in one.values()]
+    tensors = [*parameters, *(each.grad for each in parameters), *net.buffers()]
+    tensors += [*(each for each in state if isinstance(each, Tensor)), batch.images, batch.labels, batch.pixels]
+    storages = {id(each.untyped_storage()): each.untyped_storage() for each in tensors if each is not None}
+    return sum(each.nbytes() for each in storages.values())
