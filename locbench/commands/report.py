@@ -69,6 +69,12 @@ def report_tables(
     if selection.only_run:
         found = [(table, [only_run(each) for each in comparisons]) for table, comparisons in found]
     remark(*measurements.lines, *predictions.log.lines)
+    if out is not None and predictions.log.set_aside.why and not predictions.log.usable:
+        raise FailureError(
+            f"no file in {predictions.folder} can be used as a prediction, "
+            f"of {len(predictions.log.set_aside.why)} that were looked at",
+            "Mend what is said above, move the files to another folder, or make them anew: locbench costs ID",
+        )
     wanted = [(table, each) for table, each in found if each] if not (table_ids or claims) else found
     if not wanted:
         raise UsageError(f"there are no records below {results}", _FIRST)

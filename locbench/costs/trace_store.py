@@ -58,6 +58,7 @@ class TraceLog:
         set_aside: files that count as missing, and why.
         origins: with what the traces were made that were read or written, since it was cleared last.
         missing: what was asked for and is not there, or not of use, and has not been made.
+        usable: whether a trace could be read, be it of older rules.
         unkept: why something could not be written; empty if everything was.
     """
 
@@ -65,6 +66,7 @@ class TraceLog:
         self.set_aside = SetAside()
         self.origins: set[str] = set()
         self.missing: dict[Path, MissingTrace] = {}
+        self.usable = False
         self.unkept = ""
 
     @property
@@ -99,6 +101,7 @@ class TraceStore(JsonStore[T]):
     def _fault_of(self, value: T, path: Path) -> str:
         if not path.stem.endswith(step_words(value.recipe, value.setting)[-1]):
             return "it holds another step than its name says"
+        self.log.usable = True
         if value.trace_version < self.version:
             return f"it is of version {value.trace_version} of the rules, and these are version {self.version}"
         return ""

@@ -21,6 +21,9 @@ _ROUNDED = 1e-3
 _LARGEST = 10**12
 """No count and no number of seconds of ours is larger."""
 
+_FIRST_YEAR = 2026
+"""A clock that says an earlier year was reset, and does not date records into the future."""
+
 
 def first_fault(record: Record) -> str:
     """Return what is wrong with a record that has the right fields, with the field's name; empty if nothing is."""
@@ -32,6 +35,7 @@ def _faults(record: Record) -> Iterator[str]:
     yield from _history_faults(record)
     yield from _metric_faults(record)
     yield from _count_faults(record)
+    yield from _status_faults(record)
     if record.data is not None:
         yield from _data_faults(record.data, record.recipe)
 
@@ -81,6 +85,9 @@ def _contradictions(record: Record) -> Iterator[str]:
     ended = last.get("test_acc")
     if record.status == "done" and ended is not None and abs(metrics.get("test_acc", ended) - ended) > _ROUNDED:
         yield f"metrics.test_acc is {metrics['test_acc']:g}, and {ended:g} after the last epoch of the history"
+    tested = [each for row in record.history if (each := row.get("test_acc")) is not None]
+    if tested and abs(metrics.get("best_acc", max(tested)) - max(tested)) > _ROUNDED:
+        yield f"metrics.best_acc is {metrics['best_acc']:g}, and {max(tested):g} is the best of the history"
 
 
 def _number_faults(numbers: Mapping[str, float | None], place: str) -> Iterator[str]:
@@ -114,9 +121,19 @@ def _count_faults(record: Record) -> Iterator[str]:
         yield f"provenance.commit is {made.commit[:40]!r}, which is no commit"
     if made.started:
         try:
-            datetime.fromisoformat(made.started)
+            year = datetime.fromisoformat(made.started).year
         except ValueError:
             yield f"provenance.started is {made.started[:40]!r}, which is no time"
+        else:
+            if year > max(datetime.now().year, _FIRST_YEAR) + 1:
+                yield f"provenance.started is {made.started[:40]!r}, which is yet to come"
+
+
+def _status_faults(record: Record) -> Iterator[str]:
+    if record.status == "done" and record.error:
+        yield f"error is {record.error[:40]!r}, and the run is done"
+    if record.status == "done" and record.data is None:
+        yield "data is missing, and the run is done"
 
 
 def _data_faults(data: DataUsed, recipe: Recipe) -> Iterator[str]:
@@ -128,3 +145,6 @@ def _data_faults(data: DataUsed, recipe: Recipe) -> Iterator[str]:
         return
     if not alike:
         yield f"data.name is {data.name!r}, and the recipe's data set {recipe.dataset!r}"
+    for part, used, limit in (("train", data.train, recipe.train_limit), ("test", data.test, recipe.test_limit)):
+        if limit is not None and used > limit:
+            yield f"data.{part} is {used}, and the recipe's limit {limit}"

@@ -25,7 +25,8 @@ stands for its row at all of these places.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from typing import Literal, Protocol, TypeAlias
 
 import msgspec
@@ -144,14 +145,33 @@ def inequalities(table: _ClaimedTable, claim: Claim) -> list[Inequality]:
     """Return every comparison of a claim.
 
     Raises:
-        ValueError: an order is malformed, names an unknown label or compares nothing.
+        ValueError: an order is malformed, names an unknown label or compares nothing, or the orders contradict each
+            other.
     """
-    return [
+    found = [
         each
         for metric in claim.metrics
         for text in claim.orders
         for each in _inequalities(_Grid(table, metric), claim, _parse(text))
     ]
+    _refuse_circles(found)
+    return found
+
+
+def _refuse_circles(found: Iterable[Inequality]) -> None:
+    """Refuse cells of which each is to be above the next, and the last above the first."""
+    order = TopologicalSorter[Hashable]()
+    for each in found:
+        if each.constant <= 0:
+            above, below = (
+                (each.metric, frozenset((cell, abs(weight)) for cell, weight in each.weights if weight * sign > 0))
+                for sign in (1, -1)
+            )
+            order.add(above, below)
+    try:
+        order.prepare()
+    except CycleError:
+        raise ValueError("its orders lead back to where they begin, so that no numbers can fulfil them") from None
 
 
 def claim_faults(table: _ClaimedTable) -> Iterator[tuple[str, str]]:

@@ -24,9 +24,14 @@ from locbench.spec.tables import Table
 PREFIXES = (FOLDER, STREAMED, COCO)
 """Beginnings of the names of data sets that are described by a PATH."""
 
+TRAINED = (
+    *("test_acc", "test_err", "best_acc", "top1_err", "top5_acc", "top5_err"),
+    *("box_ap", "box_ap50", "box_ap75", "mask_ap", "mask_ap50", "mask_ap75"),
+)
+"""Metrics that carry the noise of training."""
+
 UNITS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("test_acc", "test_err", "best_acc", "top1_err", "top5_acc", "top5_err"), ("%",)),
-    **dict.fromkeys(("box_ap", "box_ap50", "box_ap75", "mask_ap", "mask_ap50", "mask_ap75"), ("%",)),
+    **dict.fromkeys(TRAINED, ("%",)),
     **{"params": ("M",), "flops": ("G",), "flops_reduction": ("%",), "gpu_memory": ("GB", "MiB")},
     **{"wall_clock_overhead": ("%",), "architecture": ("",), "split": ("",)},
 }
@@ -91,6 +96,8 @@ def _in_metrics(table: Table) -> Iterator[tuple[str, str]]:
             yield f"metrics.{name}.unit", f"{metric.unit!r} is {what}; write {' or '.join(map(repr, UNITS[name]))}"
         elif (metric.kind == "text") != (metric.unit == ""):
             yield f"metrics.{name}.kind", f"{metric.kind!r} does not fit the unit {metric.unit!r}"
+        elif (metric.kind == "trained") != (name in TRAINED):
+            yield f"metrics.{name}.kind", f"{metric.kind!r} is not how {name} comes about"
 
 
 def _in_settings(table: Table) -> Iterator[tuple[str, str]]:
@@ -150,14 +157,15 @@ def _in_numbers(
     for index, text in enumerate(texts[: len(table.columns)]):
         place = f"row {row!r}, column {table.columns[index].label!r}"
         try:
-            value = parse_published(text, kind).value if text else None
+            published = parse_published(text, kind) if text else None
         except ValueError as error:
             yield key, f"{place}: {error}"
             continue
-        if value is None:
+        if published is None or published.value is None:
             continue
+        value, spread = published.value, published.std or 0.0
         most = 100.0 if unit == "%" and kind == "trained" else math.inf
-        if not math.isfinite(value) or (unit and not 0 <= value <= most):
+        if not (math.isfinite(value) and spread <= most) or (unit and not 0 <= value <= most):
             yield key, f"{place}: {shortened(text)} is out of range"
 
 

@@ -99,6 +99,26 @@ def test_reading_rewrites_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     assert {path.name: path.read_bytes() for path in (bench.results / "costs").iterdir()} == before
 
 
+def test_reports_are_not_written_over_where_no_prediction_can_be_used(bench: Bench) -> None:
+    """A folder of which nothing can be read would leave every predicted number of a good report out."""
+    bench.write((COMMITTED.parents[1] / "tables" / "pgl-costs.toml").read_text(encoding="utf-8"), "pgl-costs")
+    shutil.copytree(COMMITTED, bench.results / "costs")
+    good = bench.call("report", "pgl-costs", "--out", "out")
+    assert (good.code, good.err) == (0, "")
+    before = {path.name: path.read_bytes() for path in (bench.folder / "out").iterdir()}
+    paths = sorted((bench.results / "costs").iterdir())
+    kept = {path: path.read_bytes() for path in paths}
+    for path in paths:
+        path.write_text("{", encoding="utf-8")
+    refused = bench.call("report", "pgl-costs", "--out", "out")
+    assert refused.code == 1
+    assert "can be used as a prediction" in refused.err
+    assert {path.name: path.read_bytes() for path in (bench.folder / "out").iterdir()} == before
+    for path in paths[1:]:
+        path.write_bytes(kept[path])
+    assert bench.call("report", "pgl-costs", "--out", "out").code == 0
+
+
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)

@@ -20,7 +20,7 @@ from locbench.errors import FailureError, LocbenchError
 from locbench.report.compare import compare
 from locbench.results.json_store import UnusableError
 from locbench.results.reading import RecordFiles
-from locbench.results.record import Record
+from locbench.results.record import DataUsed, Record
 from locbench.results.set_aside import NAMED, SetAside
 from locbench.results.store import Store
 from locbench.results.validity import first_fault
@@ -98,6 +98,10 @@ SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
     "other key": (edited(lambda plain: plain.update(key="0" * 12)), "it says '000000000000'"),
     "accuracy and error": (metric(test_err=49.0), "test_acc 50 and test_err 49 do not make 100"),
     "other than the history": (row(159, test_acc=51.0), "metrics.test_acc is 50, and 51 after the last epoch"),
+    "better than the history": (metric(best_acc=99.0), "metrics.best_acc is 99, and 50.5 is the best of the history"),
+    "done with an error": (edited(lambda plain: plain.update(error="out of memory")), "error is 'out of memory'"),
+    "done without data": (edited(lambda plain: plain.update(data=None)), "data is missing, and the run is done"),
+    "far future": (made(started="2999-01-01T00:00:00"), "which is yet to come"),
     "commit": (made(commit="HEAD"), "provenance.commit is 'HEAD'"),
     "no image": (edited(lambda plain: plain["data"].update(test=0)), "data.test is 0, not from 1"),
     "500 %": (metric(test_acc=500.0), "metrics.test_acc is 500, not from 0 to 100"),
@@ -165,6 +169,15 @@ def test_a_record_that_could_not_be_used_is_told_when_it_is_written(store: Store
         store.save(msgspec.structs.replace(own, metrics={}))
     assert store.checkpoint(own.key).exists()
     store.save(record(accuracy=100.0, metrics={"test_acc": 100 + 1e-9}))
+
+
+@pytest.mark.parametrize(("part", "limit"), [("train", 49_999), ("test", 9_999)])
+def test_more_images_than_the_recipe_allows_are_told(part: str, limit: int) -> None:
+    own, used = recipe_at(make_table(), "DGL"), DataUsed("cifar10", "CIFAR-10", "f00", 50_000, 10_000)
+    allowed, exceeded = (msgspec.structs.replace(own, **{f"{part}_limit": most}) for most in (limit + 1, limit))
+    assert not first_fault(make_record(allowed, 50.0, data=used))
+    fault = first_fault(make_record(exceeded, 50.0, data=used))
+    assert fault == f"data.{part} is {limit + 1}, and the recipe's limit {limit}"
 
 
 def test_a_failed_run_needs_no_history(store: Store) -> None:

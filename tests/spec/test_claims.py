@@ -157,6 +157,24 @@ def test_a_malformed_order_is_refused_with_what_is_wrong(expect: str, message: s
         resolved(expect)
 
 
+@pytest.mark.parametrize(
+    "expect",
+    [
+        "Q=1 > Q=2 > Q=1",
+        ["Q=1 > Q=2", "Q=2 > Q=1"],
+        ["Q=1 > Q=2", "Q=1 < Q=2 - 1"],
+        ["small / Q=1 > small / Q=2", "Q=1 < Q=2"],
+    ],
+)
+def test_orders_that_lead_back_to_where_they_begin_are_refused(expect: str | list[str]) -> None:
+    with pytest.raises(ValueError, match="lead back to where they begin"):
+        resolved(expect)
+
+
+def test_orders_with_a_margin_between_them_do_not_contradict_each_other() -> None:
+    assert len(resolved(["Q=1 > Q=2 - 1", "Q=2 > Q=1"])) == 6
+
+
 def test_only_must_be_somewhere() -> None:
     with pytest.raises(ValueError, match="'only' names 'set three'"):
         resolved("Q=2 > Q=1", only=["set one", "set three"])

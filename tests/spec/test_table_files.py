@@ -10,7 +10,7 @@ from small_table import MINI, Bench
 
 from locbench.errors import FailureError, LocbenchError
 from locbench.execution.job import published_backbones
-from locbench.spec import tables
+from locbench.spec import table_files
 from locbench.spec.arguments import published_settings
 from locbench.spec.table_files import load_table, load_tables, read_table, table_ids, tables_folder
 
@@ -44,6 +44,8 @@ FAULTS = [
     ('["9.37", ""]', '["much", ""]', ["derived[0].printed.'Digits / DGL'", "'much' is not a number", "J=4"]),
     ('["9.37", ""]', f'["{"9" * 400}", ""]', ["derived[0].printed", "out of range"]),
     ('unit = "%"', 'unit = "parsec"', ["metrics.test_acc.unit", "'parsec' is not its unit", "'%'"]),
+    ('unit = "%"', 'unit = "%"\nkind = "exact"', ["metrics.test_acc.kind", "'exact' is not how test_acc comes about"]),
+    ('"85.70 ± 0.12"', '"85.70 ± 120"', ["published.test_acc", "J=2", "out of range"]),
     ('unit = "%"', 'unit = ""', ["metrics.test_acc.unit"]),
     ('unit = "pp"', 'unit = "GB"', ["derived[0].unit", "'pp'"]),
     ('formula = "difference"', 'formula = "reduction"', ["derived[0].unit", "write '%'"]),
@@ -157,7 +159,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "tables").mkdir()
     (folder / "tables" / "__init__.py").touch()
     (folder / "locbench").mkdir()
-    monkeypatch.setattr(tables, "__file__", str(folder / "locbench" / "tables.py"))
+    monkeypatch.setattr(table_files, "__file__", str(folder / "locbench" / "spec" / "table_files.py"))
     return folder
 
 
