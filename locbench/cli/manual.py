@@ -55,7 +55,8 @@ beside the published wall-clock overhead. Results are kept in results/measured. 
 also measures on the CPU, with its allocator's profile."""
 
 DETECTORS = """Detectors: auglocal-coco is torchvision's Mask R-CNN on a ResNet-34 that the row's method trained on
-ImageNet. It needs pip install -e '.\\[coco]' (pycocotools computes AP of boxes and masks). A backbone is a run of its
+ImageNet. It needs pycocotools, which computes AP of boxes and masks (the extra coco of this
+package). A backbone is a run of its
 own, trained first where its weights are not in results/weights; --rows BP --weights FILE takes a file's instead.
 --preset smoke trains small detectors on embedded drawn shapes."""
 
