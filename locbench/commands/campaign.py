@@ -142,10 +142,13 @@ class Campaign:
     def __init__(self, entries: Sequence[Entry], wishes: Wishes, setup: Setup, console: Console) -> None:
         self.entries, self.wishes, self.setup, self.console = tuple(entries), wishes, setup, console
         self.store = Store(setup.results)
+        self._plans: list[Plan] = []
 
     def plans(self) -> list[Plan]:
-        """Return the plan of every entry, by the records that are there now."""
-        return [self._plan(entry) for entry in self.entries]
+        """Return the plan of every entry, made once before and once after training."""
+        if not self._plans:
+            self._plans = [self._plan(entry) for entry in self.entries]
+        return self._plans
 
     def jobs(self) -> list[Job]:
         """Return the open jobs, each once: first all entries with the first seed, then with the second, and so on."""
@@ -165,6 +168,7 @@ class Campaign:
         until = time.monotonic() + budget
         jobs = self.jobs()
         self.show()
+        self._plans = []  # from here on records change
         try:
             if jobs:
                 train(jobs, replace(self.setup, until=until), self.console)

@@ -87,7 +87,7 @@ def shipped_notes(jobs: Iterable[Job], store: Store, rerun: str = "") -> list[st
 
 def published_backbones() -> frozenset[str]:
     """Return the keys of the runs that detectors of published tables stand on; a table that is broken wants none."""
-    recipes = [cell.recipe for table in load_tables([]) for cell in table.cells]
+    recipes = [cell.recipe for table in load_tables([], ["backbone"]) for cell in table.cells]
     return frozenset(each.backbone.key for each in recipes if each is not None and each.backbone is not None)
 
 

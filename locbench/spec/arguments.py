@@ -122,7 +122,7 @@ def published_settings(network: str) -> dict[str, Any]:
     if transformer is None:
         return {}
     named = [name for name in NETWORKS if name == network or stand_in(name) == network]
-    for table in load_tables([]):  # one that is broken has no say here
+    for table in load_tables([], named):  # one that is broken has no say here
         for cell in table.cells:
             if cell.recipe is not None and cell.recipe.network in named:
                 settings = table.settings(cell) | {"network": network, "image_size": transformer.side}

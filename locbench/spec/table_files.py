@@ -324,11 +324,12 @@ def load_table(table_id: str) -> Table:
     return read_table(files[aliased(table_id)])
 
 
-def load_tables(faults: list[LocbenchError] | None = None) -> list[Table]:
-    """Read all tables.
+def load_tables(faults: list[LocbenchError] | None = None, naming: Sequence[str] = ()) -> list[Table]:
+    """Read all tables, or those that name something.
 
     Args:
         faults: where it is noted why a table cannot be read, which is then left out; None raises it.
+        naming: words of which one stands in a table's file; other files are not parsed. None given, all are.
 
     Raises:
         FailureError: as `load_table` does.
@@ -336,12 +337,21 @@ def load_tables(faults: list[LocbenchError] | None = None) -> list[Table]:
     tables = []
     for path in _files().values():
         try:
-            tables.append(read_table(path))
+            if not naming or _names(path, naming):
+                tables.append(read_table(path))
         except LocbenchError as fault:
             if faults is None:
                 raise
             faults.append(fault)
     return tables
+
+
+def _names(path: Path, words: Sequence[str]) -> bool:
+    try:
+        text = read_regular(path, LARGEST_FILE)
+    except OSError:
+        return True  # whoever parses it says why
+    return any(word.encode() in text for word in words)
 
 
 LARGEST_FILE = 4 * MEGABYTE

@@ -17,6 +17,7 @@ from recorded_graphs import RecordedGraphs
 from small_table import CELLS, MINI, Bench, numbers
 
 from locbench.commands.campaign import STANDARD, Campaign, Entry, seconds_of
+from locbench.console import Terminal
 from locbench.errors import BudgetSpentError, UsageError
 from locbench.execution import budget as deadline
 from locbench.execution import preflight as device_check
@@ -84,6 +85,14 @@ def test_budgets(text: str, seconds: float) -> None:
 def test_no_budget(text: str) -> None:
     with pytest.raises(UsageError, match="--budget"):
         seconds_of(text)
+
+
+def test_a_campaign_plans_each_entry_once(bench: Bench) -> None:
+    campaign = Campaign([Entry.parse("mini")], Wishes(), Setup(bench.results, bench.folder, ("cpu",)), Terminal())
+    (plan,) = campaign.plans()
+    campaign.counts()
+    campaign.jobs()
+    assert campaign.plans()[0] is plan
 
 
 def test_every_cell_gets_its_first_seed_before_any_gets_its_second(bench: Bench) -> None:

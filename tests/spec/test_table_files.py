@@ -141,6 +141,16 @@ def test_what_is_looked_up_in_all_tables_skips_broken_ones(bench: Bench) -> None
     assert published_settings("swin-tiny") == settings
 
 
+def test_only_files_that_name_a_word_are_parsed(bench: Bench) -> None:
+    bench.write("id = 3", "other")
+    (bench.tables / "auglocal-coco.toml").write_bytes((SHIPPED / "auglocal-coco.toml").read_bytes())
+    faults: list[LocbenchError] = []
+    assert [each.id for each in load_tables(faults, ["backbone"])] == ["auglocal-coco"]
+    assert faults == []
+    assert [each.id for each in load_tables(faults, ["resnet8"])] == ["mini"]
+    assert load_tables(faults, ["nobody"]) == []
+
+
 def test_faults_are_raised_unless_they_are_collected(bench: Bench) -> None:
     bench.write("id = 3", "other")
     faults: list[LocbenchError] = []

@@ -81,7 +81,7 @@ ASSUMED = Held()
 def held_by(recipe: Recipe) -> Held:
     """Return what is held besides the tensors of a recipe, whatever its batch."""
     wanted = _sizeless(recipe)
-    for table in load_tables([]):  # one that is broken has no calibration
+    for table in load_tables([], ["calibration"]):  # one that is broken has none
         calibration = table.calibration
         for cell in table.cells if calibration is not None and not calibration.legacy else ():
             if calibration is None or cell.recipe is None or MEMORY not in cell.published:
