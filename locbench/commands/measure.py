@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from rich.console import Console
 from rich.markup import escape
 
@@ -15,6 +14,8 @@ from locbench.execution.selection import Wishes
 from locbench.spec.tables import Table
 
 if TYPE_CHECKING:
+    import torch
+
     from locbench.costs.measured.measure import Wanted
 
 

@@ -16,8 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-
 from locbench.errors import BudgetSpentError, FailureError, LocbenchError
 from locbench.execution.budget import Deadline
 from locbench.execution.job import Job
@@ -27,6 +25,8 @@ from locbench.results.store import Store
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
+
+    import torch
 
     from locbench.execution.sweep import Sweep, SweepWatcher
     from locbench.training.state import EpochMetrics

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import torch
 from rich.console import Console
 
 from locbench.console import remark
@@ -19,6 +18,8 @@ from locbench.results.json_store import JsonStore
 from locbench.results.provenance import code, versions
 
 if TYPE_CHECKING:
+    import torch
+
     from locbench.spec.choices import EngineName
     from locbench.spec.recipe import Recipe
 
