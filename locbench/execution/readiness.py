@@ -7,10 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from locbench.datasets.catalogue import status
-from locbench.detection.detector import BackboneError
 from locbench.errors import LocbenchError
 from locbench.execution.job import Job
-from locbench.results.store import Store
 from locbench.spec.networks import NETWORKS
 from locbench.spec.recipe import Recipe
 
@@ -51,17 +49,3 @@ def _weights(recipes: Sequence[Recipe]) -> Iterator[str]:
 def _packages(recipes: Sequence[Recipe]) -> Iterator[str]:
     if any(each.detection for each in recipes) and find_spec("pycocotools") is None:
         yield "pycocotools, which detectors need: python -m pip install 'locbench[coco]'"
-
-
-def refuse_untrained(store: Store, backbone: Recipe) -> Path:
-    """Return the file of a trained backbone's weights.
-
-    Raises:
-        BackboneError: there is none since its training failed.
-    """
-    path = store.weights(backbone.key)
-    if path.is_file():
-        return path
-    record = store.find(backbone.key)
-    why = f": {record.error}" if record is not None and record.status == "failed" else ""
-    raise BackboneError(f"its backbone was not trained{why}", "Train it again with --rerun failed.")

@@ -13,14 +13,13 @@ import torch
 from locbench.data.images import Split, load
 from locbench.datasets.catalogue import info, status
 from locbench.detection.dataset import SceneSplit
-from locbench.detection.detector import keep_weights
+from locbench.detection.detector import BackboneError, keep_weights
 from locbench.detection.evaluation import require_pycocotools
 from locbench.detection.loading import load_scenes
 from locbench.detection.run import DetectionRun, detection_metrics
 from locbench.errors import DivergedError, FailureError, LocbenchError, UsageError
 from locbench.execution.identity import refuse_changed
 from locbench.execution.job import Job, place_of
-from locbench.execution.readiness import refuse_untrained
 from locbench.results.provenance import code, versions
 from locbench.results.record import DataUsed, Provenance, Record
 from locbench.results.store import Store
@@ -297,3 +296,17 @@ def final_metrics(state: RunState) -> dict[str, float]:
 def _among_five(state: RunState) -> dict[str, float]:
     counted = [five for row in state.history if (five := row.get("test_top5")) is not None]
     return {"top5_acc": round(counted[-1], 4), "top5_err": round(100 - counted[-1], 4)} if counted else {}
+
+
+def refuse_untrained(store: Store, backbone: Recipe) -> Path:
+    """Return the file of a trained backbone's weights.
+
+    Raises:
+        BackboneError: there is none since its training failed.
+    """
+    path = store.weights(backbone.key)
+    if path.is_file():
+        return path
+    record = store.find(backbone.key)
+    why = f": {record.error}" if record is not None and record.status == "failed" else ""
+    raise BackboneError(f"its backbone was not trained{why}", "Train it again with --rerun failed.")

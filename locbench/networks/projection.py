@@ -74,4 +74,6 @@ def _backward(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, wanted: 
 def compute_type(x: Tensor) -> torch.dtype:
     """Return what autocast computes a convolution in, where it is on; else the tensor's own type."""
     kind = x.device.type
+    if kind == "meta":  # autocast does not know the device on which operations are counted
+        return x.dtype
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype

@@ -150,8 +150,9 @@ def test_malformed_table(bench: Bench, old: str, new: str, words: list[str]) -> 
     bench.write(MINI.replace(old, new))
     for command in (("list",), ("show", "mini"), TABLE, ("report", "mini")):
         called = bench.call(*command)
-        assert called.code == 1
-        assert all(word in called.err for word in [str(bench.tables / "mini.toml"), "Mend", *words]), called.err
+        assert called.code == (0 if command == ("list",) else 1)  # a list shows the other tables
+        remedy = [] if command == ("list",) else ["Mend"]
+        assert all(word in called.err for word in [str(bench.tables / "mini.toml"), *remedy, *words]), called.err
 
 
 def test_a_malformed_table_does_not_stop_another_one(bench: Bench) -> None:

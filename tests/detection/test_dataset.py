@@ -205,7 +205,7 @@ def test_a_few_images_do_not_pass_for_coco(tmp_path: Path, monkeypatch: pytest.M
         load_scenes("coco", tmp_path)
     assert f"coco:{folder}" in caught.value.remedy
     described = msgspec.structs.replace(info("coco"), train_size=2, test_size=2, classes=2)
-    monkeypatch.setattr("locbench.detection.dataset.info", lambda *_: described)
+    monkeypatch.setattr("locbench.detection.loading.info", lambda *_: described)
     # Both images are counted, though one holds nothing to learn from.
     assert len(load_scenes("coco", tmp_path).train) == 1
 

@@ -278,6 +278,7 @@ def test_a_name_is_suggested_and_is_no_table_of_its_own(tmp_path: Path, monkeypa
         load_table("swin-tny")
     assert "'swin-tiny'" in caught.value.remedy
     monkeypatch.setenv("LOCBENCH_TABLES", str(tmp_path))
+    (tmp_path / "mine.toml").touch()
     with pytest.raises(UsageError, match="unknown table 'swin-tiny'") as caught:
         load_table("swin-tiny")
     assert "'swin-tiny'" not in caught.value.remedy  # the tables that it stands for are not there
