@@ -130,6 +130,8 @@ def _stepped(recipe: Recipe, device: torch.device, engine: EngineName) -> tuple[
 
     The second step is guided where a method has phases.
     """
+    import torch
+
     from locbench.spec.components import Periodic
     from locbench.training.probe import ProbeStep
 

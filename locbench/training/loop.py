@@ -92,7 +92,7 @@ class TrainingRun(ABC):
         torch.manual_seed((self.recipe.seed * 1_000_003 + epoch) * self.world.size + self.world.rank)
         losses, trained = self._steps(epoch, steps, step_done)
         if not all(map(math.isfinite, losses)):
-            raise DivergedError(f"the loss is not finite in epoch {epoch}", "Lower the learning rate.")
+            raise DivergedError(f"a loss is not finite in epoch {epoch}", "Lower the learning rate.")
         self.state.local_losses = losses
         row: EpochMetrics = {
             "epoch": epoch,

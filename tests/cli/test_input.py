@@ -17,7 +17,7 @@ from small_table import CELLS, MINI, ONE_CELL, Bench, numbers
 from locbench.execution.sweep import Sweep
 from locbench.results.store import Store
 from locbench.terminal.progress import Lines
-from locbench.training import run as loop
+from locbench.training import state
 from locbench.training.run import Run
 
 TABLE = ("table", "mini")
@@ -383,15 +383,15 @@ def test_checkpoint_of_other_code_starts_the_cell_anew(bench: Bench, monkeypatch
     with pytest.MonkeyPatch.context() as patch:
         interrupt_after(patch, 2, KeyboardInterrupt)
         bench.call(*TABLE, *ONE_CELL)
-    load = loop.load_checkpoint
+    load = state.load_checkpoint
 
     def other(path: Path, device: torch.device) -> dict[str, Any] | None:
-        state = load(path, device)
-        assert state is not None
-        state["learner"].popitem()
-        return state
+        loaded = load(path, device)
+        assert loaded is not None
+        loaded["learner"].popitem()
+        return loaded
 
-    monkeypatch.setattr(loop, "load_checkpoint", other)
+    monkeypatch.setattr(state, "load_checkpoint", other)
     assert bench.call(*TABLE, *ONE_CELL).code == 0
     assert [(each.status, each.provenance.resumed) for each in bench.records()] == [("done", 0)]
 

@@ -28,8 +28,7 @@ from locbench.execution.pool import Setup
 from locbench.execution.selection import Wishes
 from locbench.results.store import Store
 from locbench.spec.table_files import load_table
-from locbench.training import engine
-from locbench.training import run as loop
+from locbench.training import engine, probe
 from locbench.training.graphed import GraphedEngine
 
 OTHER = MINI.replace('id = "mini"', 'id = "other"').replace('network = "resnet8"', 'network = "resnet20"')
@@ -223,13 +222,13 @@ def test_graphs_pass_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     """Graphs read the learning rate in float32: the check's must be held whole by it."""
     cpu = torch.device("cpu")
 
-    made = loop.make_engine
+    made = probe.make_engine
 
     def make(name: str, *arguments: Any) -> Any:
         plain = made("eager", *arguments)
         return GraphedEngine(plain, RecordedGraphs()) if name == "graphed" else plain  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop, "make_engine", make)
+    monkeypatch.setattr(probe, "make_engine", make)
     monkeypatch.setattr(engine, "choose_engine", lambda name, *_: name)
     found = list(device_check.engine_checks(cpu, "graphed"))
     assert [each.name for each in found] == [f"engine graphed, {method}" for method, _ in device_check.METHODS]

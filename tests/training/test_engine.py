@@ -238,7 +238,7 @@ def drawn_after_steps(device: torch.device, graphs: Any, monkeypatch: pytest.Mon
         output.losses.sum().item()
         return output
 
-    monkeypatch.setattr(plain, "take", reading)
+    monkeypatch.setattr(plain, "accumulate_and_step", reading)
     run.learner.train()
     torch.manual_seed(5)
     for index in range(2):
