@@ -74,7 +74,9 @@ def test_paths_that_no_system_takes_are_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
-    for use in (info, canonical, lambda name: status(name, tmp_path)):
+    with pytest.raises(LocbenchError):
+        info(prefix + path)
+    for use in (canonical, lambda name: status(name, tmp_path)):
         with contextlib.suppress(LocbenchError):  # nothing else is raised
             use(prefix + path)
 

@@ -65,6 +65,7 @@ def test_folders_and_links_of_such_a_name_stay(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_listed_has_nothing_to_remove(tmp_path: Path) -> None:
     remove_old_parts(tmp_path / "missing")
+    assert names(tmp_path) == []
 
 
 def test_probe_leaves_nothing(tmp_path: Path) -> None:
