@@ -119,8 +119,9 @@ class Crew(Generic[R, V]):
         """
         self._asked.requests, self.busy = requests, True
         over = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(over,), daemon=True)
         if self.workers:
-            threading.Thread(target=self._watch, args=(over,), daemon=True).start()
+            watch.start()
         try:
             for value in self._timed():
                 found = pickle.loads(value) if self.packed else value
@@ -139,6 +140,8 @@ class Crew(Generic[R, V]):
             ) from error
         finally:
             over.set()
+            if watch.ident is not None:
+                watch.join()  # it holds the crew, whose processes end when nothing does
             self.busy = False
 
     def _timed(self) -> Iterator[Any]:
