@@ -17,18 +17,32 @@ from locbench.printable import escaped, printable
 
 
 class Terminal(Console):
-    """A console that takes every text literally, and whose reader may go: rich would end the program in silence.
+    """A console that takes every text literally, and whose reader may go: rich would end the
+    program in silence.
 
-    It guesses no colours, takes neither brackets for markup nor words between colons for pictures, and shows
-    control characters of names instead of sending them.
+    It guesses no colours, takes neither brackets for markup nor words between colons for pictures,
+    and shows control characters of names instead of sending them.
     """
 
-    def __init__(self, *, stderr: bool = False, soft_wrap: bool = False, quiet: bool = False) -> None:
-        super().__init__(stderr=stderr, soft_wrap=soft_wrap, quiet=quiet, highlight=False, emoji=False, markup=False)
+    def __init__(
+        self, *, stderr: bool = False, soft_wrap: bool = False, quiet: bool = False
+    ) -> None:
+        super().__init__(
+            stderr=stderr,
+            soft_wrap=soft_wrap,
+            quiet=quiet,
+            highlight=False,
+            emoji=False,
+            markup=False,
+        )
 
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
         """Render; every text passes here, also those inside of grids and bars."""
-        return super().render(_literal(renderable) if isinstance(renderable, Text) else renderable, options)
+        return super().render(
+            _literal(renderable) if isinstance(renderable, Text) else renderable, options
+        )
 
     def render_str(self, text: str, **settings: Any) -> Text:
         """Make a text of a string."""
@@ -40,7 +54,10 @@ class Terminal(Console):
 
 
 def remark(*texts: str) -> None:
-    """Print sentences on standard error; where nobody can read them, they are lost, and no reason to stop."""
+    """Print sentences on standard error.
+
+    Where nobody can read them, they are lost, and no reason to stop.
+    """
     with contextlib.suppress(OSError, ValueError):
         for text in texts:
             Terminal(stderr=True, soft_wrap=True).print(text, markup=False)
@@ -65,7 +82,9 @@ def print_json(value: object) -> None:
 
 
 def print_document(text: str) -> None:
-    """Print a text in UTF-8 whatever the locale: JSON has no other encoding, and a report loses no sign."""
+    """Print a text in UTF-8 whatever the locale: JSON has no other encoding, and a report loses no
+    sign.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
     print(text)

@@ -1,4 +1,6 @@
-"""What a user may get wrong, and what may go wrong for a user: one message, one remedy, one exit code."""
+"""What a user may get wrong, and what may go wrong for a user: one message, one remedy, one exit
+code.
+"""
 
 
 class LocbenchError(Exception):
@@ -35,18 +37,26 @@ class DivergedError(FailureError):
 
 
 class StoppedError(LocbenchError):
-    """The user stopped a command; what was recorded is safe (exit code 130, as a shell reports an interrupt)."""
+    """The user stopped a command.
+
+    What was recorded is safe (exit code 130, as a shell reports an interrupt).
+    """
 
     exit_code = 130
 
 
 class BudgetSpentError(LocbenchError):
-    """The time that a campaign was given is over; what was recorded is safe. Caught by the campaign: no failure."""
+    """The time that a campaign was given is over.
+
+    What was recorded is safe. Caught by the campaign: no failure.
+    """
 
     exit_code = 0
 
 
 class ReaderGoneError(LocbenchError):
-    """Who read our output has gone, as in ``locbench list | head -1``: no failure, and nothing is left to say."""
+    """Who read our output has gone, as in ``locbench list | head -1``: no failure, and nothing is
+    left to say.
+    """
 
     exit_code = 0

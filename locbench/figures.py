@@ -11,7 +11,9 @@ from locbench.errors import FailureError
 
 
 @contextmanager
-def figure_file(path: Path, *, panels: int = 1, size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
+def figure_file(
+    path: Path, *, panels: int = 1, size: tuple[float, float]
+) -> Iterator[tuple[Any, Any]]:
     """Give a matplotlib figure and its axes to draw in, and write it when the block is left.
 
     Args:
@@ -33,6 +35,8 @@ def figure_file(path: Path, *, panels: int = 1, size: tuple[float, float]) -> It
             yield figure, axes
             figure.savefig(path, dpi=150)
         except (OSError, ValueError) as error:
-            raise FailureError(f"cannot write {path}: {error}", "Choose a file such as plot.png.") from None
+            raise FailureError(
+                f"cannot write {path}: {error}", "Choose a file such as plot.png."
+            ) from None
         finally:
             pyplot.close(figure)

@@ -21,19 +21,26 @@ from locbench.errors import FailureError, UsageError
 MEGABYTE = 1 << 20
 
 SMALL_FILE_BYTES = 64 * MEGABYTE
-"""Largest record, prediction or table file that is read; the largest of ours has a few hundred kilobytes."""
+"""Largest record, prediction or table file that is read.
+
+The largest of ours has a few hundred kilobytes.
+"""
 
 
 def read_regular(path: Path, most: int = SMALL_FILE_BYTES) -> bytes:
     """Read a whole file, if it is a regular file (or a link to one) of at most ``most`` bytes.
 
-    A pipe, a device or a folder is refused without waiting for it, and a file that is too large before it is read.
+    A pipe, a device or a folder is refused without waiting for it, and a file that is too large
+    before it is read.
 
     Raises:
-        OSError: the file is missing, unreadable, no regular file, or too large; ``strerror`` says which.
+        OSError: the file is missing, unreadable, no regular file, or too large; ``strerror`` says
+            which.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(
+            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        )
     except ValueError as error:  # a name with a null character
         raise OSError(errno.EINVAL, str(error), str(path)) from None
     try:
@@ -58,11 +65,14 @@ def user_path(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise UsageError(f"{text!r} begins with the home folder of nobody", "Name the folder in full.") from None
+        raise UsageError(
+            f"{text!r} begins with the home folder of nobody", "Name the folder in full."
+        ) from None
 
 
 def listed(folder: Path) -> list[Path]:
-    """Return what is in a folder, in order, without hidden files; nothing if there is no such folder.
+    """Return what is in a folder, in order, without hidden files; nothing if there is no such
+    folder.
 
     Raises:
         FailureError: the folder cannot be read.
@@ -84,10 +94,11 @@ def indented_json(value: object, indent: int = 1) -> bytes:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a machine that stops, sees the old content or the new one, never a part.
+    """Write a file so that a reader, or a machine that stops, sees the old content or the new one,
+    never a part.
 
-    The file gets the permissions that new files get: the user's umask decides. What killed processes left in the
-    folder is removed.
+    The file gets the permissions that new files get: the user's umask decides. What killed
+    processes left in the folder is removed.
 
     Raises:
         FailureError: no space, or the folder cannot be written to.
@@ -120,11 +131,17 @@ _TEMPORARY = ".locbench-"
 _LEFT_OVER = re.compile(
     r"\.(locbench-[0-9a-f]{16}|[a-z0-9_]{8})\.part|\.probe-[a-z0-9_]{8}x*|\..+\.[0-9a-f]{8}\.partial"
 )
-"""Names of temporary files, of earlier versions too; nobody else's in a folder that the user has named."""
+"""Names of temporary files, of earlier versions too.
+
+Nobody else's in a folder that the user has named.
+"""
 
 
 def remove_old_parts(folder: Path, hours: float = 24) -> None:
-    """Remove what a process left that was killed as it wrote; a younger file may be another one's at work."""
+    """Remove what a process left that was killed as it wrote.
+
+    A younger file may be another one's at work.
+    """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for each in entries:
             if _LEFT_OVER.fullmatch(each.name):
@@ -142,7 +159,8 @@ def _remove_old(entry: os.DirEntry[str], before: float) -> None:
 
 
 def probe(folder: Path, length: int = 0) -> None:
-    """Make a folder, and for a moment a file in it with a name of ``length`` bytes, to see that it can be written to.
+    """Make a folder, and for a moment a file in it with a name of ``length`` bytes, to see that it
+    can be written to.
 
     Raises:
         OSError: it cannot.
@@ -161,16 +179,20 @@ NAME_BYTES = 200
 
 
 def file_name(words: Iterable[str], ending: str) -> str:
-    """Return a file name made of the words that are not empty, in letters, digits, dots and hyphens.
+    """Return a file name made of the words that are not empty, in letters, digits, dots and
+    hyphens.
 
     Args:
-        words: the last one tells files apart and is kept whole; long ones before it keep their ends.
+        words: the last one tells files apart and is kept whole; long ones before it keep their
+            ends.
         ending: with its dot.
     """
     plain = [re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words if word]
     room = NAME_BYTES - len(ending) - len(plain[-1]) - 1  # letters are bytes: all are ASCII
     longest = room // 2
-    before = "-".join(word[-longest:].strip("-.") if len(word) > longest else word for word in plain[:-1])
+    before = "-".join(
+        word[-longest:].strip("-.") if len(word) > longest else word for word in plain[:-1]
+    )
     return (f"{before[:room]}-" if before else "") + plain[-1] + ending
 
 

@@ -16,11 +16,13 @@ _SUSPECT = re.compile(r"[^\x20-\x7e]")
 def printable(text: str, keep: str = "") -> str:
     """Return a text with a visible sign in the place of each character that has none of its own.
 
-    These are control characters, which command a terminal; characters that turn the direction of writing round or
-    that nobody sees; line and paragraph separators; and bytes of a name that are no UTF-8. Lengths stay.
+    These are control characters, which command a terminal; characters that turn the direction of
+    writing round or that nobody sees; line and paragraph separators; and bytes of a name that are
+    no UTF-8. Lengths stay.
 
     Args:
-        text: anything from outside: names of files, data sets, devices, networks; messages of other programs.
+        text: anything from outside: names of files, data sets, devices, networks; messages of other
+            programs.
         keep: control characters to leave alone, such as the line breaks of a message.
     """
     return _SUSPECT.sub(lambda found: found[0] if found[0] in keep else _shown(found[0]), text)
@@ -31,7 +33,10 @@ def _shown(character: str) -> str:
         return chr(_ESCAPE + ord(character))
     if character == "\x7f":
         return _DELETE
-    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _JOINERS
+    hidden = (
+        unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        and character not in _JOINERS
+    )
     return _UNKNOWN if hidden else character
 
 

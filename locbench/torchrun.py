@@ -18,7 +18,10 @@ def process_count() -> int:
 
 
 def processes_here() -> int:
-    """Return how many of the processes that share the work run on this machine; 1 without `torchrun`."""
+    """Return how many of the processes that share the work run on this machine.
+
+    1 without `torchrun`.
+    """
     return max(1, _number("LOCAL_WORLD_SIZE", 1))
 
 
@@ -38,7 +41,8 @@ def refuse_incomplete_environment() -> None:
     for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         if name not in os.environ:
             raise UsageError(
-                f"WORLD_SIZE is set and {name} is not", "Start locbench with torchrun, or unset WORLD_SIZE."
+                f"WORLD_SIZE is set and {name} is not",
+                "Start locbench with torchrun, or unset WORLD_SIZE.",
             )
 
 
@@ -51,5 +55,7 @@ def _has_cuda() -> bool:
 def _number(name: str, default: int) -> int:
     text = os.environ.get(name, "") or str(default)
     if not text.isdigit():
-        raise UsageError(f"the environment has {name}={text!r}", "Start locbench with torchrun, or unset it.")
+        raise UsageError(
+            f"the environment has {name}={text!r}", "Start locbench with torchrun, or unset it."
+        )
     return int(text)

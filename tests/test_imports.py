@@ -31,7 +31,10 @@ STOREYS = (
     ("commands",),
     ("cli", "__main__"),
 )
-"""Rooms, lowest first; files of one line are the ground. A file imports its own room and what is below."""
+"""Rooms, lowest first.
+
+Files of one line are the ground. A file imports its own room and what is below.
+"""
 
 RANK = {room: rank for rank, rooms in enumerate(STOREYS) for room in rooms}
 
@@ -87,5 +90,7 @@ def test_data_needs_neither_torch_nor_numpy() -> None:
     light.remove("locbench.figures")  # the plots' own file
     script = f"import importlib, sys\nfor name in {light}: importlib.import_module(name)\n"
     script += "print([name for name in ('torch', 'numpy') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"

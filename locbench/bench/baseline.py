@@ -1,9 +1,11 @@
-"""The plain way of training that locbench's engines are held against: as the papers' published codes do it.
+"""The plain way of training that locbench's engines are held against: as the papers' published
+codes do it.
 
-A loop over local modules, each with an SGD of its own that steps tensor by tensor; one joint graph per module and one
-backward pass; contiguous feature maps; the loss and the accuracy of every module read back in every step; images
-augmented one by one by torchvision in two worker processes. Same numbers as locbench's step up to rounding, BatchNorm's
-running statistics apart where HPFF runs a module twice. Nothing but `locbench bench` and its tests uses it.
+A loop over local modules, each with an SGD of its own that steps tensor by tensor; one joint graph
+per module and one backward pass; contiguous feature maps; the loss and the accuracy of every module
+read back in every step; images augmented one by one by torchvision in two worker processes. Same
+numbers as locbench's step up to rounding, BatchNorm's running statistics apart where HPFF runs a
+module twice. Nothing but `locbench bench` and its tests uses it.
 """
 
 from __future__ import annotations
@@ -40,15 +42,21 @@ TEST_BATCH = 256
 
 
 def refuse_reference(recipe: Recipe) -> None:
-    """Refuse recipes that are trained in other ways than the CIFAR codes: transformers, files, lean memory.
+    """Refuse recipes that are trained in other ways than the CIFAR codes: transformers, files, lean
+    memory.
 
     Raises:
         UsageError: there is no reference for such a recipe.
     """
-    plain = recipe.optimizer == "sgd" and recipe.augmentation == "standard" and recipe.image_size is None
+    plain = (
+        recipe.optimizer == "sgd"
+        and recipe.augmentation == "standard"
+        and recipe.image_size is None
+    )
     if not plain or recipe.memory == "lean" or recipe.clip_norm is not None or recipe.mixup:
         raise UsageError(
-            "the reference is for plain SGD on small images, in plain memory", "Leave 'reference' out of --engines."
+            "the reference is for plain SGD on small images, in plain memory",
+            "Leave 'reference' out of --engines.",
         )
 
 
@@ -79,7 +87,10 @@ class Reference:
         )
 
     def step(self, batch: Batch, targets: Targets, *, guided: bool) -> StepOutput:
-        """Take one step; see `Learner.step`. ``read`` then holds every module's loss and accuracy in percent."""
+        """Take one step.
+
+        See `Learner.step`. ``read`` then holds every module's loss and accuracy in percent.
+        """
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         how = self.learner.composition.routing
@@ -97,8 +108,13 @@ class Reference:
         logits = cast(Tensor, results[-1].logits).detach()
         return StepOutput(torch.stack([each.loss.detach() for each in results]), logits)
 
-    def _modules(self, images: Tensor, targets: Targets, guided: bool, weights: Weights) -> list[Result]:
-        """Train module by module; guided, the backbone by the last loss alone and auxiliary nets on detached maps."""
+    def _modules(
+        self, images: Tensor, targets: Targets, guided: bool, weights: Weights
+    ) -> list[Result]:
+        """Train module by module.
+
+        Guided, the backbone by the last loss alone and auxiliary nets on detached maps.
+        """
         x, results = images, []
         for index in range(self.learner.modules_count - 1):
             h = self.learner.run_module(index, x)
@@ -106,12 +122,16 @@ class Reference:
             _back(result.loss)
             results.append(result)
             x = h if guided else h.detach()
-        results.append(_top(self.learner.run_module(self.learner.modules_count - 1, x), targets, 1.0))
+        results.append(
+            _top(self.learner.run_module(self.learner.modules_count - 1, x), targets, 1.0)
+        )
         _back(results[-1].loss)
         return results
 
     def _levels(self, images: Tensor, targets: Targets, weights: Weights) -> list[Result]:
-        """HPFF as released: every module runs forward for its own loss, and again with the one below for a window's."""
+        """HPFF as released: every module runs forward for its own loss, and again with the one
+        below for a window's.
+        """
         x, below, results = images, images, []
         own, shared = replace(weights, cascade=0.0), replace(weights, independent=0.0)
         for index in range(self.learner.modules_count):
@@ -128,11 +148,16 @@ class Reference:
         return results
 
     def _losses(self, index: int, h: Tensor, targets: Targets, weights: Weights) -> Result:
-        """Return the weighted sum of a module's auxiliary losses, and class scores where there are any."""
+        """Return the weighted sum of a module's auxiliary losses, and class scores where there are
+        any.
+        """
         if index == self.learner.modules_count - 1:
             return _top(h, targets, weights.independent + weights.cascade)
         total, scores = h.new_zeros(()), None
-        levels = ((weights.independent, self.learner.independents), (weights.cascade, self.learner.cascades))
+        levels = (
+            (weights.independent, self.learner.independents),
+            (weights.cascade, self.learner.cascades),
+        )
         for share, nets in levels:
             if share and str(index) in nets:
                 result = _auxiliary_loss(cast(Auxiliary, nets[str(index)]), h, targets)
@@ -192,7 +217,9 @@ def _by_part(nets: Sequence[nn.Module], n: int, h: Tensor, targets: Targets) -> 
     """Return the losses of n x n parts of a map, each held against its own part of the image."""
     assert targets.pixels is not None
     parts = zip(nets, split(h, n), split(targets.pixels, n), strict=True)
-    return torch.stack([_branch_loss(cast(Branch, net), x, Targets(targets.labels, y))[0] for net, x, y in parts])
+    return torch.stack(
+        [_branch_loss(cast(Branch, net), x, Targets(targets.labels, y))[0] for net, x, y in parts]
+    )
 
 
 class PerImage(Dataset[tuple[Tensor, int]]):
@@ -207,7 +234,11 @@ class PerImage(Dataset[tuple[Tensor, int]]):
     def __init__(self, images: Images, info: DatasetInfo, *, augmented: bool) -> None:
         self.pixels, self.labels = images.pixels.numpy(), images.labels.tolist()
         mode = "constant" if info.padding == "zero" else "reflect"
-        drawn = [transforms.RandomCrop(info.side, padding=info.pad, padding_mode=mode)] if augmented else []
+        drawn = (
+            [transforms.RandomCrop(info.side, padding=info.pad, padding_mode=mode)]
+            if augmented
+            else []
+        )
         drawn += [transforms.RandomHorizontalFlip()] if augmented and info.flip else []
         last = [transforms.ToTensor(), transforms.Normalize(info.mean, info.std)]
         self.transform = transforms.Compose([*drawn, *last])
@@ -219,13 +250,19 @@ class PerImage(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.pixels[index])), self.labels[index]
 
 
-def loader(images: Images, info: DatasetInfo, batch_size: int, *, augmented: bool) -> DataLoader[tuple[Tensor, Tensor]]:
+def loader(
+    images: Images, info: DatasetInfo, batch_size: int, *, augmented: bool
+) -> DataLoader[tuple[Tensor, Tensor]]:
     """Return a loader with two worker processes, which stay alive between epochs."""
     dataset = cast(Dataset[tuple[Tensor, Tensor]], PerImage(images, info, augmented=augmented))
-    return DataLoader(dataset, batch_size, shuffle=augmented, num_workers=WORKERS, persistent_workers=True)
+    return DataLoader(
+        dataset, batch_size, shuffle=augmented, num_workers=WORKERS, persistent_workers=True
+    )
 
 
-def evaluate(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> float:
+def evaluate(
+    net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device
+) -> float:
     """Return the share of right first guesses in percent, a count read back for every batch."""
     net.eval()
     right = images = 0.0

@@ -12,7 +12,16 @@ import msgspec
 import torch
 
 from locbench.bench.cases import REFERENCE, Case, published_overheads
-from locbench.bench.results import Bound, DroppedError, Found, Prepared, Skipped, Speeds, interleaved, steps_per_round
+from locbench.bench.results import (
+    Bound,
+    DroppedError,
+    Found,
+    Prepared,
+    Skipped,
+    Speeds,
+    interleaved,
+    steps_per_round,
+)
 from locbench.bench.roofline import Ceiling, trace
 from locbench.bench.summary import Context, Timed, lines_of
 from locbench.bench.worker import Crew, NoFitError, Worker
@@ -49,7 +58,8 @@ class Benchmark:
         lengths: how long.
         crew: the processes.
         device: theirs.
-        found: gets the lines; whatever ends the command, those of networks that are through are in it.
+        found: gets the lines; whatever ends the command, those of networks that are through are in
+            it.
         tell: hears what is going on.
     """
 
@@ -86,7 +96,9 @@ class Benchmark:
         self.found.images = min(32 * recipe.batch_size, MOST_IMAGES)
         try:
             self._time_data(recipe, networks)
-        except LocbenchError as error:  # no room for shared memory, for one; steps can be timed all the same
+        except (
+            LocbenchError
+        ) as error:  # no room for shared memory, for one; steps can be timed all the same
             self.found.skipped.append(Skipped("data path", error.message))
 
     def _time_data(self, recipe: Recipe, networks: Iterable[str]) -> None:
@@ -105,7 +117,10 @@ class Benchmark:
 
     def _speeds(self, name: str, *arguments: str) -> Speeds:
         rounds: dict[int, list[float]] = {}
-        turns = {index: (lambda each=each: each(name, *arguments)) for index, each in enumerate(self._sides())}
+        turns = {
+            index: (lambda each=each: each(name, *arguments))
+            for index, each in enumerate(self._sides())
+        }
         interleaved(DATA_ROUNDS + 1, turns, rounds)
         return Speeds(tuple(rounds[0][1:]), tuple(rounds.get(1, [])[1:]))
 
@@ -120,35 +135,51 @@ class Benchmark:
         timed = [Timed(case, engine) for case, engine in group]
         done = len(self.found.lines)
         try:
-            context.bounds = {case: self._bound(case, ceiling) for case in dict.fromkeys(case for case, _ in group)}
+            context.bounds = {
+                case: self._bound(case, ceiling)
+                for case in dict.fromkeys(case for case, _ in group)
+            }
             self._prepare(timed, context)
             self._rounds(network, timed)
         finally:
-            self.found.lines[done:] = lines_of([each for each in timed if each.rounds or each.error], context)
+            self.found.lines[done:] = lines_of(
+                [each for each in timed if each.rounds or each.error], context
+            )
         for worker in self._sides():
             worker("forget")
 
     def _bound(self, case: Case, ceiling: Ceiling) -> Bound:
         self.tell(f"{_words(case)}: counting operations")
         step = trace(case)
-        moved, flops = sum(each.moved for each in step.operations), sum(each.flops for each in step.operations)
-        return Bound(len(step.operations), moved, flops, 1000 * ceiling.seconds(step.operations), step.peak)
+        moved, flops = (
+            sum(each.moved for each in step.operations),
+            sum(each.flops for each in step.operations),
+        )
+        return Bound(
+            len(step.operations), moved, flops, 1000 * ceiling.seconds(step.operations), step.peak
+        )
 
     def _prepare(self, timed: Sequence[Timed], context: Context) -> None:
         for key, each in enumerate(timed):
             self.tell(f"{_words(each.case)}: {each.engine}, first steps")
             with _failing(each):
                 _refuse_beyond(context.bounds[each.case].predicted_peak_bytes, self.device)
-                prepared: Prepared = self._worker(each.engine)("prepare", key, each.case, each.engine)
+                prepared: Prepared = self._worker(each.engine)(
+                    "prepare", key, each.case, each.engine
+                )
                 each.prepared = prepared
-                wanted = steps_per_round(prepared.step_seconds, self.lengths.seconds, self.lengths.rounds)
+                wanted = steps_per_round(
+                    prepared.step_seconds, self.lengths.seconds, self.lengths.rounds
+                )
                 each.steps = self.lengths.steps or wanted
 
     def _rounds(self, network: str, timed: Sequence[Timed]) -> None:
         turns = {key: self._turn(key, each) for key, each in enumerate(timed) if not each.error}
         rounds = {key: timed[key].rounds for key in turns}
         count = self.lengths.rounds
-        interleaved(count, turns, rounds, lambda number: self.tell(f"{network}: round {number} of {count}"))
+        interleaved(
+            count, turns, rounds, lambda number: self.tell(f"{network}: round {number} of {count}")
+        )
 
     def _turn(self, key: int, each: Timed) -> Callable[[], float]:
         def turn() -> float:
@@ -170,10 +201,14 @@ def _failing(each: Timed) -> Iterator[None]:
 
 
 def _refuse_beyond(predicted: int, device: torch.device) -> None:
-    """Refuse a step that needs more than the system has to give, before the system ends the process for it."""
+    """Refuse a step that needs more than the system has to give, before the system ends the process
+    for it.
+    """
     available = available_bytes() if device.type == "cpu" else None
     if available is not None and predicted > available:
-        raise NoFitError(f"does not fit: {predicted / 1e9:.2f} GB of tensors, {available / 1e9:.2f} GB are free")
+        raise NoFitError(
+            f"does not fit: {predicted / 1e9:.2f} GB of tensors, {available / 1e9:.2f} GB are free"
+        )
 
 
 def available_bytes() -> int | None:
@@ -182,7 +217,9 @@ def available_bytes() -> int | None:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+    return next(
+        (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None
+    )
 
 
 def _words(case: Case) -> str:

@@ -72,7 +72,9 @@ class Case(msgspec.Struct, frozen=True):
 
 
 def standard_cases(shared: Mapping[str, object]) -> list[Case]:
-    """Return the standard list, every recipe with ``shared`` settings (those that are None left out)."""
+    """Return the standard list, every recipe with ``shared`` settings (those that are None left
+    out).
+    """
     return [
         case
         for network, method, options in STANDARD
@@ -81,7 +83,8 @@ def standard_cases(shared: Mapping[str, object]) -> list[Case]:
 
 
 def cases_of(wanted: Mapping[str, object], words: Sequence[str]) -> list[Case]:
-    """Return the steps of one recipe, after backpropagation on the same network to hold them against.
+    """Return the steps of one recipe, after backpropagation on the same network to hold them
+    against.
 
     Args:
         wanted: settings of a recipe; those that are None take their usual values.
@@ -113,7 +116,11 @@ def parse_engines(text: str | None) -> tuple[str, ...]:
     Raises:
         UsageError: an engine is unknown, or none is named.
     """
-    names = ENGINES if text is None else tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    names = (
+        ENGINES
+        if text is None
+        else tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    )
     for name in names:
         if name not in ENGINES:
             raise UsageError(f"unknown engine {name!r}", suggestion(name, ENGINES))
@@ -123,7 +130,9 @@ def parse_engines(text: str | None) -> tuple[str, ...]:
 
 
 def published_overheads() -> dict[tuple[str, int | None, bytes], str]:
-    """Return the wall-clock overheads over backpropagation that tables print, as printed, by `overhead_key`."""
+    """Return the wall-clock overheads over backpropagation that tables print, as printed, by
+    `overhead_key`.
+    """
     return {
         overhead_key(cell.recipe): cell.published[OVERHEAD].text
         for table in load_tables([])
@@ -135,7 +144,11 @@ def published_overheads() -> dict[tuple[str, int | None, bytes], str]:
 
 def overhead_key(recipe: Recipe) -> tuple[str, int | None, bytes]:
     """Return what a published overhead belongs to: network, K and method, whatever the batch."""
-    return recipe.network, recipe.modules, msgspec.json.encode(canonical(recipe.composition), order="deterministic")
+    return (
+        recipe.network,
+        recipe.modules,
+        msgspec.json.encode(canonical(recipe.composition), order="deterministic"),
+    )
 
 
 def refuse_unnamed(network: str | None, own: Mapping[str, object], words: Sequence[str]) -> None:
@@ -144,9 +157,13 @@ def refuse_unnamed(network: str | None, own: Mapping[str, object], words: Sequen
     Raises:
         UsageError: they are given and no network is.
     """
-    given = [f"--{name}" for name, value in own.items() if value not in (None, "bp")] + ["--set"] * bool(words)
+    given = [f"--{name}" for name, value in own.items() if value not in (None, "bp")] + [
+        "--set"
+    ] * bool(words)
     if network is None and given:
-        raise UsageError(f"{given[0]} needs --network", "Name one, or leave it out for the standard list.")
+        raise UsageError(
+            f"{given[0]} needs --network", "Name one, or leave it out for the standard list."
+        )
 
 
 SLOW_COMPILING = "takes about a minute of compiling for every kind of step on a CPU; name it in --engines to have it"
@@ -180,7 +197,9 @@ def runnable(
     skipped = []
     for (engine, why), places in reasons.items():
         of = dict.fromkeys(places)
-        skipped.append(Skipped(engine if len(of) == everything else f"{engine} for {', '.join(of)}", why))
+        skipped.append(
+            Skipped(engine if len(of) == everything else f"{engine} for {', '.join(of)}", why)
+        )
     return able, skipped
 
 

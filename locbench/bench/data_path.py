@@ -1,4 +1,6 @@
-"""How fast images arrive without training, and how fast a network is evaluated: batched here, one by one elsewhere."""
+"""How fast images arrive without training, and how fast a network is evaluated: batched here, one
+by one elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,13 @@ from locbench.training.input import testing_size
 
 
 def random_images(recipe: Recipe, count: int) -> Images:
-    """Return random images of a data set's shape, on the CPU: how long they take does not depend on what they show."""
+    """Return random images of a data set's shape, on the CPU: how long they take does not depend on
+    what they show.
+    """
     data, draws = info(recipe.dataset), torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, (count, data.side, data.side, 3), dtype=torch.uint8, generator=draws)
+    pixels = torch.randint(
+        256, (count, data.side, data.side, 3), dtype=torch.uint8, generator=draws
+    )
     return Images(pixels, torch.randint(data.classes, (count,), generator=draws))
 
 
@@ -51,8 +57,12 @@ class Batched:
     def train_epoch(self) -> float:
         """Make one epoch's training batches and return images per second."""
         self.epoch += 1
-        batches = train_batches(self.images, self.info, self.recipe.batch_size, seed=0, epoch=self.epoch)
-        return _speed(self.device, len(self.images), lambda: _run_through(each.images for each in batches))
+        batches = train_batches(
+            self.images, self.info, self.recipe.batch_size, seed=0, epoch=self.epoch
+        )
+        return _speed(
+            self.device, len(self.images), lambda: _run_through(each.images for each in batches)
+        )
 
     def evaluation(self, network: str) -> float:
         """Evaluate a network with its pipeline and return images per second."""
@@ -64,7 +74,10 @@ class Batched:
 
 
 class OneByOne:
-    """The reference's way: torchvision's transforms in worker processes, tests in batches of 256; see `Batched`."""
+    """The reference's way: torchvision's transforms in worker processes, tests in batches of 256.
+
+    See `Batched`.
+    """
 
     def __init__(self, recipe: Recipe, count: int, device: torch.device) -> None:
         self.recipe, self.device = recipe, device
@@ -135,9 +148,13 @@ class _PerImage(Dataset[tuple[Tensor, int]]):
 def main() -> None:
     """Measure, and print one line for each way."""
     options = _options()
-    pixels = torch.randint(256, (options.images, options.stored, options.stored, 3), dtype=torch.uint8)
+    pixels = torch.randint(
+        256, (options.images, options.stored, options.stored, 3), dtype=torch.uint8
+    )
     images = Images(pixels, torch.zeros(options.images, dtype=torch.int64))
-    print(f"{options.stored} to {options.side} pixels, batches of {options.batch}, {options.rounds} rounds")
+    print(
+        f"{options.stored} to {options.side} pixels, batches of {options.batch}, {options.rounds} rounds"
+    )
     _report(_speeds(_ways(images, options.side, options.batch), options.images, options.rounds))
 
 
@@ -151,7 +168,11 @@ def _options() -> argparse.Namespace:
 
 def _ways(images: Images, side: int, batch: int) -> dict[str, Callable[[], Iterable[object]]]:
     loader = DataLoader(
-        _PerImage(images, side), batch_size=batch, shuffle=True, num_workers=_WORKERS, persistent_workers=True
+        _PerImage(images, side),
+        batch_size=batch,
+        shuffle=True,
+        num_workers=_WORKERS,
+        persistent_workers=True,
     )
     return {
         f"timm, {_WORKERS} worker processes": lambda: loader,
@@ -165,8 +186,13 @@ def _batched(images: Images, side: int, batch: int, threads: int) -> Iterable[ob
     return swin_train_batches(images, batch, side=side, seed=0, epoch=0)
 
 
-def _speeds(ways: dict[str, Callable[[], Iterable[object]]], count: int, rounds: int) -> dict[str, list[float]]:
-    """Return images per second, one number a round; a first round, in which the workers start, is left out."""
+def _speeds(
+    ways: dict[str, Callable[[], Iterable[object]]], count: int, rounds: int
+) -> dict[str, list[float]]:
+    """Return images per second, one number a round.
+
+    A first round, in which the workers start, is left out.
+    """
     found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
         for name, way in ways.items():
@@ -182,7 +208,9 @@ def _report(speeds: dict[str, list[float]]) -> None:
     for name, found in speeds.items():
         ratios = [one / other for one, other in zip(found, reference, strict=True)]
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"{name:28}{median(found):8.0f} images/s, {median(ratios):.2f} times timm's ({spread})")
+        print(
+            f"{name:28}{median(found):8.0f} images/s, {median(ratios):.2f} times timm's ({spread})"
+        )
 
 
 if __name__ == "__main__":

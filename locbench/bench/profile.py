@@ -20,7 +20,10 @@ KINDS = (
 """Kinds of operations by parts of their names, the first that fits."""
 
 OTHER, OVERHEAD = "other", "overhead"
-"""Other operations; and what of the clock's time is no operation: Python, and launches that the device waits for."""
+"""Other operations.
+
+And what of the clock's time is no operation: Python, and launches that the device waits for.
+"""
 
 
 def take_apart(step: Callable[[], None], steps: int, device: torch.device) -> Shares:
@@ -31,9 +34,13 @@ def take_apart(step: Callable[[], None], steps: int, device: torch.device) -> Sh
         steps: how many.
         device: on the CPU an operation's own time counts, on CUDA that of its kernels.
     """
-    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else it says on standard error that it starts and stops
+    os.environ.setdefault(
+        "KINETO_LOG_LEVEL", "6"
+    )  # else it says on standard error that it starts and stops
     cuda = device.type == "cuda"
-    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as seen:
+    with profile(
+        activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    ) as seen:
         begun = time.perf_counter()
         for _ in range(steps):
             step()

@@ -31,14 +31,19 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 class Speeds(msgspec.Struct, frozen=True):
-    """Images per second, round by round, of locbench's way and of the reference; empty where there is none."""
+    """Images per second, round by round, of locbench's way and of the reference.
+
+    Empty where there is none.
+    """
 
     ours: tuple[float, ...]
     reference: tuple[float, ...] = ()
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """What a step must do: operations, bytes and floating-point operations, its least time, and its tensors' peak."""
+    """What a step must do: operations, bytes and floating-point operations, its least time, and its
+    tensors' peak.
+    """
 
     operations: int
     moved_bytes: int
@@ -52,13 +57,16 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         network, method, phase: which step; ``mean`` is over PGL's epochs, local and global.
-        engine, ran: what was asked for, and what really ran; ``graphed and eager`` where a mean is over both.
+        engine, ran: what was asked for, and what really ran; ``graphed and eager`` where a mean is
+            over both.
         batch_size: images per step.
         rounds: milliseconds per step, round by round; ``steps`` of them in each.
         milliseconds, images_per_second: of the median round.
         speedup: reference's time over this one's, round by round; None without the reference.
-        over_bp: this time over backpropagation's by the same engine; None without it, or where another engine ran it.
-        published_overhead: what a paper prints for it over backpropagation, in percent, on its own device.
+        over_bp: this time over backpropagation's by the same engine; None without it, or where
+            another engine ran it.
+        published_overhead: what a paper prints for it over backpropagation, in percent, on its own
+            device.
         bound: the roofline; None where the step could not be traced.
         roofline_share: the roofline's time over this one's.
         prepared: what came before.
@@ -109,8 +117,10 @@ class Found(msgspec.Struct, kw_only=True):
         device: where.
         precision: of the steps.
         threads: of the processor.
-        bandwidth, peak: what was measured of the device, bytes and floating-point operations per second; 0 unmeasured.
-        data: images per second of the pipelines, augmented batches for training; ``images`` of them per round.
+        bandwidth, peak: what was measured of the device, bytes and floating-point operations per
+            second; 0 unmeasured.
+        data: images per second of the pipelines, augmented batches for training; ``images`` of them
+            per round.
         evaluation: images per second of evaluation with its pipeline, by network.
         lines: by network, method and engine.
         skipped: what was left out.
@@ -133,7 +143,8 @@ class Found(msgspec.Struct, kw_only=True):
 
 
 class Shares(msgspec.Struct, frozen=True):
-    """Milliseconds per step by kind of operation; what is left of the clock's time is Python and launches.
+    """Milliseconds per step by kind of operation; what is left of the clock's time is Python and
+    launches.
 
     Attributes:
         milliseconds: of a step under the profiler, which slows it down.
@@ -161,7 +172,9 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """Return above / below round by round: what slows a machine for a while falls on both sides of a round."""
+    """Return above / below round by round: what slows a machine for a while falls on both sides of
+    a round.
+    """
     return [one / other for one, other in zip(above, below, strict=False)]
 
 
@@ -171,7 +184,9 @@ def mixed(local: Sequence[float], guided: Sequence[float], share: float) -> list
 
 
 def steps_per_round(step_seconds: float, seconds: float, rounds: int) -> int:
-    """Return how many steps fill a round, at least one, where all rounds together may take ``seconds``."""
+    """Return how many steps fill a round, at least one, where all rounds together may take
+    ``seconds``.
+    """
     return max(1, int(seconds / rounds / max(step_seconds, 1e-9)))
 
 
@@ -190,7 +205,8 @@ def interleaved(
     Args:
         rounds: how many.
         turns: each returns a number, or raises `DroppedError` and is left out from then on.
-        found: gets what each turn gave, round by round; whoever interrupts the rounds keeps what is there.
+        found: gets what each turn gave, round by round; whoever interrupts the rounds keeps what is
+            there.
         told: hears the number of each round, from 1, before it begins.
     """
     left = dict(turns)

@@ -1,11 +1,12 @@
 """How long a device's memory and arithmetic need for a step at least, operation by operation.
 
-A step is traced on fake tensors as the eager engine takes it. An operation reads its arguments and writes its results
-once, views apart, and multiplies and adds what `torch.utils.flop_counter` counts (two per multiply-accumulate of
-convolutions and matrix products, nothing else). Its least time is the larger of bytes over the device's bandwidth and
-operations over its peak, both measured here: that of a copy and that of a matrix product. The roofline of a step is the
-sum over its operations. An engine that joins operations, and so does not write what it reads again, may be faster; so
-may small maps that stay in a cache.
+A step is traced on fake tensors as the eager engine takes it. An operation reads its arguments and
+writes its results once, views apart, and multiplies and adds what `torch.utils.flop_counter` counts
+(two per multiply-accumulate of convolutions and matrix products, nothing else). Its least time is
+the larger of bytes over the device's bandwidth and operations over its peak, both measured here:
+that of a copy and that of a matrix product. The roofline of a step is the sum over its operations.
+An engine that joins operations, and so does not write what it reads again, may be faster; so may
+small maps that stay in a cache.
 """
 
 from __future__ import annotations
@@ -49,14 +50,19 @@ class Operation(NamedTuple):
 
 
 class Ceiling(msgspec.Struct, frozen=True):
-    """What a device reaches: bytes per second of a copy, read and written, and operations per second of a product."""
+    """What a device reaches: bytes per second of a copy, read and written, and operations per
+    second of a product.
+    """
 
     bytes_per_second: float
     flops_per_second: float
 
     def seconds(self, operations: Iterable[Operation]) -> float:
         """Return the least time of operations one after the other."""
-        return sum(max(each.moved / self.bytes_per_second, each.flops / self.flops_per_second) for each in operations)
+        return sum(
+            max(each.moved / self.bytes_per_second, each.flops / self.flops_per_second)
+            for each in operations
+        )
 
 
 class Operations(MemoryTracker):  # type: ignore[no-untyped-call]
@@ -71,7 +77,11 @@ class Operations(MemoryTracker):  # type: ignore[no-untyped-call]
         self.seen: list[Operation] = []
 
     def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run an operation and note what it moves and computes."""
         result = super().__torch_dispatch__(func, types, args, kwargs)
@@ -82,11 +92,23 @@ class Operations(MemoryTracker):  # type: ignore[no-untyped-call]
 
 
 def moved_bytes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:
-    """Return the bytes that an operation reads and writes; 0 for one that only looks at memory in another way."""
+    """Return the bytes that an operation reads and writes.
+
+    0 for one that only looks at memory in another way.
+    """
     given = [each for each in tree_iter((args, kwargs)) if isinstance(each, Tensor)]
     known = {id(each.untyped_storage()) for each in given}
-    made = [each for each in tree_iter(result) if isinstance(each, Tensor) and id(each.untyped_storage()) not in known]
-    changed = [each for value in _changed(func, args, kwargs) for each in tree_iter(value) if isinstance(each, Tensor)]
+    made = [
+        each
+        for each in tree_iter(result)
+        if isinstance(each, Tensor) and id(each.untyped_storage()) not in known
+    ]
+    changed = [
+        each
+        for value in _changed(func, args, kwargs)
+        for each in tree_iter(value)
+        if isinstance(each, Tensor)
+    ]
     if not made and not changed:
         return 0
     return sum(_size(each) for each in [*given, *changed, *made])
@@ -95,17 +117,22 @@ def moved_bytes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result
 def _changed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     """Return the arguments that an operation writes to, which `moved_bytes` counts once more.
 
-    A fused optimizer may write to gradients, but does so for a scaler alone, and there is none here.
+    A fused optimizer may write to gradients, but does so for a scaler alone, and there is none
+    here.
     """
     named = zip(func._schema.arguments, args, strict=False)
-    written = {each.name for each in func._schema.arguments if each.alias_info and each.alias_info.is_write}
+    written = {
+        each.name for each in func._schema.arguments if each.alias_info and each.alias_info.is_write
+    }
     written.discard("grads")
     found = [value for each, value in named if each.name in written]
     return [*found, *(value for name, value in kwargs.items() if name in written)]
 
 
 def _size(tensor: Tensor) -> int:
-    return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())  # an expanded one is small
+    return min(
+        tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()
+    )  # an expanded one is small
 
 
 def _flops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:
@@ -128,7 +155,9 @@ def trace(case: Case) -> TracedStep:
         learner = build_learner(recipe, data.classes, recipe.side)
         optimizer = make_optimizer(learner, recipe)
         images = torch.zeros(recipe.batch_size, 3, recipe.side, recipe.side)
-        targets = Targets(torch.zeros(recipe.batch_size, dtype=torch.int64), torch.zeros_like(images))
+        targets = Targets(
+            torch.zeros(recipe.batch_size, dtype=torch.int64), torch.zeros_like(images)
+        )
         for each in learner.parameters():  # a first step, for the optimizer's state
             each.grad = torch.zeros_like(each)
         optimizer.step()

@@ -50,9 +50,14 @@ class _Plain:
 
     def __init__(self, case: Case, device: torch.device) -> None:
         recipe, classes = case.recipe, info(case.recipe.dataset).classes
-        self.case, self.learner = case, build_learner(recipe, classes, case.recipe.side).to(device).train()
+        self.case, self.learner = (
+            case,
+            build_learner(recipe, classes, case.recipe.side).to(device).train(),
+        )
         self.reference = Reference(self.learner, recipe, device)
-        self.batch = random_batch(self.learner, recipe, classes, device, layout=torch.contiguous_format)
+        self.batch = random_batch(
+            self.learner, recipe, classes, device, layout=torch.contiguous_format
+        )
 
     def step(self) -> None:
         targets = Targets(self.batch.labels, self.batch.pixels)

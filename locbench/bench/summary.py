@@ -58,9 +58,13 @@ class Context(msgspec.Struct):
 
 
 def lines_of(timed: Sequence[Timed], context: Context) -> list[Line]:
-    """Return the lines of one network: every timed kind of step, and behind PGL's two phases their mean."""
+    """Return the lines of one network: every timed kind of step, and behind PGL's two phases their
+    mean.
+    """
     everything = [*timed, *_means(timed)]
-    order = {case.method: index for index, case in reversed(list(enumerate(each.case for each in timed)))}
+    order = {
+        case.method: index for index, case in reversed(list(enumerate(each.case for each in timed)))
+    }
     everything.sort(key=lambda each: (order[each.case.method], _PHASES.index(each.case.phase)))
     return [_line(each, everything, context) for each in everything]
 
@@ -76,12 +80,16 @@ def _means(timed: Sequence[Timed]) -> Iterator[Timed]:
             rounds = mixed(local.rounds, guided.rounds, local.case.global_share)
             case = msgspec.structs.replace(local.case, phase="mean")
             steps = local.steps + guided.steps
-            yield Timed(case, local.engine, steps=steps, rounds=rounds, parts=(local.ran, guided.ran))
+            yield Timed(
+                case, local.engine, steps=steps, rounds=rounds, parts=(local.ran, guided.ran)
+            )
 
 
 def _find(timed: Sequence[Timed], method: str, phase: str, engine: str) -> Timed | None:
     wanted = method, phase, engine
-    return next((each for each in timed if (each.case.method, each.case.phase, each.engine) == wanted), None)
+    return next(
+        (each for each in timed if (each.case.method, each.case.phase, each.engine) == wanted), None
+    )
 
 
 def _line(own: Timed, everything: Sequence[Timed], context: Context) -> Line:
@@ -107,8 +115,14 @@ def _judged(line: Line, own: Timed, everything: Sequence[Timed], context: Contex
     took = Spread.of(own.rounds)
     reference = _find(everything, line.method, line.phase, REFERENCE)
     base = _find(everything, "bp", "", own.engine)
-    base = base if base and base.ran == own.ran else None  # another engine's time is no overhead of the method
-    printed = context.overheads.get(overhead_key(own.case.recipe), "") if line.phase in ("", "mean") else ""
+    base = (
+        base if base and base.ran == own.ran else None
+    )  # another engine's time is no overhead of the method
+    printed = (
+        context.overheads.get(overhead_key(own.case.recipe), "")
+        if line.phase in ("", "mean")
+        else ""
+    )
     epoch = epoch_seconds(line, took.median, context)
     plain = Spread.of(reference.rounds).median if reference and reference.rounds else None
     slow = epoch_seconds(line, plain, context, plain=True) if plain else None
@@ -131,11 +145,14 @@ def _spread(above: Timed | None, below: Timed | None) -> Spread | None:
     return Spread.of(ratios(above.rounds, below.rounds))
 
 
-def epoch_seconds(line: Line, milliseconds: float, context: Context, *, plain: bool = False) -> float | None:
-    """Return an estimate of an epoch on the line's whole data set; None where a part was not measured.
+def epoch_seconds(
+    line: Line, milliseconds: float, context: Context, *, plain: bool = False
+) -> float | None:
+    """Return an estimate of an epoch on the line's whole data set; None where a part was not
+    measured.
 
-    Locbench makes batches between steps. The reference's workers make them beside the steps, as if they had cores of
-    their own, so that an epoch takes the longer of both.
+    Locbench makes batches between steps. The reference's workers make them beside the steps, as if
+    they had cores of their own, so that an epoch takes the longer of both.
 
     Args:
         line: its batch decides the number of steps.
@@ -145,10 +162,14 @@ def epoch_seconds(line: Line, milliseconds: float, context: Context, *, plain: b
     """
     if context.data is None or context.evaluation is None:
         return None
-    data, tests = (each.reference if plain else each.ours for each in (context.data, context.evaluation))
+    data, tests = (
+        each.reference if plain else each.ours for each in (context.data, context.evaluation)
+    )
     if not data or not tests:
         return None
     sizes = info(context.dataset)
     steps = -(-sizes.train_size // line.batch_size) * milliseconds / 1000
     images = sizes.train_size / Spread.of(data).median
-    return (max(steps, images) if plain else steps + images) + sizes.test_size / Spread.of(tests).median
+    return (max(steps, images) if plain else steps + images) + sizes.test_size / Spread.of(
+        tests
+    ).median

@@ -1,7 +1,8 @@
-"""Two processes that take turns: the reference's, and the engines', whose C library keeps freed memory. No torch here.
+"""Two processes that take turns: the reference's, and the engines', whose C library keeps freed
+memory. No torch here.
 
-On the CPU that setting belongs to a whole process, so neither side can be timed in the other's. Only one of them works
-at a time; the other waits for its pipe.
+On the CPU that setting belongs to a whole process, so neither side can be timed in the other's.
+Only one of them works at a time; the other waits for its pipe.
 """
 
 from __future__ import annotations
@@ -50,7 +51,11 @@ class _Answer(msgspec.Struct, frozen=True):
     kind: str = ""
 
 
-_ERRORS: dict[str, type[LocbenchError]] = {"usage": UsageError, "memory": NoFitError, "failure": FailureError}
+_ERRORS: dict[str, type[LocbenchError]] = {
+    "usage": UsageError,
+    "memory": NoFitError,
+    "failure": FailureError,
+}
 
 
 class Worker:
@@ -80,7 +85,9 @@ class Worker:
             answer: _Answer = self.pipe.recv()
         except (EOFError, ConnectionError):
             self.close()
-            raise NoFitError("the process that took the steps was ended, as for want of memory") from None
+            raise NoFitError(
+                "the process that took the steps was ended, as for want of memory"
+            ) from None
         if answer.kind:
             raise _ERRORS[answer.kind](answer.error, answer.remedy)
         return answer.value
@@ -122,7 +129,10 @@ class Crew:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for each in (self.reference, self.engines):
             each.hang_up()
@@ -166,8 +176,8 @@ class Workshop:
     """The steps of one side, the reference's or the engines', on one device in this process.
 
     Args:
-        plain: this is the reference's: the C library's allocator stays as it is, and cuDNN searches for its fastest
-            algorithms, as the published codes let it.
+        plain: this is the reference's: the C library's allocator stays as it is, and cuDNN searches
+            for its fastest algorithms, as the published codes let it.
         device: its name.
         precision: of the steps.
         threads: of the processor; None leaves the default.
@@ -192,7 +202,11 @@ class Workshop:
         subject = make_subject(case, engine, self.device)
         step = self._warmed(subject)
         seconds = time.perf_counter() - begun
-        peak = self._cpu_peak(subject) if self.device.type == "cpu" else self._cuda_peak(subject) - occupied
+        peak = (
+            self._cpu_peak(subject)
+            if self.device.type == "cpu"
+            else self._cuda_peak(subject) - occupied
+        )
         self.subjects[key] = subject
         return Prepared(subject.engine, seconds, subject.compile_seconds, step, peak)
 
@@ -267,7 +281,10 @@ class Workshop:
         return torch.cuda.max_memory_allocated(self.device)
 
     def _start(self) -> int:
-        """Free what nobody needs, and return the bytes that are allocated nevertheless; the CPU keeps no count."""
+        """Free what nobody needs, and return the bytes that are allocated nevertheless.
+
+        The CPU keeps no count.
+        """
         gc.collect()
         if self.device.type != "cuda":
             return 0

@@ -1,4 +1,7 @@
-"""The command line: one command per file, thin; the work is done elsewhere and is tested without it."""
+"""The command line: one command per file, thin.
+
+The work is done elsewhere and is tested without it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ DEBUG = "LOCBENCH_DEBUG"
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 stopped by the user, 143 by SIGTERM."""
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 stopped by the user, 143
+    by SIGTERM.
+    """
     _open_what_is_closed()
     _accept_any_text()
     _forget_senseless_sizes()
@@ -32,7 +37,9 @@ def _run() -> int:
 
         app()
     except SystemExit as leaving:  # what typer ends every command with
-        gone = isinstance(leaving.__context__, BrokenPipeError)  # met by typer or rich, and no failure
+        gone = isinstance(
+            leaving.__context__, BrokenPipeError
+        )  # met by typer or rich, and no failure
         return leaving.code if isinstance(leaving.code, int) and not gone else 0
     except BaseException as error:
         if os.environ.get(DEBUG):
@@ -55,21 +62,34 @@ def _told(error: BaseException) -> tuple[str, str, int]:
     if isinstance(error, OSError):
         return _told_of_a_file(error)
     if isinstance(error, MemoryError):
-        return "error: memory ran out", "Ask for less: a smaller batch, fewer images or fewer jobs.", 1
+        return (
+            "error: memory ran out",
+            "Ask for less: a smaller batch, fewer images or fewer jobs.",
+            1,
+        )
     if isinstance(error, RecursionError):
         return "error: a file or an argument is nested too deeply", f"{DEBUG}=1 shows where.", 1
     if isinstance(error, ModuleNotFoundError):
         return f"error: {error.msg}", "Install locbench again, with the packages that it needs.", 1
     what = f"{type(error).__name__}: {error}".rstrip(": ")
-    return f"error: unexpected {what}", f"Please report it, with what the same command shows under {DEBUG}=1.", 1
+    return (
+        f"error: unexpected {what}",
+        f"Please report it, with what the same command shows under {DEBUG}=1.",
+        1,
+    )
 
 
 def _told_of_a_file(error: OSError) -> tuple[str, str, int]:
     if isinstance(error.filename, str | bytes):
-        name, remedy = os.fsdecode(error.filename), "Look whether it is there, can be read or written, and has space."
+        name, remedy = (
+            os.fsdecode(error.filename),
+            "Look whether it is there, can be read or written, and has space.",
+        )
         shown = name if len(name) <= 200 else f"{name[:100]}...{name[-97:]}"
         return f"error: {shown}: {error.strerror}", remedy, 1
-    remedy = f"Free some space, or write the output to another file or terminal. {DEBUG}=1 shows where."
+    remedy = (
+        f"Free some space, or write the output to another file or terminal. {DEBUG}=1 shows where."
+    )
     return f"error: cannot write or read: {error.strerror or error}", remedy, 1
 
 
@@ -84,7 +104,8 @@ def _complain(message: str, remedy: str) -> None:
 
 
 def _open_what_is_closed() -> None:
-    """Give closed standard streams a descriptor, which the next file that is opened would get, and be written into.
+    """Give closed standard streams a descriptor, which the next file that is opened would get, and
+    be written into.
 
     Output is then refused as by a closed descriptor; errors, which nobody can be told, vanish.
     """
@@ -104,15 +125,22 @@ def _accept_any_text() -> None:
 
 
 def _forget_senseless_sizes() -> None:
-    """Ignore a terminal's size that nothing can be printed in, such as the 0 columns that some programs set."""
+    """Ignore a terminal's size that nothing can be printed in, such as the 0 columns that some
+    programs set.
+    """
     for name, least in (("COLUMNS", 10), ("LINES", 1)):
         text = os.environ.get(name, "")
-        if text and not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) >= least):
+        if text and not (
+            text.isascii() and text.isdigit() and len(text) < 5 and int(text) >= least
+        ):
             del os.environ[name]
 
 
 def _leave(code: int) -> None:
-    """Exit, and say if the output could not be written; what is left of it is dropped, or Python would complain."""
+    """Exit, and say if the output could not be written.
+
+    What is left of it is dropped, or Python would complain.
+    """
     try:
         sys.stdout.flush()
     except (OSError, ValueError) as error:

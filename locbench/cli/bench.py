@@ -11,21 +11,38 @@ from locbench.cli.options import Device, Json, Memory, Precision
 
 
 def bench(
-    network: Annotated[str | None, typer.Option(help="For example resnet110.", show_default="a standard list")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="For example resnet110.", show_default="a standard list")
+    ] = None,
     method: Annotated[str, typer.Option(help="Held against bp on the same network.")] = "bp",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")] = None,
-    modules: Annotated[int | None, typer.Option(help="K local modules.", show_default="every local layer")] = None,
-    dataset: Annotated[str, typer.Option(help="Shape and number of its images; random ones are timed.")] = "cifar10",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")
+    ] = None,
+    modules: Annotated[
+        int | None, typer.Option(help="K local modules.", show_default="every local layer")
+    ] = None,
+    dataset: Annotated[
+        str, typer.Option(help="Shape and number of its images; random ones are timed.")
+    ] = "cifar10",
     batch_size: Annotated[
         int | None, typer.Option(help="Images per step.", show_default="1024, on the CPU 128")
     ] = None,
     engines: Annotated[
-        str | None, typer.Option(help="Of reference, eager, compiled, graphed.", show_default="all that can run")
+        str | None,
+        typer.Option(
+            help="Of reference, eager, compiled, graphed.", show_default="all that can run"
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps per round.", show_default="as --seconds allow")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps per round.", show_default="as --seconds allow")
+    ] = None,
     rounds: Annotated[int, typer.Option(help="Rounds in which all engines take turns.")] = 5,
-    seconds: Annotated[float, typer.Option(help="For all rounds of one engine with one method.")] = 10.0,
-    profile: Annotated[bool, typer.Option("--profile", help="Show where the time of an eager step goes.")] = False,
+    seconds: Annotated[
+        float, typer.Option(help="For all rounds of one engine with one method.")
+    ] = 10.0,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Show where the time of an eager step goes.")
+    ] = False,
     device: Device = "auto",
     precision: Precision = None,
     memory: Memory = None,
@@ -33,7 +50,9 @@ def bench(
     out: Annotated[Path | None, typer.Option(help="Also write CSV to this file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Time training steps: engines against the plain way, against backpropagation and against the device."""
+    """Time training steps: engines against the plain way, against backpropagation and against the
+    device.
+    """
     from locbench.bench.cases import cases_of, parse_engines, refuse_unnamed, standard_cases
 
     parse_engines(engines)

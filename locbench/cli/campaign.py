@@ -31,9 +31,13 @@ def campaign(
         ),
     ] = None,
     budget: Annotated[str, typer.Option(help="Time to spend, such as 10min or 1h30m.")] = "30min",
-    seeds: Annotated[int | None, typer.Option(help="Seeds per cell.", show_default="the paper's; 1 if reduced")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Seeds per cell.", show_default="the paper's; 1 if reduced")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs in place of the preset's.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Training images, balanced over classes.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Training images, balanced over classes.")
+    ] = None,
     preset: Preset = "paper",
     device: Devices = "auto",
     jobs_per_device: JobsPerDevice = 1,
@@ -41,17 +45,29 @@ def campaign(
     precision: Precision = None,
     root: DataRoot = None,
     results: Results = RESULTS,
-    check: Annotated[bool, typer.Option("--check/--no-check", help="Check the device first, a minute.")] = True,
-    plan: Annotated[bool, typer.Option("--plan", help="Show what is there and what is not; run nothing.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Check the device first, a minute.")
+    ] = True,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what is there and what is not; run nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train the missing cells of several tables, best first, within a budget of time; go on with the same command.
+    """Train the missing cells of several tables, best first, within a budget of time; go on with
+    the same command.
 
-    Every cell gets its first seed before any gets its second. Runs end between two epochs and continue from there.
+    Every cell gets its first seed before any gets its second. Runs end between two epochs and
+    continue from there.
     """
     from locbench.commands.campaign import start
 
-    wishes = {"preset": preset, "seeds": seeds, "epochs": epochs, "limit": limit, "precision": precision}
+    wishes = {
+        "preset": preset,
+        "seeds": seeds,
+        "epochs": epochs,
+        "limit": limit,
+        "precision": precision,
+    }
     start(
         tables or (),
         wishes,

@@ -12,17 +12,27 @@ from locbench.spec.choices import Autograd
 
 
 def costs(
-    table_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="A table; else give a recipe.")] = None,
+    table_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="A table; else give a recipe.")
+    ] = None,
     network: Annotated[str | None, typer.Option(help="For example resnet110.")] = None,
     method: Annotated[str | None, typer.Option(help="For example auglocal, hpff+dgl.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")] = None,
-    modules: Annotated[int | None, typer.Option(help="K local modules.", show_default="every local layer")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")
+    ] = None,
+    modules: Annotated[
+        int | None, typer.Option(help="K local modules.", show_default="every local layer")
+    ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help="Decides image size and classes; `locbench run` has digits.", show_default="cifar10"),
+        typer.Option(
+            help="Decides image size and classes; `locbench run` has digits.",
+            show_default="cifar10",
+        ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Images per step.", show_default="the papers' for the data set")
+        int | None,
+        typer.Option(help="Images per step.", show_default="the papers' for the data set"),
     ] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the images in pixels.")] = None,
     precision: Precision = None,
@@ -31,24 +41,44 @@ def costs(
         typer.Option(help="torch<=1.10: softmax keeps its input for the backward pass."),
     ] = "current",
     ddp_buckets: Annotated[
-        bool, typer.Option("--ddp-buckets", help="One more copy of all parameters, as with several processes.")
+        bool,
+        typer.Option(
+            "--ddp-buckets", help="One more copy of all parameters, as with several processes."
+        ),
     ] = False,
-    timeline: Annotated[Path | None, typer.Option(help="Draw the live bytes over the step into this file.")] = None,
-    residuals: Annotated[bool, typer.Option("--residuals", help="Distance from all papers' memory; no ID.")] = False,
+    timeline: Annotated[
+        Path | None, typer.Option(help="Draw the live bytes over the step into this file.")
+    ] = None,
+    residuals: Annotated[
+        bool, typer.Option("--residuals", help="Distance from all papers' memory; no ID.")
+    ] = False,
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Predict what training costs, without a GPU: parameters, operations, and the peak of tensor memory."""
+    """Predict what training costs, without a GPU: parameters, operations, and the peak of tensor
+    memory.
+    """
     from locbench.commands.costs import Costing, one_of
     from locbench.costs.memory.options import TraceOptions
 
-    wanted: dict[str, object] = {"network": network, "method": method, "dataset": dataset, "modules": modules}
+    wanted: dict[str, object] = {
+        "network": network,
+        "method": method,
+        "dataset": dataset,
+        "modules": modules,
+    }
     wanted |= {"batch_size": batch_size, "image_size": image_size, "precision": precision}
     legacy = None if autograd == "current" else autograd
     one_of(
         table_id,
         residuals,
-        wanted | {"set": set_, "timeline": timeline, "ddp_buckets": ddp_buckets or None, "autograd": legacy},
+        wanted
+        | {
+            "set": set_,
+            "timeline": timeline,
+            "ddp_buckets": ddp_buckets or None,
+            "autograd": legacy,
+        },
     )
     costing = Costing(Path(results), as_json=as_json)
     if residuals:

@@ -14,19 +14,35 @@ def fit(
     memory: Annotated[str, typer.Option(help="For example 11GB (decimal) or 24GiB.")],
     network: Annotated[str, typer.Option(help="For example resnet110.")],
     method: Annotated[str | None, typer.Option(help="Find its largest batch.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")] = None,
-    modules: Annotated[int | None, typer.Option(help="K local modules.", show_default="every local layer")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")
+    ] = None,
+    modules: Annotated[
+        int | None, typer.Option(help="K local modules.", show_default="every local layer")
+    ] = None,
     dataset: Annotated[
-        str, typer.Option(help="Decides image size and classes; the papers' set, while `locbench run` has digits.")
+        str,
+        typer.Option(
+            help="Decides image size and classes; the papers' set, while `locbench run` has digits."
+        ),
     ] = "cifar10",
-    batch_size: Annotated[int | None, typer.Option(help="Without --method: find the cheapest method for it.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Without --method: find the cheapest method for it.")
+    ] = None,
     precision: Precision = None,
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Find the largest batch that fits a memory, or the cheapest method for a batch. What tensors need is predicted."""
+    """Find the largest batch that fits a memory, or the cheapest method for a batch. What tensors
+    need is predicted.
+    """
     from locbench.commands.costs import Costing
 
-    wanted: dict[str, object] = {"network": network, "method": method, "dataset": dataset, "modules": modules}
+    wanted: dict[str, object] = {
+        "network": network,
+        "method": method,
+        "dataset": dataset,
+        "modules": modules,
+    }
     wanted |= {"batch_size": batch_size, "precision": precision}
     Costing(Path(results), as_json=as_json).fit(memory, wanted, set_ or [])

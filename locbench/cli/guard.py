@@ -14,7 +14,9 @@ T = TypeVar("T")
 
 
 def guarded(command: Callable[P, T]) -> Callable[P, T]:
-    """Return a command that turns Ctrl-C into `StoppedError` and a broken pipe into `ReaderGoneError`."""
+    """Return a command that turns Ctrl-C into `StoppedError` and a broken pipe into
+    `ReaderGoneError`.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -22,7 +24,9 @@ def guarded(command: Callable[P, T]) -> Callable[P, T]:
             value = command(*args, **kwargs)
             sys.stdout.flush()
         except KeyboardInterrupt:
-            raise StoppedError("stopped; nothing that is recorded is lost", "To go on: the same command.") from None
+            raise StoppedError(
+                "stopped; nothing that is recorded is lost", "To go on: the same command."
+            ) from None
         except BrokenPipeError:
             raise ReaderGoneError("nobody reads the output any more") from None
         return value

@@ -14,7 +14,8 @@ def list_tables(
         bool, typer.Option("--runs", help="List the runs of no table instead, as of locbench run.")
     ] = False,
     methods: Annotated[
-        bool, typer.Option("--methods", help="List the methods, their options and defaults instead.")
+        bool,
+        typer.Option("--methods", help="List the methods, their options and defaults instead."),
     ] = False,
     results: Results = RESULTS,
     as_json: Json = False,

@@ -12,24 +12,38 @@ from locbench.spec import choices
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto.")]
 Devices = Annotated[
-    str, typer.Option(help="cpu, cuda, cuda:1, ... or auto; cuda:0,cuda:1 or all train on several side by side.")
+    str,
+    typer.Option(
+        help="cpu, cuda, cuda:1, ... or auto; cuda:0,cuda:1 or all train on several side by side."
+    ),
 ]
-JobsPerDevice = Annotated[int, typer.Option(help="Cells at a time on each device; their times are marked as shared.")]
+JobsPerDevice = Annotated[
+    int, typer.Option(help="Cells at a time on each device; their times are marked as shared.")
+]
 DataRoot = Annotated[
-    Path | None, typer.Option("--data-root", help="Folder of the data sets.", show_default="$LOCBENCH_DATA or .data")
+    Path | None,
+    typer.Option(
+        "--data-root", help="Folder of the data sets.", show_default="$LOCBENCH_DATA or .data"
+    ),
 ]
 Results = Annotated[Path, typer.Option(help="Folder of the records and reports.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")]
 Precision = Annotated[
-    choices.Precision | None, typer.Option(help="Arithmetic of the training step.", show_default="fp32")
+    choices.Precision | None,
+    typer.Option(help="Arithmetic of the training step.", show_default="fp32"),
 ]
 Memory = Annotated[
     choices.Memory | None,
-    typer.Option(help="lean: less memory, some layers run twice; for isolated modules and bp.", show_default="plain"),
+    typer.Option(
+        help="lean: less memory, some layers run twice; for isolated modules and bp.",
+        show_default="plain",
+    ),
 ]
 Engine = Annotated[
     choices.EngineChoice,
-    typer.Option(help="How steps are run, to the same numbers; auto: the fastest that is safe there."),
+    typer.Option(
+        help="How steps are run, to the same numbers; auto: the fastest that is safe there."
+    ),
 ]
 Preset = Annotated[choices.Preset, typer.Option(help="smoke: minutes; quick: half an hour.")]
 RESULTS = Path("results")

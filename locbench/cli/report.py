@@ -22,26 +22,44 @@ class FormatName(StrEnum):
 
 def report(
     table_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Tables.", show_default="all with records")
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="Tables.", show_default="all with records"),
     ] = None,
-    format_: Annotated[list[FormatName] | None, typer.Option("--format", help="Repeat it for several.")] = None,
+    format_: Annotated[
+        list[FormatName] | None, typer.Option("--format", help="Repeat it for several.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write files here instead of printing.")] = None,
-    rows: Annotated[list[str] | None, typer.Option(help="Rows: labels, parts of them, patterns; repeat it.")] = None,
+    rows: Annotated[
+        list[str] | None, typer.Option(help="Rows: labels, parts of them, patterns; repeat it.")
+    ] = None,
     columns: Annotated[list[str] | None, typer.Option(help="Columns, likewise.")] = None,
     only_run: Annotated[
-        bool, typer.Option("--only-run", help="Leave out rows and columns of which nothing was run or computed.")
+        bool,
+        typer.Option(
+            "--only-run", help="Leave out rows and columns of which nothing was run or computed."
+        ),
     ] = False,
     rank_few: Annotated[
-        bool, typer.Option("--rank-few", help="Rank three and four cells too; five are the fewest otherwise.")
+        bool,
+        typer.Option(
+            "--rank-few", help="Rank three and four cells too; five are the fewest otherwise."
+        ),
     ] = False,
     claims: Annotated[
-        bool, typer.Option("--claims", help="Judge what the papers say of their tables, all on one page.")
+        bool,
+        typer.Option(
+            "--claims", help="Judge what the papers say of their tables, all on one page."
+        ),
     ] = False,
-    plot: Annotated[Path | None, typer.Option(help="Draw the table's plot into this file instead.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the table's plot into this file instead.")
+    ] = None,
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Hold all records against the published numbers: mean, deviation, difference, verdict, rank, provenance."""
+    """Hold all records against the published numbers: mean, deviation, difference, verdict, rank,
+    provenance.
+    """
     from locbench.commands.report import Selection, plot_table, report_tables
 
     if plot is not None:
@@ -49,4 +67,6 @@ def report(
         return
     formats = [*(["json"] if as_json else []), *(each.value for each in format_ or [])]
     selection = Selection(tuple(rows or ()), tuple(columns or ()), only_run=only_run)
-    report_tables(table_ids or [], formats, out, Path(results), selection, rank_few=rank_few, claims=claims)
+    report_tables(
+        table_ids or [], formats, out, Path(results), selection, rank_few=rank_few, claims=claims
+    )

@@ -25,26 +25,41 @@ from locbench.spec.choices import Init
 
 def run(
     network: Annotated[str, typer.Option(help="For example resnet32.")],
-    method: Annotated[str, typer.Option(help="For example auglocal, hpff+dgl, pgl+auglocal, auglocal+reconstruction.")],
-    dataset: Annotated[str, typer.Option(help="A data set of `locbench data`; digits need no download.")] = "digits",
+    method: Annotated[
+        str,
+        typer.Option(help="For example auglocal, hpff+dgl, pgl+auglocal, auglocal+reconstruction."),
+    ],
+    dataset: Annotated[
+        str, typer.Option(help="A data set of `locbench data`; digits need no download.")
+    ] = "digits",
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method; repeat it.")
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE, an option of the method; repeat it."),
     ] = None,
     recipe: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=VALUE, any other setting of the recipe, such as drop_path; repeat it."),
+        typer.Option(
+            help="NAME=VALUE, any other setting of the recipe, such as drop_path; repeat it."
+        ),
     ] = None,
-    modules: Annotated[int | None, typer.Option(help="K local modules.", show_default="every local layer")] = None,
+    modules: Annotated[
+        int | None, typer.Option(help="K local modules.", show_default="every local layer")
+    ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Passes over the training images.", show_default="160, or 4 on digits")
+        int | None,
+        typer.Option(help="Passes over the training images.", show_default="160, or 4 on digits"),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Images per step.", show_default="the papers' for the data set")
+        int | None,
+        typer.Option(help="Images per step.", show_default="the papers' for the data set"),
     ] = None,
     lr: Annotated[
-        float | None, typer.Option(help="Base learning rate.", show_default="the papers', scaled to the batch")
+        float | None,
+        typer.Option(help="Base learning rate.", show_default="the papers', scaled to the batch"),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Training images, balanced over classes.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Training images, balanced over classes.")
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 1,
     device: Devices = "auto",
     jobs_per_device: JobsPerDevice = 1,
@@ -52,14 +67,23 @@ def run(
     memory: Memory = None,
     engine: Engine = "auto",
     init: Annotated[
-        Init | None, typer.Option(help="pretrained: timm's, of a transformer; torchvision: of ImageNet's networks.")
+        Init | None,
+        typer.Option(
+            help="pretrained: timm's, of a transformer; torchvision: of ImageNet's networks."
+        ),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="File of such weights, in place of their hub.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="File of such weights, in place of their hub.")
+    ] = None,
     root: DataRoot = None,
     results: Results = RESULTS,
     download: Download = False,
-    rerun: Annotated[bool, typer.Option("--rerun", help="Run it again although it is recorded.")] = False,
-    plan: Annotated[bool, typer.Option("--plan", help="Show parameters and time; run nothing.")] = False,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Run it again although it is recorded.")
+    ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show parameters and time; run nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run one recipe: any network, method and data set, also those in no paper."""

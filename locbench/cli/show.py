@@ -10,9 +10,12 @@ from locbench.cli.options import Json
 
 
 def show(
-    table_id: Annotated[str, typer.Argument(metavar="ID", help="A table of `locbench list`.")], as_json: Json = False
+    table_id: Annotated[str, typer.Argument(metavar="ID", help="A table of `locbench list`.")],
+    as_json: Json = False,
 ) -> None:
-    """Show a table: its axes, recipes, published numbers with their source, and notes on contradictions."""
+    """Show a table: its axes, recipes, published numbers with their source, and notes on
+    contradictions.
+    """
     from locbench.spec.table_files import load_table
     from locbench.terminal.tables import print_table
 

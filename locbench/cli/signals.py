@@ -1,4 +1,6 @@
-"""SIGTERM, taken as Ctrl-C is: what is recorded is kept, processes are ended, the terminal is put back."""
+"""SIGTERM, taken as Ctrl-C is: what is recorded is kept, processes are ended, the terminal is put
+back.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ class Stop:
 def ended_as_stopped() -> Iterator[Stop]:
     """Raise KeyboardInterrupt at the first SIGTERM; a second one ends the process at once.
 
-    Processes of `torchrun` keep the signal's own effect: they may wait for each other where no exception is seen.
+    Processes of `torchrun` keep the signal's own effect: they may wait for each other where no
+    exception is seen.
     """
     stop, own = Stop(), os.getpid()
 

@@ -16,19 +16,32 @@ def splits(
     method: Annotated[
         str | None, typer.Option(help="Else swin-reconstruction for a transformer, dgl for others.")
     ] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="Else the published one, or cifar10.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Else the published one of network or data set.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Else the published one of network or data set.")
+    ] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the images in pixels.")] = None,
     precision: Precision = None,
-    top: Annotated[int | None, typer.Option(help="Show so many of the best divisions; else five.")] = None,
+    top: Annotated[
+        int | None, typer.Option(help="Show so many of the best divisions; else five.")
+    ] = None,
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Find the division into K local modules whose largest module needs the least memory, without a GPU."""
+    """Find the division into K local modules whose largest module needs the least memory, without a
+    GPU.
+    """
     from locbench.commands.splits import Splitting
 
-    wanted: dict[str, object] = {"network": network, "method": method, "dataset": dataset, "modules": modules}
+    wanted: dict[str, object] = {
+        "network": network,
+        "method": method,
+        "dataset": dataset,
+        "modules": modules,
+    }
     wanted |= {"batch_size": batch_size, "image_size": image_size}
     wanted |= {"precision": precision}
     Splitting(Path(results), as_json=as_json).show(wanted, set_ or [], top)

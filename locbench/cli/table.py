@@ -29,11 +29,17 @@ def table(
     dataset: Annotated[
         str | None, typer.Option(help="Only this data set's cells, or another one in its place.")
     ] = None,
-    rows: Annotated[list[str] | None, typer.Option(help="Rows: labels, parts of them, patterns; repeat it.")] = None,
+    rows: Annotated[
+        list[str] | None, typer.Option(help="Rows: labels, parts of them, patterns; repeat it.")
+    ] = None,
     columns: Annotated[list[str] | None, typer.Option(help="Columns, likewise.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Seeds per cell.", show_default="the paper's; 1 if reduced")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Seeds per cell.", show_default="the paper's; 1 if reduced")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs in place of the preset's.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Training images, balanced over classes.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Training images, balanced over classes.")
+    ] = None,
     preset: Preset = "paper",
     device: Devices = "auto",
     jobs_per_device: JobsPerDevice = 1,
@@ -42,21 +48,33 @@ def table(
     engine: Engine = "auto",
     init: Annotated[
         Init | None,
-        typer.Option(help="torchvision: its ImageNet weights; pretrained, scratch: which table swin-tiny means."),
+        typer.Option(
+            help="torchvision: its ImageNet weights; pretrained, scratch: which table swin-tiny means."
+        ),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="File of pretrained weights, in place of their hub.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="File of pretrained weights, in place of their hub.")
+    ] = None,
     root: DataRoot = None,
     results: Results = RESULTS,
     download: Download = False,
     rerun: Annotated[Rerun | None, typer.Option(help="Run recorded cells again.")] = None,
     measure: Annotated[
         bool | None,
-        typer.Option("--measure/--no-measure", help="Measure costs on the device.", show_default="if it is a GPU"),
+        typer.Option(
+            "--measure/--no-measure",
+            help="Measure costs on the device.",
+            show_default="if it is a GPU",
+        ),
     ] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Show the cells and the time they need; run nothing.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show the cells and the time they need; run nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run what is missing of a table, one record per cell and seed, and show it against the published numbers."""
+    """Run what is missing of a table, one record per cell and seed, and show it against the
+    published numbers.
+    """
     from locbench.commands.table import Session
     from locbench.console import remark
     from locbench.execution.selection import Wishes
@@ -88,5 +106,7 @@ def table(
     )
     meant = aliased(table_id, None if wishes.init else init)
     if meant != table_id:
-        remark(f"{table_id} stands for several tables; this is {meant}, by its initial weights (--init).")
+        remark(
+            f"{table_id} stands for several tables; this is {meant}, by its initial weights (--init)."
+        )
     session.table(meant, wishes, rerun=rerun, plan_only=plan, measure=measure)

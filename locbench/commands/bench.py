@@ -43,9 +43,19 @@ class Session:
     """
 
     def __init__(
-        self, device: str, precision: Precision, threads: int | None, out: Path | None, *, as_json: bool
+        self,
+        device: str,
+        precision: Precision,
+        threads: int | None,
+        out: Path | None,
+        *,
+        as_json: bool,
     ) -> None:
-        self.device, self.precision, self.threads = choose_device(local_device(device)), precision, threads
+        self.device, self.precision, self.threads = (
+            choose_device(local_device(device)),
+            precision,
+            threads,
+        )
         set_precision(precision, self.device)
         if threads is not None:
             refuse_count("--threads", threads, 1024)
@@ -66,7 +76,9 @@ class Session:
             StoppedError: the user stopped it.
         """
         _refuse_lengths(lengths)
-        able, skipped = runnable(cases, parse_engines(engines), self.device, asked=engines is not None)
+        able, skipped = runnable(
+            cases, parse_engines(engines), self.device, asked=engines is not None
+        )
         if self.out:
             _refuse_unwritable(self.out)
         found = self._empty()

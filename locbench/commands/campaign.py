@@ -1,4 +1,6 @@
-"""A list of tables within a budget of time: the most valuable missing cells first, stopped in time, continued later."""
+"""A list of tables within a budget of time: the most valuable missing cells first, stopped in time,
+continued later.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ from locbench.torchrun import process_count
 
 @dataclass(frozen=True)
 class Entry:
-    """A table or a part of one: ``ID``, then at will ``@DATASET``, then ``:ROWS``, then ``:COLUMNS``.
+    """A table or a part of one: ``ID``, then at will ``@DATASET``, then ``:ROWS``, then
+    ``:COLUMNS``.
 
     Attributes:
         text: as it was written.
@@ -56,13 +59,17 @@ class Entry:
             dataset, patterns = _dataset_of(text.partition("@")[2])
         patterns = [each.strip() for each in patterns]
         if not table or len(patterns) > 2:
-            raise UsageError(f"{text!r} is no part of a table", "For example: 'auglocal-depth@cifar10:ResNet-32 / *'")
+            raise UsageError(
+                f"{text!r} is no part of a table",
+                "For example: 'auglocal-depth@cifar10:ResNet-32 / *'",
+            )
         rows, columns = ((each,) if each else () for each in (*patterns, "", "")[:2])
         return cls(text, table, dataset or None, rows, columns)
 
 
 def _dataset_of(text: str) -> tuple[str, list[str]]:
-    """Split what follows the ``@`` into a data set, whose folder may have colons in its name, and the patterns.
+    """Split what follows the ``@`` into a data set, whose folder may have colons in its name, and
+    the patterns.
 
     The longest folder that is there is taken. ``imagenet`` and ``coco`` alone are data sets too.
     """
@@ -71,7 +78,9 @@ def _dataset_of(text: str) -> tuple[str, list[str]]:
     if kind not in PREFIXES or len(words) == 1:
         return words[0].strip(), words[1:]
     names = {count: ":".join(words[:count]).strip() for count in range(len(words), 1, -1)}
-    there = next((count for count, name in names.items() if len(words) - count <= 2 and _is_there(name)), 0)
+    there = next(
+        (count for count, name in names.items() if len(words) - count <= 2 and _is_there(name)), 0
+    )
     if not there and (kind == IMAGEFOLDER or words[1].strip().startswith(("/", "~", "."))):
         there = 2  # a folder that is missing is told as such
     return (names[there], words[there:]) if there else (words[0].strip(), words[1:])
@@ -93,10 +102,22 @@ STANDARD = tuple(
         "hpff-benchmarks@cifar10::ResNet-32*",
     )
 )
-"""What a campaign trains if nobody says otherwise: the cells that say most of each paper for their price."""
+"""What a campaign trains if nobody says otherwise: the cells that say most of each paper for their
+price.
+"""
 
 
-_UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600}
+_UNITS = {
+    "s": 1,
+    "sec": 1,
+    "second": 1,
+    "m": 60,
+    "min": 60,
+    "minute": 60,
+    "h": 3600,
+    "hr": 3600,
+    "hour": 3600,
+}
 
 _UNITS |= {"d": 86400, "day": 86400, "w": 7 * 86400, "week": 7 * 86400}
 
@@ -116,7 +137,9 @@ def seconds_of(text: str) -> float:
     low = text.strip().lower()
     clock = re.fullmatch(r"([0-9]{1,4}):([0-5][0-9]):([0-5][0-9])", low)
     if clock:
-        seconds = float(sum(int(part) * unit for part, unit in zip(clock.groups(), (3600, 60, 1), strict=True)))
+        seconds = float(
+            sum(int(part) * unit for part, unit in zip(clock.groups(), (3600, 60, 1), strict=True))
+        )
     else:
         parts = _PART.findall(low)
         whole = not _PART.sub("", low).strip() and all(unit in _UNITS for _, unit in parts)
@@ -139,7 +162,9 @@ class Campaign:
         console: where to talk.
     """
 
-    def __init__(self, entries: Sequence[Entry], wishes: Wishes, setup: Setup, console: Console) -> None:
+    def __init__(
+        self, entries: Sequence[Entry], wishes: Wishes, setup: Setup, console: Console
+    ) -> None:
         self.entries, self.wishes, self.setup, self.console = tuple(entries), wishes, setup, console
         self.store = Store(setup.results)
         self._plans: list[Plan] = []
@@ -151,7 +176,9 @@ class Campaign:
         return self._plans
 
     def jobs(self) -> list[Job]:
-        """Return the open jobs, each once: first all entries with the first seed, then with the second, and so on."""
+        """Return the open jobs, each once: first all entries with the first seed, then with the
+        second, and so on.
+        """
         opened = [job for plan in self.plans() for job in plan.open]
         seeds = sorted({job.recipe.seed for job in opened})
         ordered = [job for seed in seeds for job in opened if job.recipe.seed == seed]
@@ -181,8 +208,14 @@ class Campaign:
             ) from None
         self.show()
         left = len(self.jobs())
-        self._say("Nothing is left to do." if not left else f"{left} runs are left. To go on: the same command.")
-        self._say(f"Reports: locbench report --results {self.setup.results} --out {self.setup.results}")
+        self._say(
+            "Nothing is left to do."
+            if not left
+            else f"{left} runs are left. To go on: the same command."
+        )
+        self._say(
+            f"Reports: locbench report --results {self.setup.results} --out {self.setup.results}"
+        )
         self._complain()
 
     def show(self) -> None:
@@ -203,15 +236,21 @@ class Campaign:
 
         self.show()
         jobs, device = self.jobs(), choose_device(self.setup.devices[0])
-        forecast = Forecast(Estimator(self.store.all(), device), (), tuple(missing_for(jobs, self.setup.root)))
+        forecast = Forecast(
+            Estimator(self.store.all(), device), (), tuple(missing_for(jobs, self.setup.root))
+        )
         for entry, plan in zip(self.entries, self.plans(), strict=True):
             self._say(f"{entry.text}: about {duration(forecast.left(plan.jobs))} on one device")
-        self._say(f"All of them, each run once: about {duration(forecast.left(jobs))}. {forecast.words(jobs)}".rstrip())
+        self._say(
+            f"All of them, each run once: about {duration(forecast.left(jobs))}. {forecast.words(jobs)}".rstrip()
+        )
         for each in forecast.lacking:
             self._say(f"Missing: {each}")
 
     def tell_records(self) -> None:
-        """Say which records came with the repository, and which files in their folder cannot be used."""
+        """Say which records came with the repository, and which files in their folder cannot be
+        used.
+        """
         for note in shipped_notes([job for plan in self.plans() for job in plan.jobs], self.store):
             self._say(note)
         self.store.set_aside.tell()
@@ -221,7 +260,12 @@ class Campaign:
         counted = []
         for entry, plan in zip(self.entries, self.plans(), strict=True):
             states = [job.state for job in plan.jobs]
-            names = {"recorded": "done", "begun": "unfinished", "failed": "failed", "to do": "to do"}
+            names = {
+                "recorded": "done",
+                "begun": "unfinished",
+                "failed": "failed",
+                "to do": "to do",
+            }
             counts = {name: states.count(state) for name, state in names.items()}  # type: ignore[arg-type]
             counted.append({"table": entry.text, "runs": len(states), **counts})
         return counted
@@ -265,7 +309,9 @@ def start(
         LocbenchError: an option is wrong, or see `Campaign.run`.
     """
     if process_count() > 1:
-        raise UsageError("torchrun's processes share every run, a campaign's do not", "Use --device all instead.")
+        raise UsageError(
+            "torchrun's processes share every run, a campaign's do not", "Use --device all instead."
+        )
     seconds, console = seconds_of(budget), Terminal(stderr=as_json)
     begun = time.monotonic()
     setup = Setup(results, root, places(device, jobs_per_device), engine)

@@ -51,7 +51,10 @@ class Costing:
 
     def __init__(self, results: Path, *, as_json: bool) -> None:
         self.results = results
-        self.predictions, self.measurements = PredictionStore(results, trace=True), MeasurementStore(results)
+        self.predictions, self.measurements = (
+            PredictionStore(results, trace=True),
+            MeasurementStore(results),
+        )
         self.as_json = as_json
         self.console = Terminal(stderr=as_json)
 
@@ -84,14 +87,18 @@ class Costing:
         self._beside(labels, judged, traced)
 
     def residuals(self) -> None:
-        """Show how far predicted and calibrated memory are from what the papers print, over all calibrated tables."""
+        """Show how far predicted and calibrated memory are from what the papers print, over all
+        calibrated tables.
+        """
         from locbench.costs.calibration import calibrated_values, residuals
         from locbench.terminal.cost_findings import print_residuals
 
         faults: list[LocbenchError] = []
         with self.console.status("tracing"):
             found = residuals(
-                each for table in load_tables(faults) for each in calibrated_values(table, self.predictions)
+                each
+                for table in load_tables(faults)
+                for each in calibrated_values(table, self.predictions)
             )
         remark(*self.predictions.log.lines)
         if self.as_json:
@@ -126,7 +133,12 @@ class Costing:
             print_json(judged_entry(judged))
             return
         labels = labels_of([row])
-        print_rows(self.console, f"{recipe.network}, {recipe.method}, batch {recipe.batch_size}", labels, [judged])
+        print_rows(
+            self.console,
+            f"{recipe.network}, {recipe.method}, batch {recipe.batch_size}",
+            labels,
+            [judged],
+        )
         self._beside(labels, [judged], traced)
 
     def _beside(self, labels: Labels, judged: Sequence[JudgedRow], traced: set[str]) -> None:
@@ -136,7 +148,11 @@ class Costing:
         print_measured_steps(self.console, labels, [each.measured for each in judged])
         for fault in self.measurements.lines:
             self.console.print(fault, markup=False, soft_wrap=True)
-        self.console.print(f"Predictions are traced with {self.predictions.log.origin}.", style="dim", soft_wrap=True)
+        self.console.print(
+            f"Predictions are traced with {self.predictions.log.origin}.",
+            style="dim",
+            soft_wrap=True,
+        )
         kept = not self.predictions.log.unkept
         print_slowest(self.console, labels, [each.row for each in judged], traced, kept=kept)
 
@@ -176,9 +192,15 @@ class Costing:
             with suppress(FailureError):  # tensors may fit where nothing else does
                 device = largest_batch(recipe, size, need=on_device(held))
         if self.as_json:
-            entry: dict[str, object] = {"batch_size": tensors[0], "memory_peak_bytes": tensors[1], "memory_bytes": size}
+            entry: dict[str, object] = {
+                "batch_size": tensors[0],
+                "memory_peak_bytes": tensors[1],
+                "memory_bytes": size,
+            }
             batch, needs = device or (None, None)
-            print_json(entry | {"device_batch_size": batch, "device_bytes": needs, "device_how": held.how})
+            print_json(
+                entry | {"device_batch_size": batch, "device_bytes": needs, "device_how": held.how}
+            )
         else:
             print_batches(self.console, recipe, size, tensors, device, held.how)
 
@@ -193,7 +215,8 @@ class Costing:
 
 
 def _refuse_detectors(table: Table) -> None:
-    """Say that costs are of classifiers: a detector's step depends on what it finds and cannot be traced.
+    """Say that costs are of classifiers: a detector's step depends on what it finds and cannot be
+    traced.
 
     Raises:
         UsageError: the table has detectors.
@@ -207,7 +230,8 @@ def _refuse_detectors(table: Table) -> None:
 
 @contextmanager
 def traceable() -> Iterator[None]:
-    """Say in one message why a step cannot be traced: BatchNorm refuses one value, a convolution no pixels.
+    """Say in one message why a step cannot be traced: BatchNorm refuses one value, a convolution no
+    pixels.
 
     Raises:
         UsageError: a layer refused its input.
@@ -215,15 +239,24 @@ def traceable() -> Iterator[None]:
     try:
         yield
     except (ValueError, RuntimeError) as error:
-        raise UsageError(f"such a step cannot be traced: {error}", "Take a larger batch or image.") from None
+        raise UsageError(
+            f"such a step cannot be traced: {error}", "Take a larger batch or image."
+        ) from None
 
 
 def _candidates(wanted: Mapping[str, object]) -> list[Recipe]:
-    """Return the recipes that `locbench fit` chooses among; on a transformer also those made for transformers."""
+    """Return the recipes that `locbench fit` chooses among.
+
+    On a transformer also those made for transformers.
+    """
     transformer = NETWORKS[str(wanted["network"])].transformer is not None
     if not transformer:
         return [cost_recipe({**wanted, "method": name}, given) for name, given in CANDIDATES]
-    names = [*(each for each in CANDIDATES if each[0] != "auglocal"), ("swin-reconstruction", {}), ("swin-infopro", {})]
+    names = [
+        *(each for each in CANDIDATES if each[0] != "auglocal"),
+        ("swin-reconstruction", {}),
+        ("swin-infopro", {}),
+    ]
     return [cost_recipe({**wanted, "method": name}, given) for name, given in names]
 
 
@@ -235,9 +268,14 @@ def one_of(table_id: str | None, residuals: bool, wanted: Mapping[str, object]) 
     """
     given = ["the table's ID"] if table_id is not None else []
     given += ["--residuals"] if residuals else []
-    options = [f"--{name.replace('_', '-')}" for name, value in wanted.items() if value not in (None, [])]
+    options = [
+        f"--{name.replace('_', '-')}" for name, value in wanted.items() if value not in (None, [])
+    ]
     if given and (options or len(given) > 1):
         names = ", ".join([*given, *options])
-        raise UsageError(f"too much is given: {names}", "Give an ID, or a recipe with its options, or --residuals.")
+        raise UsageError(
+            f"too much is given: {names}",
+            "Give an ID, or a recipe with its options, or --residuals.",
+        )
     if not given and (wanted["network"] is None or wanted["method"] is None):
         raise UsageError("a table or a recipe is needed", "Give an ID, or --network and --method.")

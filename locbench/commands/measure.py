@@ -1,4 +1,6 @@
-"""The measuring of a table's costs from the command line: when, what is said of it, and that it can be stopped."""
+"""The measuring of a table's costs from the command line: when, what is said of it, and that it can
+be stopped.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,10 @@ class Measuring:
         table: the selected part of the table.
         measurements: where measurements are kept.
         device: the device's name, as on the command line.
-        wishes: what the user asked of the table's runs; precision and memory go for measured steps too.
-        asked: whether the user asked to measure or not to; None measures a whole table's own recipes on CUDA.
+        wishes: what the user asked of the table's runs; precision and memory go for measured steps
+            too.
+        asked: whether the user asked to measure or not to; None measures a whole table's own
+            recipes on CUDA.
         rerun: ``failed`` or ``all`` measures again what is there.
     """
 
@@ -55,11 +59,18 @@ class Measuring:
         """Whether there is anything to measure: never unasked beside a reduced run, nor on the CPU."""
         if self.asked is False or not cost_cells(self.table):
             return False
-        reduced = self.wishes.preset != "paper" or self.wishes.epochs is not None or self.wishes.limit is not None
+        reduced = (
+            self.wishes.preset != "paper"
+            or self.wishes.epochs is not None
+            or self.wishes.limit is not None
+        )
         return True if self.asked else not reduced and self._device().type == "cuda"
 
     def plan_line(self) -> str:
-        """Return how much is left to measure, in a line for the plan; empty where nothing is wanted."""
+        """Return how much is left to measure, in a line for the plan.
+
+        Empty where nothing is wanted.
+        """
         if not self.wanted:
             return ""
         from locbench.costs.measured.measure import wanted_steps
@@ -79,12 +90,21 @@ class Measuring:
 
         device, left = self._device(), self._left()
         if left:
-            console.print(f"measuring costs on {device_name(device)}: {left} steps", markup=False, soft_wrap=True)
+            console.print(
+                f"measuring costs on {device_name(device)}: {left} steps",
+                markup=False,
+                soft_wrap=True,
+            )
         said = Said(console)
         try:
             with said.status:
                 measure_table(
-                    self.table, self.measurements, device, variant=self._variant(), rerun=self.rerun, watcher=said
+                    self.table,
+                    self.measurements,
+                    device,
+                    variant=self._variant(),
+                    rerun=self.rerun,
+                    watcher=said,
                 )
         except KeyboardInterrupt:
             raise StoppedError(
@@ -98,7 +118,11 @@ class Measuring:
     def _left(self) -> int:
         from locbench.costs.measured.measure import missing_steps
 
-        return len(missing_steps(self.table, self.measurements, self._device(), self._variant(), self.rerun))
+        return len(
+            missing_steps(
+                self.table, self.measurements, self._device(), self._variant(), self.rerun
+            )
+        )
 
     def _device(self) -> torch.device:
         from locbench.training.device import choose_device
@@ -123,7 +147,11 @@ class Said:
     def measuring(self, wanted: Wanted, index: int, count: int) -> None:
         """Note what is being measured."""
         self.count = count
-        words = [wanted.recipe.method, "global step" if wanted.setting.guided else "", wanted.recipe.memory]
+        words = [
+            wanted.recipe.method,
+            "global step" if wanted.setting.guided else "",
+            wanted.recipe.memory,
+        ]
         words += [wanted.recipe.precision, "benchmark" if wanted.benchmark else ""]
         kept = ", ".join(word for word in words if word not in ("", "plain", "fp32"))
         self.what = f"[{index}/{count}] {wanted.row}, {wanted.column}: {kept}"

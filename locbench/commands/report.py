@@ -20,7 +20,14 @@ from locbench.files import listed
 from locbench.printable import printable
 from locbench.report.compare import compare, only_run
 from locbench.report.model import Comparison
-from locbench.report.render import DOCUMENTS, Found, render_all, render_claims, write_claims, write_reports
+from locbench.report.render import (
+    DOCUMENTS,
+    Found,
+    render_all,
+    render_claims,
+    write_claims,
+    write_reports,
+)
 from locbench.report.verdicts import FEWEST_ASKED, FEWEST_CELLS
 from locbench.results.record import Record
 from locbench.results.store import Store
@@ -34,7 +41,9 @@ ENDINGS = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 
 @dataclass(frozen=True)
 class Selection:
-    """What of the tables is shown: rows and columns by `locbench.execution.selection.chosen`, and only what was run."""
+    """What of the tables is shown: rows and columns by `locbench.execution.selection.chosen`, and
+    only what was run.
+    """
 
     rows: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
@@ -51,14 +60,23 @@ def report_tables(
     rank_few: bool = False,
     claims: bool = False,
 ) -> None:
-    """Print or write the reports of tables, or their claims on one page; without ids, of all that have records."""
+    """Print or write the reports of tables, or their claims on one page.
+
+    Without ids, of all that have records.
+    """
     faults: list[LocbenchError] = []
-    tables, predictions = [load_table(each) for each in table_ids] or load_tables(faults), PredictionStore(results)
+    tables, predictions = (
+        [load_table(each) for each in table_ids] or load_tables(faults),
+        PredictionStore(results),
+    )
     remark(*(f"left out: {fault}" for fault in faults))
     measurements = MeasurementStore(results)
     records = read_records(results)
     if not any((records, listed(predictions.folder), listed(measurements.folder))):
-        raise UsageError(f"there are no records below {results}", f"{_FIRST} Or name another folder with --results.")
+        raise UsageError(
+            f"there are no records below {results}",
+            f"{_FIRST} Or name another folder with --results.",
+        )
     fewest = FEWEST_ASKED if rank_few else FEWEST_CELLS
     found = [
         (table, comparisons_of(table, records, predictions, measurements, fewest))
@@ -75,7 +93,9 @@ def report_tables(
             f"of {len(predictions.log.set_aside.why)} that were looked at",
             "Mend what is said above, move the files to another folder, or make them anew: locbench costs ID",
         )
-    wanted = [(table, each) for table, each in found if each] if not (table_ids or claims) else found
+    wanted = (
+        [(table, each) for table, each in found if each] if not (table_ids or claims) else found
+    )
     if not wanted:
         raise UsageError(f"there are no records below {results}", _FIRST)
     endings = [ENDINGS[each] for each in formats] or (list(ENDINGS.values()) if out else ["md"])
@@ -87,10 +107,13 @@ def report_tables(
         print(printable(str(path)))
 
 
-def _print(found: Sequence[Found], endings: Sequence[str], write: Callable[[Sequence[Found], str], str]) -> None:
+def _print(
+    found: Sequence[Found], endings: Sequence[str], write: Callable[[Sequence[Found], str], str]
+) -> None:
     if len(set(endings)) > 1 and any(ending in DOCUMENTS for ending in endings):
         raise UsageError(
-            "JSON and CSV are printed alone", "Ask for one format, or for files of each with --out FOLDER."
+            "JSON and CSV are printed alone",
+            "Ask for one format, or for files of each with --out FOLDER.",
         )
     for ending in dict.fromkeys(endings):
         print_document(write(found, ending))
@@ -100,7 +123,8 @@ def read_records(results: Path) -> list[Record]:
     """Read all records of a results folder and name the files that cannot be used.
 
     Raises:
-        FailureError: the folder cannot be read, or none of its files: a report would call every run missing.
+        FailureError: the folder cannot be read, or none of its files: a report would call every run
+            missing.
     """
     store = Store(results)
     records = list(store.all())
@@ -114,7 +138,10 @@ def read_records(results: Path) -> list[Record]:
 
 
 def _selected(tables: Sequence[Table], selection: Selection, *, given: bool) -> Iterator[Table]:
-    """Yield the tables with the chosen rows and columns alone; of all tables, those that have such."""
+    """Yield the tables with the chosen rows and columns alone.
+
+    Of all tables, those that have such.
+    """
     for table in tables:
         try:
             cells = chosen(table, selection.rows, selection.columns)
@@ -130,9 +157,14 @@ def plot_table(table_ids: Sequence[str], path: Path, results: Path) -> None:
     from locbench.report.plots import REDUCTION, plot_reduction
 
     if len(table_ids) != 1:
-        raise UsageError("--plot draws one table", "For example: locbench report auglocal-pyramid --plot pyramid.png")
+        raise UsageError(
+            "--plot draws one table",
+            "For example: locbench report auglocal-pyramid --plot pyramid.png",
+        )
     table = load_table(table_ids[0])
-    values = computed_if_needed(table, PredictionStore(results)) if REDUCTION in table.metrics else {}
+    values = (
+        computed_if_needed(table, PredictionStore(results)) if REDUCTION in table.metrics else {}
+    )
     reductions = {place: float(metrics[REDUCTION]) for place, metrics in values.items()}
     plot_reduction(table, reductions, read_records(results), path)
     print(printable(str(path)))
@@ -145,9 +177,17 @@ def comparisons_of(
     measurements: MeasurementStore | None = None,
     fewest: int = FEWEST_CELLS,
 ) -> list[Comparison]:
-    """Return a table's comparisons, with the values that need no training and with what was measured on devices."""
+    """Return a table's comparisons, with the values that need no training and with what was
+    measured on devices.
+    """
     predictions.log.origins.clear()
     measured = measured_costs(table, measurements, predictions) if measurements else ()
-    computed, calibrated = computed_if_needed(table, predictions), calibrated_values(table, predictions)
+    computed, calibrated = (
+        computed_if_needed(table, predictions),
+        calibrated_values(table, predictions),
+    )
     found = compare(table, records, computed, calibrated, measured, fewest)
-    return [replace(each, sources=replace(each.sources, predictions=predictions.log.origin)) for each in found]
+    return [
+        replace(each, sources=replace(each.sources, predictions=predictions.log.origin))
+        for each in found
+    ]

@@ -17,7 +17,8 @@ from locbench.terminal.splits import print_splits, splits_entry
 
 
 class Splitting:
-    """Finds the best divisions of networks and shows them; what was found is kept in the results folder.
+    """Finds the best divisions of networks and shows them; what was found is kept in the results
+    folder.
 
     Args:
         results: the results folder.
@@ -30,7 +31,8 @@ class Splitting:
         self.console = Terminal(stderr=as_json)
 
     def show(self, wanted: Mapping[str, object], options: Sequence[str], top: int | None) -> None:
-        """Show the best divisions of a network into K modules, and how the one that is trained compares.
+        """Show the best divisions of a network into K modules, and how the one that is trained
+        compares.
 
         Args:
             wanted: settings of `make_recipe`, None where the default is to be taken.
@@ -56,8 +58,9 @@ class Splitting:
 def split_recipe(wanted: Mapping[str, object], options: Mapping[str, object]) -> Recipe:
     """Return the recipe whose modules are traced.
 
-    What is not given is taken from the first published cell that trains the network if it is a transformer, for its
-    batch and images belong to it, and else from the data set, as for `locbench costs`.
+    What is not given is taken from the first published cell that trains the network if it is a
+    transformer, for its batch and images belong to it, and else from the data set, as for `locbench
+    costs`.
 
     Raises:
         UsageError: see `make_recipe` and `cuts_for`.

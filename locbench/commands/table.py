@@ -40,7 +40,8 @@ class Session:
     Args:
         results: the results folder.
         root: folder of the data sets.
-        device: name of the device; several with commas between them, or ``all``, train one cell each at a time.
+        device: name of the device; several with commas between them, or ``all``, train one cell
+            each at a time.
         download: fetch a data set that is missing.
         as_json: print JSON on standard output, and progress on standard error.
         weights: file of pretrained weights; None asks timm's hub where a run wants some.
@@ -67,9 +68,16 @@ class Session:
         self.console = Terminal(stderr=as_json, quiet=not is_main_process())
 
     def table(
-        self, table_id: str, wishes: Wishes, *, rerun: str | None, plan_only: bool, measure: bool | None = None
+        self,
+        table_id: str,
+        wishes: Wishes,
+        *,
+        rerun: str | None,
+        plan_only: bool,
+        measure: bool | None = None,
     ) -> None:
-        """Run what is missing of a table and show it, then measure its costs; with ``plan_only`` show the plan.
+        """Run what is missing of a table and show it, then measure its costs; with ``plan_only``
+        show the plan.
 
         Args:
             table_id: which table.
@@ -102,7 +110,10 @@ class Session:
         _complain(records, "--rerun failed")
 
     def _show(self, table: Table, records: Sequence[Record], measuring: Measuring) -> None:
-        """Show the records and the predictions, then measure, then show what is measured; JSON comes in one piece."""
+        """Show the records and the predictions, then measure, then show what is measured.
+
+        JSON comes in one piece.
+        """
         comparisons = self._compared(table, records, measuring.measurements)
         if not self.as_json:
             for comparison in comparisons:
@@ -117,7 +128,9 @@ class Session:
         where = f"Records: {self.store.records}. Report: locbench report {table.id} --results {self.store.folder}"
         self.console.print(where, markup=False, soft_wrap=True)
 
-    def _compared(self, table: Table, records: Sequence[Record], measured: MeasurementStore) -> list[Comparison]:
+    def _compared(
+        self, table: Table, records: Sequence[Record], measured: MeasurementStore
+    ) -> list[Comparison]:
         with self.console.status("predicting costs"):
             predictions = PredictionStore(self.store.folder, trace=True)
             found = comparisons_of(table, records, predictions, measured)
@@ -127,14 +140,22 @@ class Session:
     def run(self, recipes: Sequence[Recipe], *, rerun: bool, plan_only: bool) -> None:
         """Run recipes that belong to no table."""
         contents = Contents(self.root)
-        recipes = [msgspec.structs.replace(contents.told(each), processes=process_count()) for each in recipes]
-        jobs = [Job(recipe, (), "to do" if rerun or not self.store.find(recipe.key) else "done") for recipe in recipes]
+        recipes = [
+            msgspec.structs.replace(contents.told(each), processes=process_count())
+            for each in recipes
+        ]
+        jobs = [
+            Job(recipe, (), "to do" if rerun or not self.store.find(recipe.key) else "done")
+            for recipe in recipes
+        ]
         self._tell_set_aside()
         if plan_only:
             self._show_plan(Plan(None, tuple(jobs), ()), None)
             return
         open_jobs = [job for job in jobs if job.state == "to do"]
-        for note in contents.notes(jobs, self.store) + shipped_notes(jobs, self.store, rerun="--rerun"):
+        for note in contents.notes(jobs, self.store) + shipped_notes(
+            jobs, self.store, rerun="--rerun"
+        ):
             self.console.print(note, markup=False, soft_wrap=True)
         self._train(open_jobs, again="the same command")
         if not is_main_process():
@@ -154,7 +175,9 @@ class Session:
         if not jobs:
             return
         try:
-            setup = Setup(self.store.folder, self.root, self.places, self.engine, self.download, self.weights)
+            setup = Setup(
+                self.store.folder, self.root, self.places, self.engine, self.download, self.weights
+            )
             train(jobs, setup, self.console)
         except KeyboardInterrupt:
             done = sum(self.store.find(job.recipe.key) is not None for job in jobs)
@@ -169,14 +192,20 @@ class Session:
 
     def _announce(self, plan: Plan) -> None:
         there = len(plan.jobs) - len(plan.open)
-        self.console.print(f"{plan.title}: {len(plan.jobs)} runs, {there} recorded", markup=False, soft_wrap=True)
+        self.console.print(
+            f"{plan.title}: {len(plan.jobs)} runs, {there} recorded", markup=False, soft_wrap=True
+        )
         for note in plan.notes:
             self.console.print(note, markup=False, soft_wrap=True)
 
     def _records(self, plan: Plan) -> list[Record]:
         """Return all records on the plan's schedules, of whatever seed."""
         wanted = {msgspec.structs.replace(job.recipe, seed=0).key for job in plan.jobs}
-        return [each for each in self.store.all() if msgspec.structs.replace(each.recipe, seed=0).key in wanted]
+        return [
+            each
+            for each in self.store.all()
+            if msgspec.structs.replace(each.recipe, seed=0).key in wanted
+        ]
 
     def _show_plan(self, plan: Plan, measuring: Measuring | None) -> None:
         if not is_main_process():
@@ -186,7 +215,9 @@ class Session:
         from locbench.training.device import choose_device
 
         estimator = Estimator(self.store.all(), choose_device(self.device))
-        traces = missing_traces(narrow(plan.table, plan.cells), self.store.folder) if plan.table else ()
+        traces = (
+            missing_traces(narrow(plan.table, plan.cells), self.store.folder) if plan.table else ()
+        )
         lacking = missing_for(plan.jobs, self.root, download=self.download)
         forecast = Forecast(estimator, traces, tuple(lacking))
         if self.as_json:
@@ -204,5 +235,6 @@ def _complain(records: Sequence[Record], option: str) -> None:
     if failed:
         runs = "1 run" if len(failed) == 1 else f"{len(failed)} runs"
         raise FailureError(
-            f"{runs} failed: {failed[0].error}", f"Run what failed again with {option} once that is mended."
+            f"{runs} failed: {failed[0].error}",
+            f"Run what failed again with {option} once that is mended.",
         )

@@ -24,12 +24,15 @@ def train(jobs: Sequence[Job], setup: Setup, console: Console) -> None:
     """Train jobs and record each, showing progress.
 
     Raises:
-        UsageError: the engine cannot run one of the jobs, or `torchrun` has started this process beside others.
+        UsageError: the engine cannot run one of the jobs, or `torchrun` has started this process
+            beside others.
         LocbenchError: see `Sweep.run` and `run_side_by_side`.
         BudgetSpentError: the setup's time is over.
     """
     if why := code().no_commit:
-        console.print(f"The records will name no git commit of the code: {why}.", markup=False, soft_wrap=True)
+        console.print(
+            f"The records will name no git commit of the code: {why}.", markup=False, soft_wrap=True
+        )
     if len(setup.devices) == 1:
         _train_here(jobs, setup, console)
         return

@@ -1,7 +1,9 @@
-"""What papers' memory holds beyond tensors: predictions calibrated on some of a paper's numbers, tested on the rest.
+"""What papers' memory holds beyond tensors: predictions calibrated on some of a paper's numbers,
+tested on the rest.
 
-A calibrated value stands beside a prediction, never in its place: its constants are fitted to the numbers that it is
-held against, and say something of the paper's device and libraries, not of the method.
+A calibrated value stands beside a prediction, never in its place: its constants are fitted to the
+numbers that it is held against, and say something of the paper's device and libraries, not of the
+method.
 """
 
 from __future__ import annotations
@@ -23,11 +25,13 @@ ROLES: tuple[Role, ...] = ("fitted", "held out", "unfit")
 
 
 class Calibrated(msgspec.Struct, frozen=True):
-    """A published memory, its prediction, and the prediction with the paper's calibration; in ``unit``.
+    """A published memory, its prediction, and the prediction with the paper's calibration; in
+    ``unit``.
 
     Attributes:
         paper, table, row, column: where it is printed.
-        role: whether the calibration was ``fitted`` on it, may be tested on it (``held out``), or is known not to fit.
+        role: whether the calibration was ``fitted`` on it, may be tested on it (``held out``), or
+            is known not to fit.
         why: why it does not fit; empty for others.
         unit: ``GB`` (10^9 bytes) or ``MiB``, as the table prints memory.
     """
@@ -50,7 +54,8 @@ class Calibrated(msgspec.Struct, frozen=True):
 
 
 class Residuals(msgspec.Struct, frozen=True, kw_only=True):
-    """How far predictions and calibrated values of one paper and role are from what is printed, in ``unit``.
+    """How far predictions and calibrated values of one paper and role are from what is printed, in
+    ``unit``.
 
     Attributes:
         n: number of different published numbers.
@@ -78,7 +83,9 @@ def calibrated_values(table: Table, predictions: PredictionStore) -> tuple[Calib
     calibration = table.calibration
     if calibration is None:
         return ()
-    source = load_table(calibration.of or table.id)  # whole, even where the table is only a part of itself
+    source = load_table(
+        calibration.of or table.id
+    )  # whole, even where the table is only a part of itself
     assert source.calibration is not None
     fitted, scale = _fitted_keys(source, source.calibration), memory_scale(table)
     unit = table.metrics[MEMORY].unit
@@ -89,7 +96,9 @@ def calibrated_values(table: Table, predictions: PredictionStore) -> tuple[Calib
         if published is not None and footprint is not None and calibrated is not None:
             role, why = _role(cell, calibration, fitted)
             numbers = (published, footprint.mean / scale, calibrated / scale)
-            values.append(Calibrated(table.paper, table.id, cell.row, cell.column, *numbers, role, why, unit))
+            values.append(
+                Calibrated(table.paper, table.id, cell.row, cell.column, *numbers, role, why, unit)
+            )
     return tuple(values)
 
 
@@ -104,7 +113,8 @@ def _calibrated(
 
 
 def refitted(table: Table, predictions: PredictionStore) -> list[Term]:
-    """Return a table's terms with their gigabytes fitted anew: the mean of published - base over the fitted places.
+    """Return a table's terms with their gigabytes fitted anew: the mean of published - base over
+    the fitted places.
 
     A term that is fitted nowhere, or whose places the store lacks, stays as it is.
     """
@@ -114,7 +124,8 @@ def refitted(table: Table, predictions: PredictionStore) -> list[Term]:
         excesses = [
             excess
             for place in term.fitted
-            if (excess := _excess(places[place], term, predictions, memory_scale(table))) is not None
+            if (excess := _excess(places[place], term, predictions, memory_scale(table)))
+            is not None
         ]
         kept = statistics.fmean(excesses) if excesses else term.gigabytes
         terms.append(msgspec.structs.replace(term, gigabytes=kept))
@@ -122,7 +133,10 @@ def refitted(table: Table, predictions: PredictionStore) -> list[Term]:
 
 
 def residuals(values: Iterable[Calibrated]) -> list[Residuals]:
-    """Summarise calibrated values by paper and role; a number that two tables of a paper print counts once."""
+    """Summarise calibrated values by paper and role.
+
+    A number that two tables of a paper print counts once.
+    """
     groups: dict[tuple[str, Role], dict[tuple[float, float], Calibrated]] = {}
     for each in values:
         groups.setdefault((each.paper, each.role), {})[each.published, each.predicted] = each
@@ -148,18 +162,32 @@ def _summary(paper: str, role: Role, values: list[Calibrated]) -> Residuals:
 
 def _fitted_keys(source: Table, calibration: Calibration) -> set[str]:
     places = {place for term in calibration.terms for place in term.fitted}
-    return {cell.recipe.key for cell in source.cells if cell.recipe and (cell.row, cell.column) in places}
+    return {
+        cell.recipe.key
+        for cell in source.cells
+        if cell.recipe and (cell.row, cell.column) in places
+    }
 
 
 def _role(cell: Cell, calibration: Calibration, fitted: set[str]) -> tuple[Role, str]:
     for each in calibration.unfit:
         if (each.row, each.column) == (cell.row, cell.column):
             return "unfit", each.why
-    return ("fitted", "") if cell.recipe is not None and cell.recipe.key in fitted else ("held out", "")
+    return (
+        ("fitted", "")
+        if cell.recipe is not None and cell.recipe.key in fitted
+        else ("held out", "")
+    )
 
 
-def _footprint(cell: Cell, predictions: PredictionStore, setting: TraceOptions = TraceOptions()) -> Footprint | None:
-    return predictions.footprint(cell.recipe, setting) if cell.recipe is not None and MEMORY in cell.published else None
+def _footprint(
+    cell: Cell, predictions: PredictionStore, setting: TraceOptions = TraceOptions()
+) -> Footprint | None:
+    return (
+        predictions.footprint(cell.recipe, setting)
+        if cell.recipe is not None and MEMORY in cell.published
+        else None
+    )
 
 
 def _published(cell: Cell) -> float | None:
@@ -186,4 +214,7 @@ def _excess(cell: Cell, term: Term, predictions: PredictionStore, scale: int) ->
     footprint, published = _footprint(cell, predictions), _published(cell)
     if footprint is None or published is None:
         return None
-    return published * scale / 1e9 - footprint.averaged(lambda step: _base(step, term) or step.peak) / 1e9
+    return (
+        published * scale / 1e9
+        - footprint.averaged(lambda step: _base(step, term) or step.peak) / 1e9
+    )

@@ -1,8 +1,9 @@
-"""Forward FLOPs of a module, counted on the meta device: no memory is taken and nothing is computed.
+"""Forward FLOPs of a module, counted on the meta device: no memory is taken and nothing is
+computed.
 
-The convention is the one that reproduces AugLocal's cost tables: one image, evaluation mode, one per
-multiply-accumulate of convolutions and linear layers without biases, two per BatchNorm element, one per input element
-of adaptive pooling, nothing for activations, additions and fixed pooling.
+The convention is the one that reproduces AugLocal's cost tables: one image, evaluation mode, one
+per multiply-accumulate of convolutions and linear layers without biases, two per BatchNorm element,
+one per input element of adaptive pooling, nothing for activations, additions and fixed pooling.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ class RecipeFlops:
     Attributes:
         network: the network with its classifier.
         heads: auxiliary nets that classify.
-        extra: other auxiliary branches, such as InfoPro's decoder and PredSim's similarity convolution; they run in
-            training alone, and the published FLOPs leave them out (AugLocal, Table 7).
+        extra: other auxiliary branches, such as InfoPro's decoder and PredSim's similarity
+            convolution; they run in training alone, and the published FLOPs leave them out
+            (AugLocal, Table 7).
     """
 
     network: Flops = field(default_factory=Flops)
@@ -42,7 +44,9 @@ class RecipeFlops:
 
 
 def recipe_flops(recipe: Recipe) -> Flops:
-    """Return the FLOPs that AugLocal's Tables 7 and 11 print: the network and the classifying auxiliary nets."""
+    """Return the FLOPs that AugLocal's Tables 7 and 11 print: the network and the classifying
+    auxiliary nets.
+    """
     parts = flops_by_part(recipe)
     return parts.network + parts.heads
 
@@ -73,8 +77,12 @@ def _by_part(recipe: Recipe, side: int) -> RecipeFlops:
     return parts
 
 
-def _auxiliary_nets(learner: Learner) -> Iterator[tuple[nn.Module, tuple[int, int, int], int, bool]]:
-    """Yield each auxiliary net, the shape it sees, how many patches of that shape, and whether it classifies."""
+def _auxiliary_nets(
+    learner: Learner,
+) -> Iterator[tuple[nn.Module, tuple[int, int, int], int, bool]]:
+    """Yield each auxiliary net, the shape it sees, how many patches of that shape, and whether it
+    classifies.
+    """
     n = learner.composition.patches.n if learner.composition.patches else 1
     for index, auxiliary in [*learner.independents.items(), *learner.cascades.items()]:
         spec = learner.chain.specs[learner.partition.ends[int(index)]]
@@ -87,7 +95,8 @@ def _auxiliary_nets(learner: Learner) -> Iterator[tuple[nn.Module, tuple[int, in
 
 
 def meta_learner(recipe: Recipe, side: int | None = None) -> Learner:
-    """Return the learner of a recipe without storage, for counting; nothing is drawn, and its layers are plain.
+    """Return the learner of a recipe without storage, for counting; nothing is drawn, and its
+    layers are plain.
 
     Args:
         recipe: network and method.
@@ -105,7 +114,9 @@ def parameter_counts(recipe: Recipe) -> dict[str, int]:
 
 
 def countable(recipe: Recipe) -> Recipe:
-    """Return a recipe without what decides neither parameters nor operations, so that alike cells are counted once."""
+    """Return a recipe without what decides neither parameters nor operations, so that alike cells
+    are counted once.
+    """
     return without_schedule(recipe, batch_size=1, memory="plain")
 
 

@@ -1,8 +1,10 @@
-"""Auxiliary nets in AugLocal's notation (Ma et al. 2024, appendix A.3), read off the nets that are built.
+"""Auxiliary nets in AugLocal's notation (Ma et al. 2024, appendix A.3), read off the nets that are
+built.
 
-R is a residual block, C1 and C3 are convolutions by kernel, AP is average pooling, FC is fully connected; the number
-before is the output width. Parallel nets are joined by " / ". Where a layer halves the map without widening it, "(s2)"
-says so; together with a wider output the papers' strings leave it out.
+R is a residual block, C1 and C3 are convolutions by kernel, AP is average pooling, FC is fully
+connected; the number before is the output width. Parallel nets are joined by " / ". Where a layer
+halves the map without widening it, "(s2)" says so; together with a wider output the papers' strings
+leave it out.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ def names_stage(label: str) -> bool:
 
 
 def architecture(net: nn.Module) -> str:
-    """Return a net's layers in order, joined by "-"; normalisation, activations and resizing are left out.
+    """Return a net's layers in order, joined by "-"; normalisation, activations and resizing are
+    left out.
 
     A ModuleList holds nets side by side.
     """
@@ -39,10 +42,12 @@ def architecture(net: nn.Module) -> str:
 
 
 def architecture_of(recipe: Recipe, label: str) -> str:
-    """Return the auxiliary net that a recipe gives the local layers of a stage; the stem counts as stage 1.
+    """Return the auxiliary net that a recipe gives the local layers of a stage; the stem counts as
+    stage 1.
 
-    Of nets that differ only in depth, the first and deepest stands for all. Where two or more layers are selected from
-    the network, so that every local layer has a net of its own, the answer is ``Uniform Selection``, as in Table 10.
+    Of nets that differ only in depth, the first and deepest stands for all. Where two or more
+    layers are selected from the network, so that every local layer has a net of its own, the answer
+    is ``Uniform Selection``, as in Table 10.
 
     Args:
         recipe: what is trained.
@@ -53,7 +58,10 @@ def architecture_of(recipe: Recipe, label: str) -> str:
     """
     match = _STAGE.fullmatch(label)
     if match is None:
-        raise UsageError(f"{label!r} names no stage of a network", "Stages are called 'Stage 1', 'Stage 2' and so on.")
+        raise UsageError(
+            f"{label!r} names no stage of a network",
+            "Stages are called 'Stage 1', 'Stage 2' and so on.",
+        )
     return _by_stage(countable(recipe)).get(int(match[1]), "none")
 
 
@@ -78,7 +86,11 @@ def _auxiliary(learner: Learner, index: int) -> Auxiliary:
 def _summary(recipe: Recipe, stage: int, strings: list[str]) -> str:
     for branch in recipe.composition.branches:
         if isinstance(branch, AugLocal) and branch.depth > 2:
-            selection = branch.selection if isinstance(branch.selection, str) else branch.selection[stage - 1]
+            selection = (
+                branch.selection
+                if isinstance(branch.selection, str)
+                else branch.selection[stage - 1]
+            )
             if selection in ("uniform", "sequential"):
                 return f"{selection.capitalize()} Selection"
     return strings[0]

@@ -1,4 +1,6 @@
-"""The cost columns of a table's recipes: parameters, operations, memory, beside what the paper prints."""
+"""The cost columns of a table's recipes: parameters, operations, memory, beside what the paper
+prints.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ class Printed(msgspec.Struct, frozen=True):
     Attributes:
         places: the (row, column) places that the recipe fills; empty outside a table.
         published: what the paper prints there by metric, in the first of the places that has it.
-        published_bp: the memory that the paper prints for backpropagation on the same network and data.
+        published_bp: the memory that the paper prints for backpropagation on the same network and
+            data.
         unit: of the published memory: ``GB`` (10^9 bytes) or ``MiB``.
     """
 
@@ -45,12 +48,16 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
         places: all of these places, as (row, column).
         recipe: the recipe.
         params_primary, params_auxiliary: parameters of the network and of all auxiliary nets.
-        macs, flops: forward operations of one image through the network and the classifying auxiliary nets.
+        macs, flops: forward operations of one image through the network and the classifying
+            auxiliary nets.
         extra_macs: those of branches that run in training alone and that published FLOPs leave out.
-        memory_peak_bytes: predicted peak of live tensor bytes in a training step; with PGL, the mean over epochs.
-        memory_local_bytes, memory_guided_bytes: of a local and of a global step; None without phases.
+        memory_peak_bytes: predicted peak of live tensor bytes in a training step; with PGL, the
+            mean over epochs.
+        memory_local_bytes, memory_guided_bytes: of a local and of a global step; None without
+            phases.
         memory_lean_bytes: the peak with ``--memory lean``; None where the method does not have it.
-        memory_peak_bytes_legacy: of a transformer, the peak as it was measured in 2022: see `setting.legacy`.
+        memory_peak_bytes_legacy: of a transformer, the peak as it was measured in 2022: see
+            `setting.legacy`.
         bp_peak_bytes: the predicted peak of backpropagation on the same network, data and batch.
         published: what the paper prints for the recipe, by metric.
         published_bp: the memory that the paper prints for backpropagation, in ``unit``.
@@ -87,7 +94,10 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def published_ratio(self) -> float | None:
-        """Published memory as a share of the published backpropagation's; None where one is not printed."""
+        """Published memory as a share of the published backpropagation's.
+
+        None where one is not printed.
+        """
         memory = self.published.get(MEMORY)
         if memory is None or memory.value is None or not self.published_bp:
             return None
@@ -95,7 +105,8 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def table_rows(table: Table, predictions: PredictionStore) -> Iterator[CostRow]:
-    """Yield one row per recipe of which a table prints a cost, in the table's order, as soon as it is worked out.
+    """Yield one row per recipe of which a table prints a cost, in the table's order, as soon as it
+    is worked out.
 
     Where it prints none there is a row for every recipe.
 
@@ -106,40 +117,63 @@ def table_rows(table: Table, predictions: PredictionStore) -> Iterator[CostRow]:
     for cell in table.cells:
         if cell.recipe is not None:
             cells.setdefault(cell.recipe.key, []).append(cell)
-    costly = {key: same for key, same in cells.items() if any(_prints_costs(table, cell) for cell in same)}
+    costly = {
+        key: same for key, same in cells.items() if any(_prints_costs(table, cell) for cell in same)
+    }
     cells, unit = costly or cells, _unit(table)
     for same in cells.values():
         recipe = same[0].recipe
         assert recipe is not None
         places = tuple((cell.row, cell.column) for cell in same)
-        published = {metric: value for cell in reversed(same) for metric, value in cell.published.items()}
-        yield _row(recipe, Printed(places, published, _published_bp(table, recipe), unit), predictions)
+        published = {
+            metric: value for cell in reversed(same) for metric, value in cell.published.items()
+        }
+        yield _row(
+            recipe, Printed(places, published, _published_bp(table, recipe), unit), predictions
+        )
 
 
-def recipe_row(recipe: Recipe, predictions: PredictionStore, setting: TraceOptions = TraceOptions()) -> CostRow:
+def recipe_row(
+    recipe: Recipe, predictions: PredictionStore, setting: TraceOptions = TraceOptions()
+) -> CostRow:
     """Return the row of a recipe that belongs to no table."""
     return _row(recipe, Printed(), predictions, setting)
 
 
 def row_entry(row: CostRow) -> dict[str, Any]:
-    """Return a row as plain JSON types: bytes, operations and parameters, not rounded; published ones as printed."""
+    """Return a row as plain JSON types: bytes, operations and parameters, not rounded.
+
+    Published ones as printed.
+    """
     other = ("recipe", "published", "unit")
     entry = {name: getattr(row, name) for name in CostRow.__struct_fields__ if name not in other}
-    published = {metric: each.text if each.value is None else each.value for metric, each in row.published.items()}
+    published = {
+        metric: each.text if each.value is None else each.value
+        for metric, each in row.published.items()
+    }
     memory = row.published.get(MEMORY)
     mib = memory.value if memory is not None and row.unit == "MiB" else None
-    entry |= {"published": published, "published_memory_unit": row.unit, "published_memory_mib": mib}
+    entry |= {
+        "published": published,
+        "published_memory_unit": row.unit,
+        "published_memory_mib": mib,
+    }
     return entry | {"key": row.recipe.key, "recipe": row.recipe.describe()}
 
 
 def backpropagation(recipe: Recipe) -> Recipe:
     """Return plain backpropagation on a recipe's network, data and batch."""
     site = Site(network=recipe.network, dataset=recipe.dataset, modules=1)
-    return msgspec.structs.replace(recipe, method="bp", modules=None, composition=compose("bp", {}, site))
+    return msgspec.structs.replace(
+        recipe, method="bp", modules=None, composition=compose("bp", {}, site)
+    )
 
 
 def _row(
-    recipe: Recipe, printed: Printed, predictions: PredictionStore, setting: TraceOptions = TraceOptions()
+    recipe: Recipe,
+    printed: Printed,
+    predictions: PredictionStore,
+    setting: TraceOptions = TraceOptions(),
 ) -> CostRow:
     begun = time.perf_counter()
     counts, parts = parameter_counts(recipe), flops_by_part(recipe, setting.side)
@@ -175,7 +209,10 @@ def _row(
 
 
 def _prints_costs(table: Table, cell: Cell) -> bool:
-    return any(table.metrics[metric].kind in ("exact", "predicted", "measured", "text") for metric in cell.published)
+    return any(
+        table.metrics[metric].kind in ("exact", "predicted", "measured", "text")
+        for metric in cell.published
+    )
 
 
 def _unit(table: Table) -> str:

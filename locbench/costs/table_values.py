@@ -1,4 +1,7 @@
-"""A table's values that need no training; torch is imported only where there are any that need it."""
+"""A table's values that need no training.
+
+Torch is imported only where there are any that need it.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,8 @@ Values = dict[tuple[str, str], dict[str, float | str]]
 
 
 def computed_if_needed(table: Table, predictions: PredictionStore) -> Values:
-    """Return what a table's recipes give without training, by (row, column) and metric, in the metric's unit.
+    """Return what a table's recipes give without training, by (row, column) and metric, in the
+    metric's unit.
 
     Args:
         table: the published table.
@@ -43,10 +47,16 @@ def computed_if_needed(table: Table, predictions: PredictionStore) -> Values:
 
 
 def predicted_memory(table: Table, predictions: PredictionStore) -> dict[tuple[str, str], float]:
-    """Return the predicted peak of live tensor bytes, in the table's unit, of the cells that hold memory."""
+    """Return the predicted peak of live tensor bytes, in the table's unit, of the cells that hold
+    memory.
+    """
     found = {}
     for cell in table.cells:
-        if MEMORY in table.metrics and cell.recipe is not None and (MEMORY in cell.published or table.computed):
+        if (
+            MEMORY in table.metrics
+            and cell.recipe is not None
+            and (MEMORY in cell.published or table.computed)
+        ):
             footprint = predictions.footprint(cell.recipe)
             if footprint is not None:
                 found[cell.row, cell.column] = footprint.mean / memory_scale(table)
@@ -54,10 +64,16 @@ def predicted_memory(table: Table, predictions: PredictionStore) -> dict[tuple[s
 
 
 def best_splits(table: Table, predictions: PredictionStore) -> dict[tuple[str, str], str]:
-    """Return the division whose largest module needs the least memory, of the cells that hold splits."""
+    """Return the division whose largest module needs the least memory, of the cells that hold
+    splits.
+    """
     found, kept = {}, SplitStore(predictions.results, trace=predictions.trace, log=predictions.log)
     for cell in table.cells:
-        if SPLIT in table.metrics and cell.recipe is not None and (SPLIT in cell.published or table.computed):
+        if (
+            SPLIT in table.metrics
+            and cell.recipe is not None
+            and (SPLIT in cell.published or table.computed)
+        ):
             text = table_split(cell.recipe, kept)
             if text is not None:
                 found[cell.row, cell.column] = text
@@ -73,22 +89,35 @@ def memory_scale(table: Table) -> int:
     unit = table.metrics[MEMORY].unit if MEMORY in table.metrics else "GB"
     if unit not in MEMORY_UNITS:
         known = " or ".join(MEMORY_UNITS)
-        raise FailureError(f"{table.id}: key metrics.{MEMORY}.unit: {unit!r} is no unit of memory", f"Write {known}.")
+        raise FailureError(
+            f"{table.id}: key metrics.{MEMORY}.unit: {unit!r} is no unit of memory",
+            f"Write {known}.",
+        )
     return MEMORY_UNITS[unit]
 
 
 def computed_values(table: Table) -> Values:
-    """Return, for each cell that has one, the metrics computed from the recipe alone, by (row, column)."""
+    """Return, for each cell that has one, the metrics computed from the recipe alone, by (row,
+    column).
+    """
     values: Values = {}
     for cell in table.cells:
         for metric in table.metrics:
-            if metric in COMPUTED and cell.recipe is not None and (metric in cell.published or table.computed):
-                values.setdefault((cell.row, cell.column), {})[metric] = COMPUTED[metric](cell, cell.recipe)
+            if (
+                metric in COMPUTED
+                and cell.recipe is not None
+                and (metric in cell.published or table.computed)
+            ):
+                values.setdefault((cell.row, cell.column), {})[metric] = COMPUTED[metric](
+                    cell, cell.recipe
+                )
     return values
 
 
 def flops_reduction(recipe: Recipe) -> float:
-    """Return by how many percent the pyramid shrinks the auxiliary nets' FLOPs (AugLocal, section 4.5, Figure 5)."""
+    """Return by how many percent the pyramid shrinks the auxiliary nets' FLOPs (AugLocal, section
+    4.5, Figure 5).
+    """
     from locbench.costs.counts import flops_by_part
 
     composition = recipe.composition
@@ -96,7 +125,9 @@ def flops_reduction(recipe: Recipe) -> float:
         msgspec.structs.replace(each, decay=0.0) if isinstance(each, AugLocal) else each
         for each in composition.branches
     )
-    level = msgspec.structs.replace(recipe, composition=msgspec.structs.replace(composition, branches=branches))
+    level = msgspec.structs.replace(
+        recipe, composition=msgspec.structs.replace(composition, branches=branches)
+    )
     return 100 * (1 - flops_by_part(recipe).heads.flops / flops_by_part(level).heads.flops)
 
 

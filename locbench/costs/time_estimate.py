@@ -1,4 +1,6 @@
-"""An estimate of a run's time before it starts: counted operations over a rate measured on the device at hand."""
+"""An estimate of a run's time before it starts: counted operations over a rate measured on the
+device at hand.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from locbench.spec.recipe import Recipe
 
 
 def estimated_seconds(recipe: Recipe, macs_per_second: float) -> float:
-    """Return the time of a run: the operations of its training images, and forward ones of its test images.
+    """Return the time of a run: the operations of its training images, and forward ones of its test
+    images.
 
     A rough figure: launches of many small kernels take longer.
     """
@@ -25,14 +28,18 @@ def estimated_seconds(recipe: Recipe, macs_per_second: float) -> float:
     test = min(recipe.test_limit or data.test_size, data.test_size)
     tests = -(-recipe.epochs // recipe.test_every)
     network = flops_by_part(recipe).network.macs
-    return (training_macs(recipe) * train * recipe.epochs + network * test * tests) / macs_per_second
+    return (
+        training_macs(recipe) * train * recipe.epochs + network * test * tests
+    ) / macs_per_second
 
 
 def training_macs(recipe: Recipe) -> int:
-    """Return the multiply-accumulates of training on one image: a backward pass counts as two forward ones.
+    """Return the multiply-accumulates of training on one image: a backward pass counts as two
+    forward ones.
 
-    Checkpointing and lean memory run the network forward once more; HPFF's cascade carries a gradient to each module's
-    input besides, or runs forward and backward once per loss; two-pass patch fusion runs the auxiliary nets once more.
+    Checkpointing and lean memory run the network forward once more; HPFF's cascade carries a
+    gradient to each module's input besides, or runs forward and backward once per loss; two-pass
+    patch fusion runs the auxiliary nets once more.
     """
     parts, composition = flops_by_part(recipe), recipe.composition
     patches = composition.patches is not None and composition.patches.passes == "two"
@@ -50,10 +57,13 @@ def _network_passes(recipe: Recipe) -> int:
 def measured_rate(device: torch.device, seconds: float = 0.5) -> float:
     """Return multiply-accumulates per second of training steps of a small network on a device.
 
-    On the CPU the process's own time counts, divided among torch's threads: other work makes it wait, no slower.
+    On the CPU the process's own time counts, divided among torch's threads: other work makes it
+    wait, no slower.
     """
     on_cpu = device.type == "cpu"
-    clock, threads = (time.process_time, torch.get_num_threads()) if on_cpu else (time.perf_counter, 1)
+    clock, threads = (
+        (time.process_time, torch.get_num_threads()) if on_cpu else (time.perf_counter, 1)
+    )
     chain = build_chain("resnet8", 10, 32).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.randn(64, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(64, dtype=torch.int64, device=device)

@@ -1,7 +1,8 @@
 """Files of what was traced: read where they are whole, written where they can be.
 
-A trace is a fact of the rules by which it was made, and these have a version that is raised by hand. Other versions of
-torch, and other text of the same code, void nothing: they are printed with the number.
+A trace is a fact of the rules by which it was made, and these have a version that is raised by
+hand. Other versions of torch, and other text of the same code, void nothing: they are printed with
+the number.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class TraceLog:
 
     Attributes:
         set_aside: files that count as missing, and why.
-        origins: with what the traces were made that were read or written, since it was cleared last.
+        origins: with what the traces were made that were read or written, since it was cleared
+            last.
         missing: what was asked for and is not there, or not of use, and has not been made.
         usable: whether a trace could be read, be it of older rules.
         unkept: why something could not be written; empty if everything was.
@@ -77,8 +79,13 @@ class TraceLog:
     @property
     def lines(self) -> tuple[str, ...]:
         """What a user should know, one sentence each."""
-        lines = self.set_aside.by_reason("prediction", "locbench costs or locbench splits makes it anew.")
-        return (*lines, *([f"What was predicted is not kept: {self.unkept}"] if self.unkept else []))
+        lines = self.set_aside.by_reason(
+            "prediction", "locbench costs or locbench splits makes it anew."
+        )
+        return (
+            *lines,
+            *([f"What was predicted is not kept: {self.unkept}"] if self.unkept else []),
+        )
 
 
 class TraceStore(JsonStore[T]):
@@ -87,13 +94,21 @@ class TraceStore(JsonStore[T]):
     Args:
         results: the results folder; traces are in its ``costs``.
         kind: of the traces.
-        version: of the rules; what is older counts as missing. What a later version of locbench wrote is taken as it
-            is: its rules are the better ones.
+        version: of the rules; what is older counts as missing. What a later version of locbench
+            wrote is taken as it is: its rules are the better ones.
         trace: trace what is not there and keep it; without it, what is not there is None.
         log: where events go, if several stores share it.
     """
 
-    def __init__(self, results: Path, kind: type[T], version: int, *, trace: bool, log: TraceLog | None = None) -> None:
+    def __init__(
+        self,
+        results: Path,
+        kind: type[T],
+        version: int,
+        *,
+        trace: bool,
+        log: TraceLog | None = None,
+    ) -> None:
         self.log = log or TraceLog()
         super().__init__(results / "costs", kind, self.log.set_aside)
         self.results, self.version, self.trace = results, version, trace
@@ -107,7 +122,10 @@ class TraceStore(JsonStore[T]):
         return ""
 
     def find(self, path: Path, recipe: Recipe) -> T | None:
-        """Read a trace and log where it comes from; None, logged as missing, if it is not there or of no use."""
+        """Read a trace and log where it comes from.
+
+        None, logged as missing, if it is not there or of no use.
+        """
         trace = self.read(path)
         if trace is None:
             self.log.missing[path] = MissingTrace(self.kind, recipe)

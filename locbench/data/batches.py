@@ -1,4 +1,6 @@
-"""Batches from images on a device: shuffled, augmented and normalised by index arithmetic, no loop over images."""
+"""Batches from images on a device: shuffled, augmented and normalised by index arithmetic, no loop
+over images.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ class Batch:
     Attributes:
         images: (B, 3, H, W), normalised, in channels-last memory.
         labels: (B,) int64.
-        pixels: (B, 3, H, W) in 0..1: the same augmented images before normalisation (InfoPro's target); None from a
-            pipeline that makes them on demand alone.
+        pixels: (B, 3, H, W) in 0..1: the same augmented images before normalisation (InfoPro's
+            target); None from a pipeline that makes them on demand alone.
     """
 
     images: Tensor
@@ -34,7 +36,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Draws:
-    """An epoch's draws: the order of the images and, by position in it, the crops' corners and the flips."""
+    """An epoch's draws: the order of the images and, by position in it, the crops' corners and the
+    flips.
+    """
 
     order_N: Tensor  # noqa: N815 - shapes as suffixes
     corners_N2: Tensor  # noqa: N815
@@ -42,7 +46,10 @@ class _Draws:
 
 
 def steps_per_epoch(n: int, batch_size: int, drop_last: bool = False) -> int:
-    """Return the number of batches of ``n`` images; the incomplete last one counts unless it is dropped."""
+    """Return the number of batches of ``n`` images.
+
+    The incomplete last one counts unless it is dropped.
+    """
     return -(-images_per_epoch(n, batch_size, drop_last) // batch_size)
 
 
@@ -59,9 +66,10 @@ def train_batches(
 ) -> Iterator[Batch]:
     """Yield one epoch of shuffled training batches.
 
-    Each image is padded by ``info.pad``, cropped back at a uniformly drawn place and, where ``info.flip``, mirrored
-    with probability 1/2: in distribution torchvision's RandomCrop(padding) then RandomHorizontalFlip. All draws come
-    from ``(seed, epoch)`` alone: not from global generators, the device, the batch size or what was trained before.
+    Each image is padded by ``info.pad``, cropped back at a uniformly drawn place and, where
+    ``info.flip``, mirrored with probability 1/2: in distribution torchvision's RandomCrop(padding)
+    then RandomHorizontalFlip. All draws come from ``(seed, epoch)`` alone: not from global
+    generators, the device, the batch size or what was trained before.
 
     Args:
         images: the training images, on the device of the batches.
@@ -69,16 +77,21 @@ def train_batches(
         batch_size: images per batch.
         seed: the run's seed.
         epoch: which epoch; any whole number.
-        skip: batches to leave out at the start, for a run continued within an epoch; the rest stays the same.
+        skip: batches to leave out at the start, for a run continued within an epoch; the rest stays
+            the same.
         drop_last: leave out an incomplete last batch, unless it is the only one.
         dtype: of ``images`` and ``pixels``.
     """
     draws = _draw(len(images), info, seed, epoch, images.labels.device)
     mean, std = _statistics(info, images, dtype)
-    for start in range(skip * batch_size, images_per_epoch(len(images), batch_size, drop_last), batch_size):
+    for start in range(
+        skip * batch_size, images_per_epoch(len(images), batch_size, drop_last), batch_size
+    ):
         chosen = slice(start, start + batch_size)
         order_B = draws.order_N[chosen]  # noqa: N806 - shapes as suffixes
-        pixels = _cropped(images.pixels, order_B, draws.corners_N2[chosen], draws.flips_N[chosen], info)
+        pixels = _cropped(
+            images.pixels, order_B, draws.corners_N2[chosen], draws.flips_N[chosen], info
+        )
         yield _batch(pixels, images.labels[order_B], mean, std, dtype)
 
 
@@ -115,14 +128,18 @@ def _draw(count: int, info: DatasetInfo, seed: int, epoch: int, device: torch.de
     return _Draws(order.to(device), corners.to(device), flips.to(device))
 
 
-def _cropped(pixels_NHWC: Tensor, order_B: Tensor, corners_B2: Tensor, flips_B: Tensor, info: DatasetInfo) -> Tensor:  # noqa: N803
+def _cropped(
+    pixels_NHWC: Tensor, order_B: Tensor, corners_B2: Tensor, flips_B: Tensor, info: DatasetInfo
+) -> Tensor:
     side = pixels_NHWC.shape[1]
     window = torch.arange(side, device=order_B.device)
     rows = corners_B2[:, :1] + window - info.pad
     columns = corners_B2[:, 1:] + torch.where(flips_B[:, None], window.flip(0), window) - info.pad
     found_rows, found_columns = (_inside(each, side, info) for each in (rows, columns))
     # One flat index into rows of three channels: faster than indexing with three tensors.
-    flat = (order_B[:, None, None] * side + found_rows[:, :, None]) * side + found_columns[:, None, :]
+    flat = (order_B[:, None, None] * side + found_rows[:, :, None]) * side + found_columns[
+        :, None, :
+    ]
     cropped = pixels_NHWC.reshape(-1, 3).index_select(0, flat.flatten()).view(*flat.shape, 3)
     if info.padding == "zero" and info.pad:
         inside = (rows == found_rows)[:, :, None] & (columns == found_columns)[:, None, :]
@@ -131,7 +148,9 @@ def _cropped(pixels_NHWC: Tensor, order_B: Tensor, corners_B2: Tensor, flips_B: 
 
 
 def _inside(positions: Tensor, side: int, info: DatasetInfo) -> Tensor:
-    """Return where the pixel of each position is taken from: mirrored at the edge, or the edge (blanked later)."""
+    """Return where the pixel of each position is taken from: mirrored at the edge, or the edge
+    (blanked later).
+    """
     if info.padding == "zero":
         return positions.clamp(0, side - 1)
     return (side - 1) - ((side - 1) - positions.abs()).abs()
@@ -142,7 +161,9 @@ def _statistics(info: DatasetInfo, images: Images, dtype: torch.dtype) -> tuple[
     return both[0], both[1]
 
 
-def _batch(pixels_BHWC: Tensor, labels: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Batch:  # noqa: N803
+def _batch(
+    pixels_BHWC: Tensor, labels: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype
+) -> Batch:
     pixels = pixels_BHWC.to(dtype).div_(255)
     normalised = ((pixels - mean) / std).permute(0, 3, 1, 2)
     return Batch(images=normalised, labels=labels, pixels=pixels.permute(0, 3, 1, 2))

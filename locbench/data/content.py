@@ -1,7 +1,7 @@
 """What the files of a data set hold: a fingerprint of all bytes, fast after the first time.
 
-A file's digest is kept in the cache of the data folder with its inode, size and times. The time of any change cannot be
-set, so that a file that was replaced with its old time and size shows itself.
+A file's digest is kept in the cache of the data folder with its inode, size and times. The time of
+any change cannot be set, so that a file that was replaced with its old time and size shows itself.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ CACHE = ".cache"
 """Below the folder of the data sets."""
 
 _SETTLED = 2_000_000_000
-"""Nanoseconds after which another change would show in a file's time, whatever the file system's clock."""
+"""Nanoseconds after which another change would show in a file's time, whatever the file system's
+clock.
+"""
 
 _WORTH_TELLING = 2_000_000_000
 """Bytes whose reading takes so long that a user wants to know of it."""
@@ -49,7 +51,10 @@ _Kept = tuple[int, int, int, int, bytes]
 
 
 class Content(NamedTuple):
-    """What a data set holds now, and what it held when it was looked at before; 16 hexadecimal digits each."""
+    """What a data set holds now, and what it held when it was looked at before.
+
+    16 hexadecimal digits each.
+    """
 
     now: str
     before: tuple[str, ...]
@@ -60,7 +65,8 @@ class _History(msgspec.Struct):
 
 
 def content_of(name: str, root: Path) -> Content:
-    """Return the fingerprint of a data set that is named by its folder; empty for sets that are known by name.
+    """Return the fingerprint of a data set that is named by its folder; empty for sets that are
+    known by name.
 
     Args:
         name: of the data set.
@@ -97,16 +103,23 @@ def file_digests(folder: Path, files: Sequence[ImageFile], cache: Path) -> list[
     Raises:
         FailureError: a file cannot be read.
     """
-    book = cache / f"digests-{folder_title(folder)[:40]}-{_short_hash(os.path.realpath(folder))}.bin"
+    book = (
+        cache / f"digests-{folder_title(folder)[:40]}-{_short_hash(os.path.realpath(folder))}.bin"
+    )
     kept = _read_book(book)
     found = {path: row[4] for path, row in kept.items()}
-    wanted = [each for each in files if kept.get(each.path, (None,))[:4] != (*each.state, each.size)]
+    wanted = [
+        each for each in files if kept.get(each.path, (None,))[:4] != (*each.state, each.size)
+    ]
     if not wanted:
         return [found[each.path] for each in files]
     size = sum(each.size for each in wanted)
     if size > _WORTH_TELLING:
         _LOG.warning(
-            "reading %s files (%.1f GB) of %s once, to know them again", f"{len(wanted):,}", size / 1e9, folder
+            "reading %s files (%.1f GB) of %s once, to know them again",
+            f"{len(wanted):,}",
+            size / 1e9,
+            folder,
         )
     begun = time.time_ns()
     found |= _read_all(folder, wanted)
@@ -114,7 +127,9 @@ def file_digests(folder: Path, files: Sequence[ImageFile], cache: Path) -> list[
     if settled:
         rows = {each.path: (*each.state, each.size, found[each.path]) for each in settled}
         with contextlib.suppress(FailureError):
-            write_atomically(book, msgspec.msgpack.encode({os.fsencode(path): row for path, row in rows.items()}))
+            write_atomically(
+                book, msgspec.msgpack.encode({os.fsencode(path): row for path, row in rows.items()})
+            )
     return [found[each.path] for each in files]
 
 
@@ -129,7 +144,9 @@ def _digest(path: Path) -> bytes:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()[:16]
     except OSError as error:
-        raise FailureError(f"{path} cannot be read: {error.strerror or error}", "Check the file.") from None
+        raise FailureError(
+            f"{path} cannot be read: {error.strerror or error}", "Check the file."
+        ) from None
 
 
 def _read_book(path: Path) -> dict[str, _Kept]:
@@ -152,7 +169,9 @@ def _parts(name: str) -> list[Part]:
 def _coco_parts(files: coco.Files) -> Iterable[Part]:
     """Return the annotation file and the images that it names, those that are there."""
     images = (each.file_name for each in read_annotations(files.annotations).images)
-    yield Part(files.annotations.parent, (), _there(files.annotations.parent, [files.annotations.name]))
+    yield Part(
+        files.annotations.parent, (), _there(files.annotations.parent, [files.annotations.name])
+    )
     yield Part(files.images, (), _there(files.images, sorted(images)))
 
 
@@ -161,7 +180,9 @@ def _there(folder: Path, paths: Iterable[str]) -> tuple[ImageFile, ...]:
     for path in paths:
         with contextlib.suppress(OSError):
             seen = (folder / path).stat()
-            found.append(ImageFile(path, 0, seen.st_size, (seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns)))
+            found.append(
+                ImageFile(path, 0, seen.st_size, (seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns))
+            )
     return tuple(found)
 
 

@@ -21,7 +21,14 @@ from locbench.data.content import CACHE, fingerprint_of
 from locbench.data.readers import Arrays
 from locbench.data.room import free_memory
 from locbench.datasets.class_folders import Part, cifar10_jpeg_folder, list_part, list_parts
-from locbench.datasets.image_files import UNDECODABLE, Damage, as_rgb, damage_of, opened, undecodable
+from locbench.datasets.image_files import (
+    UNDECODABLE,
+    Damage,
+    as_rgb,
+    damage_of,
+    opened,
+    undecodable,
+)
 from locbench.datasets.known import DatasetInfo
 from locbench.datasets.naming import folder_title, parse_name
 from locbench.datasets.status import look
@@ -31,14 +38,18 @@ from locbench.files import remove_old_parts
 _LOG = logging.getLogger(__name__)
 
 _CHUNK = 256
-# Raise the number when the decoding changes, so that arrays decoded otherwise are not taken for these.
+# Raise the number when the decoding changes, so that arrays decoded otherwise are not taken for
+# these.
 _DECODING = 1
 
 _BAD_CACHE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 def read_cifar10_jpeg(info: DatasetInfo, root: Path, download: bool) -> tuple[Arrays, Arrays]:  # noqa: ARG001
-    """Read the JPEG copy of CIFAR-10; FailureError unless all 60,000 images are there and can be decoded."""
+    """Read the JPEG copy of CIFAR-10.
+
+    FailureError unless all 60,000 images are there and can be decoded.
+    """
     seen = look(info, root)
     if seen.state != "ready":
         raise FailureError(f"{info.label} is {seen.state}: {seen.detail}", seen.how)
@@ -46,7 +57,10 @@ def read_cifar10_jpeg(info: DatasetInfo, root: Path, download: bool) -> tuple[Ar
 
 
 def read_imagefolder(info: DatasetInfo, root: Path, download: bool) -> tuple[Arrays, Arrays]:  # noqa: ARG001
-    """Read an ``imagefolder:PATH``; FailureError where its layout does not fit or an image cannot be decoded."""
+    """Read an ``imagefolder:PATH``.
+
+    FailureError where its layout does not fit or an image cannot be decoded.
+    """
     folder = parse_name(info.name).folder
     return _read(folder, info, root, folder_title(folder)[:60])
 
@@ -55,14 +69,18 @@ def _read(folder: Path, info: DatasetInfo, root: Path, title: str) -> tuple[Arra
     parts, cache = list_parts(folder), root / CACHE
     _refuse_too_large(parts, info.side, folder)
     try:
-        train, test = (read_part(part, info.side, cache, f"{title}-{part.folder.name}") for part in parts)
+        train, test = (
+            read_part(part, info.side, cache, f"{title}-{part.folder.name}") for part in parts
+        )
     except MemoryError:
         raise _too_large(parts, info.side, folder, None) from None
     return train, test
 
 
 def _refuse_too_large(parts: Sequence[Part], side: int, folder: Path) -> None:
-    """Refuse images that do not fit the memory, before minutes of decoding and before the system ends the process."""
+    """Refuse images that do not fit the memory, before minutes of decoding and before the system
+    ends the process.
+    """
     free = free_memory()
     if free is not None and _bytes(parts, side) > free:
         raise _too_large(parts, side, folder, free)
@@ -84,11 +102,13 @@ def _too_large(parts: Sequence[Part], side: int, folder: Path, free: int | None)
 
 
 def read_part(part: Part, side: int, cache: Path, title: str) -> Arrays:
-    """Return the images of a part, from the cache where it holds them as they are now, else decoded.
+    """Return the images of a part, from the cache where it holds them as they are now, else
+    decoded.
 
     Args:
         part: the files, in the order of the result.
-        side: height and width of the result in pixels; other images are resized (bilinear) and centre-cropped.
+        side: height and width of the result in pixels; other images are resized (bilinear) and
+            centre-cropped.
         cache: the folder of decoded arrays.
         title: begins the name of the cached file, for a person who looks into the folder.
 
@@ -96,7 +116,9 @@ def read_part(part: Part, side: int, cache: Path, title: str) -> Arrays:
         FailureError: an image cannot be decoded (named in the message).
     """
     path = cache / f"{title}-{_digest(part, side, cache)}.npz"
-    remove_old_parts(cache, hours=1)  # as large as the data set; one that is being written changes all the time
+    remove_old_parts(
+        cache, hours=1
+    )  # as large as the data set; one that is being written changes all the time
     labels = np.array([file.label for file in part.files], dtype=np.int64)
     kept = _cached(path, labels, side)
     if kept is not None:
@@ -105,13 +127,17 @@ def read_part(part: Part, side: int, cache: Path, title: str) -> Arrays:
     arrays = Arrays(_decode_all(part, side), labels)
     # A data folder that cannot be written costs the decoding each time, not the run.
     with contextlib.suppress(OSError):
-        if list_part(part.folder) == part:  # else an image that came while they were decoded would be taken for another
+        if (
+            list_part(part.folder) == part
+        ):  # else an image that came while they were decoded would be taken for another
             _store(path, arrays)
     return arrays
 
 
 def _digest(part: Part, side: int, cache: Path) -> str:
-    return hashlib.sha256(f"{_DECODING}\0{side}\n{fingerprint_of([part], cache)}".encode()).hexdigest()[:16]
+    return hashlib.sha256(
+        f"{_DECODING}\0{side}\n{fingerprint_of([part], cache)}".encode()
+    ).hexdigest()[:16]
 
 
 def _cached(path: Path, labels: NDArray[np.int64], side: int) -> Arrays | None:
@@ -122,7 +148,11 @@ def _cached(path: Path, labels: NDArray[np.int64], side: int) -> Arrays | None:
     except _BAD_CACHE:
         return None
     expected = (len(labels), side, side, 3)
-    if arrays.pixels.shape != expected or arrays.pixels.dtype != np.uint8 or not np.array_equal(arrays.labels, labels):
+    if (
+        arrays.pixels.shape != expected
+        or arrays.pixels.dtype != np.uint8
+        or not np.array_equal(arrays.labels, labels)
+    ):
         return None
     return arrays
 
@@ -150,12 +180,16 @@ def _decode_all(part: Part, side: int) -> NDArray[np.uint8]:
             except UNDECODABLE as error:
                 damages[position] = damage_of(error)
 
-    # Threads: Pillow lets go of the interpreter while it decodes, and the array need not be sent anywhere.
+    # Threads: Pillow lets go of the interpreter while it decodes, and the array need not be sent
+    # anywhere.
     with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
         for _ in pool.map(fill, range(0, len(pixels), _CHUNK)):
             pass
     if damages:
-        found = {part.folder / part.files[position].path: damages[position] for position in sorted(damages)}
+        found = {
+            part.folder / part.files[position].path: damages[position]
+            for position in sorted(damages)
+        }
         raise undecodable(found, len(pixels), part.folder)
     return pixels
 

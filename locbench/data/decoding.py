@@ -49,9 +49,15 @@ _kept: Crew[_Request, Tensor] | None = None
 
 
 def decoded(
-    source: Source, take: Take, pieces: list[Tensor], workers: int, device: torch.device, largest: int
+    source: Source,
+    take: Take,
+    pieces: list[Tensor],
+    workers: int,
+    device: torch.device,
+    largest: int,
 ) -> Iterator[Tensor]:
-    """Yield the pixels of pieces in order, (B, S, S, 3) uint8 on the CPU, pinned if the device is a GPU.
+    """Yield the pixels of pieces in order, (B, S, S, 3) uint8 on the CPU, pinned if the device is a
+    GPU.
 
     Args:
         source: the images.
@@ -80,12 +86,19 @@ def dismiss() -> None:
 
 
 def _crew(workers: int, pieces: int, packed: bool, pinned: bool) -> Crew[_Request, Tensor]:
-    """Return the processes that decoded the last time, if they are as many as wanted and idle, or new ones."""
+    """Return the processes that decoded the last time, if they are as many as wanted and idle, or
+    new ones.
+    """
     global _kept
     needed = min(workers, pieces)
     if not needed:
         return Crew(_decode, 0, pinned=pinned)
-    if _kept is not None and needed <= _kept.workers <= workers and _kept.packed >= packed and _kept.pinned == pinned:
+    if (
+        _kept is not None
+        and needed <= _kept.workers <= workers
+        and _kept.packed >= packed
+        and _kept.pinned == pinned
+    ):
         return Crew(_decode, needed, packed=packed, pinned=pinned) if _kept.busy else _kept
     dismiss()  # before others start
     _dismiss_at_the_end()
@@ -95,7 +108,9 @@ def _crew(workers: int, pieces: int, packed: bool, pinned: bool) -> Crew[_Reques
 
 @cache
 def _dismiss_at_the_end() -> None:
-    """Let the processes end in peace before this one does: ended as it leaves, PyTorch would take them for killed."""
+    """Let the processes end in peace before this one does: ended as it leaves, PyTorch would take
+    them for killed.
+    """
     multiprocessing.util.Finalize(None, dismiss, exitpriority=1)
 
 
@@ -113,7 +128,8 @@ def _pixels(source: Source, take: Take, place: int, number: int) -> NDArray[np.u
 
 
 def worker_count() -> int:
-    """Return how many processes decode for one that trains: ``$LOCBENCH_WORKERS``, or its share of the cores.
+    """Return how many processes decode for one that trains: ``$LOCBENCH_WORKERS``, or its share of
+    the cores.
 
     Raises:
         UsageError: the variable is no whole number from 0.
@@ -121,7 +137,12 @@ def worker_count() -> int:
     wanted = os.environ.get("LOCBENCH_WORKERS")
     if wanted is not None:
         if not (wanted.isascii() and wanted.isdigit()):
-            raise UsageError(f"LOCBENCH_WORKERS is {wanted!r}", "Set it to a number of processes from 0, or unset it.")
+            raise UsageError(
+                f"LOCBENCH_WORKERS is {wanted!r}",
+                "Set it to a number of processes from 0, or unset it.",
+            )
         return int(wanted)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return min(MOST_WORKERS, max(1, cores // processes_here()))

@@ -1,8 +1,9 @@
 """Batches of the ImageNet recipe: workers decode and crop, the device normalises.
 
-Training: a random crop of 8 to 100 % of the area scaled bilinearly, and a flip. Testing: the shorter side scaled to
-256/224 of the wanted one, the middle. That is torchvision's pipeline and the official scripts' of AugLocal and HPFF.
-Pixels stay uint8 on their way to the device, a quarter of the bytes of normalised images.
+Training: a random crop of 8 to 100 % of the area scaled bilinearly, and a flip. Testing: the
+shorter side scaled to 256/224 of the wanted one, the middle. That is torchvision's pipeline and the
+official scripts' of AugLocal and HPFF. Pixels stay uint8 on their way to the device, a quarter of
+the bytes of normalised images.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class View(NamedTuple):
 
 
 def draw_view(seed: int, epoch: int, index: int, height: int, width: int) -> View:
-    """Draw RandomResizedCrop's rectangle and a flip from the seed, the epoch and the image's number alone.
+    """Draw RandomResizedCrop's rectangle and a flip from the seed, the epoch and the image's number
+    alone.
 
     Args:
         seed: the run's seed.
@@ -62,22 +64,31 @@ def draw_view(seed: int, epoch: int, index: int, height: int, width: int) -> Vie
         width: likewise.
     """
     digest = hashlib.sha256(f"locbench image {seed} {epoch} {index}".encode()).digest()
-    generator = Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)  # 63 bits: what a generator takes
+    generator = Generator().manual_seed(
+        int.from_bytes(digest[:8], "big") >> 1
+    )  # 63 bits: what a generator takes
     top, left, tall, wide = draw_crops(1, (height, width), generator)[0].tolist()
     flip = bool(torch.rand((), generator=generator) < 0.5)
     return View(top, left, max(tall, 1), max(wide, 1), flip)
 
 
-def random_pixels(image: Image.Image, index: int, *, side: int, seed: int, epoch: int) -> NDArray[np.uint8]:
-    """Return the drawn view of an image: (side, side, 3) uint8; arguments as for :func:`draw_view`."""
+def random_pixels(
+    image: Image.Image, index: int, *, side: int, seed: int, epoch: int
+) -> NDArray[np.uint8]:
+    """Return the drawn view of an image: (side, side, 3) uint8.
+
+    Arguments as for :func:`draw_view`.
+    """
     return view_pixels(image, draw_view(seed, epoch, index, image.height, image.width), side)
 
 
 def view_pixels(image: Image.Image, view: View, side: int) -> NDArray[np.uint8]:
-    """Return a view scaled bilinearly: (side, side, 3) uint8, to the grey level torchvision's of the same rectangle.
+    """Return a view scaled bilinearly: (side, side, 3) uint8, to the grey level torchvision's of
+    the same rectangle.
 
-    JPEG files are decoded at their full size, as torchvision does. JPEG's own scaling to a half would be cheaper from
-    1,600 pixels of width on, which few images of ImageNet have, but moves levels by about a half on average.
+    JPEG files are decoded at their full size, as torchvision does. JPEG's own scaling to a half
+    would be cheaper from 1,600 pixels of width on, which few images of ImageNet have, but moves
+    levels by about a half on average.
     """
     box = (view.left, view.top, view.left + view.width, view.top + view.height)
     found = as_rgb(image, box).resize((side, side), Image.Resampling.BILINEAR)
@@ -85,7 +96,9 @@ def view_pixels(image: Image.Image, view: View, side: int) -> NDArray[np.uint8]:
 
 
 def middle_pixels(image: Image.Image, index: int, *, side: int) -> NDArray[np.uint8]:  # noqa: ARG001 - any is alike
-    """Return the middle, (side, side, 3) uint8, of an image whose shorter side is scaled to 256/224 of ``side``."""
+    """Return the middle, (side, side, 3) uint8, of an image whose shorter side is scaled to 256/224
+    of ``side``.
+    """
     least = max(side, round(side * _SCALED / _CROPPED))
     width, height = image.size
     shorter = min(width, height)
@@ -119,8 +132,9 @@ def imagenet_train_batches(
 ) -> Iterator[Batch]:
     """Yield one epoch of shuffled and augmented training batches.
 
-    The order is drawn from ``(seed, epoch)`` and each crop from these and the image's number: not from global
-    generators, the device, the batch size, the number of workers or processes, or what was trained before.
+    The order is drawn from ``(seed, epoch)`` and each crop from these and the image's number: not
+    from global generators, the device, the batch size, the number of workers or processes, or what
+    was trained before.
 
     Args:
         images: the training images, in files or in memory.
@@ -139,7 +153,9 @@ def imagenet_train_batches(
         FailureError: an image cannot be decoded; the message names its file.
     """
     generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
-    order = torch.randperm(len(images), generator=generator)[: images_per_epoch(len(images), batch_size, drop_last)]
+    order = torch.randperm(len(images), generator=generator)[
+        : images_per_epoch(len(images), batch_size, drop_last)
+    ]
     batches = [each[share(len(each))] if share else each for each in torch.split(order, batch_size)]
     take = partial(random_pixels, side=side, seed=seed, epoch=epoch)
     statistics = torch.tensor([info.mean, info.std], dtype=dtype).to(images.labels.device)
@@ -173,7 +189,9 @@ def imagenet_test_batches(
     """
     batches = list(torch.split(torch.arange(len(images)), batch_size))[chosen]
     statistics = torch.tensor([info.mean, info.std], dtype=dtype).to(images.labels.device)
-    for stored, labels in _batches(images, batches, partial(middle_pixels, side=side), side, workers):
+    for stored, labels in _batches(
+        images, batches, partial(middle_pixels, side=side), side, workers
+    ):
         yield _normalised(stored, labels, statistics, False)
 
 
@@ -202,7 +220,8 @@ def _batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield pixels (B, S, S, 3) uint8 and labels on the images' device.
 
-    Without a number of ``workers`` it is :func:`worker_count`, and 0 for what lies in memory or in one piece.
+    Without a number of ``workers`` it is :func:`worker_count`, and 0 for what lies in memory or in
+    one piece.
     """
     device = images.labels.device
     pieces = [piece for batch in batches for piece in torch.split(batch, PIECE)]
@@ -211,7 +230,9 @@ def _batches(
     source = images.files if isinstance(images, Stream) else _InMemory(images.pixels.cpu().numpy())
     largest = max(map(len, pieces)) * side**2 * 3
     arriving = decoded(source, take, pieces, workers, device, largest)
-    chosen = torch.split(images.labels[torch.cat(batches).to(device)], [len(each) for each in batches])
+    chosen = torch.split(
+        images.labels[torch.cat(batches).to(device)], [len(each) for each in batches]
+    )
     for batch, labels in zip(batches, chosen, strict=True):
         stored = torch.empty(len(batch), side, side, 3, dtype=torch.uint8, device=device)
         for place in torch.split(stored, PIECE):

@@ -1,4 +1,6 @@
-"""A data set as two blocks of images on a device, or as two lists of files: load, limit, fingerprint."""
+"""A data set as two blocks of images on a device, or as two lists of files: load, limit,
+fingerprint.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +50,9 @@ class Split:
         info: its description; the sizes in it are those of the whole set, whatever was kept of it.
         train: the training images.
         test: the test images.
-        fingerprint: 16 hexadecimal digits over all pixels and labels, before any limit; over the files' names, classes
-            and bytes where they are read while a network trains, of ImageNet itself over their sizes.
+        fingerprint: 16 hexadecimal digits over all pixels and labels, before any limit; over the
+            files' names, classes and bytes where they are read while a network trains, of ImageNet
+            itself over their sizes.
     """
 
     info: DatasetInfo
@@ -71,21 +74,26 @@ def load(
 
     Args:
         name: as for :func:`locbench.datasets.catalogue.info`.
-        root: the folder that holds the data sets; default :func:`locbench.datasets.catalogue.default_root`.
-        limit: how many training images to keep: a fixed, class-balanced subset, the same for every run and seed, in
-            which smaller limits nest; more than there are means all.
+        root: the folder that holds the data sets; default
+            :func:`locbench.datasets.catalogue.default_root`.
+        limit: how many training images to keep: a fixed, class-balanced subset, the same for every
+            run and seed, in which smaller limits nest; more than there are means all.
         test_limit: the same for the test images.
         download: whether missing files of a published set may be downloaded.
         device: where the images are kept.
 
     Raises:
         UsageError: an unknown name or a limit below 1.
-        FailureError: the files are missing, cut short or damaged; the message names the file and the remedy.
+        FailureError: the files are missing, cut short or damaged; the message names the file and
+            the remedy.
     """
     root = default_root() if root is None else root
     for option, value in (("limit", limit), ("test limit", test_limit)):
         if value is not None and value < 1:
-            raise UsageError(f"the {option} of {value} images is below 1", "Give a number of images, or leave it out.")
+            raise UsageError(
+                f"the {option} of {value} images is below 1",
+                "Give a number of images, or leave it out.",
+            )
     described = info(name, root)
     if streams(name):
         return _streamed(described, root, limit, test_limit, device)
@@ -99,7 +107,11 @@ def load(
 
 
 def _streamed(
-    info: DatasetInfo, root: Path, limit: int | None, test_limit: int | None, device: torch.device | str
+    info: DatasetInfo,
+    root: Path,
+    limit: int | None,
+    test_limit: int | None,
+    device: torch.device | str,
 ) -> Split:
     parts = list_images(info, info.name, root)
     if named_by_folder(info.name):

@@ -1,4 +1,5 @@
-"""Processes that load: they end with the one that they load for, fit the shared memory, and are not waited for forever.
+"""Processes that load: they end with the one that they load for, fit the shared memory, and are not
+waited for forever.
 
 They live on from one pass over the data to the next: to start them takes longer than a short pass.
 """
@@ -54,8 +55,8 @@ def share_with(processes: int) -> None:
 def fitted(workers: int, largest: int) -> tuple[int, bool]:
     """Return how many processes may load, and whether what they load has to go through pipes.
 
-    Where shared memory is too small for what is loaded ahead, PyTorch's workers crash or wait without end. Pipes copy
-    every piece twice more and need none of it.
+    Where shared memory is too small for what is loaded ahead, PyTorch's workers crash or wait
+    without end. Pipes copy every piece twice more and need none of it.
 
     Args:
         workers: how many are wanted.
@@ -66,7 +67,9 @@ def fitted(workers: int, largest: int) -> tuple[int, bool]:
     free, sharers = _free(), _sharers * processes_here()
     needed = (AHEAD * workers + 2) * largest * sharers
     if free < LEAST:
-        remark(f"{SHARED} has no free memory: images are loaded without further processes, which is slow.")
+        remark(
+            f"{SHARED} has no free memory: images are loaded without further processes, which is slow."
+        )
         return 0, False
     if needed > 0.9 * free:
         remark(
@@ -94,7 +97,9 @@ class Crew(Generic[R, V]):
         pinned: whether tensors are to be pinned for a GPU.
     """
 
-    def __init__(self, load: Callable[[R], V], workers: int, *, packed: bool = False, pinned: bool = False) -> None:
+    def __init__(
+        self, load: Callable[[R], V], workers: int, *, packed: bool = False, pinned: bool = False
+    ) -> None:
         self.workers, self.packed, self.pinned, self.busy = workers, packed, pinned, False
         self._asked: _Asked[R] = _Asked()
         self._since, self._stuck = math.inf, False
@@ -108,7 +113,8 @@ class Crew(Generic[R, V]):
             pin_memory=pinned,
             worker_init_fn=begin,
             persistent_workers=workers > 0,
-            generator=torch.Generator(),  # else it draws from the global one, though nothing here is random
+            # Else it draws from the global one, though nothing here is random.
+            generator=torch.Generator(),
         )
 
     def results(self, requests: Iterable[R]) -> Iterator[V]:
@@ -153,7 +159,10 @@ class Crew(Generic[R, V]):
             self._since = time.monotonic()
 
     def _watch(self, over: threading.Event) -> None:
-        """End the processes if nothing comes; that they have ended is then noticed, as it would be without this."""
+        """End the processes if nothing comes.
+
+        That they have ended is then noticed, as it would be without this.
+        """
         while not over.wait(min(1.0, PATIENCE / 4)):
             if time.monotonic() - self._since > PATIENCE:
                 self._stuck = True
@@ -163,7 +172,9 @@ class Crew(Generic[R, V]):
 
 
 class _Asked(Generic[R]):
-    """The requests of the present pass. It does not know the crew, which so ends where it is let go."""
+    """The requests of the present pass. It does not know the crew, which so ends where it is let
+    go.
+    """
 
     requests: Iterable[R] = ()
 
@@ -178,7 +189,8 @@ class _Task(Dataset[Any]):
         self.load, self.packed = load, packed
 
     def __getitem__(self, request: Any) -> Any:
-        # A fault is handed over as a value: raised in a worker it would reach the user as that process's traceback.
+        # A fault is handed over as a value: raised in a worker it would reach the user as that
+        # process's traceback.
         try:
             found = self.load(request)
         except FailureError as error:
@@ -186,9 +198,11 @@ class _Task(Dataset[Any]):
         except Exception as error:
             what = f"{type(error).__name__}: {error}".removesuffix(": ")
             found = FailureError(
-                f"images cannot be loaded: {what}", "Whole epochs are kept. To go on: the same command."
+                f"images cannot be loaded: {what}",
+                "Whole epochs are kept. To go on: the same command.",
             )
-        # Plain pickle puts a tensor's bytes among the others; what PyTorch uses between processes shares memory.
+        # Plain pickle puts a tensor's bytes among the others; what PyTorch uses between processes
+        # shares memory.
         return pickle.dumps(found, protocol=5) if self.packed else found
 
 
@@ -197,16 +211,20 @@ def _as_it_is(value: V) -> V:
 
 
 def _begin(parent: int, from_main_thread: bool, _: int) -> None:
-    """Begin as a process that loads: leave interrupts to the first process, and end when that has ended.
+    """Begin as a process that loads: leave interrupts to the first process, and end when that has
+    ended.
 
-    One that is killed while its results wait for a reader would wait for good: nothing else tells it.
+    One that is killed while its results wait for a reader would wait for good: nothing else tells
+    it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "win32":  # PyTorch's own watch is enough there
         return
     own = os.getppid() == parent  # not where another process starts all of them
-    if own and from_main_thread and sys.platform.startswith("linux"):  # it is the end of a parent's thread that is told
+    if (
+        own and from_main_thread and sys.platform.startswith("linux")
+    ):  # it is the end of a parent's thread that is told
         prctl = getattr(ctypes.CDLL(None), "prctl", None)
         if prctl is not None:
             prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -23,8 +23,8 @@ def draw_rectangles(
 ) -> tuple[Tensor, Tensor]:
     """Draw rectangles as torchvision's RandomResizedCrop and timm's RandomErasing do.
 
-    The area is uniform, the ratio of the sides uniform in its logarithm, the place uniform among those that fit; of
-    ten tries the first that is small enough counts.
+    The area is uniform, the ratio of the sides uniform in its logarithm, the place uniform among
+    those that fit; of ten tries the first that is small enough counts.
 
     Args:
         count: N, how many.
@@ -37,7 +37,9 @@ def draw_rectangles(
     Returns:
         (N, 4) int64 of top, left, height and width, and (N,) bool: whether a try was small enough.
     """
-    sizes = _sizes(torch.rand(count, _TRIES, 2, generator=generator, dtype=torch.float64), image, area, ratio)
+    sizes = _sizes(
+        torch.rand(count, _TRIES, 2, generator=generator, dtype=torch.float64), image, area, ratio
+    )
     fits = (sizes <= torch.tensor(largest)).all(-1)
     first = fits.to(torch.uint8).argmax(1)  # argmax returns the first of equals
     chosen = sizes[torch.arange(count), first]
@@ -46,7 +48,9 @@ def draw_rectangles(
     return torch.cat([corners, chosen], 1).long(), fits.any(1)
 
 
-def _sizes(uniform: Tensor, image: tuple[int, int], area: tuple[float, float], ratio: tuple[float, float]) -> Tensor:
+def _sizes(
+    uniform: Tensor, image: tuple[int, int], area: tuple[float, float], ratio: tuple[float, float]
+) -> Tensor:
     areas = (area[0] + (area[1] - area[0]) * uniform[..., 0]) * (image[0] * image[1])
     lowest, highest = math.log(ratio[0]), math.log(ratio[1])
     ratios = (lowest + (highest - lowest) * uniform[..., 1]).exp()
@@ -59,11 +63,15 @@ _RATIO = (3 / 4, 4 / 3)
 
 
 def draw_crops(count: int, image: tuple[int, int], generator: Generator) -> Tensor:
-    """Draw RandomResizedCrop's rectangles (Szegedy et al. 2015): (N, 4) int64 of top, left, height, width.
+    """Draw RandomResizedCrop's rectangles (Szegedy et al. 2015): (N, 4) int64 of top, left, height,
+    width.
 
-    8 to 100 % of the area, sides in a ratio of 3:4 to 4:3; where no try fits, as much of the middle as the ratio lets.
+    8 to 100 % of the area, sides in a ratio of 3:4 to 4:3; where no try fits, as much of the middle
+    as the ratio lets.
     """
-    found, fits = draw_rectangles(count, image, image, area=_AREA, ratio=_RATIO, generator=generator)
+    found, fits = draw_rectangles(
+        count, image, image, area=_AREA, ratio=_RATIO, generator=generator
+    )
     return torch.where(fits[:, None], found, torch.tensor(_middle(*image)))
 
 

@@ -50,14 +50,18 @@ _TOP_LEVEL = 16
 
 
 def read_digits(info: DatasetInfo, root: Path, download: bool) -> tuple[Arrays, Arrays]:  # noqa: ARG001 - a reader
-    """Read the digits, upscaled bilinearly to ``info.side``, and split off 36 test images of each class."""
+    """Read the digits, upscaled bilinearly to ``info.side``, and split off 36 test images of each
+    class.
+    """
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     labels = digits.target.astype(np.int64)
     # float64: multiples of 1/256 are exact, so that the rounding is the same on every machine.
     levels = torch.from_numpy(digits.images * (255 / _TOP_LEVEL))[:, None]
-    scaled = F.interpolate(levels, size=(info.side, info.side), mode="bilinear", align_corners=False)
+    scaled = F.interpolate(
+        levels, size=(info.side, info.side), mode="bilinear", align_corners=False
+    )
     pixels = scaled.round().to(torch.uint8).permute(0, 2, 3, 1).expand(-1, -1, -1, 3).numpy().copy()
     order = balanced_order(labels, "digits split")
     test, train = np.sort(order[: info.test_size]), np.sort(order[info.test_size :])
@@ -65,14 +69,24 @@ def read_digits(info: DatasetInfo, root: Path, download: bool) -> tuple[Arrays, 
 
 
 # What torchvision, pickle and scipy raise on a file that is not what it should be.
-_UNREADABLE = (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError)
+_UNREADABLE = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    pickle.UnpicklingError,
+)
 
 
 def read_official(info: DatasetInfo, root: Path, download: bool) -> tuple[Arrays, Arrays]:
-    """Read a published set below ``root``, after downloading what is missing if ``download`` allows it.
+    """Read a published set below ``root``, after downloading what is missing if ``download`` allows
+    it.
 
     Raises:
-        FailureError: the files are missing, cut short or not the published ones, or the download failed.
+        FailureError: the files are missing, cut short or not the published ones, or the download
+            failed.
     """
     seen = look(info, root)
     if seen.state != "ready" and not download:
@@ -134,6 +148,11 @@ def _wrong_file(info: DatasetInfo, root: Path) -> Path | None:
 def _checksums(name: str) -> dict[str, str]:
     if name == "svhn":
         return {file: md5 for _, file, md5 in datasets.SVHN.split_list.values()}
-    kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "stl10": datasets.STL10}[name]
+    kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "stl10": datasets.STL10}[
+        name
+    ]
     meta = getattr(kind, "meta", None)
-    return {**dict(kind.train_list + kind.test_list), **({meta["filename"]: meta["md5"]} if meta else {})}
+    return {
+        **dict(kind.train_list + kind.test_list),
+        **({meta["filename"]: meta["md5"]} if meta else {}),
+    }

@@ -17,10 +17,13 @@ _GROUPS = Path("/sys/fs/cgroup")
 def free_memory() -> int | None:
     """Return the bytes that this process may still take, None where the system does not tell.
 
-    It is the least of what the machine has available, what its control groups (a container's limit) leave, and what
-    the limit of its address space (``ulimit -v``) leaves.
+    It is the least of what the machine has available, what its control groups (a container's limit)
+    leave, and what the limit of its address space (``ulimit -v``) leaves.
     """
-    return min((each for each in (_machine(), *_groups(), _address_space()) if each is not None), default=None)
+    return min(
+        (each for each in (_machine(), *_groups(), _address_space()) if each is not None),
+        default=None,
+    )
 
 
 def _machine() -> int | None:
@@ -37,7 +40,12 @@ def _groups() -> Iterator[int]:
     """Yield what each control group leaves, with the file cache that it would give up."""
     for limit, used, stat, cache in (
         ("memory.max", "memory.current", "memory.stat", r"^inactive_file (\d+)"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", r"^inactive_file (\d+)"),
+        (
+            "memory/memory.limit_in_bytes",
+            "memory/memory.usage_in_bytes",
+            "memory/memory.stat",
+            r"^inactive_file (\d+)",
+        ),
     ):
         for folder in _group_folders():
             most, now = (_number(folder / name, r"^(\d+)") for name in (limit, used))

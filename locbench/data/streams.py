@@ -25,7 +25,8 @@ class Files:
 
     Attributes:
         folder: the part of the data set that they lie in.
-        paths: (N,) their paths below it, as bytes: one block, which processes share, not a million objects.
+        paths: (N,) their paths below it, as bytes: one block, which processes share, not a million
+            objects.
     """
 
     folder: Path
@@ -60,19 +61,26 @@ class Stream:
     def of(cls, part: Part) -> Stream:
         """Return the images of a part in its order, on the CPU."""
         paths = np.array([os.fsencode(file.path) for file in part.files])
-        return cls(Files(part.folder, paths), torch.tensor([file.label for file in part.files], dtype=torch.int64))
+        return cls(
+            Files(part.folder, paths),
+            torch.tensor([file.label for file in part.files], dtype=torch.int64),
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def pixels(self) -> Tensor:
-        """The images in memory, of which there are none: (0, 0, 0, 3) uint8, on the device that batches are for."""
+        """The images in memory, of which there are none: (0, 0, 0, 3) uint8, on the device that
+        batches are for.
+        """
         return torch.empty(0, 0, 0, 3, dtype=torch.uint8, device=self.labels.device)
 
     def kept(self, order: NDArray[np.int64]) -> Stream:
         """Return some of the images, in the order of their positions."""
-        return Stream(Files(self.files.folder, self.files.paths[order]), self.labels[torch.from_numpy(order)])
+        return Stream(
+            Files(self.files.folder, self.files.paths[order]), self.labels[torch.from_numpy(order)]
+        )
 
     def to(self, device: torch.device | str) -> Stream:
         """Return the same images with batches on ``device``."""
@@ -80,10 +88,15 @@ class Stream:
 
 
 def file_fingerprint(*parts: Part) -> str:
-    """Return 16 hexadecimal digits over the names, classes and sizes of all files; their content is not read."""
+    """Return 16 hexadecimal digits over the names, classes and sizes of all files.
+
+    Their content is not read.
+    """
     digest = hashlib.sha256()
     for part in parts:
         digest.update(f"{len(part.files)}\n".encode())
         for file in part.files:
-            digest.update(f"{file.path}\0{file.label}\0{file.size}\n".encode(errors="surrogateescape"))
+            digest.update(
+                f"{file.path}\0{file.label}\0{file.size}\n".encode(errors="surrogateescape")
+            )
     return digest.hexdigest()[:16]

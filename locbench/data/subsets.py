@@ -1,4 +1,6 @@
-"""Which images of a set are used: balanced orders behind ``limit``, and whole batches. Numpy to order alone."""
+"""Which images of a set are used: balanced orders behind ``limit``, and whole batches. Numpy to
+order alone.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,11 @@ if TYPE_CHECKING:
 
 
 def balanced_order(labels: NDArray[np.int64], key: str) -> NDArray[np.int64]:
-    """Return the images in a fixed order whose every prefix is class-balanced, and so shorter ones nest in longer.
+    """Return the images in a fixed order whose every prefix is class-balanced, and so shorter ones
+    nest in longer.
 
-    Each class is permuted on its own, then the classes take turns; a class that runs out is passed over.
+    Each class is permuted on its own, then the classes take turns; a class that runs out is passed
+    over.
 
     Args:
         labels: (N,) class of each image.
@@ -25,7 +29,8 @@ def balanced_order(labels: NDArray[np.int64], key: str) -> NDArray[np.int64]:
     """
     import numpy as np
 
-    # RandomState's streams are frozen by numpy's compatibility policy; those of default_rng are not.
+    # RandomState's streams are frozen by numpy's compatibility policy; those of default_rng are
+    # not.
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
     draws = np.random.RandomState(seed)
     turn = np.empty(len(labels), dtype=np.int64)

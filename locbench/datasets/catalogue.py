@@ -15,16 +15,30 @@ from locbench.errors import UsageError
 from locbench.files import user_path
 from locbench.registry import suggestion
 
-__all__ = ["DatasetInfo", "DatasetStatus", "all_statuses", "default_root", "info", "names", "resolve", "status"]
+__all__ = [
+    "DatasetInfo",
+    "DatasetStatus",
+    "all_statuses",
+    "default_root",
+    "info",
+    "names",
+    "resolve",
+    "status",
+]
 
 
 def default_root() -> Path:
-    """Return the folder that holds the data sets: ``$LOCBENCH_DATA``, or ``.data`` in the current folder."""
+    """Return the folder that holds the data sets: ``$LOCBENCH_DATA``, or ``.data`` in the current
+    folder.
+    """
     return user_path(os.environ.get("LOCBENCH_DATA") or ".data")
 
 
 def names() -> list[str]:
-    """Return the names of the known data sets; ``imagefolder:``, ``imagenet:`` and ``coco:PATH`` come on top."""
+    """Return the names of the known data sets.
+
+    ``imagefolder:``, ``imagenet:`` and ``coco:PATH`` come on top.
+    """
     return list(KNOWN)
 
 
@@ -32,9 +46,9 @@ def info(name: str, root: Path | None = None) -> DatasetInfo:  # noqa: ARG001 - 
     """Describe a data set; only one that is named by its PATH is looked at on the disk.
 
     Args:
-        name: a known name, ``imagefolder:PATH`` or ``imagefolder:PATH?side=64`` (PATH relative to the current folder);
-            ``imagenet:PATH`` and ``imagenet:PATH?side=64`` are read from files while a network trains, and so is
-            ``coco:PATH``, a set for detectors.
+        name: a known name, ``imagefolder:PATH`` or ``imagefolder:PATH?side=64`` (PATH relative to
+            the current folder); ``imagenet:PATH`` and ``imagenet:PATH?side=64`` are read from files
+            while a network trains, and so is ``coco:PATH``, a set for detectors.
         root: the folder that holds the data sets; default :func:`default_root`.
 
     Raises:
@@ -49,7 +63,8 @@ def info(name: str, root: Path | None = None) -> DatasetInfo:  # noqa: ARG001 - 
         return coco_info(name)
     if name not in KNOWN:
         raise UsageError(
-            f"unknown data set {name!r}", suggestion(name, [*KNOWN, PATTERN, layout.PATTERN, coco.PATTERN])
+            f"unknown data set {name!r}",
+            suggestion(name, [*KNOWN, PATTERN, layout.PATTERN, coco.PATTERN]),
         )
     return KNOWN[name]
 
@@ -65,9 +80,11 @@ def kind_of(name: str) -> str:
 
 
 def resolve(name: str, root: Path) -> str:
-    """Return the variant that is there: ``cifar10`` becomes ``cifar10-jpeg`` where only that one is.
+    """Return the variant that is there: ``cifar10`` becomes ``cifar10-jpeg`` where only that one
+    is.
 
-    A partly downloaded official set stays ``cifar10``, so that its fault is shown and not worked around.
+    A partly downloaded official set stays ``cifar10``, so that its fault is shown and not worked
+    around.
     """
     if name != "cifar10" or status(name, root).state != "missing":
         return name
@@ -75,7 +92,10 @@ def resolve(name: str, root: Path) -> str:
 
 
 def status(name: str, root: Path) -> DatasetStatus:
-    """Look whether a data set is below ``root`` and whole (file sizes, images per class); UsageError if unknown."""
+    """Look whether a data set is below ``root`` and whole (file sizes, images per class).
+
+    UsageError if unknown.
+    """
     if name.startswith(PREFIX):
         return look_folder(name)
     if layout.streams(name):

@@ -13,7 +13,9 @@ from locbench.datasets.known import CIFAR10_CLASSES, DatasetInfo
 from locbench.datasets.naming import IMAGEFOLDER, folder_title, parse_name
 from locbench.errors import FailureError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
+)
 
 _NAMED = 5
 
@@ -27,8 +29,8 @@ class ImageFile(NamedTuple):
         path: below the part.
         label: its class by number.
         size: in bytes.
-        state: inode, time of the content's change and time of any change in ns. The last one cannot be set, so that a
-            file that was replaced with its old time (``cp -p``) shows itself.
+        state: inode, time of the content's change and time of any change in ns. The last one cannot
+            be set, so that a file that was replaced with its old time (``cp -p``) shows itself.
     """
 
     path: str
@@ -38,7 +40,9 @@ class ImageFile(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The training or test folder of a set: where it is, its classes in alphabetical order, its files in order."""
+    """The training or test folder of a set: where it is, its classes in alphabetical order, its
+    files in order.
+    """
 
     folder: Path
     classes: tuple[str, ...]
@@ -53,7 +57,10 @@ class Part(NamedTuple):
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
-    """Return the class folders of a part in alphabetical order; empty where the part is not there."""
+    """Return the class folders of a part in alphabetical order.
+
+    Empty where the part is not there.
+    """
     if not folder.is_dir():
         return ()
     found = [each for each in folder.iterdir() if not each.name.startswith(".")]
@@ -62,7 +69,8 @@ def class_names(folder: Path) -> tuple[str, ...]:
 
 
 def list_part(folder: Path) -> Part:
-    """List the images of a part, by class and in torchvision's order, those of a class's sub-folders among them.
+    """List the images of a part, by class and in torchvision's order, those of a class's
+    sub-folders among them.
 
     Raises:
         FailureError: a folder cannot be read, or a link leads nowhere.
@@ -80,21 +88,28 @@ def list_part(folder: Path) -> Part:
                 else:
                     unusable.append(path)
     except OSError as error:
-        raise FailureError(f"{folder} cannot be listed: {error}", "Check that you may read it.") from error
+        raise FailureError(
+            f"{folder} cannot be listed: {error}", "Check that you may read it."
+        ) from error
     _refuse_unusable(folder, unusable)
     return Part(folder, classes, tuple(files))
 
 
 def holds_image(folder: Path) -> bool:
-    """Return whether a class folder or one below it holds an image, without listing all; OSError if unreadable."""
+    """Return whether a class folder or one below it holds an image, without listing all.
+
+    OSError if unreadable.
+    """
     return next(_class_entries(folder.parent, folder.name), None) is not None
 
 
 def _class_entries(folder: Path, name: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield what is named as an image in a class folder and below, a folder at a time, in torchvision's order.
+    """Yield what is named as an image in a class folder and below, a folder at a time, in
+    torchvision's order.
 
-    Folders are ordered by their paths and images by their names: what a file system lists first differs between
-    machines. Hidden ones are left out, and so is a link to a folder that it lies in.
+    Folders are ordered by their paths and images by their names: what a file system lists first
+    differs between machines. Hidden ones are left out, and so is a link to a folder that it lies
+    in.
     """
     waiting = [(name, frozenset[tuple[int, int]]())]
     while waiting:
@@ -104,7 +119,10 @@ def _class_entries(folder: Path, name: str) -> Iterator[tuple[str, os.DirEntry[s
             continue
         above |= {(seen.st_dev, seen.st_ino)}
         with os.scandir(folder / own) as listed:
-            entries = sorted((each for each in listed if not each.name.startswith(".")), key=lambda each: each.name)
+            entries = sorted(
+                (each for each in listed if not each.name.startswith(".")),
+                key=lambda each: each.name,
+            )
         below = [each for each in entries if each.is_dir()]
         yield from ((f"{own}/{each.name}", each) for each in entries if _looks_like_image(each))
         for each in below:
@@ -112,7 +130,9 @@ def _class_entries(folder: Path, name: str) -> Iterator[tuple[str, os.DirEntry[s
 
 
 def _looks_like_image(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is named as an image, or is a link that leads nowhere and might have led to some."""
+    """Whether an entry is named as an image, or is a link that leads nowhere and might have led to
+    some.
+    """
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a Path per file doubles the time of a listing
     if suffix in IMAGE_SUFFIXES:
         return not entry.is_dir()
@@ -136,17 +156,22 @@ def _refuse_unusable(folder: Path, names: Sequence[str]) -> None:
 def part_folders(folder: Path) -> tuple[Path, Path]:
     """Return the training and test folder of a set; the test folder is ``test`` or else ``val``."""
     test = folder / "test"
-    return folder / "train", test if test.is_dir() or not (folder / "val").is_dir() else folder / "val"
+    return folder / "train", test if test.is_dir() or not (
+        folder / "val"
+    ).is_dir() else folder / "val"
 
 
 def list_parts(folder: Path) -> tuple[Part, Part]:
     """List both parts of a set and check that they fit together.
 
     Raises:
-        FailureError: a part is not there or empty, a class has no image, or the parts differ in their classes.
+        FailureError: a part is not there or empty, a class has no image, or the parts differ in
+            their classes.
     """
     if not folder.is_dir():
-        raise FailureError(f"there is no folder {folder}", f"Expected layout: {LAYOUT} in {folder}.")
+        raise FailureError(
+            f"there is no folder {folder}", f"Expected layout: {LAYOUT} in {folder}."
+        )
     train, test = (list_part(each) for each in part_folders(folder))
     for part in (train, test):
         _check_filled(part)
@@ -161,7 +186,9 @@ def list_parts(folder: Path) -> tuple[Part, Part]:
 
 def _check_filled(part: Part) -> None:
     if not part.classes:
-        raise FailureError(f"there are no class folders in {part.folder}", f"Expected layout: {LAYOUT}.")
+        raise FailureError(
+            f"there are no class folders in {part.folder}", f"Expected layout: {LAYOUT}."
+        )
     if len(part.classes) == 1:
         raise FailureError(
             f"{part.folder} holds one class folder, {part.classes[0]}, which leaves nothing to tell apart",
@@ -176,7 +203,9 @@ def _check_filled(part: Part) -> None:
 
 
 def cifar10_jpeg_folder(root: Path) -> Path:
-    """Return the folder of the JPEG copy of CIFAR-10: ``<root>/cifar10-jpeg``, or ``root`` if it was unpacked there."""
+    """Return the folder of the JPEG copy of CIFAR-10: ``<root>/cifar10-jpeg``, or ``root`` if it
+    was unpacked there.
+    """
     documented = root / "cifar10-jpeg"
     if not (documented / "train").is_dir() and class_names(root / "train") == CIFAR10_CLASSES:
         return root
@@ -197,9 +226,10 @@ _JUDGED_PER_CLASS = 16
 def folder_info(name: str) -> DatasetInfo:
     """Describe a folder: classes and sizes by counting, the side from the name or from the images.
 
-    Without ``side`` it is the side of the images where they all have one square size (judged on the first 16 of each
-    class: opening every file of a large folder takes minutes), else 64. Normalisation, batch and learning rate are
-    those of AugLocal's ImageNet recipe (VGG13); padding by an eighth of the side is CIFAR-10's 4 of 32.
+    Without ``side`` it is the side of the images where they all have one square size (judged on the
+    first 16 of each class: opening every file of a large folder takes minutes), else 64.
+    Normalisation, batch and learning rate are those of AugLocal's ImageNet recipe (VGG13); padding
+    by an eighth of the side is CIFAR-10's 4 of 32.
 
     Raises:
         UsageError: the name cannot be parsed.
@@ -241,7 +271,8 @@ def _common_side(parts: tuple[Part, Part]) -> int | None:
 
 
 def _image_size(path: Path) -> tuple[int, int] | None:
-    """Return an image's size, or None if it cannot be opened: those that cannot be decoded are told with their number.
+    """Return an image's size, or None if it cannot be opened: those that cannot be decoded are told
+    with their number.
 
     Pillow is imported here: a set is described in commands that open no image.
     """

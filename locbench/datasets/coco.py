@@ -17,7 +17,17 @@ from locbench.datasets.known import KNOWN, DatasetInfo
 from locbench.datasets.naming import COCO, folder_title, parse_name
 from locbench.errors import FailureError
 
-__all__ = ["NAME", "PATTERN", "PREFIX", "SHAPES", "CocoParts", "Files", "check_files", "find_files", "holds_boxes"]
+__all__ = [
+    "NAME",
+    "PATTERN",
+    "PREFIX",
+    "SHAPES",
+    "CocoParts",
+    "Files",
+    "check_files",
+    "find_files",
+    "holds_boxes",
+]
 
 NAME = "coco"
 
@@ -48,7 +58,9 @@ class CocoParts(NamedTuple):
 
 
 def holds_boxes(name: str) -> bool:
-    """Return whether a data set is one of objects on images, for detectors, rather than of images in classes."""
+    """Return whether a data set is one of objects on images, for detectors, rather than of images
+    in classes.
+    """
     return name in (NAME, SHAPES) or name.startswith(PREFIX)
 
 
@@ -74,7 +86,9 @@ def find_files(name: str, root: Path) -> CocoParts:
 
 def _files(folder: Path, part: str) -> Files:
     for year in _YEARS:
-        files = Files(folder / f"{part}{year}", folder / "annotations" / f"instances_{part}{year}.json")
+        files = Files(
+            folder / f"{part}{year}", folder / "annotations" / f"instances_{part}{year}.json"
+        )
         if files.images.is_dir() or files.annotations.is_file():
             return files
     return Files(folder / f"{part}2017", folder / "annotations" / f"instances_{part}2017.json")
@@ -126,5 +140,6 @@ def refuse_other_categories(train: Annotations, val: Annotations, path: Path) ->
     """
     if {each.id for each in train.categories} != {each.id for each in val.categories}:
         raise FailureError(
-            f"{path} has other categories than the training part", "Give both annotation files the same categories."
+            f"{path} has other categories than the training part",
+            "Give both annotation files the same categories.",
         )

@@ -1,7 +1,7 @@
 """COCO's annotation files, read as typed data.
 
-Only what a detector needs is read. An outline stays as it is written until its image is wanted: those of all 118,287
-training images would take gigabytes as Python objects.
+Only what a detector needs is read. An outline stays as it is written until its image is wanted:
+those of all 118,287 training images would take gigabytes as Python objects.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ class Category(msgspec.Struct, frozen=True, gc=False):
 
 
 class RunLengths(msgspec.Struct, frozen=True):
-    """A mask by the lengths of its runs, column by column; compressed if it is text. ``size`` is (height, width)."""
+    """A mask by the lengths of its runs, column by column.
+
+    Compressed if it is text. ``size`` is (height, width).
+    """
 
     counts: list[int] | str
     size: tuple[int, int]
@@ -70,7 +73,8 @@ class Instance(msgspec.Struct, frozen=True, gc=False):
         bbox: left, top, width and height in pixels.
         segmentation: its `Outline`, as it is written.
         area: of the object in square pixels.
-        iscrowd: 1 for a group of objects marked together: no detector learns from it, and none is blamed for it.
+        iscrowd: 1 for a group of objects marked together: no detector learns from it, and none is
+            blamed for it.
     """
 
     id: int
@@ -85,7 +89,8 @@ class Instance(msgspec.Struct, frozen=True, gc=False):
         """Return the outline.
 
         Raises:
-            FailureError: it is neither polygons nor run lengths, or is empty, as where boxes alone were annotated.
+            FailureError: it is neither polygons nor run lengths, or is empty, as where boxes alone
+                were annotated.
         """
         try:
             found: Outline = msgspec.json.decode(self.segmentation, type=Outline)
@@ -99,7 +104,9 @@ class Instance(msgspec.Struct, frozen=True, gc=False):
         if isinstance(found, RunLengths):
             _refuse_other_length(self.id, found)
         elif any(len(each) < 6 or len(each) % 2 for each in found):
-            raise _fault(f"the segmentation of annotation {self.id} is no list of polygons of three points or more")
+            raise _fault(
+                f"the segmentation of annotation {self.id} is no list of polygons of three points or more"
+            )
         return found
 
 
@@ -122,12 +129,15 @@ def read_annotations(path: Path) -> Annotations:
     """Read an annotation file and check that its numbers refer to something.
 
     Raises:
-        FailureError: it cannot be read, is no JSON, has another format, or contradicts itself; the message names it.
+        FailureError: it cannot be read, is no JSON, has another format, or contradicts itself; the
+            message names it.
     """
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Annotations)
     except OSError as error:
-        raise FailureError(f"cannot read {path}: {error.strerror or error}", "Check the file.") from None
+        raise FailureError(
+            f"cannot read {path}: {error.strerror or error}", "Check the file."
+        ) from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _fault(f"{path} is no annotation file of COCO's: {error}") from None
     fault = _contradiction(found)
@@ -153,15 +163,21 @@ def _contradiction(found: Annotations) -> str:
             return f"annotation {each.id} is of category {each.category_id}, which is not there"
         if each.iscrowd not in (0, 1):
             return f"annotation {each.id} has iscrowd {each.iscrowd}, which is 0 or 1"
-        if not 0 <= each.area <= LARGEST_AREA or not all(map(math.isfinite, each.bbox)) or min(each.bbox[2:]) < 0:
+        if (
+            not 0 <= each.area <= LARGEST_AREA
+            or not all(map(math.isfinite, each.bbox))
+            or min(each.bbox[2:]) < 0
+        ):
             return f"annotation {each.id} has a negative or endless area, width or height"
     return ""
 
 
 def box_kind(bbox: Box, outline: Outline, picture: Picture) -> BoxKind:
-    """Return how a box has to be read to enclose its polygons: with width and height, or with right and bottom.
+    """Return how a box has to be read to enclose its polygons: with width and height, or with right
+    and bottom.
 
-    A difference of two pixels, or of a twentieth of the image, is none. What is given as run lengths is not judged.
+    A difference of two pixels, or of a twentieth of the image, is none. What is given as run
+    lengths is not judged.
     """
     if isinstance(outline, RunLengths):
         return "both"
@@ -179,7 +195,9 @@ def box_kind(bbox: Box, outline: Outline, picture: Picture) -> BoxKind:
 
 
 def _refuse_other_length(number: int, found: RunLengths) -> None:
-    """Refuse run lengths that do not add up to their size, which pycocotools reads as some other mask."""
+    """Refuse run lengths that do not add up to their size, which pycocotools reads as some other
+    mask.
+    """
     height, width = found.size
     counts = found.counts if isinstance(found.counts, list) else _decompressed(number, found.counts)
     if min(counts, default=-1) < 0 or sum(counts) != height * width:
@@ -190,13 +208,17 @@ def _refuse_other_length(number: int, found: RunLengths) -> None:
 
 
 def _decompressed(number: int, text: str) -> list[int]:
-    """Return the run lengths in a compressed text, as pycocotools writes it: six bits a character, differences."""
+    """Return the run lengths in a compressed text, as pycocotools writes it: six bits a character,
+    differences.
+    """
     counts: list[int] = []
     value = shift = 0
     for character in text:
         bits = ord(character) - 48
         if not 0 <= bits < 64:
-            raise _fault(f"the segmentation of annotation {number} has a character that no run lengths have")
+            raise _fault(
+                f"the segmentation of annotation {number} has a character that no run lengths have"
+            )
         value |= (bits & 31) << shift
         shift += 5
         if not bits & 32:  # the last one of this number
@@ -209,4 +231,6 @@ def _decompressed(number: int, text: str) -> list[int]:
 
 
 def _fault(message: str) -> FailureError:
-    return FailureError(message, "Unpack annotations_trainval2017.zip again, or write the file in COCO's format.")
+    return FailureError(
+        message, "Unpack annotations_trainval2017.zip again, or write the file in COCO's format."
+    )

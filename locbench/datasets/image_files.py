@@ -16,10 +16,21 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["FORMATS", "UNDECODABLE", "Damage", "as_rgb", "damage_at_sight", "damage_of", "opened", "undecodable"]
+__all__ = [
+    "FORMATS",
+    "UNDECODABLE",
+    "Damage",
+    "as_rgb",
+    "damage_at_sight",
+    "damage_of",
+    "opened",
+    "undecodable",
+]
 
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What Pillow may take a file for, whatever its suffix: others run programs (PostScript) or read further files."""
+"""What Pillow may take a file for, whatever its suffix: others run programs (PostScript) or read
+further files.
+"""
 
 UNDECODABLE = (
     OSError,
@@ -67,12 +78,12 @@ def opened(path: Path) -> Image.Image:
 def as_rgb(image: Image.Image, box: tuple[int, int, int, int] | None = None) -> Image.Image:
     """Return an image, or a rectangle of it, as eight-bit RGB.
 
-    Grey levels of 16 bits become their high byte, as Pillow makes those of colour images; its own conversion would cut
-    them off at 255, which turns whole images white.
+    Grey levels of 16 bits become their high byte, as Pillow makes those of colour images; its own
+    conversion would cut them off at 255, which turns whole images white.
 
     Raises:
-        DepthError: it has 32-bit or real levels, whose range no format defines, or 16-bit ones that use a small part
-            of their range.
+        DepthError: it has 32-bit or real levels, whose range no format defines, or 16-bit ones that
+            use a small part of their range.
     """
     bits = _bits(image)
     part = image if box is None else image.crop(box)
@@ -80,7 +91,10 @@ def as_rgb(image: Image.Image, box: tuple[int, int, int, int] | None = None) -> 
 
 
 def damage_at_sight(path: Path) -> Damage | None:
-    """Return why an image cannot be used as far as its head tells, without decoding it; None if nothing speaks so."""
+    """Return why an image cannot be used as far as its head tells, without decoding it.
+
+    None if nothing speaks so.
+    """
     try:
         with opened(path) as image:
             _bits(image)
@@ -96,11 +110,16 @@ def _bits(image: Image.Image) -> int:
         if tags.get(_PHOTOMETRIC) == 0:  # Pillow turns eight bits round, and these not
             raise DepthError("its grey levels of 16 bits count from white to black")
         return int(tags.get(_BITS_PER_SAMPLE, (16,))[0])
-    if image.mode == "I" and image.format in ("PNG", "PPM"):  # Pillow scales a PGM's levels to 16 bits
+    if image.mode == "I" and image.format in (
+        "PNG",
+        "PPM",
+    ):  # Pillow scales a PGM's levels to 16 bits
         return 16
     if image.mode in ("I", "F"):
         kind = "32-bit or signed" if image.mode == "I" else "real"
-        raise DepthError(f"its grey levels are {kind} numbers, for which no black and no white is defined")
+        raise DepthError(
+            f"its grey levels are {kind} numbers, for which no black and no white is defined"
+        )
     return 8
 
 
@@ -111,7 +130,9 @@ def _high_byte(image: Image.Image, bits: int) -> Image.Image:
     found = (levels >> (bits - 8)).astype(np.uint8)
     brightest = int(levels.max())
     if brightest and brightest >> (bits - 8) < _NEARLY_BLACK:
-        raise DepthError(f"its grey levels end at {brightest:,} of {(1 << bits) - 1:,}, nearly black in 8 bits")
+        raise DepthError(
+            f"its grey levels end at {brightest:,} of {(1 << bits) - 1:,}, nearly black in 8 bits"
+        )
     return Image.fromarray(found)
 
 
@@ -123,17 +144,24 @@ def damage_of(error: Exception) -> Damage:
         return Damage(str(error), "Scale its levels to 8 bits, or to the whole range of 16.")
     if isinstance(error, Image.DecompressionBombError):
         found = str(error).split(", could")[0]
-        return Damage(f"it is too large to be decoded safely: {found}", "Scale it down, or take it out of the set.")
+        return Damage(
+            f"it is too large to be decoded safely: {found}",
+            "Scale it down, or take it out of the set.",
+        )
     if isinstance(error, MemoryError):
         return Damage("its pixels do not fit the memory", "Scale it down, or free some memory.")
     if isinstance(error, UnidentifiedImageError):
         return Damage(f"it is none of {', '.join(FORMATS)}", f"Convert it to one of them. {_WHOLE}")
     if isinstance(error, OSError) and error.errno is not None:
-        return Damage(error.strerror or str(error), "Check that the file is there and that you may read it.")
+        return Damage(
+            error.strerror or str(error), "Check that the file is there and that you may read it."
+        )
     return Damage(str(error) or type(error).__name__, _WHOLE)
 
 
-def undecodable(damages: Mapping[Path, Damage], of: int = 1, folder: Path | None = None) -> FailureError:
+def undecodable(
+    damages: Mapping[Path, Damage], of: int = 1, folder: Path | None = None
+) -> FailureError:
     """Return the error that names the images that cannot be decoded, with their number.
 
     Args:
@@ -145,8 +173,12 @@ def undecodable(damages: Mapping[Path, Damage], of: int = 1, folder: Path | None
     if folder is None or len(damages) == 1:
         (path, damage), *_ = damages.items()
         return FailureError(f"{path} cannot be decoded: {damage.what}", remedies)
-    named = [f"{path.relative_to(folder)} ({damage.what})" for path, damage in list(damages.items())[:_NAMED]]
+    named = [
+        f"{path.relative_to(folder)} ({damage.what})"
+        for path, damage in list(damages.items())[:_NAMED]
+    ]
     more = f", and {len(damages) - _NAMED:,} more" if len(damages) > _NAMED else ""
     return FailureError(
-        f"{len(damages):,} of {of:,} images in {folder} cannot be decoded: {', '.join(named)}{more}", remedies
+        f"{len(damages):,} of {of:,} images in {folder} cannot be decoded: {', '.join(named)}{more}",
+        remedies,
     )

@@ -1,7 +1,7 @@
 """Where ImageNet's files lie, and whether they are whole.
 
-torchvision's layout is expected: ``train/<class>/*.JPEG`` and ``val/<class>/*.JPEG``. The names that the archives of
-ILSVRC 2012 unpack to are found too.
+torchvision's layout is expected: ``train/<class>/*.JPEG`` and ``val/<class>/*.JPEG``. The names
+that the archives of ILSVRC 2012 unpack to are found too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ PREFIX = IMAGENET
 
 PATTERN = f"{PREFIX}PATH"
 
-_BASES = (NAME, "ILSVRC2012", "ILSVRC/Data/CLS-LOC", f"{NAME}/ILSVRC/Data/CLS-LOC", f"{NAME}/Data/CLS-LOC")
+_BASES = (
+    NAME,
+    "ILSVRC2012",
+    "ILSVRC/Data/CLS-LOC",
+    f"{NAME}/ILSVRC/Data/CLS-LOC",
+    f"{NAME}/Data/CLS-LOC",
+)
 
 _TRAIN = ("train", "ILSVRC2012_img_train")
 
@@ -67,7 +73,10 @@ def find_parts(name: str, root: Path) -> Parts:
     if name.startswith(PREFIX):
         return _parts(parse_name(name).folder, _OWN_VAL)
     found = (_parts(root / base) for base in _BASES)
-    return next((parts for parts in found if parts.train.is_dir() or parts.val.is_dir()), _parts(root / NAME))
+    return next(
+        (parts for parts in found if parts.train.is_dir() or parts.val.is_dir()),
+        _parts(root / NAME),
+    )
 
 
 def _parts(folder: Path, vals: tuple[str, ...] = _VAL) -> Parts:
@@ -80,7 +89,8 @@ def _parts(folder: Path, vals: tuple[str, ...] = _VAL) -> Parts:
 
 @lru_cache(maxsize=8)
 def layout_info(name: str) -> DatasetInfo:
-    """Describe ``imagenet:PATH``: any number of classes, the rest as ImageNet, the side 224 if none is given.
+    """Describe ``imagenet:PATH``: any number of classes, the rest as ImageNet, the side 224 if none
+    is given.
 
     Raises:
         UsageError: the name cannot be parsed.
@@ -101,7 +111,8 @@ def layout_info(name: str) -> DatasetInfo:
 
 
 def list_images(info: DatasetInfo, name: str, root: Path) -> tuple[Part, Part]:
-    """List all training and validation images; the classes' numbers are the order of their folders' names.
+    """List all training and validation images; the classes' numbers are the order of their folders'
+    names.
 
     Raises:
         FailureError: a part, a class or an image of ``imagenet`` is not there.
@@ -120,7 +131,8 @@ def list_images(info: DatasetInfo, name: str, root: Path) -> tuple[Part, Part]:
 
 
 def check_parts(parts: Parts, classes: int | None) -> None:
-    """Look whether both parts have the same classes with images in them, without listing every image.
+    """Look whether both parts have the same classes with images in them, without listing every
+    image.
 
     Args:
         parts: the folders.
@@ -136,15 +148,21 @@ def check_parts(parts: Parts, classes: int | None) -> None:
     train, val = (class_names(folder) for folder in parts)
     if train and not val:
         raise FailureError(f"there are no class folders in {parts.val}", UNSORTED)
-    for folder, odd in ((parts.val, sorted({*train} - {*val})), (parts.train, sorted({*val} - {*train}))):
+    for folder, odd in (
+        (parts.val, sorted({*train} - {*val})),
+        (parts.train, sorted({*val} - {*train})),
+    ):
         if odd:
             more = f" (and {len(odd) - 1:,} more)" if len(odd) > 1 else ""
             raise FailureError(
-                f"the class folder {folder / odd[0]} is missing{more}", f"{folder}: unpack its archive again."
+                f"the class folder {folder / odd[0]} is missing{more}",
+                f"{folder}: unpack its archive again.",
             )
     if len(train) != (classes or max(2, len(train))):
         wanted = f"{classes:,}" if classes else "two or more"
-        raise FailureError(f"{parts.train} holds {len(train):,} class folders instead of {wanted}", how)
+        raise FailureError(
+            f"{parts.train} holds {len(train):,} class folders instead of {wanted}", how
+        )
     _check_filled(parts, train)
 
 
@@ -158,4 +176,6 @@ def _holds_image(folder: Path) -> bool:
     try:
         return holds_image(folder)
     except OSError as error:
-        raise FailureError(f"{folder} cannot be listed: {error}", "Check that you may read it.") from error
+        raise FailureError(
+            f"{folder} cannot be listed: {error}", "Check that you may read it."
+        ) from error

@@ -10,11 +10,23 @@ from locbench.registry import Registry
 
 Triple = tuple[float, float, float]
 
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR10_CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
 
 
 class DatasetInfo(msgspec.Struct, frozen=True):
-    """A data set and the papers' recipe for it (InfoPro section 4; inherited by PGL, HPFF and AugLocal).
+    """A data set and the papers' recipe for it (InfoPro section 4; inherited by PGL, HPFF and
+    AugLocal).
 
     Attributes:
         name: the name it is asked for by.
@@ -71,7 +83,8 @@ _CIFAR10 = DatasetInfo(
     lr=0.8,
 )
 
-# The InfoPro family publishes no CIFAR-100 statistics; these are the ones customary with its CIFAR-10 figures.
+# The InfoPro family publishes no CIFAR-100 statistics; these are the ones customary with its
+# CIFAR-10 figures.
 _CIFAR100 = msgspec.structs.replace(
     _CIFAR10,
     name="cifar100",
@@ -118,7 +131,8 @@ _DIGITS = msgspec.structs.replace(
     lr=0.05,
 )
 
-# No padding: the ImageNet recipe crops at random and scales. Batch and rate are AugLocal's for VGG13 (Ma et al. 2024).
+# No padding: the ImageNet recipe crops at random and scales. Batch and rate are AugLocal's for
+# VGG13 (Ma et al. 2024).
 _IMAGENET = DatasetInfo(
     name="imagenet",
     label="ImageNet",
@@ -135,7 +149,8 @@ _IMAGENET = DatasetInfo(
     lr=0.1,
 )
 
-# Side: the shorter one. Batch of AugLocal's Table 12 (Ma et al. 2024); the rate is not printed there.
+# Side: the shorter one. Batch of AugLocal's Table 12 (Ma et al. 2024); the rate is not printed
+# there.
 _COCO = msgspec.structs.replace(
     _IMAGENET,
     name="coco",
@@ -149,12 +164,30 @@ _COCO = msgspec.structs.replace(
 )
 
 _SHAPES = msgspec.structs.replace(
-    _COCO, name="shapes", label="drawn shapes", classes=3, side=96, train_size=320, test_size=80, batch=8, lr=1e-3
+    _COCO,
+    name="shapes",
+    label="drawn shapes",
+    classes=3,
+    side=96,
+    train_size=320,
+    test_size=80,
+    batch=8,
+    lr=1e-3,
 )
 
 _CIFAR10_JPEG = msgspec.structs.replace(_CIFAR10, name="cifar10-jpeg", label="CIFAR-10 (JPEG q75)")
 
 KNOWN: Registry[DatasetInfo] = Registry("data set")
 
-for _info in (_DIGITS, _CIFAR10, _CIFAR10_JPEG, _CIFAR100, _SVHN, _STL10, _IMAGENET, _COCO, _SHAPES):
+for _info in (
+    _DIGITS,
+    _CIFAR10,
+    _CIFAR10_JPEG,
+    _CIFAR100,
+    _SVHN,
+    _STL10,
+    _IMAGENET,
+    _COCO,
+    _SHAPES,
+):
     KNOWN.add(_info.name, _info)

@@ -1,7 +1,8 @@
-"""Data sets that are named by a folder: how the folder is written, and one way of writing it for all spellings.
+"""Data sets that are named by a folder: how the folder is written, and one way of writing it for
+all spellings.
 
-A name holds any folder: one with a colon or a question mark in it, and one whose name is no UTF-8, of which the bytes
-are written as ``\\udc..`` so that records in JSON can hold it.
+A name holds any folder: one with a colon or a question mark in it, and one whose name is no UTF-8,
+of which the bytes are written as ``\\udc..`` so that records in JSON can hold it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ _LONGEST_SHORT = 60
 
 
 class FolderName(NamedTuple):
-    """A parsed name: the folder, relative to the current one, and the side in pixels where one was given."""
+    """A parsed name: the folder, relative to the current one, and the side in pixels where one was
+    given.
+    """
 
     folder: Path
     side: int | None
@@ -48,7 +51,9 @@ class FolderName(NamedTuple):
 
 def folder_title(folder: Path) -> str:
     """Return the name of a folder, resolved, as reports show it."""
-    return escaped(Path(os.path.realpath(folder)).name)  # Path.resolve raises on a link that leads to itself
+    return escaped(
+        Path(os.path.realpath(folder)).name
+    )  # Path.resolve raises on a link that leads to itself
 
 
 def named_by_folder(name: str) -> bool:
@@ -59,7 +64,8 @@ def named_by_folder(name: str) -> bool:
 def parse_name(name: str) -> FolderName:
     """Take a name such as ``imagefolder:PATH`` or ``imagefolder:PATH?side=64`` apart.
 
-    A question mark belongs to the folder unless ``side=`` and a number follow it, if there is such a folder.
+    A question mark belongs to the folder unless ``side=`` and a number follow it, if there is such
+    a folder.
 
     Raises:
         UsageError: it names no folder, or what follows the question mark is not understood.
@@ -78,7 +84,10 @@ def parse_name(name: str) -> FolderName:
 
 
 def canonical(name: str) -> str:
-    """Return a name with its folder resolved, the same for all spellings; names of known sets stay as they are."""
+    """Return a name with its folder resolved, the same for all spellings.
+
+    Names of known sets stay as they are.
+    """
     if not named_by_folder(name):
         return name
     prefix = next(each for each in PREFIXES if name.startswith(each))
@@ -87,7 +96,9 @@ def canonical(name: str) -> str:
 
 
 def without_folder(name: str) -> str:
-    """Return a canonical name without its folder: what is left to tell sets of the same content apart."""
+    """Return a canonical name without its folder: what is left to tell sets of the same content
+    apart.
+    """
     if not named_by_folder(name):
         return name
     prefix = next(each for each in PREFIXES if name.startswith(each))
@@ -96,7 +107,9 @@ def without_folder(name: str) -> str:
 
 
 def short(name: str) -> str:
-    """Return a name with the last folder of its path alone, cut to a length that file names and tables can take."""
+    """Return a name with the last folder of its path alone, cut to a length that file names and
+    tables can take.
+    """
     if not named_by_folder(name):
         return name
     prefix = next(each for each in PREFIXES if name.startswith(each))
@@ -111,7 +124,9 @@ def _folder(name: str, path: str) -> Path:
         os.path.realpath(folder)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"the folder of {escaped(name)!r} cannot be used: {why}", "Name another one.") from None
+        raise UsageError(
+            f"the folder of {escaped(name)!r} cannot be used: {why}", "Name another one."
+        ) from None
     return folder
 
 
@@ -130,6 +145,7 @@ def _side(name: str, query: str) -> int:
     side = int(query.removeprefix("side="))
     if not _SMALLEST_SIDE <= side <= _LARGEST_SIDE:
         raise UsageError(
-            f"side={side} in {name!r} is out of range", f"Choose {_SMALLEST_SIDE} to {_LARGEST_SIDE} pixels."
+            f"side={side} in {name!r} is out of range",
+            f"Choose {_SMALLEST_SIDE} to {_LARGEST_SIDE} pixels.",
         )
     return side

@@ -8,7 +8,13 @@ from typing import Literal
 import msgspec
 
 from locbench.datasets import coco
-from locbench.datasets.class_folders import LAYOUT, cifar10_jpeg_folder, list_part, list_parts, part_folders
+from locbench.datasets.class_folders import (
+    LAYOUT,
+    cifar10_jpeg_folder,
+    list_part,
+    list_parts,
+    part_folders,
+)
 from locbench.datasets.imagenet import PREFIX, check_parts, find_parts, how_to_get
 from locbench.datasets.known import CIFAR10_CLASSES, KNOWN, DatasetInfo
 from locbench.datasets.naming import folder_title, parse_name
@@ -39,9 +45,11 @@ class DatasetStatus(msgspec.Struct, frozen=True):
 
 
 class OfficialFiles(msgspec.Struct, frozen=True):
-    """The files of a published data set: below which folder, each with the bytes it has at least, and their source.
+    """The files of a published data set: below which folder, each with the bytes it has at least,
+    and their source.
 
-    A file with fewer bytes was cut short. Whether it is the right one is settled by its MD5 when it is loaded.
+    A file with fewer bytes was cut short. Whether it is the right one is settled by its MD5 when it
+    is loaded.
     """
 
     folder: str
@@ -75,15 +83,24 @@ OFFICIAL: dict[str, OfficialFiles] = {
     ),
     "stl10": OfficialFiles(
         "stl10_binary",
-        {"train_X.bin": 138_240_000, "train_y.bin": 5_000, "test_X.bin": 221_184_000, "test_y.bin": 8_000},
+        {
+            "train_X.bin": 138_240_000,
+            "train_y.bin": 5_000,
+            "test_X.bin": 221_184_000,
+            "test_y.bin": 8_000,
+        },
         "https://cs.stanford.edu/~acoates/stl10/",
     ),
 }
 
 
 def _seen(name: str, label: str, where: str, state: State, detail: str, how: str) -> DatasetStatus:
-    """Return a status that every output can hold, also JSON, whatever bytes the folders' names are of."""
-    return DatasetStatus(escaped(name), escaped(label), escaped(where), state, escaped(detail), escaped(how))
+    """Return a status that every output can hold, also JSON, whatever bytes the folders' names are
+    of.
+    """
+    return DatasetStatus(
+        escaped(name), escaped(label), escaped(where), state, escaped(detail), escaped(how)
+    )
 
 
 def look(info: DatasetInfo, root: Path) -> DatasetStatus:
@@ -109,8 +126,12 @@ def _official(info: DatasetInfo, root: Path) -> DatasetStatus:
     for name, least in official.sizes.items():
         size = sizes[name]
         if size is None or size < least:
-            found = "is not there" if size is None else f"was cut short: {size:,} of {least:,} bytes"
-            return _seen(info.name, info.label, str(folder), "broken", f"{folder / name} {found}", how)
+            found = (
+                "is not there" if size is None else f"was cut short: {size:,} of {least:,} bytes"
+            )
+            return _seen(
+                info.name, info.label, str(folder), "broken", f"{folder / name} {found}", how
+            )
     return _seen(info.name, info.label, str(folder), "ready", _sizes(info), "")
 
 
@@ -122,7 +143,9 @@ def _cifar10_jpeg(info: DatasetInfo, folder: Path) -> DatasetStatus:
     how = f"Put train/<class>/*.jpg (10 x 5,000) and test/<class>/*.jpg (10 x 1,000) in {folder}; not downloadable."
     parts = part_folders(folder)
     if not any(part.is_dir() for part in parts):
-        return _seen(info.name, info.label, str(folder), "missing", f"no train or test in {folder}", how)
+        return _seen(
+            info.name, info.label, str(folder), "missing", f"no train or test in {folder}", how
+        )
     for part, size in zip(parts, (info.train_size, info.test_size), strict=True):
         counts = list_part(part).counts()
         for name in (*CIFAR10_CLASSES, *counts):
@@ -157,7 +180,9 @@ def look_streamed(name: str, root: Path) -> DatasetStatus:
         state: State = "broken" if any(each.is_dir() for each in parts) else "missing"
         how = error.remedy if state == "broken" else how_to_get(folder)
         return _seen(name, label, str(folder), state, error.message, how)
-    return _seen(name, label, str(folder), "ready", "all classes there" if own else _sizes(info), "")
+    return _seen(
+        name, label, str(folder), "ready", "all classes there" if own else _sizes(info), ""
+    )
 
 
 def look_coco(name: str, root: Path) -> DatasetStatus:
@@ -171,7 +196,9 @@ def look_coco(name: str, root: Path) -> DatasetStatus:
         some = any(each.images.is_dir() or each.annotations.is_file() for each in parts)
         state: State = "broken" if some else "missing"
         return _seen(name, label, str(folder), state, error.message, error.remedy)
-    return _seen(name, label, str(folder), "ready", "images and annotations there (counted when loaded)", "")
+    return _seen(
+        name, label, str(folder), "ready", "images and annotations there (counted when loaded)", ""
+    )
 
 
 def _sizes(info: DatasetInfo) -> str:

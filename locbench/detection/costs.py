@@ -20,16 +20,20 @@ POSITIVE = 4
 
 
 def detector_parameters(recipe: Recipe) -> dict[str, int]:
-    """Return the parameters of a detector (``primary``), counted on the meta device; it has no auxiliary nets."""
+    """Return the parameters of a detector (``primary``), counted on the meta device.
+
+    It has no auxiliary nets.
+    """
     detector = _on_meta(without_schedule(recipe, batch_size=1))
     return {"primary": sum(each.numel() for each in detector.parameters()), "auxiliary": 0}
 
 
 def detector_seconds(recipe: Recipe, macs_per_second: float) -> float:
-    """Return the time of a detector's run by counted operations, a backward pass as two forward ones.
+    """Return the time of a detector's run by counted operations, a backward pass as two forward
+    ones.
 
-    A rough figure: every image counts as one of the shorter side by four thirds of it, and sorting and choosing among
-    regions as nothing.
+    A rough figure: every image counts as one of the shorter side by four thirds of it, and sorting
+    and choosing among regions as nothing.
     """
     data, detection = info(recipe.dataset), recipe.detection
     assert detection is not None
@@ -44,14 +48,18 @@ def detector_seconds(recipe: Recipe, macs_per_second: float) -> float:
 
 @lru_cache(maxsize=64)
 def _macs(recipe: Recipe) -> tuple[int, int, int]:
-    """Return the operations of an image through backbone, pyramid and proposal net, of a region, and of a mask."""
+    """Return the operations of an image through backbone, pyramid and proposal net, of a region,
+    and of a mask.
+    """
     detection, detector = recipe.detection, _on_meta(recipe)
     assert detection is not None
     shape = (3, detection.short_side, min(detection.short_side * 4 // 3, detection.long_side))
     width = detection.width
     heads = detector.roi_heads
     box = forward_flops(lambda: nn.Sequential(heads.box_head, heads.box_predictor), (width, 7, 7))
-    mask = forward_flops(lambda: nn.Sequential(heads.mask_head, heads.mask_predictor), (width, 14, 14))
+    mask = forward_flops(
+        lambda: nn.Sequential(heads.mask_head, heads.mask_predictor), (width, 14, 14)
+    )
     return forward_flops(lambda: _Proposing(detector), shape).macs, box.macs, mask.macs
 
 

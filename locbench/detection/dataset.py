@@ -84,18 +84,27 @@ class Scenes:
     def kept(self, chosen: Sequence[int]) -> Scenes:
         """Return some of the images, by their positions."""
         pictures = tuple(self.pictures[index] for index in chosen)
-        return replace(self, pictures=pictures, objects=tuple(self.objects[index] for index in chosen))
+        return replace(
+            self, pictures=pictures, objects=tuple(self.objects[index] for index in chosen)
+        )
 
     def limited(self, limit: int | None, key: str) -> Scenes:
-        """Return a fixed subset of so many images, in which smaller ones nest; None or too many means all."""
+        """Return a fixed subset of so many images, in which smaller ones nest.
+
+        None or too many means all.
+        """
         if limit is None or limit >= len(self):
             return self
         order = balanced_order(np.zeros(len(self), dtype=np.int64), key)
         return self.kept([int(index) for index in order[:limit]])
 
     def learnable(self) -> Scenes:
-        """Return the images that hold an object to learn from, as detectors are trained on these alone."""
-        return self.kept([index for index, own in enumerate(self.objects) if any(map(learnable, own))])
+        """Return the images that hold an object to learn from, as detectors are trained on these
+        alone.
+        """
+        return self.kept(
+            [index for index, own in enumerate(self.objects) if any(map(learnable, own))]
+        )
 
 
 def learnable(instance: Instance) -> bool:
@@ -126,8 +135,8 @@ class SceneSplit:
         info: its description.
         train: the training images that hold something to learn from.
         test: the validation images, all of them.
-        fingerprint: 16 hexadecimal digits over both annotation files and the images' files, before any limit; of COCO
-            itself over the annotation files.
+        fingerprint: 16 hexadecimal digits over both annotation files and the images' files, before
+            any limit; of COCO itself over the annotation files.
     """
 
     info: DatasetInfo
@@ -142,7 +151,10 @@ class SceneSplit:
             FailureError: nothing is on the validation images.
         """
         key = self.info.seed_key or self.info.name
-        train, test = self.train.limited(limit, f"{key} train"), self.test.limited(test_limit, f"{key} test")
+        train, test = (
+            self.train.limited(limit, f"{key} train"),
+            self.test.limited(test_limit, f"{key} test"),
+        )
         if all(each.iscrowd for own in test.objects for each in own):
             raise FailureError(
                 f"the {len(test):,} validation images of {self.info.label} hold no object to find, so that there is no "

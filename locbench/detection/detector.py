@@ -30,24 +30,32 @@ MASK_LAYERS = 4
 
 
 class Pyramid(nn.Module):
-    """A chain's local layers without its classifier, and a feature pyramid on the last layers of its last stages.
+    """A chain's local layers without its classifier, and a feature pyramid on the last layers of
+    its last stages.
 
     Args:
         chain: the network; its layers are used, not copied.
-        detection: which layers are trained, what becomes of BatchNorm, and how many channels the pyramid has.
-        precision: of the layers and the pyramid; whatever it is, the maps are float32, since torchvision makes anchors
-            and boxes in the maps' type, and bfloat16 has not the digits for coordinates in pixels.
+        detection: which layers are trained, what becomes of BatchNorm, and how many channels the
+            pyramid has.
+        precision: of the layers and the pyramid; whatever it is, the maps are float32, since
+            torchvision makes anchors and boxes in the maps' type, and bfloat16 has not the digits
+            for coordinates in pixels.
 
     Attributes:
         out_channels: channels of every map.
-        levels: number of maps that the chain gives; the pyramid adds one more, pooled from the last.
+        levels: number of maps that the chain gives; the pyramid adds one more, pooled from the
+            last.
     """
 
     def __init__(self, chain: Chain, detection: Detection, precision: Precision = "fp32") -> None:
         super().__init__()
         self.units, self.norm, self.precision = chain.units, detection.norm, precision
         stages = [spec.stage for spec in chain.specs]
-        ends = [index for index, stage in enumerate(stages) if stage and stage not in stages[index + 1 :]]
+        ends = [
+            index
+            for index, stage in enumerate(stages)
+            if stage and stage not in stages[index + 1 :]
+        ]
         self.ends = tuple(ends[-detection.levels :])
         channels = [chain.specs[index].channels for index in self.ends]
         self.out_channels, self.levels = detection.width, len(self.ends)
@@ -60,7 +68,11 @@ class Pyramid(nn.Module):
                 each.requires_grad_(False)
 
     def _norms(self) -> list[nn.Module]:
-        return [each for each in self.units.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+        return [
+            each
+            for each in self.units.modules()
+            if isinstance(each, nn.modules.batchnorm._BatchNorm)
+        ]
 
     def train(self, mode: bool = True) -> Pyramid:
         """Set the mode; a frozen BatchNorm keeps its statistics in both."""
@@ -71,7 +83,9 @@ class Pyramid(nn.Module):
         return self
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Return the backbone's maps that the pyramid stands on, finest first, from images (B, 3, H, W)."""
+        """Return the backbone's maps that the pyramid stands on, finest first, from images (B, 3,
+        H, W).
+        """
         found, x = [], images
         for index, unit in enumerate(self.units):
             x = unit(x)
@@ -83,12 +97,16 @@ class Pyramid(nn.Module):
         """Return the pyramid's maps in float32 by name, finest first, from images (B, 3, H, W)."""
         with autocast(self.precision, images.device):
             maps = self.features(images)
-            found: dict[str, Tensor] = self.fpn(OrderedDict((str(level), each) for level, each in enumerate(maps)))
+            found: dict[str, Tensor] = self.fpn(
+                OrderedDict((str(level), each) for level, each in enumerate(maps))
+            )
         return {name: each.float() for name, each in found.items()}
 
 
 def backbone_chain(backbone: Recipe) -> Chain:
-    """Return the network of a backbone's recipe, with as many classes as it was trained on, freshly drawn."""
+    """Return the network of a backbone's recipe, with as many classes as it was trained on, freshly
+    drawn.
+    """
     return build_chain(backbone.network, info(backbone.dataset).classes, backbone.side)
 
 
@@ -124,7 +142,9 @@ def build_detector(recipe: Recipe, chain: Chain, classes: int) -> MaskRCNN:
 
 
 def _heads(detection: Detection, names: list[str], classes: int) -> dict[str, Any]:
-    """Return the heads as He et al. 2017 have them (Figure 4, right), ``classes`` with the background."""
+    """Return the heads as He et al. 2017 have them (Figure 4, right), ``classes`` with the
+    background.
+    """
     width, sampled = detection.width, 2
     return {
         "box_roi_pool": MultiScaleRoIAlign(names, 7, sampled),
@@ -137,11 +157,17 @@ def _heads(detection: Detection, names: list[str], classes: int) -> dict[str, An
 
 
 class BackboneError(DivergedError):
-    """A detector's backbone could not be trained; the cell is recorded as failed and the sweep goes on."""
+    """A detector's backbone could not be trained.
+
+    The cell is recorded as failed and the sweep goes on.
+    """
 
 
 def keep_weights(chain: nn.Module, path: Path) -> None:
-    """Write a network's weights and statistics, from whatever device; see `write_atomically` for errors."""
+    """Write a network's weights and statistics, from whatever device.
+
+    See `write_atomically` for errors.
+    """
     from safetensors.torch import save
 
     state = {name: each.detach().cpu().contiguous() for name, each in chain.state_dict().items()}
@@ -160,4 +186,6 @@ def load_backbone(chain: Chain, network: str, path: Path) -> None:
         load_torchvision(chain, network, weights_in(path))
     except FailureError as error:
         message = error.message if str(path) in error.message else f"{path}: {error.message}"
-        raise FailureError(message, f"Give the weights of {network} with --weights, or train them here.") from None
+        raise FailureError(
+            message, f"Give the weights of {network} with --weights, or train them here."
+        ) from None

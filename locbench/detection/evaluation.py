@@ -33,12 +33,15 @@ def require_pycocotools() -> None:
     """
     if find_spec("pycocotools") is None:
         raise FailureError(
-            "detectors need pycocotools, which is not installed", "Install it: python -m pip install 'locbench[coco]'"
+            "detectors need pycocotools, which is not installed",
+            "Install it: python -m pip install 'locbench[coco]'",
         )
 
 
 @torch.inference_mode()
-def detections(detector: nn.Module, scenes: Scenes, batch_size: int, device: torch.device) -> Iterator[Detected]:
+def detections(
+    detector: nn.Module, scenes: Scenes, batch_size: int, device: torch.device
+) -> Iterator[Detected]:
     """Yield what a detector finds on each image, on the CPU, the detector in evaluation mode."""
     detector.eval()
     for samples in validation_samples(scenes, batch_size):
@@ -49,16 +52,19 @@ def detections(detector: nn.Module, scenes: Scenes, batch_size: int, device: tor
 
 
 def average_precision(scenes: Scenes, detected: Iterable[Detected]) -> dict[str, float | None]:
-    """Return ``box_ap``, ``box_ap50``, ``box_ap75`` and the same of masks, in percent; None without any object to find.
+    """Return ``box_ap``, ``box_ap50``, ``box_ap75`` and the same of masks, in percent; None without
+    any object to find.
 
-    Images, categories and objects are numbered anew for pycocotools, from 1: it takes an object of number 0 for none,
-    and one of two with the same number for the other.
+    Images, categories and objects are numbered anew for pycocotools, from 1: it takes an object of
+    number 0 for none, and one of two with the same number for the other.
 
     Args:
         scenes: the images and what is on them.
         detected: what was found on each of them, in their order.
     """
-    truth = _indexed(scenes, _truth(scenes))  # first: a fault in it is found before the images are gone through
+    truth = _indexed(
+        scenes, _truth(scenes)
+    )  # first: a fault in it is found before the images are gone through
     by_image = zip(_image_numbers(scenes), detected, strict=True)
     results = [each for image, found in by_image for each in _results(image, found)]
     for number, each in enumerate(results, 1):
@@ -80,14 +86,18 @@ def _evaluated(truth: Any, answer: Any, kind: Literal["bbox", "segm"]) -> list[f
         judged.accumulate()
         judged.summarize()
     found = [float(each) for each in judged.stats[: len(PRINTED)]]
-    return [round(100 * each, 4) if each >= 0 else None for each in found]  # -1 stands for no object to find at all
+    return [
+        round(100 * each, 4) if each >= 0 else None for each in found
+    ]  # -1 stands for no object to find at all
 
 
 def _results(image: int, found: Detected) -> Iterator[dict[str, Any]]:
     if not len(found["scores"]):
         return
     mask = mask_library()
-    encoded = mask.encode(np.asfortranarray(found["masks"].numpy().astype(np.uint8).transpose(1, 2, 0)))
+    encoded = mask.encode(
+        np.asfortranarray(found["masks"].numpy().astype(np.uint8).transpose(1, 2, 0))
+    )
     numbers = (found[name].tolist() for name in ("boxes", "scores", "labels"))
     for (left, top, right, bottom), score, label, outline in zip(*numbers, encoded, strict=True):
         yield {
@@ -119,8 +129,13 @@ def _truth(scenes: Scenes) -> list[dict[str, Any]]:
 
 
 def _image_numbers(scenes: Scenes) -> list[int]:
-    """Return a number from 1 for each image, in the order of their ids, in which pycocotools goes through them."""
-    rank = {each: number for number, each in enumerate(sorted(picture.id for picture in scenes.pictures), 1)}
+    """Return a number from 1 for each image, in the order of their ids, in which pycocotools goes
+    through them.
+    """
+    rank = {
+        each: number
+        for number, each in enumerate(sorted(picture.id for picture in scenes.pictures), 1)
+    }
     return [rank[picture.id] for picture in scenes.pictures]
 
 

@@ -22,12 +22,18 @@ from locbench.errors import FailureError
 from locbench.spec.recipe import images_per_epoch
 
 Target = dict[str, Tensor]
-"""``boxes`` (N, 4) float32 left, top, right, bottom in pixels; ``labels`` (N,) int64; ``masks`` (N, H, W) uint8."""
+"""``boxes`` (N, 4) float32 left, top, right, bottom in pixels; ``labels`` (N,) int64.
+
+``masks`` (N, H, W) uint8.
+"""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image, (3, H, W) uint8, and what a detector is to find on it; nothing where it is only tested."""
+    """An image, (3, H, W) uint8, and what a detector is to find on it.
+
+    Nothing where it is only tested.
+    """
 
     image: Tensor
     target: Target
@@ -36,9 +42,11 @@ class Sample:
 def training_samples(
     scenes: Scenes, batch_size: int, *, seed: int, epoch: int, flip: bool, drop_last: bool = False
 ) -> Iterator[list[Sample]]:
-    """Yield one epoch of shuffled batches on the CPU; ``drop_last`` leaves out an incomplete last one of several.
+    """Yield one epoch of shuffled batches on the CPU; ``drop_last`` leaves out an incomplete last
+    one of several.
 
-    The order and which images are mirrored follow from ``(seed, epoch)`` alone, not from workers or what came before.
+    The order and which images are mirrored follow from ``(seed, epoch)`` alone, not from workers or
+    what came before.
 
     Raises:
         FailureError: an image cannot be decoded, or an outline is none.
@@ -47,7 +55,12 @@ def training_samples(
     order = torch.randperm(len(scenes), generator=generator)
     mirrored = torch.rand(len(scenes), generator=generator) < (0.5 if flip else 0.0)
     chosen = list(zip(order.tolist(), mirrored.tolist(), strict=True))
-    return _batches(scenes, chosen[: images_per_epoch(len(scenes), batch_size, drop_last)], batch_size, wanted=True)
+    return _batches(
+        scenes,
+        chosen[: images_per_epoch(len(scenes), batch_size, drop_last)],
+        batch_size,
+        wanted=True,
+    )
 
 
 def validation_samples(scenes: Scenes, batch_size: int) -> Iterator[list[Sample]]:
@@ -56,7 +69,9 @@ def validation_samples(scenes: Scenes, batch_size: int) -> Iterator[list[Sample]
     Raises:
         FailureError: an image cannot be decoded.
     """
-    return _batches(scenes, [(index, False) for index in range(len(scenes))], batch_size, wanted=False)
+    return _batches(
+        scenes, [(index, False) for index in range(len(scenes))], batch_size, wanted=False
+    )
 
 
 @dataclass(frozen=True)
@@ -79,7 +94,9 @@ class _Samples:
         return Sample(torch.from_numpy(pixels).permute(2, 0, 1), target)
 
     def largest(self, batch_size: int) -> int:
-        """Return how many bytes a batch has at most: of every image, and of the mask of every object on it."""
+        """Return how many bytes a batch has at most: of every image, and of the mask of every
+        object on it.
+        """
         per_image = (
             picture.width * picture.height * (3 + (len(objects) if self.wanted else 0))
             for picture, objects in zip(self.scenes.pictures, self.scenes.objects, strict=True)
@@ -104,7 +121,9 @@ def _decoded(scenes: Scenes, picture: Picture) -> NDArray[np.uint8]:
         with scenes.gallery.opened(picture) as image:
             pixels = np.array(as_rgb(image))
     except FileNotFoundError:
-        raise FailureError(f"the image {path} is missing", "Unpack the archive of the images again.") from None
+        raise FailureError(
+            f"the image {path} is missing", "Unpack the archive of the images again."
+        ) from None
     except UNDECODABLE as error:
         raise undecodable({path: damage_of(error)}) from None
     if pixels.shape[:2] != (picture.height, picture.width):
@@ -122,7 +141,10 @@ def target_of(scenes: Scenes, index: int) -> Target:
     Raises:
         FailureError: an outline is none, or is of an image of another size.
     """
-    picture, own = scenes.pictures[index], [each for each in scenes.objects[index] if learnable(each)]
+    picture, own = (
+        scenes.pictures[index],
+        [each for each in scenes.objects[index] if learnable(each)],
+    )
     class_of = scenes.class_of
     boxes = torch.tensor([each.bbox for each in own], dtype=torch.float32).view(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
@@ -130,7 +152,9 @@ def target_of(scenes: Scenes, index: int) -> Target:
     boxes[:, 1::2].clamp_(0, picture.height)
     labels = torch.tensor([class_of[each.category_id] for each in own], dtype=torch.int64)
     masks = torch.from_numpy(np.stack([mask_of(each, picture) for each in own]))
-    whole = (boxes[:, 2:] - boxes[:, :2] > 0).all(dim=1)  # a box beyond the image's edge has nothing left of it
+    whole = (boxes[:, 2:] - boxes[:, :2] > 0).all(
+        dim=1
+    )  # a box beyond the image's edge has nothing left of it
     return {"boxes": boxes[whole], "labels": labels[whole], "masks": masks[whole]}
 
 
@@ -148,7 +172,10 @@ def mask_of(instance: Instance, picture: Picture) -> NDArray[np.uint8]:
 
 
 def mask_library() -> Any:
-    """Return pycocotools' functions on masks; its stubs know no polygons of fractions of a pixel."""
+    """Return pycocotools' functions on masks.
+
+    Its stubs know no polygons of fractions of a pixel.
+    """
     from pycocotools import mask
 
     return mask
@@ -159,7 +186,9 @@ def run_lengths(outline: RunLengths) -> Any:
     height, width = outline.size
     if isinstance(outline.counts, str):
         return {"size": [height, width], "counts": outline.counts.encode()}
-    return mask_library().frPyObjects({"size": [height, width], "counts": outline.counts}, height, width)
+    return mask_library().frPyObjects(
+        {"size": [height, width], "counts": outline.counts}, height, width
+    )
 
 
 def mirrored_target(target: Target, width: int) -> Target:

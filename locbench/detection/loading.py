@@ -19,13 +19,21 @@ from locbench.datasets.coco import (
     find_files,
     refuse_other_categories,
 )
-from locbench.datasets.coco_annotations import Annotations, BoxKind, Instance, box_kind, read_annotations
+from locbench.datasets.coco_annotations import (
+    Annotations,
+    BoxKind,
+    Instance,
+    box_kind,
+    read_annotations,
+)
 from locbench.datasets.known import DatasetInfo
 from locbench.detection.dataset import FileGallery, Scenes, SceneSplit, learnable, outline_of
 from locbench.errors import FailureError
 
 
-def load_scenes(name: str, root: Path, limit: int | None = None, test_limit: int | None = None) -> SceneSplit:
+def load_scenes(
+    name: str, root: Path, limit: int | None = None, test_limit: int | None = None
+) -> SceneSplit:
     """Load a data set for detectors: its annotations, and its images if they are drawn.
 
     Args:
@@ -35,8 +43,8 @@ def load_scenes(name: str, root: Path, limit: int | None = None, test_limit: int
 
     Raises:
         UsageError: the name is none of these.
-        FailureError: a folder or an image is missing, an annotation file is no such file or holds an outline that is
-            none, or ``coco`` is not the whole of COCO.
+        FailureError: a folder or an image is missing, an annotation file is no such file or holds
+            an outline that is none, or ``coco`` is not the whole of COCO.
     """
     if name == SHAPES:
         from locbench.detection.shapes import drawn_split
@@ -55,21 +63,35 @@ def _read(name: str, root: Path) -> SceneSplit:
     _refuse_other_counts(described, parts, (train, val))
     for files, found in zip(parts, (train, val), strict=True):
         _refuse_missing(files, found)
-    scenes = (Scenes.of(FileGallery(files.images), found) for files, found in zip(parts, (train, val), strict=True))
+    scenes = (
+        Scenes.of(FileGallery(files.images), found)
+        for files, found in zip(parts, (train, val), strict=True)
+    )
     learned, tested = scenes
     learned = learned.learnable()
     if not learned:
-        raise FailureError(f"{parts.train.annotations} holds no object to learn from", "Annotate some, without crowds.")
+        raise FailureError(
+            f"{parts.train.annotations} holds no object to learn from",
+            "Annotate some, without crowds.",
+        )
     _refuse_outlines(parts.train, learned, learnable)
-    _refuse_outlines(parts.val, tested, lambda _: True)  # crowds too: they are judged by their outlines
+    _refuse_outlines(
+        parts.val, tested, lambda _: True
+    )  # crowds too: they are judged by their outlines
     digest = hashlib.sha256()
     for files in parts:
         digest.update(hashlib.sha256(files.annotations.read_bytes()).digest())
-    return SceneSplit(described, learned, tested, content_of(name, root).now or digest.hexdigest()[:16])
+    return SceneSplit(
+        described, learned, tested, content_of(name, root).now or digest.hexdigest()[:16]
+    )
 
 
-def _refuse_other_counts(described: DatasetInfo, parts: CocoParts, found: Sequence[Annotations]) -> None:
-    """Refuse files of other sizes than described: their numbers would pass for COCO's, or a class have no place."""
+def _refuse_other_counts(
+    described: DatasetInfo, parts: CocoParts, found: Sequence[Annotations]
+) -> None:
+    """Refuse files of other sizes than described: their numbers would pass for COCO's, or a class
+    have no place.
+    """
     wanted = (described.train_size, described.test_size)
     for files, own, size in zip(parts, found, wanted, strict=True):
         counts, expected = (len(own.images), len(own.categories)), (size, described.classes)
@@ -84,10 +106,11 @@ def _refuse_other_counts(described: DatasetInfo, parts: CocoParts, found: Sequen
 
 
 def _refuse_outlines(files: Files, scenes: Scenes, wanted: Callable[[Instance], bool]) -> None:
-    """Refuse outlines that are none, which would otherwise end a run hours after its start, and boxes elsewhere.
+    """Refuse outlines that are none, which would otherwise end a run hours after its start, and
+    boxes elsewhere.
 
-    An outline shows how its box is meant; boxes that are written as left, top, right and bottom would be taken for
-    others without a word.
+    An outline shows how its box is meant; boxes that are written as left, top, right and bottom
+    would be taken for others without a word.
     """
     kinds: Counter[BoxKind] = Counter()
     for picture, own in zip(scenes.pictures, scenes.objects, strict=True):
@@ -110,7 +133,9 @@ def _refuse_outlines(files: Files, scenes: Scenes, wanted: Callable[[Instance], 
 
 
 def _refuse_missing(files: Files, found: Annotations) -> None:
-    """Refuse a part that lacks images: one listing of the folder, where asking for each of 118,287 would take long."""
+    """Refuse a part that lacks images: one listing of the folder, where asking for each of 118,287
+    would take long.
+    """
     there = {each.name for each in files.images.iterdir()}
     lacking = [each for each in found.images if each.file_name not in there]
     lacking = [each for each in lacking if not (files.images / each.file_name).is_file()]

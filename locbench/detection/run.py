@@ -55,21 +55,30 @@ class DetectionRun(TrainingRun):
         torch.manual_seed(recipe.seed)
         chain = backbone_chain(recipe.backbone)
         load_backbone(chain, recipe.network, self.backbone)
-        self.detector: nn.Module = build_detector(recipe, chain, self.split.info.classes).to(self.device)
+        self.detector: nn.Module = build_detector(recipe, chain, self.split.info.classes).to(
+            self.device
+        )
         self.optimizer = make_detector_optimizer(self.detector, recipe)
         return {"primary": sum(each.numel() for each in self.detector.parameters()), "auxiliary": 0}
 
     def _parts(self) -> dict[str, Stateful]:
         return {"detector": self.detector, "optimizer": self.optimizer}
 
-    def _steps(self, epoch: int, steps: int, step_done: Callable[[], None]) -> tuple[list[float], EpochMetrics]:
+    def _steps(
+        self, epoch: int, steps: int, step_done: Callable[[], None]
+    ) -> tuple[list[float], EpochMetrics]:
         recipe = self.recipe
         assert recipe.detection is not None
         self.detector.train()
         total = torch.zeros((), device=self.device)
         flip, drop_last = recipe.detection.flip, recipe.drop_last
         batches = training_samples(
-            self.split.train, recipe.batch_size, seed=recipe.seed, epoch=epoch, flip=flip, drop_last=drop_last
+            self.split.train,
+            recipe.batch_size,
+            seed=recipe.seed,
+            epoch=epoch,
+            flip=flip,
+            drop_last=drop_last,
         )
         for index, samples in enumerate(batches, (epoch - 1) * steps):
             self._set_rate(index, steps)
@@ -78,9 +87,12 @@ class DetectionRun(TrainingRun):
         return [float(total / self.images_per_epoch)], {}
 
     def _step(self, samples: list[Sample]) -> Tensor:
-        images = [each.image.to(self.device, non_blocking=True).float().div_(255) for each in samples]
+        images = [
+            each.image.to(self.device, non_blocking=True).float().div_(255) for each in samples
+        ]
         targets = [
-            {name: part.to(self.device, non_blocking=True) for name, part in each.target.items()} for each in samples
+            {name: part.to(self.device, non_blocking=True) for name, part in each.target.items()}
+            for each in samples
         ]
         self.optimizer.zero_grad(set_to_none=True)
         loss: Tensor = sum(self.detector(images, targets).values())
@@ -96,17 +108,32 @@ class DetectionRun(TrainingRun):
 
 
 def make_detector_optimizer(detector: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the optimizer over a detector; layers that are not trained have no gradients and are passed over."""
+    """Return the optimizer over a detector.
+
+    Layers that are not trained have no gradients and are passed over.
+    """
     groups = by_decay(detector, recipe.weight_decay)
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=True)
+        return torch.optim.AdamW(
+            groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=True
+        )
     return torch.optim.SGD(
-        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov and recipe.momentum > 0, fused=True
+        groups,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov and recipe.momentum > 0,
+        fused=True,
     )
 
 
 def detection_metrics(state: RunState) -> dict[str, float]:
-    """Return a finished run's numbers: average precisions after the last epoch in percent, and the training loss."""
+    """Return a finished run's numbers: average precisions after the last epoch in percent, and the
+    training loss.
+    """
     last = state.history[-1]
-    kept = {name: value for name, value in last.items() if name.startswith(("box_", "mask_")) or name == "train_loss"}
+    kept = {
+        name: value
+        for name, value in last.items()
+        if name.startswith(("box_", "mask_")) or name == "train_loss"
+    }
     return {name: value for name, value in kept.items() if value is not None}

@@ -1,4 +1,6 @@
-"""Drawn shapes in COCO's format: a data set for detectors that needs no file. Circles, squares and triangles."""
+"""Drawn shapes in COCO's format: a data set for detectors that needs no file. Circles, squares and
+triangles.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from locbench.detection.dataset import Scenes, SceneSplit
 
 __all__ = ["DrawnGallery", "drawn", "drawn_split"]
 
-CATEGORIES = tuple(Category(number, name) for number, name in ((1, "circle"), (2, "square"), (4, "triangle")))
+CATEGORIES = tuple(
+    Category(number, name) for number, name in ((1, "circle"), (2, "square"), (4, "triangle"))
+)
 """With a gap in the numbers, as COCO's have."""
 
 CORNERS = {1: 24, 2: 4, 4: 3}
@@ -66,7 +70,8 @@ def drawn(count: int, side: int, part: str) -> tuple[DrawnGallery, Annotations]:
         side: of an image, in pixels.
         part: names the draws; another part has other images.
     """
-    # Both generators' streams are frozen, unlike numpy's newer ones; the noise is the slower to draw.
+    # Both generators' streams are frozen, unlike numpy's newer ones; the noise is the slower to
+    # draw.
     draws, noise = Random(f"locbench shapes {part}"), np.random.RandomState(len(part))
     pixels = noise.randint(0, 48, (count, side, side, 3), dtype=np.uint8)
     pixels += noise.randint(0, 96, (count, 1, 1, 3), dtype=np.uint8)
@@ -86,7 +91,10 @@ def drawn(count: int, side: int, part: str) -> tuple[DrawnGallery, Annotations]:
 
 
 def _outlines(draws: Random, side: int) -> list[tuple[int, list[Point]]]:
-    """Draw the objects of an image: their category and corners; circles about two objects never meet."""
+    """Draw the objects of an image: their category and corners.
+
+    Circles about two objects never meet.
+    """
     placed: list[tuple[float, float, float]] = []
     found = []
     for _ in range(draws.randint(1, MOST)):
@@ -97,13 +105,21 @@ def _outlines(draws: Random, side: int) -> list[tuple[int, list[Point]]]:
                 placed.append((x, y, radius))
                 found.append((draws.choice(list(CORNERS)), x, y, radius, draws.random()))
                 break
-    return [(category, _corners(CORNERS[category], x, y, radius, turn)) for category, x, y, radius, turn in found]
+    return [
+        (category, _corners(CORNERS[category], x, y, radius, turn))
+        for category, x, y, radius, turn in found
+    ]
 
 
 def _corners(count: int, x: float, y: float, radius: float, turn: float) -> list[Point]:
-    """Return the corners of a regular polygon, to a hundredth of a pixel, turned by a share of a whole turn."""
+    """Return the corners of a regular polygon, to a hundredth of a pixel, turned by a share of a
+    whole turn.
+    """
     angles = [2 * math.pi * (turn + index / count) for index in range(count)]
-    return [(round(x + radius * math.cos(each), 2), round(y + radius * math.sin(each), 2)) for each in angles]
+    return [
+        (round(x + radius * math.cos(each), 2), round(y + radius * math.sin(each), 2))
+        for each in angles
+    ]
 
 
 def _instance(number: int, image: int, category: int, points: list[Point]) -> Instance:

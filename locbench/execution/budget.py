@@ -1,4 +1,6 @@
-"""A sweep with a time limit: it ends between two epochs, with everything recorded and the run in progress kept."""
+"""A sweep with a time limit: it ends between two epochs, with everything recorded and the run in
+progress kept.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
 class Deadline:
     """A watcher that passes on what it hears and ends the sweep in time.
 
-    A run ends after an epoch, whose state is then kept, if another one like it would not end in time. Only a first
-    epoch that takes longer than all the time that is left is broken off, and lost.
+    A run ends after an epoch, whose state is then kept, if another one like it would not end in
+    time. Only a first epoch that takes longer than all the time that is left is broken off, and
+    lost.
 
     Args:
         watcher: whom it passes everything on to.
@@ -43,7 +46,10 @@ class Deadline:
         self.watcher.run_started(epochs, steps, done)
 
     def step_done(self) -> None:
-        """End the run where the epoch before was the last that fits; its state has been written by now."""
+        """End the run where the epoch before was the last that fits.
+
+        Its state has been written by now.
+        """
         self._look()
         self.watcher.step_done()
 

@@ -20,12 +20,19 @@ def places(device: str, jobs_per_device: int) -> tuple[str, ...]:
         UsageError: there is no such device, or fewer than one job.
     """
     refuse_count("--jobs-per-device", jobs_per_device, MOST_JOBS)
-    names = _every_cuda_device() if device == "all" else [name.strip() for name in device.split(",") if name.strip()]
+    names = (
+        _every_cuda_device()
+        if device == "all"
+        else [name.strip() for name in device.split(",") if name.strip()]
+    )
     if not names:
         raise UsageError(f"--device {device!r} names no device", "Use --device cpu, or auto.")
     if len(set(names)) < len(names):
-        raise UsageError(f"--device {device!r} names a device twice", "Use --jobs-per-device for several on one.")
-    # Side by side on each device, not one device after the other: few cells then spread over all of them.
+        raise UsageError(
+            f"--device {device!r} names a device twice", "Use --jobs-per-device for several on one."
+        )
+    # Side by side on each device, not one device after the other: few cells then spread over all of
+    # them.
     return tuple(name for _ in range(jobs_per_device) for name in names)
 
 

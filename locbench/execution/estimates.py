@@ -1,4 +1,6 @@
-"""How long runs take, before they start: from what is recorded of this device, else from counted operations."""
+"""How long runs take, before they start: from what is recorded of this device, else from counted
+operations.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ WORDS: dict[Basis, str] = {
 """Where an estimate comes from, the best first."""
 
 TRACE_START, TRACE_LAYER, SPLIT_TRACES = 2.0, 0.04, 10
-"""CPU seconds of the first trace of a process, and per local layer of every one; traces in a search for divisions.
+"""CPU seconds of the first trace of a process, and per local layer of every one; traces in a search
+for divisions.
 
 As found on one core; a trace takes about the same time whatever the batch.
 """
@@ -67,7 +70,9 @@ class Estimator:
         self._similar: dict[bytes, list[Record]] = {}
         for record in records:
             if self._counts(record):
-                self._same.setdefault(_seedless(record.recipe), []).append(record.provenance.seconds)
+                self._same.setdefault(_seedless(record.recipe), []).append(
+                    record.provenance.seconds
+                )
                 self._similar.setdefault(_kind(record.recipe), []).append(record)
 
     def of(self, recipe: Recipe) -> Estimate:
@@ -78,7 +83,9 @@ class Estimator:
         similar = self._similar.get(_kind(recipe))
         if similar:
             nearest = min(similar, key=lambda record: _distance(record.recipe, recipe))
-            return Estimate(nearest.provenance.seconds * _work(recipe) / _work(nearest.recipe), "similar")
+            return Estimate(
+                nearest.provenance.seconds * _work(recipe) / _work(nearest.recipe), "similar"
+            )
         return Estimate(_work(recipe) / self._rate, "counted")
 
     @cached_property
@@ -116,7 +123,10 @@ class Forecast:
         return sum(self.of(job).seconds for job in jobs if job.open) + trace_seconds(self.traces)
 
     def words(self, jobs: Iterable[Job]) -> str:
-        """Return what the time that is left is taken from, in a sentence; empty where nothing is left."""
+        """Return what the time that is left is taken from, in a sentence.
+
+        Empty where nothing is left.
+        """
         estimates = [self.of(job) for job in jobs if job.open]
         parts = [basis_words(estimates)] if estimates else []
         if self.traces:
@@ -147,13 +157,20 @@ def trace_seconds(missing: Sequence[MissingTrace]) -> float:
     """Return the CPU time of the traces that a table still needs."""
     if not missing:
         return 0.0
-    layers = (NETWORKS[each.recipe.network].units * (SPLIT_TRACES if each.kind is Splits else 1) for each in missing)
+    layers = (
+        NETWORKS[each.recipe.network].units * (SPLIT_TRACES if each.kind is Splits else 1)
+        for each in missing
+    )
     return TRACE_START + TRACE_LAYER * sum(layers)
 
 
 def _work(recipe: Recipe) -> float:
     """Return the multiply-accumulates of a run."""
-    return detector_seconds(recipe, 1.0) if recipe.detection else counted.estimated_seconds(recipe, 1.0)
+    return (
+        detector_seconds(recipe, 1.0)
+        if recipe.detection
+        else counted.estimated_seconds(recipe, 1.0)
+    )
 
 
 def _seedless(recipe: Recipe) -> str:
@@ -161,12 +178,20 @@ def _seedless(recipe: Recipe) -> str:
 
 
 def _kind(recipe: Recipe) -> bytes:
-    """Return what runs have in common whose time is in proportion to their operations, images and epochs."""
-    kind = without_schedule(recipe, processes=recipe.processes, dataset="", batch_size=1, image_size=None)
+    """Return what runs have in common whose time is in proportion to their operations, images and
+    epochs.
+    """
+    kind = without_schedule(
+        recipe, processes=recipe.processes, dataset="", batch_size=1, image_size=None
+    )
     return msgspec.json.encode(canonical(kind), order="deterministic")
 
 
 def _distance(one: Recipe, other: Recipe) -> tuple[bool, float, float]:
     """Return how far two runs of one kind are apart: other images, other batches, another length."""
     sizes = one.side != other.side
-    return sizes, abs(math.log(one.batch_size / other.batch_size)), abs(math.log(one.epochs / other.epochs))
+    return (
+        sizes,
+        abs(math.log(one.batch_size / other.batch_size)),
+        abs(math.log(one.epochs / other.epochs)),
+    )

@@ -37,16 +37,26 @@ class Contents:
     def told(self, recipe: Recipe) -> Recipe:
         """Return a recipe with what its data set holds, and its backbone's likewise."""
         backbone = self.told(recipe.backbone) if recipe.backbone else None
-        return msgspec.structs.replace(recipe, content=self.of(recipe.dataset).now, backbone=backbone)
+        return msgspec.structs.replace(
+            recipe, content=self.of(recipe.dataset).now, backbone=backbone
+        )
 
     def notes(self, jobs: Iterable[Job], store: Store) -> list[str]:
-        """Return a sentence for every data set of which open runs are recorded or begun that saw other content."""
+        """Return a sentence for every data set of which open runs are recorded or begun that saw
+        other content.
+        """
         recorded: dict[str, int] = {}
         begun: dict[str, int] = {}
         for recipe in (job.recipe for job in jobs if job.open):
             for before in self.of(recipe.dataset).before:
                 key = msgspec.structs.replace(recipe, content=before).key
-                counts = recorded if store.find(key) else begun if store.checkpoint(key).is_file() else {}
+                counts = (
+                    recorded
+                    if store.find(key)
+                    else begun
+                    if store.checkpoint(key).is_file()
+                    else {}
+                )
                 counts[recipe.dataset] = counts.get(recipe.dataset, 0) + 1
         return [
             f"The files of {short(name)} have changed since it was trained on: {recorded.get(name, 0)} recorded and "
@@ -61,7 +71,11 @@ def refuse_changed(recipe: Recipe, root: Path) -> None:
     Raises:
         FailureError: a file has changed since.
     """
-    if recipe.content and named_by_folder(recipe.dataset) and content_of(recipe.dataset, root).now != recipe.content:
+    if (
+        recipe.content
+        and named_by_folder(recipe.dataset)
+        and content_of(recipe.dataset, root).now != recipe.content
+    ):
         raise FailureError(
             f"the files of {recipe.dataset} have changed since the run was planned",
             "Start again: runs are kept by what their data set holds.",

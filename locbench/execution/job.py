@@ -20,7 +20,8 @@ class Job:
 
     Attributes:
         backbone_of: rows of the same plan whose detectors stand on this run's network.
-        keeps_weights: whether the network's final weights are kept for detectors, of this or of another table.
+        keeps_weights: whether the network's final weights are kept for detectors, of this or of
+            another table.
     """
 
     recipe: Recipe
@@ -47,15 +48,25 @@ class Job:
 
 
 def state_of(key: str, store: Store, rerun: str | None) -> State:
-    """Return how far the run of a key is; ``rerun`` is ``failed`` or ``all`` and makes what is there count as open."""
+    """Return how far the run of a key is.
+
+    ``rerun`` is ``failed`` or ``all`` and makes what is there count as open.
+    """
     record = store.find(key)
-    if record is not None and rerun != "all" and not (record.status == "failed" and rerun == "failed"):
+    if (
+        record is not None
+        and rerun != "all"
+        and not (record.status == "failed" and rerun == "failed")
+    ):
         return "done" if record.status == "done" else "failed"
     return "unfinished" if store.checkpoint(key).is_file() else "to do"
 
 
 def with_backbones(jobs: Iterable[Job], store: Store, rerun: str | None) -> tuple[Job, ...]:
-    """Return the jobs behind those that train their backbones; one whose weights come from a file needs none."""
+    """Return the jobs behind those that train their backbones.
+
+    One whose weights come from a file needs none.
+    """
     jobs = tuple(jobs)
     backbones: dict[str, Recipe] = {}
     above: dict[str, list[Job]] = {}
@@ -68,17 +79,29 @@ def with_backbones(jobs: Iterable[Job], store: Store, rerun: str | None) -> tupl
 
 
 def _backbone(recipe: Recipe, above: Sequence[Job], store: Store, rerun: str | None) -> Job:
-    """Return the job of a backbone; it runs where a detector needs it, and again only if it failed."""
-    state, wanted = state_of(recipe.key, store, "failed" if rerun else None), any(job.open for job in above)
+    """Return the job of a backbone.
+
+    It runs where a detector needs it, and again only if it failed.
+    """
+    state, wanted = (
+        state_of(recipe.key, store, "failed" if rerun else None),
+        any(job.open for job in above),
+    )
     if state == "done" and wanted and not store.weights(recipe.key).is_file():
-        state = "to do"  # it is recorded, but its weights were not kept: another table's run, or another machine's
+        # It is recorded, but its weights were not kept: another table's run, or another machine's.
+        state = "to do"
     if state in ("unfinished", "to do") and not wanted:
         state = "done"  # nobody needs it: its detectors are there
-    return Job(recipe, (), state, tuple(dict.fromkeys(job.place[0] for job in above)), keeps_weights=True)
+    return Job(
+        recipe, (), state, tuple(dict.fromkeys(job.place[0] for job in above)), keeps_weights=True
+    )
 
 
 def shipped_notes(jobs: Iterable[Job], store: Store, rerun: str = "") -> list[str]:
-    """Say how many of the records that are there came with the repository, if any did; ``rerun`` replaces them."""
+    """Say how many of the records that are there came with the repository, if any did.
+
+    ``rerun`` replaces them.
+    """
     count = store.shipped(job.recipe.key for job in jobs if job.state in ("done", "failed"))
     replace = f", {rerun} replaces them" if rerun else ""
     said = f"{count} of the recorded runs came with the repository and were not made here"
@@ -86,9 +109,14 @@ def shipped_notes(jobs: Iterable[Job], store: Store, rerun: str = "") -> list[st
 
 
 def published_backbones() -> frozenset[str]:
-    """Return the keys of the runs that detectors of published tables stand on; a table that is broken wants none."""
+    """Return the keys of the runs that detectors of published tables stand on.
+
+    A table that is broken wants none.
+    """
     recipes = [cell.recipe for table in load_tables([], ["backbone"]) for cell in table.cells]
-    return frozenset(each.backbone.key for each in recipes if each is not None and each.backbone is not None)
+    return frozenset(
+        each.backbone.key for each in recipes if each is not None and each.backbone is not None
+    )
 
 
 def place_of(job: Job) -> str:

@@ -44,15 +44,24 @@ class Plan:
     @property
     def title(self) -> str:
         """What the plan is of, in a few words."""
-        return f"{self.table.id} ({self.table.number}: {self.table.title})" if self.table else "one recipe"
+        return (
+            f"{self.table.id} ({self.table.number}: {self.table.title})"
+            if self.table
+            else "one recipe"
+        )
 
     @property
     def open(self) -> tuple[Job, ...]:
-        """The runs that are not there yet; a failed one counts as there unless failed ones are to run again."""
+        """The runs that are not there yet.
+
+        A failed one counts as there unless failed ones are to run again.
+        """
         return tuple(job for job in self.jobs if job.open)
 
 
-def make_plan(table: Table, wishes: Wishes, store: Store, root: Path, rerun: str | None = None) -> Plan:
+def make_plan(
+    table: Table, wishes: Wishes, store: Store, root: Path, rerun: str | None = None
+) -> Plan:
     """Return the runs that a table needs and which of them are there.
 
     Args:
@@ -63,7 +72,8 @@ def make_plan(table: Table, wishes: Wishes, store: Store, root: Path, rerun: str
         rerun: ``failed`` or ``all`` runs again what is there.
 
     Raises:
-        UsageError: a row, a column or a data set does not exist, or a method cannot be run in lean memory.
+        UsageError: a row, a column or a data set does not exist, or a method cannot be run in lean
+            memory.
     """
     if wishes.dataset is not None:
         wishes = msgspec.structs.replace(wishes, dataset=canonical(wishes.dataset))
@@ -130,16 +140,26 @@ def _rarely_tested(recipe: Recipe, wishes: Wishes) -> list[str]:
     tests = math.ceil(recipe.epochs / recipe.test_every)
     if wishes.preset == "paper" or not 1 < tests < recipe.epochs:
         return []
-    return [f"Runs are tested after {tests} of {recipe.epochs} epochs; the best epoch is the best of these."]
+    return [
+        f"Runs are tested after {tests} of {recipe.epochs} epochs; the best epoch is the best of these."
+    ]
 
 
 def _kept_backbone(recipe: Recipe, wishes: Wishes) -> list[str]:
-    """Say what does not reach a detector's backbone, whose training may be the longest part of a sweep."""
-    given = [f"--{name}" for name in ("epochs", "limit", "precision") if getattr(wishes, name) is not None]
+    """Say what does not reach a detector's backbone, whose training may be the longest part of a
+    sweep.
+    """
+    given = [
+        f"--{name}"
+        for name in ("epochs", "limit", "precision")
+        if getattr(wishes, name) is not None
+    ]
     if recipe.backbone is None or wishes.weights or not given:
         return []
     reach = f"without {', '.join(given)}"
-    return [f"Detectors' backbones keep their own schedule, {reach}; use a preset, or --weights FILE in their place."]
+    return [
+        f"Detectors' backbones keep their own schedule, {reach}; use a preset, or --weights FILE in their place."
+    ]
 
 
 def _refuse_unfit(recipe: Recipe, cell: Cell) -> None:
@@ -166,7 +186,9 @@ def _with_weights(recipe: Recipe, wishes: Wishes) -> dict[str, object]:
 
 
 def _refuse_shared_weights(recipes: Sequence[Recipe]) -> None:
-    """Refuse one weight file for several networks, or for detectors whose backbones were trained in several ways."""
+    """Refuse one weight file for several networks, or for detectors whose backbones were trained in
+    several ways.
+    """
     taking = [each for each in recipes if each.weights]
     networks = dict.fromkeys(NETWORKS[each.network].label for each in taking)
     backbones = dict.fromkeys(each.backbone.method for each in taking if each.backbone)
@@ -178,11 +200,15 @@ def _refuse_shared_weights(recipes: Sequence[Recipe]) -> None:
         )
 
 
-def _with_dataset(recipe: Recipe, substitute: str | None, variant: Callable[[str], str]) -> tuple[Recipe, list[str]]:
+def _with_dataset(
+    recipe: Recipe, substitute: str | None, variant: Callable[[str], str]
+) -> tuple[Recipe, list[str]]:
     name = variant(substitute or recipe.dataset)
     if name == recipe.dataset:
         return recipe, []
     recipe = msgspec.structs.replace(recipe, dataset=name)
     if substitute:
         return recipe, []
-    return recipe, [f"The official files are not there; the runs use {info(name).label} and are marked so."]
+    return recipe, [
+        f"The official files are not there; the runs use {info(name).label} and are marked so."
+    ]

@@ -1,7 +1,8 @@
 """Cells side by side: one process each, several on a device or one on each of several devices.
 
-The processes take runs from one list, train them as a sweep in one process does, and tell this one how they get on. A
-run is the same run whoever trains it; only its time is another, and its record says beside how many others it ran.
+The processes take runs from one list, train them as a sweep in one process does, and tell this one
+how they get on. A run is the same run whoever trains it; only its time is another, and its record
+says beside how many others it ran.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Setup:
     Attributes:
         results: folder of the records.
         root: folder of the data sets.
-        devices: one entry per process: the name of its device; no more processes start than there are runs.
+        devices: one entry per process: the name of its device; no more processes start than there
+            are runs.
         engine: see `choose_engine`.
         download: fetch a data set that is missing.
         weights: file of pretrained weights.
@@ -95,7 +97,9 @@ def run_side_by_side(jobs: Sequence[Job], setup: Setup, slots: Slots) -> None:
             _run(part, len(jobs), replace(setup, devices=setup.devices[: len(part)]), watchers)
 
 
-def _run(part: Sequence[tuple[int, Job]], jobs: int, setup: Setup, watchers: Sequence[SweepWatcher]) -> None:
+def _run(
+    part: Sequence[tuple[int, Job]], jobs: int, setup: Setup, watchers: Sequence[SweepWatcher]
+) -> None:
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     tasks, events = context.Queue(), context.Queue()
     for item in (*part, *[None] * len(setup.devices)):
@@ -116,7 +120,9 @@ def _run(part: Sequence[tuple[int, Job]], jobs: int, setup: Setup, watchers: Seq
             each.join(10)
 
 
-def _listen(processes: Sequence[BaseProcess], events: Any, watchers: Sequence[SweepWatcher]) -> None:
+def _listen(
+    processes: Sequence[BaseProcess], events: Any, watchers: Sequence[SweepWatcher]
+) -> None:
     """Pass on what the processes tell, until all have ended."""
     running, spent = set(range(len(processes))), None
     while running:
@@ -142,7 +148,11 @@ def _refuse_silent_end(processes: Sequence[BaseProcess], running: set[int]) -> N
     for index in running:
         code = processes[index].exitcode
         if code is not None:
-            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            how = (
+                f"was ended by {signal.Signals(-code).name}"
+                if code < 0
+                else f"ended with exit code {code}"
+            )
             raise FailureError(
                 f"one of {len(processes)} training processes {how}",
                 "Whole epochs are kept. Start the command again, with fewer --jobs-per-device if memory ran out.",
@@ -177,7 +187,9 @@ class _Teller:
 
 def _work(index: int, jobs: int, setup: Setup, tasks: Any, events: Any) -> None:
     """Run jobs off the list; what ends it is told."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it too, and ends this one
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # the first process hears it too, and ends this one
     threading.Thread(target=_end_with_the_first_process, daemon=True).start()
     error: LocbenchError | None = None
     try:
@@ -185,12 +197,16 @@ def _work(index: int, jobs: int, setup: Setup, tasks: Any, events: Any) -> None:
     except LocbenchError as met:
         error = met
     except Exception as met:
-        error = FailureError(f"a training process failed: {type(met).__name__}: {met}", "Start the command again.")
+        error = FailureError(
+            f"a training process failed: {type(met).__name__}: {met}", "Start the command again."
+        )
     events.put((index, "ended", (error,)))
 
 
 def _end_with_the_first_process() -> None:
-    """End this process when the first one is gone: killed, it cannot end the others, and nobody would stop them."""
+    """End this process when the first one is gone: killed, it cannot end the others, and nobody
+    would stop them.
+    """
     first = multiprocessing.parent_process()
     if first is not None:
         first.join()
@@ -206,7 +222,9 @@ def _run_tasks(teller: _Teller, index: int, setup: Setup, tasks: Any) -> None:
 
     processes, device = len(setup.devices), choose_device(setup.devices[index])
     share_with(processes)
-    os.environ["LOCBENCH_WORKERS"] = str(max(1, worker_count() // processes) if worker_count() else 0)
+    os.environ["LOCBENCH_WORKERS"] = str(
+        max(1, worker_count() // processes) if worker_count() else 0
+    )
     if device.type == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     sweep = setup.sweep(device, beside=setup.devices.count(setup.devices[index]))

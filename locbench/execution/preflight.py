@@ -1,4 +1,6 @@
-"""A minute's look at a device before hours are spent on it: are the engine's numbers right, and memory as predicted?"""
+"""A minute's look at a device before hours are spent on it: are the engine's numbers right, and
+memory as predicted?
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from locbench.spec.recipe import Recipe
 
 TOLERANCE = 1e-9
-"""Largest difference of a weight or a statistic after three float64 steps, relative to the largest of its tensor."""
+"""Largest difference of a weight or a statistic after three float64 steps, relative to the largest
+of its tensor.
+"""
 
 CLOSE = 0.02
 """Share by which measured memory may differ from the prediction without a word."""
@@ -64,7 +68,8 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def check_devices(setup: Setup, console: Console) -> None:
-    """Look at each device of a setup, say what was found and keep it below ``checks`` of the results folder.
+    """Look at each device of a setup, say what was found and keep it below ``checks`` of the
+    results folder.
 
     Raises:
         FailureError: the engine computes other numbers than eager steps, or gave up.
@@ -75,18 +80,25 @@ def check_devices(setup: Setup, console: Console) -> None:
     for name in dict.fromkeys(setup.devices):
         device, begun = choose_device(name), time.monotonic()
         checks = [*engine_checks(device, setup.engine), *memory_checks(device)]
-        console.print(f"{device_name(device)}, looked at in {time.monotonic() - begun:.0f} s:", markup=False)
+        console.print(
+            f"{device_name(device)}, looked at in {time.monotonic() - begun:.0f} s:", markup=False
+        )
         for each in checks:
             console.print(f"  {each.line}", markup=False, soft_wrap=True, highlight=False)
         if device.type == "cpu":
             console.print("  memory: not measured on the CPU", markup=False)
         _keep(setup.results, f"{device_name(device)} ({device})", checks)
         if not all(each.passed for each in checks if each.name.startswith("engine")):
-            raise FailureError(f"the engine is not as expected on {device_name(device)}", "Use --engine eager.")
+            raise FailureError(
+                f"the engine is not as expected on {device_name(device)}", "Use --engine eager."
+            )
 
 
 def engine_checks(device: torch.device, engine: str) -> Iterator[Check]:
-    """Yield, per method, the largest difference between the engine's and eager steps in float64; none for eager."""
+    """Yield, per method, the largest difference between the engine's and eager steps in float64.
+
+    None for eager.
+    """
     from locbench.training.distributed import SINGLE_PROCESS
     from locbench.training.engine import choose_engine
 
@@ -101,7 +113,10 @@ def engine_checks(device: torch.device, engine: str) -> Iterator[Check]:
 
 
 def memory_checks(device: torch.device) -> Iterator[Check]:
-    """Yield, per method, measured and predicted peak memory of a ResNet-32 step; nothing on the CPU."""
+    """Yield, per method, measured and predicted peak memory of a ResNet-32 step.
+
+    Nothing on the CPU.
+    """
     if device.type != "cuda":
         return
     from locbench.costs.measured.measure import measure
@@ -111,7 +126,9 @@ def memory_checks(device: torch.device) -> Iterator[Check]:
         recipe = _recipe("resnet32", method, options, batch_size=256)
         found = measure(recipe, device, steps=3, warmup=2)
         if found.error:
-            raise FailureError(f"a step of {method} failed: {found.error}", "Choose another device.")
+            raise FailureError(
+                f"a step of {method} failed: {found.error}", "Choose another device."
+            )
         expected = peak_bytes(recipe)
         close = abs(found.allocated_bytes / expected - 1) <= CLOSE
         yield Check(f"memory, {method}", found.allocated_bytes, expected, close)
@@ -120,12 +137,19 @@ def memory_checks(device: torch.device) -> Iterator[Check]:
 def _recipe(network: str, method: str, options: Mapping[str, object], batch_size: int) -> Recipe:
     from locbench.spec.validation import make_recipe
 
-    settings: dict[str, Any] = {"network": network, "dataset": "cifar10", "method": method, "options": dict(options)}
+    settings: dict[str, Any] = {
+        "network": network,
+        "dataset": "cifar10",
+        "method": method,
+        "options": dict(options),
+    }
     # A graph reads the rate in float32, which holds this one whole.
     return make_recipe(settings | {"epochs": 160, "batch_size": batch_size, "lr": 0.125})
 
 
-def _stepped(recipe: Recipe, device: torch.device, engine: EngineName) -> tuple[list[torch.Tensor], str]:
+def _stepped(
+    recipe: Recipe, device: torch.device, engine: EngineName
+) -> tuple[list[torch.Tensor], str]:
     """Return all weights and statistics after three steps, and which engine took them.
 
     The second step is guided where a method has phases.
@@ -152,7 +176,9 @@ def _difference(found: list[torch.Tensor], expected: list[torch.Tensor]) -> floa
 
 
 def _keep(results: Path, device: str, checks: list[Check]) -> None:
-    made: dict[str, Any] = {"device": device, "versions": versions()} | msgspec.structs.asdict(code())
+    made: dict[str, Any] = {"device": device, "versions": versions()} | msgspec.structs.asdict(
+        code()
+    )
     made |= {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "checks": checks}
     store = JsonStore(results / "checks", dict[str, Any])
     unkept = store.keep(store.folder / file_name([device], ".json"), made)

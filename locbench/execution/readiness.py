@@ -1,4 +1,6 @@
-"""What runs need and is not there: data sets, pretrained weights, packages. Looks at the disk alone."""
+"""What runs need and is not there: data sets, pretrained weights, packages. Looks at the disk
+alone.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from locbench.spec.recipe import Recipe
 
 
 def missing_for(jobs: Iterable[Job], root: Path, *, download: bool = False) -> list[str]:
-    """Return a sentence for everything that the open ones among some jobs need and that is not there.
+    """Return a sentence for everything that the open ones among some jobs need and that is not
+    there.
 
     Args:
         jobs: any.
@@ -22,7 +25,11 @@ def missing_for(jobs: Iterable[Job], root: Path, *, download: bool = False) -> l
         download: data sets that are missing will be fetched.
     """
     recipes = [job.recipe for job in jobs if job.open]
-    return [*([] if download else _data_sets(recipes, root)), *_weights(recipes), *_packages(recipes)]
+    return [
+        *([] if download else _data_sets(recipes, root)),
+        *_weights(recipes),
+        *_packages(recipes),
+    ]
 
 
 def _data_sets(recipes: Sequence[Recipe], root: Path) -> Iterator[str]:

@@ -19,7 +19,8 @@ class Wishes(msgspec.Struct, frozen=True):
     """What a user asks of a table's run; None leaves the preset's or the table's own value.
 
     Attributes:
-        dataset: one of the table's data sets narrows it to that one's cells; any other stands in for its first one.
+        dataset: one of the table's data sets narrows it to that one's cells; any other stands in
+            for its first one.
         rows, columns: labels, parts of labels or patterns; empty means all.
         seeds: number of seeds, 0 and up.
         init: initial weights.
@@ -42,10 +43,14 @@ class Wishes(msgspec.Struct, frozen=True):
 
 
 def select(table: Table, wishes: Wishes) -> tuple[list[Cell], str | None]:
-    """Return the cells that the wishes leave, and the data set that stands in for the published one, if any."""
+    """Return the cells that the wishes leave, and the data set that stands in for the published
+    one, if any.
+    """
     cells = chosen(table, wishes.rows, wishes.columns)
     detectors = any(cell.recipe and cell.recipe.detection for cell in cells)
-    dataset = wishes.dataset or ((SHAPES if detectors else "digits") if wishes.preset == "smoke" else None)
+    dataset = wishes.dataset or (
+        (SHAPES if detectors else "digits") if wishes.preset == "smoke" else None
+    )
     if dataset is None:
         return cells, None
     info(dataset)  # an unknown one is refused before anything runs
@@ -57,24 +62,38 @@ def select(table: Table, wishes: Wishes) -> tuple[list[Cell], str | None]:
 
 
 def chosen(table: Table, rows: tuple[str, ...], columns: tuple[str, ...]) -> list[Cell]:
-    """Return the cells in these rows and columns, which are labels, parts of them or patterns; none means all.
+    """Return the cells in these rows and columns, which are labels, parts of them or patterns; none
+    means all.
 
     Raises:
         UsageError: there are none.
     """
-    kept = _matching(table.rows, rows, "row", table.id), _matching(table.columns, columns, "column", table.id)
+    kept = (
+        _matching(table.rows, rows, "row", table.id),
+        _matching(table.columns, columns, "column", table.id),
+    )
     cells = [cell for cell in table.cells if cell.row in kept[0] and cell.column in kept[1]]
     if not cells:
-        raise UsageError(f"{table.id} has no cell in these rows and columns", f"See: locbench show {table.id}")
+        raise UsageError(
+            f"{table.id} has no cell in these rows and columns", f"See: locbench show {table.id}"
+        )
     return cells
 
 
 def _stays(table: Table, cell: Cell, dataset: str, trains: bool) -> bool:
-    """Whether a cell is left where one data set is asked for: its own, and costs that stand beside trained ones."""
-    return cell.recipe is None or cell.recipe.dataset == dataset or (trains and not _trains(table, cell))
+    """Whether a cell is left where one data set is asked for: its own, and costs that stand beside
+    trained ones.
+    """
+    return (
+        cell.recipe is None
+        or cell.recipe.dataset == dataset
+        or (trains and not _trains(table, cell))
+    )
 
 
-def _matching(axis: Sequence[Axis], patterns: tuple[str, ...], kind: str, table_id: str) -> set[str]:
+def _matching(
+    axis: Sequence[Axis], patterns: tuple[str, ...], kind: str, table_id: str
+) -> set[str]:
     labels = [each.label for each in axis]
     if not patterns:
         return set(labels)
@@ -82,13 +101,17 @@ def _matching(axis: Sequence[Axis], patterns: tuple[str, ...], kind: str, table_
     for pattern in _spread(patterns, labels):
         found = _find(pattern, labels)
         if not found:
-            raise UsageError(f"table {table_id} has no {kind} {pattern!r}", _closest(pattern, labels))
+            raise UsageError(
+                f"table {table_id} has no {kind} {pattern!r}", _closest(pattern, labels)
+            )
         chosen |= found
     return chosen
 
 
 def _closest(pattern: str, labels: list[str]) -> str:
-    """Return a suggestion among the last parts of the labels if one is close, else among the whole ones."""
+    """Return a suggestion among the last parts of the labels if one is close, else among the whole
+    ones.
+    """
     own = [label.rsplit(" / ", 1)[-1] for label in labels]
     return suggestion(pattern, own if close_names(pattern, own) else labels)
 
@@ -97,12 +120,18 @@ def _spread(patterns: tuple[str, ...], labels: list[str]) -> list[str]:
     """Split ``a,b`` at commas unless the whole is a label or part of one."""
     spread: list[str] = []
     for pattern in patterns:
-        spread += [pattern] if _find(pattern, labels) else [part.strip() for part in pattern.split(",") if part.strip()]
+        spread += (
+            [pattern]
+            if _find(pattern, labels)
+            else [part.strip() for part in pattern.split(",") if part.strip()]
+        )
     return spread
 
 
 def _find(pattern: str, labels: list[str]) -> set[str]:
-    """Return the labels that a pattern means: the exact one, else its last part, else a wildcard, else a substring."""
+    """Return the labels that a pattern means: the exact one, else its last part, else a wildcard,
+    else a substring.
+    """
     low = pattern.strip().lower()
     for matches in (
         lambda label: label == low,

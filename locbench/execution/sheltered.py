@@ -1,4 +1,6 @@
-"""A display of progress that cannot end what it shows: a full disk, a closed terminal or a reader that has gone."""
+"""A display of progress that cannot end what it shows: a full disk, a closed terminal or a reader
+that has gone.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,8 @@ class Display(Protocol):
 D = TypeVar("D", bound=Display)
 
 FAULTS = (OSError, ValueError, LookupError, TypeError, AttributeError)
-"""What a display can meet. Signal handlers strike here too: what they raise, a LocbenchError, a RuntimeError of
-PyTorch's that a process has died, or a KeyboardInterrupt, is for the run."""
+"""What a display can meet. Signal handlers strike here too: what they raise, a LocbenchError, a
+RuntimeError of PyTorch's that a process has died, or a KeyboardInterrupt, is for the run."""
 
 
 @contextlib.contextmanager
@@ -45,7 +47,8 @@ def shown(display: D) -> Iterator[D]:
 
 
 class Sheltered:
-    """A watcher that passes on what it hears until that fails; from then on nothing is shown, and training goes on.
+    """A watcher that passes on what it hears until that fails; from then on nothing is shown, and
+    training goes on.
 
     Args:
         watcher: whom it passes everything on to.
@@ -81,4 +84,6 @@ class Sheltered:
             getattr(self.watcher, name)(*arguments)
         except FAULTS as error:
             self.watcher = None
-            remark(f"Progress is no longer shown, training goes on: {type(error).__name__}: {error}")
+            remark(
+                f"Progress is no longer shown, training goes on: {type(error).__name__}: {error}"
+            )

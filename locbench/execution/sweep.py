@@ -78,7 +78,8 @@ class Sweep:
         self._engines: dict[str, EngineName] = {}
 
     def prepare(self, jobs: Sequence[Job]) -> None:
-        """Refuse, before all training, what some job could not do, and make the folders of its records.
+        """Refuse, before all training, what some job could not do, and make the folders of its
+        records.
 
         Raises:
             FailureError: a data set is missing, or see `refuse_unready` and `Store.prepare`.
@@ -88,7 +89,9 @@ class Sweep:
         if not self.download:
             refuse_missing(dict.fromkeys(job.recipe.dataset for job in jobs), self.root)
         self._scenes = refuse_unready(jobs, self.root)
-        self.store.prepare([job.recipe for job in jobs], weights=any(job.keeps_weights for job in jobs))
+        self.store.prepare(
+            [job.recipe for job in jobs], weights=any(job.keeps_weights for job in jobs)
+        )
 
     def choose_engines(self, jobs: Sequence[Job]) -> None:
         """Choose the engine of each job; UsageError if it cannot run one."""
@@ -101,8 +104,8 @@ class Sweep:
         A cell that fails by itself is recorded as failed and the next one starts.
 
         Raises:
-            FailureError: a record cannot be written, or the machine failed (`is_recipes_own`); what was recorded before
-                is safe, and so are whole epochs.
+            FailureError: a record cannot be written, or the machine failed (`is_recipes_own`); what
+                was recorded before is safe, and so are whole epochs.
         """
         records = []
         for index, job in enumerate(jobs, 1):
@@ -142,7 +145,15 @@ class Sweep:
         checkpoint, origin = self.store.checkpoint(recipe.key), self._origin(recipe)
         if isinstance(split, Split):
             engine = self._engine(recipe)
-            return Run(recipe, split, checkpoint, weights=self.weights, world=self.world, engine=engine, origin=origin)
+            return Run(
+                recipe,
+                split,
+                checkpoint,
+                weights=self.weights,
+                world=self.world,
+                engine=engine,
+                origin=origin,
+            )
         return DetectionRun(recipe, split, self._backbone(recipe), checkpoint, self.device, origin)
 
     def _engine(self, recipe: Recipe) -> EngineName:
@@ -176,18 +187,28 @@ class Sweep:
             if not is_recipes_own(error, len(state.history)):
                 raise  # the next cell could meet it too, and this one may not meet it again
             diverged = isinstance(error, DivergedError)
-            if self.world.size > 1 and not diverged:  # the others may not have met it and would wait for this one
-                raise FailureError(f"a process failed: {told(error)}", "Start torchrun again.") from error
+            if (
+                self.world.size > 1 and not diverged
+            ):  # the others may not have met it and would wait for this one
+                raise FailureError(
+                    f"a process failed: {told(error)}", "Start torchrun again."
+                ) from error
             if diverged and self.world.is_main:  # it would diverge again from there
                 self.store.checkpoint(recipe.key).unlink(missing_ok=True)
             return self._failed(recipe, split, state, error)
         return self._make(recipe, split, state, final_metrics(state))
 
-    def _failed(self, recipe: Recipe, split: Split | SceneSplit, state: RunState, error: Exception) -> Record:
+    def _failed(
+        self, recipe: Recipe, split: Split | SceneSplit, state: RunState, error: Exception
+    ) -> Record:
         message = error.message if isinstance(error, LocbenchError) else told(error)
-        return msgspec.structs.replace(self._make(recipe, split, state, {}), status="failed", error=message)
+        return msgspec.structs.replace(
+            self._make(recipe, split, state, {}), status="failed", error=message
+        )
 
-    def _make(self, recipe: Recipe, split: Split | SceneSplit, state: RunState, metrics: dict[str, float]) -> Record:
+    def _make(
+        self, recipe: Recipe, split: Split | SceneSplit, state: RunState, metrics: dict[str, float]
+    ) -> Record:
         return Record(
             key=recipe.key,
             status="done",
@@ -198,7 +219,11 @@ class Sweep:
             local_losses=state.local_losses,
             parameters=state.parameters,
             data=DataUsed(
-                split.info.name, split.info.label, split.fingerprint, train=len(split.train), test=len(split.test)
+                split.info.name,
+                split.info.label,
+                split.fingerprint,
+                train=len(split.train),
+                test=len(split.test),
             ),
             provenance=Provenance(
                 device=device_name(self.device),
@@ -221,7 +246,9 @@ class Sweep:
 
 @contextmanager
 def _ending_the_sweep(job: Job) -> Iterator[None]:
-    """Turn any error into one message that says in which cell it was met, and that the same command goes on."""
+    """Turn any error into one message that says in which cell it was met, and that the same command
+    goes on.
+    """
     try:
         yield
     except LocbenchError:
@@ -234,23 +261,28 @@ def _ending_the_sweep(job: Job) -> Iterator[None]:
 
 
 def refuse_missing(names: Iterable[str], root: Path) -> None:
-    """Raise FailureError if one of the data sets is not there whole: hours into a sweep would be too late to say so."""
+    """Raise FailureError if one of the data sets is not there whole: hours into a sweep would be
+    too late to say so.
+    """
     for seen in (status(name, root) for name in names):
         if seen.state != "ready":
             raise FailureError(
-                f"{seen.label} is {seen.state}: {seen.detail}", f"{seen.how} Or choose another one with --dataset."
+                f"{seen.label} is {seen.state}: {seen.detail}",
+                f"{seen.how} Or choose another one with --dataset.",
             )
 
 
 def refuse_unready(jobs: Sequence[Job], root: Path) -> dict[str, SceneSplit]:
-    """Refuse a last batch that no epoch could end with, and what a detector could not do without, before all training.
+    """Refuse a last batch that no epoch could end with, and what a detector could not do without,
+    before all training.
 
     Returns:
         the whole data sets of the detectors, which had to be read for that.
 
     Raises:
         UsageError: see `refuse_lone_image`.
-        FailureError: pycocotools, an image or an annotation file is missing, or that file is none of COCO's.
+        FailureError: pycocotools, an image or an annotation file is missing, or that file is none
+            of COCO's.
     """
     for job in jobs:
         if job.recipe.detection is None:
@@ -266,16 +298,20 @@ def refuse_unready(jobs: Sequence[Job], root: Path) -> dict[str, SceneSplit]:
 
 
 def final_metrics(state: RunState) -> dict[str, float]:
-    """Return a run's numbers: accuracy and error after the last epoch, the best accuracy and its epoch.
+    """Return a run's numbers: accuracy and error after the last epoch, the best accuracy and its
+    epoch.
 
     A detector has average precisions instead.
 
-    The error has two names, as in the papers: ``test_err``, and ``top1_err`` on ImageNet. Where the first five guesses
-    were counted, on ImageNet and with 200 classes or more, there are ``top5_acc`` and ``top5_err`` too.
+    The error has two names, as in the papers: ``test_err``, and ``top1_err`` on ImageNet. Where the
+    first five guesses were counted, on ImageNet and with 200 classes or more, there are
+    ``top5_acc`` and ``top5_err`` too.
     """
     if "box_ap" in state.history[-1]:
         return detection_metrics(state)
-    tested = [(row["test_acc"], row["epoch"]) for row in state.history if row["test_acc"] is not None]
+    tested = [
+        (row["test_acc"], row["epoch"]) for row in state.history if row["test_acc"] is not None
+    ]
     final = tested[-1][0]
     best, epoch = max(tested, key=lambda pair: (pair[0] or 0.0, -(pair[1] or 0.0)))
     loss = state.history[-1]["train_loss"]
@@ -295,7 +331,11 @@ def final_metrics(state: RunState) -> dict[str, float]:
 
 def _among_five(state: RunState) -> dict[str, float]:
     counted = [five for row in state.history if (five := row.get("test_top5")) is not None]
-    return {"top5_acc": round(counted[-1], 4), "top5_err": round(100 - counted[-1], 4)} if counted else {}
+    return (
+        {"top5_acc": round(counted[-1], 4), "top5_err": round(100 - counted[-1], 4)}
+        if counted
+        else {}
+    )
 
 
 def refuse_untrained(store: Store, backbone: Recipe) -> Path:

@@ -1,4 +1,5 @@
-"""HPFF's routing: every module learns from its own loss and from the one of the window that it begins.
+"""HPFF's routing: every module learns from its own loss and from the one of the window that it
+begins.
 
 A module's graph is freed as soon as its backward pass is done.
 """
@@ -18,35 +19,49 @@ from locbench.learning.routing import StepOutput, Weights, losses_at
 from locbench.spec.components import Cascade
 
 
-def cascade(learner: LocalModules, images: Tensor, targets: Targets, options: Cascade) -> StepOutput:
-    """HPFF's independent and cascade losses, each module run forward once (equal in gradients to `recomputed_cascade`).
+def cascade(
+    learner: LocalModules, images: Tensor, targets: Targets, options: Cascade
+) -> StepOutput:
+    """HPFF's independent and cascade losses, each module run forward once (equal in gradients to
+    `recomputed_cascade`).
 
-    When module j's losses are known, the cascade gradient alone is carried through j to its input. Added to the
-    gradient of module j - 1's own losses it makes that module's parameter gradients, and that module's graph is freed.
-    So the graphs of two modules are alive at a time, and no independent loss reaches an earlier module.
+    When module j's losses are known, the cascade gradient alone is carried through j to its input.
+    Added to the gradient of module j - 1's own losses it makes that module's parameter gradients,
+    and that module's graph is freed. So the graphs of two modules are alive at a time, and no
+    independent loss reaches an earlier module.
     """
     weights = Weights.of(options)
     losses, x, pending = [], images, None
     for index in range(learner.modules_count - 1):
         x = x.detach().requires_grad_(index > 0)
         h = learner.run_module(index, x)
-        loss, independent_grad, cascade_grad = losses_at(learner, index, h.detach(), targets, weights)
+        loss, independent_grad, cascade_grad = losses_at(
+            learner, index, h.detach(), targets, weights
+        )
         pending = _carry_to_input(learner, pending, index, h, x, independent_grad, cascade_grad)
         losses.append(loss)
         x = h
     x = x.detach().requires_grad_(learner.modules_count > 1)
     logits = learner.run_module(learner.modules_count - 1, x)
-    loss, independent_grad, cascade_grad = _losses_at_top(logits.detach(), targets, weights, learner.modules_count)
-    pending = _carry_to_input(learner, pending, learner.modules_count - 1, logits, x, independent_grad, cascade_grad)
+    loss, independent_grad, cascade_grad = _losses_at_top(
+        logits.detach(), targets, weights, learner.modules_count
+    )
+    pending = _carry_to_input(
+        learner, pending, learner.modules_count - 1, logits, x, independent_grad, cascade_grad
+    )
     _flush(pending)
     return StepOutput(torch.stack([*losses, loss]), logits.detach())
 
 
-def recomputed_cascade(learner: LocalModules, images: Tensor, targets: Targets, options: Cascade) -> StepOutput:
-    """HPFF as the released code runs it: separate forward passes for the independent loss and for each window.
+def recomputed_cascade(
+    learner: LocalModules, images: Tensor, targets: Targets, options: Cascade
+) -> StepOutput:
+    """HPFF as the released code runs it: separate forward passes for the independent loss and for
+    each window.
 
-    Slower, and BatchNorm's running statistics see the batch once per pass, except the stem's, which runs once for both
-    paths. The cascade level alone has no independent path. Kept as the reference for `cascade`.
+    Slower, and BatchNorm's running statistics see the batch once per pass, except the stem's, which
+    runs once for both paths. The cascade level alone has no independent path. Kept as the reference
+    for `cascade`.
     """
     weights = Weights.of(options)
     stem = learner.stem(images)
@@ -85,7 +100,10 @@ class _PendingBackward:
 def _losses_at_top(
     logits: Tensor, targets: Targets, weights: Weights, modules: int
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Return the network's loss; both levels share the final classifier, so one gradient serves both."""
+    """Return the network's loss.
+
+    Both levels share the final classifier, so one gradient serves both.
+    """
     leaf = logits.requires_grad_()
     loss = F.cross_entropy(leaf, targets.labels)
     (gradient,) = torch.autograd.grad(loss, leaf)
@@ -104,7 +122,8 @@ def _carry_to_input(
     independent_grad: Tensor | None,
     cascade_grad: Tensor | None,
 ) -> _PendingBackward:
-    """Carry the cascade gradient to the module's input and back-propagate through the module before.
+    """Carry the cascade gradient to the module's input and back-propagate through the module
+    before.
 
     Returns:
         the backward pass of this module, which waits for the next one's cascade gradient.
@@ -140,7 +159,9 @@ def _independent_pass(
     return loss, leaf.detach()
 
 
-def _window_pass(learner: LocalModules, index: int, window: Tensor, targets: Targets, weights: Weights) -> Tensor:
+def _window_pass(
+    learner: LocalModules, index: int, window: Tensor, targets: Targets, weights: Weights
+) -> Tensor:
     if index == learner.modules_count - 1:
         loss = F.cross_entropy(window, targets.labels) * weights.cascade
         loss.backward()  # type: ignore[no-untyped-call]

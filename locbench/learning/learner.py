@@ -1,4 +1,6 @@
-"""A learner: a chain, its partition, its auxiliary nets and its routing, ready to take training steps."""
+"""A learner: a chain, its partition, its auxiliary nets and its routing, ready to take training
+steps.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,14 @@ from torch import Tensor
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.cascade import cascade, recomputed_cascade
 from locbench.learning.modules import LocalModules
-from locbench.learning.routing import Finished, StepOutput, checkpointed, end_to_end, isolated, isolated_lean
+from locbench.learning.routing import (
+    Finished,
+    StepOutput,
+    checkpointed,
+    end_to_end,
+    isolated,
+    isolated_lean,
+)
 from locbench.networks.chain import build_chain, initialise
 from locbench.spec.components import Cascade, Checkpointed
 from locbench.spec.partition import partition_of
@@ -19,7 +28,12 @@ class Learner(LocalModules):
     """What is trained: local modules and the routing of gradients between them."""
 
     def step(
-        self, images: Tensor, targets: Targets, *, guided: bool = False, finished: Finished | None = None
+        self,
+        images: Tensor,
+        targets: Targets,
+        *,
+        guided: bool = False,
+        finished: Finished | None = None,
     ) -> StepOutput:
         """Run one batch and add its gradients to the parameters' ``grad``.
 
@@ -27,15 +41,18 @@ class Learner(LocalModules):
             images: B x 3 x H x W, normalised.
             targets: labels and un-normalised image.
             guided: a step of PGL's global phase.
-            finished: with lean memory, told of every local module whose gradients are complete, in the order of the
-                modules, so that it can be stepped at once. A guided step leaves all gradients behind and tells nothing.
+            finished: with lean memory, told of every local module whose gradients are complete, in
+                the order of the modules, so that it can be stepped at once. A guided step leaves
+                all gradients behind and tells nothing.
         """
         how = self.composition.routing
         if guided:
             return end_to_end(self, images, targets)
         if isinstance(how, Checkpointed):
             return checkpointed(self, images, targets, how)
-        if isinstance(how, Cascade) and self.modules_count > 1:  # one module has no window: backpropagation
+        if (
+            isinstance(how, Cascade) and self.modules_count > 1
+        ):  # one module has no window: backpropagation
             engine = cascade if how.engine == "reuse" else recomputed_cascade
             return engine(self, images, targets, how)
         if self.memory == "lean":
@@ -46,7 +63,8 @@ class Learner(LocalModules):
 def build_learner(recipe: Recipe, classes: int, side: int) -> Learner:
     """Return the learner of a recipe with freshly drawn weights.
 
-    The network's weights come from the recipe's seed alone, so that two methods start from the same network.
+    The network's weights come from the recipe's seed alone, so that two methods start from the same
+    network.
 
     Args:
         recipe: what to train.

@@ -1,4 +1,7 @@
-"""Criteria of auxiliary nets: similarity matching, supervised contrast, reconstruction; at least in float32."""
+"""Criteria of auxiliary nets: similarity matching, supervised contrast, reconstruction.
+
+At least in float32.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ from torch import Tensor
 
 
 def similarity_matrix(x: Tensor) -> Tensor:
-    """Return PredSim's B x B matrix of cosine similarities between centred feature vectors, clamped to [-1, 1].
+    """Return PredSim's B x B matrix of cosine similarities between centred feature vectors, clamped
+    to [-1, 1].
 
-    Each row is centred by its own mean and divided by 1e-8 plus its norm (Nokland & Eidnes 2019, eq. 1).
+    Each row is centred by its own mean and divided by 1e-8 plus its norm (Nokland & Eidnes 2019,
+    eq. 1).
 
     Args:
         x: B x F.
@@ -23,7 +28,8 @@ def similarity_matrix(x: Tensor) -> Tensor:
 
 
 def map_deviation(x: Tensor) -> Tensor:
-    """Return the unbiased standard deviation of each feature map over its positions, B x C x H x W -> B x C.
+    """Return the unbiased standard deviation of each feature map over its positions, B x C x H x W
+    -> B x C.
 
     A map of one position has none; its value itself is used then, as PredSim does for vectors.
     """
@@ -32,7 +38,8 @@ def map_deviation(x: Tensor) -> Tensor:
 
 
 def similarity_matching(features: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Return the mean squared difference between the similarity matrices of features and one-hot labels.
+    """Return the mean squared difference between the similarity matrices of features and one-hot
+    labels.
 
     Args:
         features: B x F.
@@ -41,17 +48,19 @@ def similarity_matching(features: Tensor, labels: Tensor, classes: int) -> Tenso
     """
     with _outside_autocast(features):
         features = _exact(features)
-        # Compared instead of F.one_hot, which looks at the labels' values and so waits for the device.
+        # Compared instead of F.one_hot, which looks at the labels' values and so waits for the
+        # device.
         one_hot = labels[:, None] == torch.arange(classes, device=labels.device)
         target = similarity_matrix(one_hot.to(features.dtype)).detach()
         return F.mse_loss(similarity_matrix(features), target)
 
 
 def supervised_contrast(features: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """Return the supervised contrastive loss of one view per image (Khosla et al. 2020, as used by InfoPro).
+    """Return the supervised contrastive loss of one view per image (Khosla et al. 2020, as used by
+    InfoPro).
 
-    For each anchor, the mean log-probability of the other samples of its class among all other samples, negated; an
-    anchor that is alone in its class counts 0. Mean over all anchors.
+    For each anchor, the mean log-probability of the other samples of its class among all other
+    samples, negated; an anchor that is alone in its class counts 0. Mean over all anchors.
 
     Args:
         features: B x F, normalised here.
@@ -71,7 +80,8 @@ def supervised_contrast(features: Tensor, labels: Tensor, temperature: float) ->
 def reconstruction(image: Tensor, pixels: Tensor) -> Tensor:
     """Return the mean binary cross-entropy between a reconstruction and the image, both in [0, 1].
 
-    The target is clamped: undoing a normalisation in floating point may leave values a hair outside.
+    The target is clamped: undoing a normalisation in floating point may leave values a hair
+    outside.
 
     Args:
         image: B x 3 x H x W, after the sigmoid.
@@ -88,7 +98,9 @@ def _exact(x: Tensor) -> Tensor:
 
 
 def _outside_autocast(x: Tensor) -> AbstractContextManager[object]:
-    """Return a context without autocast: it would round products to bfloat16, and refuses binary cross-entropy."""
+    """Return a context without autocast: it would round products to bfloat16, and refuses binary
+    cross-entropy.
+    """
     if torch.amp.is_autocast_available(x.device.type):
         return torch.autocast(x.device.type, enabled=False)
     return nullcontext()

@@ -32,7 +32,8 @@ class Auxiliary(nn.Module):
         self.weights = weights
 
     def backward(self, features: Tensor, targets: Targets, scale: float = 1.0) -> Tensor:
-        """Back-propagate every branch in turn, each graph freed before the next, and return the weighted loss.
+        """Back-propagate every branch in turn, each graph freed before the next, and return the
+        weighted loss.
 
         Args:
             features: a leaf, B x C x H x W; its ``grad`` gathers the gradient if it asks for one.
@@ -42,7 +43,9 @@ class Auxiliary(nn.Module):
         total = features.new_zeros(())
         for branch, weight in zip(self.branches, self.weights, strict=True):
             if weight:
-                total = total + weight * cast(Branch, branch).backward(features, targets, weight * scale)
+                total = total + weight * cast(Branch, branch).backward(
+                    features, targets, weight * scale
+                )
         if features.requires_grad and features.grad is None:
             features.grad = torch.zeros_like(features)
         return total
@@ -64,7 +67,9 @@ class LocalModules(nn.Module):
         memory: ``lean`` makes the layers lean, see `lighten`.
     """
 
-    def __init__(self, chain: Chain, partition: Partition, composition: Composition, memory: Memory = "plain") -> None:
+    def __init__(
+        self, chain: Chain, partition: Partition, composition: Composition, memory: Memory = "plain"
+    ) -> None:
         super().__init__()
         refuse_memory(memory, composition)
         self.chain = chain
@@ -74,7 +79,9 @@ class LocalModules(nn.Module):
         cascading = isinstance(composition.routing, Cascade)
         levels = composition.routing.levels if isinstance(composition.routing, Cascade) else "IL"
         first = 1 if cascading and composition.routing.official_edges else 0  # type: ignore[union-attr]
-        self.independents = self._auxiliaries("independent", first) if "IL" in levels else nn.ModuleDict()
+        self.independents = (
+            self._auxiliaries("independent", first) if "IL" in levels else nn.ModuleDict()
+        )
         self.cascades = self._auxiliaries("cascade", 1) if "CL" in levels else nn.ModuleDict()
         self._branches = tuple(each for each in self.modules() if isinstance(each, Branch))
         if memory == "lean":
@@ -86,7 +93,10 @@ class LocalModules(nn.Module):
         return self.partition.modules
 
     def stem(self, images: Tensor) -> Tensor:
-        """Return what comes before the first block; the images themselves in a network without a stem."""
+        """Return what comes before the first block.
+
+        The images themselves in a network without a stem.
+        """
         return cast(Tensor, self.chain.units[0](images)) if self._stem_units else images
 
     @property
@@ -109,7 +119,8 @@ class LocalModules(nn.Module):
         """Run a local module below the last one.
 
         Returns:
-            Its output, and its input features, detached, if an auxiliary block is to restore them; see `Cut.source`.
+            Its output, and its input features, detached, if an auxiliary block is to restore them;
+            see `Cut.source`.
         """
         if not self.restores_features:
             return self.run_module(index, x), None
@@ -139,31 +150,50 @@ class LocalModules(nn.Module):
     def module_parameters(self, index: int) -> list[Tensor]:
         """Return the parameters of one local module, without its auxiliary nets."""
         found: list[Tensor] = [
-            each for unit in self.partition.ranges[index] for each in self.chain.units[unit].parameters()
+            each
+            for unit in self.partition.ranges[index]
+            for each in self.chain.units[unit].parameters()
         ]
-        return [*found, *self.chain.head.parameters()] if index == self.partition.modules - 1 else found
+        return (
+            [*found, *self.chain.head.parameters()]
+            if index == self.partition.modules - 1
+            else found
+        )
 
     def auxiliary_parameters(self, index: int) -> list[Tensor]:
         """Return the parameters of all auxiliary nets that hang on one local module."""
-        hanging = [each[str(index)] for each in (self.independents, self.cascades) if str(index) in each]
+        hanging = [
+            each[str(index)] for each in (self.independents, self.cascades) if str(index) in each
+        ]
         return [parameter for each in hanging for parameter in each.parameters()]
 
-    def independent(self, index: int, features: Tensor, targets: Targets, scale: float = 1.0) -> Tensor:
+    def independent(
+        self, index: int, features: Tensor, targets: Targets, scale: float = 1.0
+    ) -> Tensor:
         """Back-propagate a module's own auxiliary loss; see `Auxiliary.backward`."""
         return cast(Auxiliary, self.independents[str(index)]).backward(features, targets, scale)
 
     def cascade(self, index: int, features: Tensor, targets: Targets, scale: float = 1.0) -> Tensor:
-        """Back-propagate the auxiliary loss of the window that a module ends; see `Auxiliary.backward`."""
+        """Back-propagate the auxiliary loss of the window that a module ends.
+
+        See `Auxiliary.backward`.
+        """
         return cast(Auxiliary, self.cascades[str(index)]).backward(features, targets, scale)
 
     def parameter_counts(self) -> dict[str, int]:
         """Return the number of parameters of the network and of all auxiliary nets."""
         primary = sum(each.numel() for each in self.chain.parameters())
-        return {"primary": primary, "auxiliary": sum(each.numel() for each in self.parameters()) - primary}
+        return {
+            "primary": primary,
+            "auxiliary": sum(each.numel() for each in self.parameters()) - primary,
+        }
 
     def _auxiliaries(self, level: str, first: int) -> nn.ModuleDict:
         return nn.ModuleDict(
-            {str(index): self._auxiliary(level, index) for index in range(first, self.partition.modules - 1)}
+            {
+                str(index): self._auxiliary(level, index)
+                for index in range(first, self.partition.modules - 1)
+            }
         )
 
     def _auxiliary(self, level: str, index: int) -> Auxiliary:

@@ -1,6 +1,8 @@
-"""Which gradient reaches which local module. Each routing runs one batch and leaves the gradients behind.
+"""Which gradient reaches which local module. Each routing runs one batch and leaves the gradients
+behind.
 
-All of them free a module's graph as soon as its backward pass is done: that is what local learning saves memory by.
+All of them free a module's graph as soon as its backward pass is done: that is what local learning
+saves memory by.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ def isolated(learner: LocalModules, images: Tensor, targets: Targets) -> StepOut
     return with_top(losses, learner.run_module(learner.modules_count - 1, x), targets)
 
 
-def train_module(learner: LocalModules, index: int, x: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+def train_module(
+    learner: LocalModules, index: int, x: Tensor, targets: Targets
+) -> tuple[Tensor, Tensor]:
     """Train one local module below the top by its own loss; its graph is gone on return.
 
     Returns:
@@ -59,9 +63,11 @@ def train_module(learner: LocalModules, index: int, x: Tensor, targets: Targets)
 
 
 def end_to_end(learner: LocalModules, images: Tensor, targets: Targets) -> StepOutput:
-    """Train the backbone by the network's loss alone, and each auxiliary net on detached features (PGL's global phase).
+    """Train the backbone by the network's loss alone, and each auxiliary net on detached features
+    (PGL's global phase).
 
-    An auxiliary net's graph is gone before the next module runs, so the peak is that of backpropagation and a little.
+    An auxiliary net's graph is gone before the next module runs, so the peak is that of
+    backpropagation and a little.
     """
     weights = Weights.of(learner.composition.routing)
     losses, x = [], images
@@ -73,8 +79,11 @@ def end_to_end(learner: LocalModules, images: Tensor, targets: Targets) -> StepO
     return with_top(losses, learner.run_module(learner.modules_count - 1, x), targets)
 
 
-def checkpointed(learner: LocalModules, images: Tensor, targets: Targets, options: Checkpointed) -> StepOutput:
-    """Backpropagation that keeps only the inputs of segments of residual blocks and runs each segment twice.
+def checkpointed(
+    learner: LocalModules, images: Tensor, targets: Targets, options: Checkpointed
+) -> StepOutput:
+    """Backpropagation that keeps only the inputs of segments of residual blocks and runs each
+    segment twice.
 
     The second run, in the backward pass, leaves BatchNorm's running statistics alone.
     """
@@ -82,7 +91,9 @@ def checkpointed(learner: LocalModules, images: Tensor, targets: Targets, option
     segments = options.segments or len(blocks)
     x = stem(images)
     for segment in _segments(blocks, segments):
-        x = checkpoint(_run_in_order, segment, x, use_reentrant=False, context_fn=partial(_contexts, segment))
+        x = checkpoint(
+            _run_in_order, segment, x, use_reentrant=False, context_fn=partial(_contexts, segment)
+        )
     return with_top([], learner.chain.head(x), targets)
 
 
@@ -113,18 +124,27 @@ def with_top(losses: list[Tensor], logits: Tensor, targets: Targets) -> StepOutp
 
 
 def losses_at(
-    learner: LocalModules, index: int, h: Tensor, targets: Targets, weights: Weights, *, gradients: bool = True
+    learner: LocalModules,
+    index: int,
+    h: Tensor,
+    targets: Targets,
+    weights: Weights,
+    *,
+    gradients: bool = True,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Train a module's auxiliary nets.
 
     Returns:
-        Its weighted loss, and if ``gradients`` are wanted the independent and the cascade one with respect to ``h``.
+        Its weighted loss, and if ``gradients`` are wanted the independent and the cascade one with
+        respect to ``h``.
     """
     loss = h.new_zeros(())
     independent_grad = cascade_grad = None
     if weights.independent and not (index == 0 and weights.skip_first):
         leaf = h.detach().requires_grad_(gradients)
-        loss = loss + weights.independent * learner.independent(index, leaf, targets, weights.independent)
+        loss = loss + weights.independent * learner.independent(
+            index, leaf, targets, weights.independent
+        )
         independent_grad = leaf.grad
     if index > 0 and weights.cascade:
         leaf = h.detach().requires_grad_(gradients)
@@ -134,13 +154,17 @@ def losses_at(
 
 
 def _segments(blocks: list[torch.nn.Module], count: int) -> list[list[torch.nn.Module]]:
-    """Cut a list into ``count`` consecutive runs, the first ones one longer where it does not divide."""
+    """Cut a list into ``count`` consecutive runs, the first ones one longer where it does not
+    divide.
+    """
     size, longer = divmod(len(blocks), count)
     cuts = [index * size + min(index, longer) for index in range(count + 1)]
     return [blocks[start:end] for start, end in pairwise(cuts) if end > start]
 
 
-def _contexts(units: list[torch.nn.Module]) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+def _contexts(
+    units: list[torch.nn.Module],
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Return what surrounds a segment's first and second run."""
     return nullcontext(), frozen_running_stats(*units)
 
@@ -152,17 +176,22 @@ def _run_in_order(units: list[torch.nn.Module], x: Tensor) -> Tensor:
 
 
 Finished = Callable[[int], None]
-"""Told a module's index when its gradients, its auxiliary nets' included, are complete; may use and free them."""
+"""Told a module's index when its gradients, its auxiliary nets' included, are complete.
+
+May use and free them.
+"""
 
 
 def isolated_lean(
     learner: LocalModules, images: Tensor, targets: Targets, finished: Finished | None = None
 ) -> StepOutput:
-    """Train every module by its own loss, its forward pass run once for its auxiliary nets and once for itself.
+    """Train every module by its own loss, its forward pass run once for its auxiliary nets and once
+    for itself.
 
-    During the auxiliary nets' backward pass only the module's input and output are there. The second forward pass
-    leaves BatchNorm's running statistics alone; it must give what the first gave, so a module may not draw random
-    numbers. The last module has no auxiliary net and runs once.
+    During the auxiliary nets' backward pass only the module's input and output are there. The
+    second forward pass leaves BatchNorm's running statistics alone; it must give what the first
+    gave, so a module may not draw random numbers. The last module has no auxiliary net and runs
+    once.
     """
     finished = finished or _keep
     losses, x = [], images
@@ -184,7 +213,9 @@ def isolated_lean(
 
 
 def _first_run(learner: LocalModules, index: int, x: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return a module's output as a leaf that gathers its gradient, and its input features if they are wanted."""
+    """Return a module's output as a leaf that gathers its gradient, and its input features if they
+    are wanted.
+    """
     with torch.no_grad():
         h, features = learner.run_module_from(index, x)
     torch.clear_autocast_cache()  # weights cast without a graph would serve the second run too

@@ -27,11 +27,14 @@ class LayerSpec:
         channels: output channels.
         side: side of the output map in pixels.
         stage: residual stage, 0 for the stem.
-        copy: builds a layer of the same architecture with fresh weights; for the stem, a residual block.
-        width: the channels that AugLocal's copies count when they choose strides; None means ``channels``. A bottleneck
-            counts its base width, a quarter of what it gives.
-        carry: whether a jump of four in width makes two copies stride; without it, one change is one halving (VGG).
-        closing: ends AugLocal's nets in the place of average pooling and one linear layer; None keeps these.
+        copy: builds a layer of the same architecture with fresh weights; for the stem, a residual
+            block.
+        width: the channels that AugLocal's copies count when they choose strides; None means
+            ``channels``. A bottleneck counts its base width, a quarter of what it gives.
+        carry: whether a jump of four in width makes two copies stride; without it, one change is
+            one halving (VGG).
+        closing: ends AugLocal's nets in the place of average pooling and one linear layer; None
+            keeps these.
     """
 
     channels: int
@@ -60,7 +63,12 @@ class Chain(nn.Module):
     """
 
     def __init__(
-        self, units: list[nn.Module], head: nn.Module, specs: list[LayerSpec], classes: int, side: int
+        self,
+        units: list[nn.Module],
+        head: nn.Module,
+        specs: list[LayerSpec],
+        classes: int,
+        side: int,
     ) -> None:
         super().__init__()
         if len(units) != len(specs):
@@ -80,7 +88,8 @@ class Chain(nn.Module):
 
 
 class Assembly:
-    """Local layers put one behind the other, with their specs and the side of the map that each leaves.
+    """Local layers put one behind the other, with their specs and the side of the map that each
+    leaves.
 
     Args:
         side: of the input image in pixels.
@@ -91,7 +100,9 @@ class Assembly:
         self.units: list[nn.Module] = []
         self.specs: list[LayerSpec] = []
 
-    def add(self, unit: nn.Module, stride: int, channels: int, stage: int, copy: Copy, **rules: Any) -> None:
+    def add(
+        self, unit: nn.Module, stride: int, channels: int, stage: int, copy: Copy, **rules: Any
+    ) -> None:
         """Append a layer.
 
         Args:
@@ -112,9 +123,11 @@ class Assembly:
 
 @torch.no_grad()
 def initialise(module: nn.Module) -> None:
-    """Draw convolution weights from N(0, 2 / (k * k * output channels)), set BatchNorm2d to 1 and 0 (He fan-out).
+    """Draw convolution weights from N(0, 2 / (k * k * output channels)), set BatchNorm2d to 1 and 0
+    (He fan-out).
 
-    Linear layers, BatchNorm1d and convolution biases keep PyTorch's defaults, as in InfoPro-Pytorch.
+    Linear layers, BatchNorm1d and convolution biases keep PyTorch's defaults, as in
+    InfoPro-Pytorch.
     """
     for each in module.modules():
         if isinstance(each, nn.Conv2d):
@@ -136,4 +149,8 @@ def build_chain(network: str, classes: int, side: int, drop_path: float = 0.0) -
     """
     module, _, attribute = NETWORKS[network].builder.partition(":")
     builder = cast(Callable[..., Chain], getattr(import_module(module), attribute))
-    return builder(classes, side, drop_path) if NETWORKS[network].transformer else builder(classes, side)
+    return (
+        builder(classes, side, drop_path)
+        if NETWORKS[network].transformer
+        else builder(classes, side)
+    )

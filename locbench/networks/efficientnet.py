@@ -1,8 +1,10 @@
-"""EfficientNet-B0 for small images (Tan & Le 2019) in the layout common for CIFAR-10; AugLocal's 17 layers fit it.
+"""EfficientNet-B0 for small images (Tan & Le 2019) in the layout common for CIFAR-10; AugLocal's 17
+layers fit it.
 
-It differs from the paper's in its stem (no stride, and no 1x1 convolution before the classifier). That layout names a
-rate of 0.2 for stochastic depth, but its counter of blocks stays at 0 and with it every block's rate: here there is
-none. So no local layer draws random numbers; dropout before the classifier does.
+It differs from the paper's in its stem (no stride, and no 1x1 convolution before the classifier).
+That layout names a rate of 0.2 for stochastic depth, but its counter of blocks stays at 0 and with
+it every block's rate: here there is none. So no local layer draws random numbers; dropout before
+the classifier does.
 """
 
 from __future__ import annotations
@@ -23,13 +25,16 @@ ROWS = (
     (6, 192, 4, 5, 2),
     (6, 320, 1, 3, 1),
 )
-"""Expansion, output channels, number of blocks, kernel and stride of the first block (Tan & Le 2019, Table 1)."""
+"""Expansion, output channels, number of blocks, kernel and stride of the first block (Tan & Le
+2019, Table 1).
+"""
 
 STEM, DROPOUT = 32, 0.2
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales every channel by a gate between 0 and 1 that a small net computes from all channels' means.
+    """Scales every channel by a gate between 0 and 1 that a small net computes from all channels'
+    means.
 
     Args:
         channels: of the map.
@@ -67,7 +72,11 @@ class MBConv(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int, kernel: int) -> None:
         super().__init__()
         wide = expansion * inputs
-        widening = [nn.Conv2d(inputs, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.SiLU()] if expansion > 1 else []
+        widening = (
+            [nn.Conv2d(inputs, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.SiLU()]
+            if expansion > 1
+            else []
+        )
         self.body = nn.Sequential(
             *widening,
             nn.Conv2d(wide, wide, kernel, stride, kernel // 2, groups=wide, bias=False),
@@ -89,7 +98,9 @@ class MBConv(nn.Module):
 
 @cache
 def copier(expansion: int, kernel: int) -> Copy:
-    """Return what builds blocks of one kind, the same object every time, so that like layers compare equal."""
+    """Return what builds blocks of one kind, the same object every time, so that like layers
+    compare equal.
+    """
     return partial(MBConv, expansion=expansion, kernel=kernel)
 
 
@@ -102,7 +113,9 @@ def build(classes: int, side: int, narrow: int = 1) -> Chain:
         narrow: divides every width; 1 as published.
     """
     layers, channels = Assembly(side), STEM // narrow
-    stem = nn.Sequential(nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.SiLU())
+    stem = nn.Sequential(
+        nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.SiLU()
+    )
     layers.add(stem, 1, channels, 0, copier(ROWS[0][0], ROWS[0][3]))
     for stage, (expansion, published, depth, kernel, first) in enumerate(ROWS, 1):
         width = published // narrow
@@ -110,7 +123,9 @@ def build(classes: int, side: int, narrow: int = 1) -> Chain:
             block = MBConv(channels, width, stride, expansion, kernel)
             layers.add(block, stride, width, stage, copier(expansion, kernel))
             channels = width
-    head = nn.Sequential(GlobalAveragePool(), nn.Flatten(), nn.Dropout(DROPOUT), nn.Linear(channels, classes))
+    head = nn.Sequential(
+        GlobalAveragePool(), nn.Flatten(), nn.Dropout(DROPOUT), nn.Linear(channels, classes)
+    )
     return layers.chain(head, classes)
 
 

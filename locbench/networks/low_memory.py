@@ -1,8 +1,10 @@
-"""BatchNorm-ReLU, and BatchNorm-ReLU-convolution, that keep only BatchNorm's input for the backward pass.
+"""BatchNorm-ReLU, and BatchNorm-ReLU-convolution, that keep only BatchNorm's input for the backward
+pass.
 
-Autograd keeps what the convolution before BatchNorm gave and what ReLU gave. Here the latter is computed again in the
-backward pass, bit for bit, from the former: one feature map less per layer for one more pass of elementwise work, and
-no convolution more. (The idea is that of in-place activated BatchNorm, Rota Bulo et al. 2018, with the other map kept.)
+Autograd keeps what the convolution before BatchNorm gave and what ReLU gave. Here the latter is
+computed again in the backward pass, bit for bit, from the former: one feature map less per layer
+for one more pass of elementwise work, and no convolution more. (The idea is that of in-place
+activated BatchNorm, Rota Bulo et al. 2018, with the other map kept.)
 
 Both run on any device, and under autocast in its type; they can be differentiated once.
 """
@@ -24,12 +26,22 @@ Norm = nn.BatchNorm2d
 
 def fusable(norm: nn.Module, relu: nn.Module) -> bool:
     """Return whether two layers are a BatchNorm on batch statistics and a ReLU."""
-    return type(norm) is Norm and norm.training and norm.affine and norm.momentum is not None and type(relu) is nn.ReLU
+    return (
+        type(norm) is Norm
+        and norm.training
+        and norm.affine
+        and norm.momentum is not None
+        and type(relu) is nn.ReLU
+    )
 
 
 def plain_convolution(layer: nn.Module) -> bool:
     """Return whether a layer is a convolution with zero padding given in pixels."""
-    return type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return (
+        type(layer) is nn.Conv2d
+        and layer.padding_mode == "zeros"
+        and not isinstance(layer.padding, str)
+    )
 
 
 def norm_relu(x: Tensor, norm: Norm) -> Tensor:
@@ -112,22 +124,35 @@ class _NormReluConv(torch.autograd.Function):
             [True, True, ctx.bias_sizes is not None],
         )
         inner = inner.to(x.dtype)
-        torch.ops.aten.threshold_backward.grad_input(inner, y, 0, grad_input=inner)  # nobody else holds it
+        torch.ops.aten.threshold_backward.grad_input(
+            inner, y, 0, grad_input=inner
+        )  # nobody else holds it
         del y
         bias = None if bias is None else bias.to(weight.dtype)
-        return (*_norm_backward(inner, x, scale, mean, deviation, ctx.eps), outer.to(weight.dtype), bias, None, None)
+        return (
+            *_norm_backward(inner, x, scale, mean, deviation, ctx.eps),
+            outer.to(weight.dtype),
+            bias,
+            None,
+            None,
+        )
 
 
 def _normalised(
     x: Tensor, scale: Tensor, shift: Tensor, eps: float, norm: Norm | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise by the batch; with ``norm``, update its running statistics. Also return mean and 1 / deviation."""
+    """Normalise by the batch.
+
+    With ``norm``, update its running statistics. Also return mean and 1 / deviation.
+    """
     if norm is None or norm.running_mean is None:
         return torch.native_batch_norm(x, scale, shift, None, None, True, 0.0, eps)
     assert norm.momentum is not None
     assert norm.num_batches_tracked is not None
     norm.num_batches_tracked.add_(1)
-    return torch.native_batch_norm(x, scale, shift, norm.running_mean, norm.running_var, True, norm.momentum, eps)
+    return torch.native_batch_norm(
+        x, scale, shift, norm.running_mean, norm.running_var, True, norm.momentum, eps
+    )
 
 
 def _norm_backward(
@@ -176,7 +201,10 @@ class LeanSequential(nn.Sequential):
         return x
 
 
-LEAN: dict[type[nn.Module], type[nn.Module]] = {BasicBlock: LeanBlock, nn.Sequential: LeanSequential}
+LEAN: dict[type[nn.Module], type[nn.Module]] = {
+    BasicBlock: LeanBlock,
+    nn.Sequential: LeanSequential,
+}
 """Which class takes whose place. The new one adds no parameters, buffers or arguments."""
 
 

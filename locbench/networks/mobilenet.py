@@ -1,7 +1,8 @@
-"""MobileNetV2 for small images (Sandler et al. 2018) in the layout common for CIFAR-10; AugLocal's 19 layers fit it.
+"""MobileNetV2 for small images (Sandler et al. 2018) in the layout common for CIFAR-10; AugLocal's
+19 layers fit it.
 
-It differs from the paper's in strides (the stem and the second row of Table 2 have none), in plain ReLU, and in a
-projected shortcut where a block of stride 1 changes the width.
+It differs from the paper's in strides (the stem and the second row of Table 2 have none), in plain
+ReLU, and in a projected shortcut where a block of stride 1 changes the width.
 """
 
 from __future__ import annotations
@@ -14,14 +15,25 @@ from locbench.networks.chain import Assembly, Chain, Copy
 from locbench.networks.projection import projection
 from locbench.networks.resnet_cifar import pooled_classifier
 
-ROWS = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
-"""Expansion, output channels, number of blocks and stride of the first block (Sandler et al. 2018, Table 2)."""
+ROWS = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 1),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+"""Expansion, output channels, number of blocks and stride of the first block (Sandler et al. 2018,
+Table 2).
+"""
 
 STEM, TAIL = 32, 1280
 
 
 class InvertedResidual(nn.Module):
-    """1x1 convolution that widens, depthwise 3x3 convolution, linear 1x1 convolution; a shortcut where the stride is 1.
+    """1x1 convolution that widens, depthwise 3x3 convolution, linear 1x1 convolution; a shortcut
+    where the stride is 1.
 
     Args:
         inputs: input channels.
@@ -45,7 +57,9 @@ class InvertedResidual(nn.Module):
         )
         self.shortcut: nn.Module | None = nn.Identity() if stride == 1 else None
         if stride == 1 and inputs != outputs:
-            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map B x inputs x H x W to B x outputs x H/stride x W/stride."""
@@ -57,17 +71,22 @@ class InvertedResidual(nn.Module):
 
 def pointwise(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """Return a 1x1 convolution with BatchNorm and ReLU, the last local layer."""
-    return nn.Sequential(projection(inputs, outputs, stride), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        projection(inputs, outputs, stride), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
 
 
 @cache
 def copier(expansion: int) -> Copy:
-    """Return what builds blocks of one expansion, the same object every time, so that like layers compare equal."""
+    """Return what builds blocks of one expansion, the same object every time, so that like layers
+    compare equal.
+    """
     return partial(InvertedResidual, expansion=expansion)
 
 
 def build(classes: int, side: int, narrow: int = 1) -> Chain:
-    """Return MobileNetV2 as 19 local layers: stem, 17 blocks, and the 1x1 convolution before the classifier.
+    """Return MobileNetV2 as 19 local layers: stem, 17 blocks, and the 1x1 convolution before the
+    classifier.
 
     Args:
         classes: number of classes.
@@ -75,7 +94,9 @@ def build(classes: int, side: int, narrow: int = 1) -> Chain:
         narrow: divides every width; 1 as published.
     """
     layers, channels, tail = Assembly(side), STEM // narrow, TAIL // narrow
-    stem = nn.Sequential(nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+    stem = nn.Sequential(
+        nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
+    )
     layers.add(stem, 1, channels, 0, copier(ROWS[0][0]))
     for stage, (expansion, published, depth, first) in enumerate(ROWS, 1):
         width = published // narrow

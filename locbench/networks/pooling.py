@@ -12,8 +12,8 @@ from torch.autograd.function import once_differentiable
 class GlobalAveragePool(nn.AdaptiveAvgPool2d):
     """Mean over height and width, B x C x H x W to B x C x 1 x 1.
 
-    PyTorch's own gives a gradient without channels last, whatever the map had, and the ReLU before it is then
-    differentiated twenty times as slowly. Same numbers and same memory.
+    PyTorch's own gives a gradient without channels last, whatever the map had, and the ReLU before
+    it is then differentiated twenty times as slowly. Same numbers and same memory.
     """
 
     def __init__(self) -> None:
@@ -35,5 +35,7 @@ class _Mean(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         # One map and nothing besides, so that a step takes the memory that it took.
-        whole = torch.empty(ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=ctx.format)
+        whole = torch.empty(
+            ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=ctx.format
+        )
         return whole.copy_(gradient).div_(ctx.shape[2] * ctx.shape[3])

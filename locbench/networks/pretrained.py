@@ -1,4 +1,6 @@
-"""Pretrained weights from a hub or a local file: timm's of transformers, torchvision's of convolutional networks."""
+"""Pretrained weights from a hub or a local file: timm's of transformers, torchvision's of
+convolutional networks.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +23,22 @@ VERSION = "IMAGENET1K_V1"
 _HEAD = "head."
 
 
-def load_pretrained(chain: nn.Module, network: str, classes: int, side: int, file: Path | None = None) -> None:
+def load_pretrained(
+    chain: nn.Module, network: str, classes: int, side: int, file: Path | None = None
+) -> None:
     """Give a chain the published weights of its network on ImageNet.
 
-    A transformer's classifier keeps the weights it has, and its position biases are resized where the window differs,
-    as timm does. A convolutional network's last layer keeps them only where the number of classes is another.
+    A transformer's classifier keeps the weights it has, and its position biases are resized where
+    the window differs, as timm does. A convolutional network's last layer keeps them only where the
+    number of classes is another.
 
     Args:
         chain: the network, built for these classes and this side.
         network: its name.
         classes: number of classes.
         side: side of the images in pixels.
-        file: as `weights_in` reads it, in timm's or in the original naming, or in torchvision's; None asks the hub.
+        file: as `weights_in` reads it, in timm's or in the original naming, or in torchvision's;
+            None asks the hub.
 
     Raises:
         FailureError: there is no file, no network, or the weights are of another model.
@@ -49,7 +55,9 @@ def load_pretrained(chain: nn.Module, network: str, classes: int, side: int, fil
     source = str(file) if file else shape.weights
     _fill(model, weights, source, NETWORKS[network].label)
     wanted = chain_of(model, classes, side).state_dict()
-    kept = {name: each for name, each in chain.state_dict().items() if name.startswith("head.head.")}
+    kept = {
+        name: each for name, each in chain.state_dict().items() if name.startswith("head.head.")
+    }
     chain.load_state_dict(wanted | kept)
 
 
@@ -68,18 +76,32 @@ def _fill(model: SwinParts, weights: dict[str, Tensor], source: str, label: str)
         converted = checkpoint_filter_fn(dict(weights), model)
         body = {name: each for name, each in converted.items() if not name.startswith(_HEAD)}
         found = model.load_state_dict(body, strict=False)
-    except (RuntimeError, KeyError, AttributeError, ValueError, IndexError, TypeError, AssertionError) as error:
+    except (
+        RuntimeError,
+        KeyError,
+        AttributeError,
+        ValueError,
+        IndexError,
+        TypeError,
+        AssertionError,
+    ) as error:
         first = str(error).strip().splitlines()
         detail = first[1].strip() if len(first) > 1 else first[0] if first else type(error).__name__
-        raise FailureError(f"{source} holds weights of another model than {label}: {detail}", remedy) from None
+        raise FailureError(
+            f"{source} holds weights of another model than {label}: {detail}", remedy
+        ) from None
     missing = [name for name in found.missing_keys if not name.startswith(_HEAD)]
     if missing or found.unexpected_keys:
-        odd = f"{missing[0]!r} is missing" if missing else f"{found.unexpected_keys[0]!r} is unknown"
+        odd = (
+            f"{missing[0]!r} is missing" if missing else f"{found.unexpected_keys[0]!r} is unknown"
+        )
         raise FailureError(f"{source} holds weights of another model than {label}: {odd}", remedy)
 
 
 def kept_weights(network: str) -> bool:
-    """Return whether a network's published weights lie in their hub's cache, so that nothing is fetched."""
+    """Return whether a network's published weights lie in their hub's cache, so that nothing is
+    fetched.
+    """
     shape, name = NETWORKS[network].transformer, NETWORKS[network].torchvision
     try:
         if shape is None:
@@ -94,14 +116,18 @@ def kept_weights(network: str) -> bool:
         source = str(wanted.hf_hub_id) if wanted else ""
         files = ("model.safetensors", "pytorch_model.bin")
         return any(isinstance(try_to_load_from_cache(source, each), str) for each in files)
-    except Exception:  # other versions of the hubs' packages keep it elsewhere: unknown, and told as not there
+    except (
+        Exception
+    ):  # other versions of the hubs' packages keep it elsewhere: unknown, and told as not there
         return False
 
 
 def _from_hub(name: str) -> dict[str, Tensor]:
     import timm
 
-    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # or it tells of every attempt besides
+    logging.getLogger("huggingface_hub").setLevel(
+        logging.CRITICAL
+    )  # or it tells of every attempt besides
     try:
         return timm.create_model(name, pretrained=True).state_dict()  # type: ignore[no-any-return]
     except Exception as error:  # no network, no such file, no space: the hub raises many kinds
@@ -119,7 +145,9 @@ def _from_torchvision(name: str) -> dict[str, Tensor]:
 
 
 def _unreachable(what: str, error: Exception) -> FailureError:
-    remedy = "Connect to the network, give a file with --weights FILE, or start from random weights."
+    remedy = (
+        "Connect to the network, give a file with --weights FILE, or start from random weights."
+    )
     return FailureError(f"{what} could not be fetched: {reason(error)}", remedy)
 
 
@@ -132,8 +160,8 @@ def load_torchvision(
 ) -> None:
     """Give a chain the weights of torchvision's network; running it computes the same, bit for bit.
 
-    The last linear layer keeps its own weights if the number of classes is another or the state dict has none of it,
-    and so does the whole classifier if there is none.
+    The last linear layer keeps its own weights if the number of classes is another or the state
+    dict has none of it, and so does the whole classifier if there is none.
 
     Args:
         chain: the network, built for any number of classes and any side.
@@ -148,13 +176,17 @@ def load_torchvision(
     own = chain.state_dict()
     last, head = _last_linear(chain), [name for name in own if name.startswith("head.")]
     absent = next((each for each in (head, last) if not renamed.keys() & set(each)), ())
-    other = [name for name in last if name in renamed and renamed[name].shape[:1] != (chain.classes,)]
+    other = [
+        name for name in last if name in renamed and renamed[name].shape[:1] != (chain.classes,)
+    ]
     renamed |= {name: own[name] for name in (*absent, *other)}
     fault = next(_faults(own, renamed), None)
     if fault is not None:
         info = NETWORKS[network]
         remedy = f"Give torchvision's weights of {info.torchvision} with --weights, or train from random weights."
-        raise FailureError(f"{source} holds weights of another network than {info.label}: {fault}", remedy)
+        raise FailureError(
+            f"{source} holds weights of another network than {info.label}: {fault}", remedy
+        )
     chain.load_state_dict(own | renamed)
 
 
@@ -163,7 +195,9 @@ def _faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Iterator[
         yield f"none of its names fits, such as {next(iter(given), '')!r}"
     for name, each in own.items():
         if name not in given:
-            if not name.endswith("num_batches_tracked"):  # weights saved before PyTorch 0.4.1 have none
+            if not name.endswith(
+                "num_batches_tracked"
+            ):  # weights saved before PyTorch 0.4.1 have none
                 yield f"{name!r} is missing"
         elif given[name].shape != each.shape:
             yield f"{name!r} is {tuple(given[name].shape)} instead of {tuple(each.shape)}"
@@ -187,20 +221,28 @@ def _renaming(chain: Chain) -> Renaming:
 
 
 def _of_resnet(chain: Chain, stages: list[int]) -> Renaming:
-    found = {"conv1": "units.0.0", "bn1": "units.0.1", "fc": _last_linear(chain)[0].rpartition(".")[0]}
+    found = {
+        "conv1": "units.0.0",
+        "bn1": "units.0.1",
+        "fc": _last_linear(chain)[0].rpartition(".")[0],
+    }
     for index, stage in enumerate(stages[1:], 1):
         found[f"layer{stage}.{index - stages.index(stage)}"] = f"units.{index}"
     return found
 
 
 def _of_vgg(chain: Chain) -> Renaming:
-    """Name the layers by their position, as torchvision does: pooling and ReLU count, and dropout in the classifier."""
+    """Name the layers by their position, as torchvision does: pooling and ReLU count, and dropout
+    in the classifier.
+    """
     found, position = {}, 0
     for index, unit in enumerate(chain.units):
         for inner, _ in enumerate(unit.children()):
             found[f"features.{position}"] = f"units.{index}.{inner}"
             position += 1
-    first = next(index for index, each in enumerate(chain.head.children()) if isinstance(each, nn.Linear))
+    first = next(
+        index for index, each in enumerate(chain.head.children()) if isinstance(each, nn.Linear)
+    )
     for index in range(first, len(list(chain.head.children()))):
         found[f"classifier.{index - first}"] = f"head.{index}"
     return found

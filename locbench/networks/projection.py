@@ -14,7 +14,8 @@ _VECTOR = 16
 
 
 def projection(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
-    """Return a 1x1 convolution without a bias: a `SubsampledConv2d` where it strides and has few input channels.
+    """Return a 1x1 convolution without a bias: a `SubsampledConv2d` where it strides and has few
+    input channels.
 
     Args:
         inputs: input channels.
@@ -26,14 +27,16 @@ def projection(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
 
 
 class SubsampledConv2d(nn.Conv2d):
-    """A strided 1x1 convolution, without bias and groups, whose weights' gradient is that of stride 1.
+    """A strided 1x1 convolution, without bias and groups, whose weights' gradient is that of stride
+    1.
 
-    oneDNN's own writes past its workspace on CPUs (https://github.com/uxlfoundation/oneDNN/issues/6035), and the
-    process crashes or trains on wrong numbers. Met with oneDNN 3.12 of PyTorch 2.14 where all of this holds: single
-    precision, channels last, one group, fewer input channels than a register holds (16 with AVX-512, 8 with AVX2), a
-    stride that divides the map's side, and a map that is worked through in several blocks, from about 28 x 28 output
-    pixels on. The map's size is not known when a layer is built, and so every strided one of so few channels is of
-    this class.
+    oneDNN's own writes past its workspace on CPUs
+    (https://github.com/uxlfoundation/oneDNN/issues/6035), and the process crashes or trains on
+    wrong numbers. Met with oneDNN 3.12 of PyTorch 2.14 where all of this holds: single precision,
+    channels last, one group, fewer input channels than a register holds (16 with AVX-512, 8 with
+    AVX2), a stride that divides the map's side, and a map that is worked through in several blocks,
+    from about 28 x 28 output pixels on. The map's size is not known when a layer is built, and so
+    every strided one of so few channels is of this class.
 
     Outputs, the input's gradient and the memory of a step are those of `nn.Conv2d`.
     """
@@ -41,7 +44,9 @@ class SubsampledConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """Map B x inputs x H x W to B x outputs x H/stride x W/stride."""
         kind = compute_type(input)
-        return cast(Tensor, _Convolution.apply(input.to(kind), self.weight.to(kind), self.stride[0]))
+        return cast(
+            Tensor, _Convolution.apply(input.to(kind), self.weight.to(kind), self.stride[0])
+        )
 
 
 class _Convolution(torch.autograd.Function):
@@ -60,11 +65,15 @@ class _Convolution(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             inner = _backward(gradient, x, weight, stride, [True, False, False])[0]
         if ctx.needs_input_grad[1]:
-            outer = _backward(gradient, x[:, :, ::stride, ::stride], weight, 1, [False, True, False])[1]
+            outer = _backward(
+                gradient, x[:, :, ::stride, ::stride], weight, 1, [False, True, False]
+            )[1]
         return inner, outer, None
 
 
-def _backward(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, wanted: list[bool]) -> tuple[Tensor, ...]:
+def _backward(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, wanted: list[bool]
+) -> tuple[Tensor, ...]:
     found = torch.ops.aten.convolution_backward(
         gradient, x, weight, None, [stride, stride], [0, 0], [1, 1], False, [0, 0], 1, wanted
     )
@@ -72,7 +81,10 @@ def _backward(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, wanted: 
 
 
 def compute_type(x: Tensor) -> torch.dtype:
-    """Return what autocast computes a convolution in, where it is on; else the tensor's own type."""
+    """Return what autocast computes a convolution in, where it is on.
+
+    Else the tensor's own type.
+    """
     kind = x.device.type
     if kind == "meta":  # autocast does not know the device on which operations are counted
         return x.dtype

@@ -1,6 +1,8 @@
-"""RegNetX-400MF for small images (Radosavovic et al. 2020) in the layout common for CIFAR-10; AugLocal's 23 layers fit.
+"""RegNetX-400MF for small images (Radosavovic et al. 2020) in the layout common for CIFAR-10;
+AugLocal's 23 layers fit.
 
-It differs from the paper's in its stem (64 channels, no stride) and in the strides of the first two stages.
+It differs from the paper's in its stem (64 channels, no stride) and in the strides of the first two
+stages.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ class XBlock(nn.Module):
         group_width: channels per group, 16 as published.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1, group_width: int = GROUP_WIDTH) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, stride: int = 1, group_width: int = GROUP_WIDTH
+    ) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(inputs, outputs, 1, bias=False),
@@ -44,7 +48,9 @@ class XBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(projection(inputs, outputs, stride), nn.BatchNorm2d(outputs))
+            self.shortcut = nn.Sequential(
+                projection(inputs, outputs, stride), nn.BatchNorm2d(outputs)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map B x inputs x H x W to B x outputs x H/stride x W/stride."""
@@ -55,7 +61,9 @@ class XBlock(nn.Module):
 
 @cache
 def copier(group_width: int) -> Copy:
-    """Return what builds blocks of one kind, the same object every time, so that like layers compare equal."""
+    """Return what builds blocks of one kind, the same object every time, so that like layers
+    compare equal.
+    """
     return partial(XBlock, group_width=group_width)
 
 
@@ -68,7 +76,9 @@ def build(classes: int, side: int, narrow: int = 1) -> Chain:
         narrow: divides every width, a group's included; 1 as published.
     """
     layers, channels, copy = Assembly(side), STEM // narrow, copier(GROUP_WIDTH // narrow)
-    stem = nn.Sequential(nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+    stem = nn.Sequential(
+        nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
+    )
     layers.add(stem, 1, channels, 0, copy)
     for stage, (published, depth, first) in enumerate(STAGES, 1):
         width = published // narrow

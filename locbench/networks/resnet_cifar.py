@@ -1,7 +1,8 @@
-"""ResNets for small images: a 3x3 stem and three stages of basic blocks (He et al. 2016, section 4.2).
+"""ResNets for small images: a 3x3 stem and three stages of basic blocks (He et al. 2016, section
+4.2).
 
-Where the shape changes, the shortcut is a strided 1x1 convolution with BatchNorm, as in InfoPro-Pytorch; the published
-parameter totals of PGL rule parameter-free shortcuts out.
+Where the shape changes, the shortcut is a strided 1x1 convolution with BatchNorm, as in
+InfoPro-Pytorch; the published parameter totals of PGL rule parameter-free shortcuts out.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(projection(inputs, outputs, stride), nn.BatchNorm2d(outputs))
+            self.shortcut = nn.Sequential(
+                projection(inputs, outputs, stride), nn.BatchNorm2d(outputs)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map B x inputs x H x W to B x outputs x H/stride x W/stride."""
@@ -58,7 +61,11 @@ def build(depth: int, classes: int, side: int) -> Chain:
         side: side of the input images in pixels.
     """
     blocks = (depth - 2) // 6
-    stem = nn.Sequential(nn.Conv2d(3, WIDTHS[0], 3, 1, 1, bias=False), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU(inplace=True))
+    stem = nn.Sequential(
+        nn.Conv2d(3, WIDTHS[0], 3, 1, 1, bias=False),
+        nn.BatchNorm2d(WIDTHS[0]),
+        nn.ReLU(inplace=True),
+    )
     units: list[nn.Module] = [stem]
     specs = [LayerSpec(WIDTHS[0], side, 0, BasicBlock)]
     channels = WIDTHS[0]

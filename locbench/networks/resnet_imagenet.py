@@ -1,4 +1,5 @@
-"""ResNets and ResNeXts for ImageNet (He et al. 2016; Xie et al. 2017), made of torchvision's blocks.
+"""ResNets and ResNeXts for ImageNet (He et al. 2016; Xie et al. 2017), made of torchvision's
+blocks.
 
 The stem with its max-pooling is one local layer, every block another.
 """
@@ -19,7 +20,13 @@ WIDTHS = (64, 128, 256, 512)
 
 
 def block(
-    inputs: int, outputs: int, stride: int = 1, *, bottleneck: bool, groups: int = 1, group_width: int = 64
+    inputs: int,
+    outputs: int,
+    stride: int = 1,
+    *,
+    bottleneck: bool,
+    groups: int = 1,
+    group_width: int = 64,
 ) -> nn.Module:
     """Return a residual block, its shortcut projected where the shape changes.
 
@@ -41,11 +48,15 @@ def block(
 
 @cache
 def copier(bottleneck: bool, groups: int = 1, group_width: int = 64) -> Copy:
-    """Return what builds blocks of one kind, the same object every time, so that like layers compare equal."""
+    """Return what builds blocks of one kind, the same object every time, so that like layers
+    compare equal.
+    """
     return partial(block, bottleneck=bottleneck, groups=groups, group_width=group_width)
 
 
-def build(copy: Copy, expansion: int, depths: tuple[int, ...], classes: int, side: int, narrow: int = 1) -> Chain:
+def build(
+    copy: Copy, expansion: int, depths: tuple[int, ...], classes: int, side: int, narrow: int = 1
+) -> Chain:
     """Return a ResNet with one local layer for the stem and one for each block.
 
     Args:
@@ -58,13 +69,22 @@ def build(copy: Copy, expansion: int, depths: tuple[int, ...], classes: int, sid
     """
     layers, channels = Assembly(side), STEM // narrow
     conv = nn.Conv2d(3, channels, 7, 2, 3, bias=False)
-    stem = nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1))
+    stem = nn.Sequential(
+        conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
+    )
     layers.add(stem, 4, channels, 0, copy)
     for stage, (published, depth) in enumerate(zip(WIDTHS, depths, strict=True), 1):
         width = published // narrow
         for index in range(depth):
             stride = 2 if stage > 1 and index == 0 else 1
-            layers.add(copy(channels, width * expansion, stride), stride, width * expansion, stage, copy, width=width)
+            layers.add(
+                copy(channels, width * expansion, stride),
+                stride,
+                width * expansion,
+                stage,
+                copy,
+                width=width,
+            )
             channels = width * expansion
     return layers.chain(pooled_classifier(channels, classes), classes)
 
@@ -72,7 +92,9 @@ def build(copy: Copy, expansion: int, depths: tuple[int, ...], classes: int, sid
 resnet34 = partial(build, copier(bottleneck=False), 1, (3, 4, 6, 3))
 resnet101 = partial(build, copier(bottleneck=True), 4, (3, 4, 23, 3))
 resnet152 = partial(build, copier(bottleneck=True), 4, (3, 8, 36, 3))
-resnext101_32x8d = partial(build, copier(bottleneck=True, groups=32, group_width=8), 4, (3, 4, 23, 3))
+resnext101_32x8d = partial(
+    build, copier(bottleneck=True, groups=32, group_width=8), 4, (3, 4, 23, 3)
+)
 
 resnet34_narrow = partial(resnet34, narrow=8)
 resnet101_narrow = partial(resnet101, narrow=8)

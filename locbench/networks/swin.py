@@ -1,8 +1,10 @@
-"""Swin Transformers (Liu et al. 2021) from timm as chains: the patch embedding, then one local layer per block.
+"""Swin Transformers (Liu et al. 2021) from timm as chains: the patch embedding, then one local
+layer per block.
 
-A PatchMerging belongs to the block before it (Pathak et al. 2023, section 3.1), though timm keeps it at the start of
-the next stage. Maps between local layers are B x C x H x W like those of convolutional networks; in memory their
-channels are last, as timm has them, so that no copy is made on the way.
+A PatchMerging belongs to the block before it (Pathak et al. 2023, section 3.1), though timm keeps
+it at the start of the next stage. Maps between local layers are B x C x H x W like those of
+convolutional networks; in memory their channels are last, as timm has them, so that no copy is made
+on the way.
 """
 
 from __future__ import annotations
@@ -79,8 +81,9 @@ def build(name: str, classes: int, side: int, drop_path: float = 0.0) -> Chain:
 class SwinParts(nn.Module):
     """timm's layers of a Swin Transformer under timm's names, so that its weights load.
 
-    They are put together here since timm's own model reads the rates of stochastic depth off a tensor, which has no
-    values where a step is only traced. Attention is materialised, as it was when the papers measured memory.
+    They are put together here since timm's own model reads the rates of stochastic depth off a
+    tensor, which has no values where a step is only traced. Attention is materialised, as it was
+    when the papers measured memory.
 
     Args:
         shape: of the network.
@@ -89,11 +92,17 @@ class SwinParts(nn.Module):
         drop_path: rate of stochastic depth at the last block, linear from 0 at the first.
     """
 
-    def __init__(self, shape: TransformerInfo, classes: int, side: int, drop_path: float = 0.0) -> None:
+    def __init__(
+        self, shape: TransformerInfo, classes: int, side: int, drop_path: float = 0.0
+    ) -> None:
         super().__init__()
         self.channels = shape.channels
         self.patch_embed = PatchEmbed(
-            img_size=side, patch_size=4, embed_dim=shape.channels, norm_layer=nn.LayerNorm, output_fmt="NHWC"
+            img_size=side,
+            patch_size=4,
+            embed_dim=shape.channels,
+            norm_layer=nn.LayerNorm,
+            output_fmt="NHWC",
         )
         self.layers = nn.Sequential(*_stages(shape, side // 4, drop_path))
         width = shape.channels * 2 ** (len(shape.depths) - 1)
@@ -122,7 +131,10 @@ def _stages(shape: TransformerInfo, resolution: int, drop_path: float) -> Iterat
 
 
 def _draw(layer: nn.Module) -> None:
-    """Draw a linear layer's weights as timm and the Swin pipeline do; other layers have drawn their own."""
+    """Draw a linear layer's weights as timm and the Swin pipeline do.
+
+    Other layers have drawn their own.
+    """
     if isinstance(layer, nn.Linear):
         trunc_normal_(layer.weight, std=0.02)
         if layer.bias is not None:
@@ -130,7 +142,10 @@ def _draw(layer: nn.Module) -> None:
 
 
 def chain_of(model: SwinParts, classes: int, side: int) -> Chain:
-    """Return the layers as a chain; run in order they compute what timm's model computes, bit for bit."""
+    """Return the layers as a chain.
+
+    Run in order they compute what timm's model computes, bit for bit.
+    """
     units: list[nn.Module] = [PatchEmbedding(model.patch_embed)]
     resolution, channels = side // 4, model.channels
     specs = [LayerSpec(channels, resolution, 0, _no_copy)]
@@ -143,7 +158,9 @@ def chain_of(model: SwinParts, classes: int, side: int) -> Chain:
 
 
 def _blocks(model: SwinParts) -> Iterator[tuple[int, list[nn.Module]]]:
-    """Yield each block with its stage from 1 and, after the last of a stage, the PatchMerging of the next."""
+    """Yield each block with its stage from 1 and, after the last of a stage, the PatchMerging of
+    the next.
+    """
     stages: list[Any] = list(model.layers)
     for number, stage in enumerate(stages, 1):
         for block in stage.blocks[:-1]:
@@ -153,8 +170,14 @@ def _blocks(model: SwinParts) -> Iterator[tuple[int, list[nn.Module]]]:
 
 
 def _no_copy(inputs: int, outputs: int, stride: int) -> nn.Module:
-    raise TypeError(f"a Swin block is not copied into auxiliary nets ({inputs}, {outputs}, {stride})")
+    raise TypeError(
+        f"a Swin block is not copied into auxiliary nets ({inputs}, {outputs}, {stride})"
+    )
 
 
-tiny, base, large = partial(build, "swin-tiny"), partial(build, "swin-base"), partial(build, "swin-large")
+tiny, base, large = (
+    partial(build, "swin-tiny"),
+    partial(build, "swin-base"),
+    partial(build, "swin-large"),
+)
 micro, micro_deep = partial(build, "swin-micro"), partial(build, "swin-micro-deep")

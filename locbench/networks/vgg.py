@@ -1,9 +1,12 @@
-"""VGG networks with BatchNorm (Simonyan & Zisserman 2014) as chains: one local layer per convolution.
+"""VGG networks with BatchNorm (Simonyan & Zisserman 2014) as chains: one local layer per
+convolution.
 
-Max-pooling belongs to the beginning of the layer after it (DGL and AugLocal), so an auxiliary net sees the map before;
-the last pooling belongs to the classifier. Odd sides are rounded up, so that images of any size pass.
+Max-pooling belongs to the beginning of the layer after it (DGL and AugLocal), so an auxiliary net
+sees the map before; the last pooling belongs to the classifier. Odd sides are rounded up, so that
+images of any size pass.
 
-AugLocal's nets pool before a copied convolution wherever the width changes: once, however large the change.
+AugLocal's nets pool before a copied convolution wherever the width changes: once, however large the
+change.
 """
 
 from __future__ import annotations
@@ -36,13 +39,23 @@ def _pooling(stride: int) -> list[nn.Module]:
     return [nn.MaxPool2d(2, ceil_mode=True)] if stride == 2 else []
 
 
-def _layers(depths: tuple[int, ...], side: int, narrow: int, closing: Closing | None = None) -> Assembly:
+def _layers(
+    depths: tuple[int, ...], side: int, narrow: int, closing: Closing | None = None
+) -> Assembly:
     found, channels = Assembly(side), 3
     for stage, (published, depth) in enumerate(zip(WIDTHS, depths, strict=True), 1):
         width = published // narrow
         for index in range(depth):
             stride = 2 if stage > 1 and index == 0 else 1
-            found.add(layer(channels, width, stride), stride, width, stage, layer, carry=False, closing=closing)
+            found.add(
+                layer(channels, width, stride),
+                stride,
+                width,
+                stage,
+                layer,
+                carry=False,
+                closing=closing,
+            )
             channels = width
     return found
 
@@ -50,20 +63,23 @@ def _layers(depths: tuple[int, ...], side: int, narrow: int, closing: Closing | 
 def vgg19(classes: int, side: int, narrow: int = 1) -> Chain:
     """Return VGG19 for small images, 16 local layers, with one linear layer as its classifier.
 
-    The source of AugLocal's VGG19 is not released; the classifier is that of the common CIFAR-10 variant, average
-    pooling being of no effect on 32 x 32 images.
+    The source of AugLocal's VGG19 is not released; the classifier is that of the common CIFAR-10
+    variant, average pooling being of no effect on 32 x 32 images.
 
     Args:
         classes: number of classes.
         side: side of the input images in pixels.
         narrow: divides every width; 1 as published.
     """
-    head = nn.Sequential(*_pooling(2), GlobalAveragePool(), nn.Flatten(), nn.Linear(WIDTHS[-1] // narrow, classes))
+    head = nn.Sequential(
+        *_pooling(2), GlobalAveragePool(), nn.Flatten(), nn.Linear(WIDTHS[-1] // narrow, classes)
+    )
     return _layers((2, 2, 4, 4, 4), side, narrow).chain(head, classes)
 
 
 def vgg13(classes: int, side: int, narrow: int = 1) -> Chain:
-    """Return VGG13 for ImageNet, 10 local layers, in torchvision's layout and with its initial weights' distribution.
+    """Return VGG13 for ImageNet, 10 local layers, in torchvision's layout and with its initial
+    weights' distribution.
 
     Args:
         classes: number of classes.
@@ -71,7 +87,9 @@ def vgg13(classes: int, side: int, narrow: int = 1) -> Chain:
         narrow: divides every width; 1 as published.
     """
     layers = _layers((2,) * 5, side, narrow, reduced_closing)
-    chain = layers.chain(_large_classifier(classes, WIDTHS[-1] // narrow, HIDDEN // narrow), classes)
+    chain = layers.chain(
+        _large_classifier(classes, WIDTHS[-1] // narrow, HIDDEN // narrow), classes
+    )
     for each in chain.modules():
         if isinstance(each, nn.Linear):
             nn.init.normal_(each.weight, std=0.01)
@@ -88,9 +106,11 @@ def _large_classifier(classes: int, channels: int, hidden: int) -> nn.Sequential
 
 
 def reduced_closing(classes: int) -> nn.Sequential:
-    """Return the classifier of AugLocal's nets on VGG13: the flattened map averaged to 512 values, three linear layers.
+    """Return the classifier of AugLocal's nets on VGG13: the flattened map averaged to 512 values,
+    three linear layers.
 
-    The paper names the reduction of the hidden layers from 4096 to 512 units, the official code has the rest.
+    The paper names the reduction of the hidden layers from 4096 to 512 units, the official code has
+    the rest.
     """
     layers: list[nn.Module] = [nn.Flatten(), nn.AdaptiveAvgPool1d(512)]
     for _ in range(2):

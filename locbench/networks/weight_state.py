@@ -1,4 +1,6 @@
-"""Weights in a file, whoever wrote it: safetensors and torch's files, wrapped in a checkpoint or not. Runs no code."""
+"""Weights in a file, whoever wrote it: safetensors and torch's files, wrapped in a checkpoint or
+not. Runs no code.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,14 @@ State = dict[str, Tensor]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "params")
 _AVERAGED = ("state_dict_ema", "model_state_dict_ema", "model_ema", "ema_state_dict", "ema")
-"""Names that training scripts keep a state dict under. Averaged weights are taken where there are no others."""
+"""Names that training scripts keep a state dict under. Averaged weights are taken where there are
+no others.
+"""
 
 _PREFIXES = ("module", "_orig_mod", "model", "net", "network", "backbone", "encoder", "ema_model")
-"""What stands before every name where the network was part of another module: in parallel, compiled or averaged."""
+"""What stands before every name where the network was part of another module: in parallel, compiled
+or averaged.
+"""
 
 _COUNTERS = ("n_averaged",)
 """Of torch's averaged models: no weights."""
@@ -34,12 +40,13 @@ _DEEP = 8
 def weights_in(path: Path) -> State:
     """Return the tensors by name of a safetensors file or a torch state dict.
 
-    A state dict may lie in a checkpoint, of which the trained weights are taken rather than averaged ones, and a prefix
-    that all names share, such as that of a network trained in parallel, is taken off.
+    A state dict may lie in a checkpoint, of which the trained weights are taken rather than
+    averaged ones, and a prefix that all names share, such as that of a network trained in parallel,
+    is taken off.
 
     Raises:
-        FailureError: the file is missing, is none of these, holds objects whose code would have to be run, or weights
-            that cannot be trained.
+        FailureError: the file is missing, is none of these, holds objects whose code would have to
+            be run, or weights that cannot be trained.
     """
     if not path.is_file():
         raise FailureError(f"there is no weight file {path}", _REMEDY)
@@ -49,16 +56,32 @@ def weights_in(path: Path) -> State:
         raise _unreadable(path, error) from None
     state = _state_in(found)
     if not state:
-        kept = ", ".join(repr(str(each)[:40]) for each in list(found)[:_NAMED]) if isinstance(found, dict) else ""
-        raise FailureError(f"{path} holds no state dict{f': it has {kept}' if kept else ''}", _REMEDY)
-    fault = next((f"{name[:80]!r} {word}" for name, each in state.items() if (word := _fault(each))), "")
+        kept = (
+            ", ".join(repr(str(each)[:40]) for each in list(found)[:_NAMED])
+            if isinstance(found, dict)
+            else ""
+        )
+        raise FailureError(
+            f"{path} holds no state dict{f': it has {kept}' if kept else ''}", _REMEDY
+        )
+    fault = next(
+        (f"{name[:80]!r} {word}" for name, each in state.items() if (word := _fault(each))), ""
+    )
     if fault:
-        raise FailureError(f"{path} holds no weights that can be trained: {fault}", "Give another file with --weights.")
+        raise FailureError(
+            f"{path} holds no weights that can be trained: {fault}",
+            "Give another file with --weights.",
+        )
     return _without_prefixes(state)
 
 
 def _fault(weights: Tensor) -> str:
-    if weights.is_quantized or weights.is_complex() or weights.is_meta or weights.layout != torch.strided:
+    if (
+        weights.is_quantized
+        or weights.is_complex()
+        or weights.is_meta
+        or weights.layout != torch.strided
+    ):
         return "is quantized, complex, sparse or empty of values"
     return "has values that are not finite" if not bool(weights.float().isfinite().all()) else ""
 
@@ -68,45 +91,66 @@ def _read(path: Path) -> Any:
         from safetensors.torch import load_file
 
         return load_file(path)
-    # A script's arguments are the one other thing that most checkpoints hold; making them runs no code of the file.
+    # A script's arguments are the one other thing that most checkpoints hold; making them runs no
+    # code of the file.
     with torch.serialization.safe_globals([argparse.Namespace]), path.open("rb") as file:
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Tell by the content: eight bytes of length and a JSON object; by the name where there is too little content."""
+    """Tell by the content: eight bytes of length and a JSON object.
+
+    By the name where there is too little content.
+    """
     with path.open("rb") as file:
         begin = file.read(9)
-    return begin[8:] == b"{" or (path.suffix == ".safetensors" and not begin.startswith((b"PK", b"\x80")))
+    return begin[8:] == b"{" or (
+        path.suffix == ".safetensors" and not begin.startswith((b"PK", b"\x80"))
+    )
 
 
 def _unreadable(path: Path, error: Exception) -> FailureError:
     objects = re.search(r"GLOBAL (\S+) (?:was not an allowed global|whose module)", str(error))
     if objects is not None:
         what = f"{path} holds objects of Python beside tensors ({objects[1][:80]}), and reading them can run any code"
-        return FailureError(what, "Save the state dict alone, with torch.save or as safetensors, and give that file.")
+        return FailureError(
+            what,
+            "Save the state dict alone, with torch.save or as safetensors, and give that file.",
+        )
     if "TorchScript" in str(error):
         what = f"{path} is a TorchScript program, no weight file"
-        return FailureError(what, "Save its state dict with torch.save, and give that file with --weights.")
+        return FailureError(
+            what, "Save its state dict with torch.save, and give that file with --weights."
+        )
     return FailureError(f"{path} is no weight file: {reason(error)}", _REMEDY)
 
 
 def _state_in(found: Any) -> State:
-    """Return the state dict in a file's content, at any depth of known names; empty if there is none."""
+    """Return the state dict in a file's content, at any depth of known names.
+
+    Empty if there is none.
+    """
     for _ in range(_DEEP):
         if not isinstance(found, Mapping):
             break
-        inner = next((found[key] for key in (*_WRAPPERS, *_AVERAGED) if isinstance(found.get(key), Mapping)), None)
+        inner = next(
+            (found[key] for key in (*_WRAPPERS, *_AVERAGED) if isinstance(found.get(key), Mapping)),
+            None,
+        )
         if inner is None:
             break
         found = inner
-    if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()):
+    if not isinstance(found, Mapping) or not all(
+        isinstance(each, Tensor) for each in found.values()
+    ):
         return {}
     return {str(name): each for name, each in found.items() if name not in _COUNTERS}
 
 
 def _without_prefixes(state: State) -> State:
-    while len(firsts := {name.partition(".")[0] for name in state}) == 1 and firsts <= set(_PREFIXES):
+    while len(firsts := {name.partition(".")[0] for name in state}) == 1 and firsts <= set(
+        _PREFIXES
+    ):
         if not all("." in name for name in state):
             break
         state = {name.partition(".")[2]: each for name, each in state.items()}
@@ -114,7 +158,13 @@ def _without_prefixes(state: State) -> State:
 
 
 def reason(error: Exception) -> str:
-    """Return a library's first sentence; what follows is its own advice, such as to run a file's code."""
-    lines = str(error).partition("WeightsUnpickler error: ")[2].strip().splitlines() or str(error).strip().splitlines()
+    """Return a library's first sentence.
+
+    What follows is its own advice, such as to run a file's code.
+    """
+    lines = (
+        str(error).partition("WeightsUnpickler error: ")[2].strip().splitlines()
+        or str(error).strip().splitlines()
+    )
     said = lines[0].partition(". ")[0][:200] if lines else ""
     return said if " " in said else type(error).__name__  # a lone key or number says nothing

@@ -11,16 +11,20 @@ from locbench.errors import LocbenchError
 from locbench.results.record import Record
 
 DEVIATIONS = 3.0
-"""An accuracy up to so many standard deviations above guessing's is at chance; a tenth of a percent goes beyond."""
+"""An accuracy up to so many standard deviations above guessing's is at chance.
+
+A tenth of a percent goes beyond.
+"""
 
 _GUESSES = {"test_acc": 1, "test_err": 1, "top1_err": 1, "top5_acc": 5, "top5_err": 5}
 
 
 def at_chance(metric: str, mean: float, records: Sequence[Record]) -> bool | None:
-    """Return whether a mean over runs is at chance: within the binomial noise of 1/classes on so many test images.
+    """Return whether a mean over runs is at chance: within the binomial noise of 1/classes on so
+    many test images.
 
-    None where that cannot be told: of other metrics than accuracy and error, of data sets whose number of classes is
-    not known here, and of records without data.
+    None where that cannot be told: of other metrics than accuracy and error, of data sets whose
+    number of classes is not known here, and of records without data.
     """
     guesses = _GUESSES.get(metric)
     images = min((record.data.test for record in records if record.data), default=0)
@@ -32,7 +36,9 @@ def at_chance(metric: str, mean: float, records: Sequence[Record]) -> bool | Non
 
 
 def highest_chance(share: float, images: int) -> float:
-    """Return the highest accuracy in percent that is at chance where a guess is right with this probability."""
+    """Return the highest accuracy in percent that is at chance where a guess is right with this
+    probability.
+    """
     return 100 * (share + DEVIATIONS * math.sqrt(share * (1 - share) / images))
 
 

@@ -34,7 +34,11 @@ def comparisons_text(claim: JudgedClaim) -> str:
     seen = claim.as_claimed + claim.undecided_as_claimed
     words = [f"{seen} of {run} as claimed"] if run else []
     if claim.undecided:
-        words.append(f"{claim.as_claimed + len(claim.against)} decided" if run > claim.undecided else "none decided")
+        words.append(
+            f"{claim.as_claimed + len(claim.against)} decided"
+            if run > claim.undecided
+            else "none decided"
+        )
     if claim.at_chance:
         words.append(f"{claim.at_chance} at chance")
     if claim.not_run:
@@ -57,12 +61,18 @@ def is_begun(claim: JudgedClaim) -> bool:
 
 
 def claim_remarks(claims: Sequence[JudgedClaim]) -> list[str]:
-    """Return what contradicts claims, in our numbers and in the paper's own, and how many were not run."""
-    lines = [f"{claim.text}: otherwise for {some(claim.against)}." for claim in claims if claim.against]
+    """Return what contradicts claims, in our numbers and in the paper's own, and how many were not
+    run.
+    """
+    lines = [
+        f"{claim.text}: otherwise for {some(claim.against)}." for claim in claims if claim.against
+    ]
     lines += [remark for claim in claims if is_begun(claim) and (remark := paper_remark(claim))]
     left = sum(not is_begun(claim) for claim in claims)
     if left:
-        lines.append(f"Nothing was run of {left} claim{'s' if left > 1 else ''}; see locbench report --claims.")
+        lines.append(
+            f"Nothing was run of {left} claim{'s' if left > 1 else ''}; see locbench report --claims."
+        )
     return lines
 
 
@@ -79,7 +89,9 @@ def claim_legend(claims: Iterable[JudgedClaim]) -> str:
     begun = [claim for claim in claims if is_begun(claim)]
     found = {claim.so_far for claim in begun}
     meanings = [f"{verdict}: {text}" for verdict, text in CLAIM_MEANING.items() if verdict in found]
-    return "; ".join([*meanings, *([SO_FAR] if any(claim.verdict == "not run" for claim in begun) else [])])
+    return "; ".join(
+        [*meanings, *([SO_FAR] if any(claim.verdict == "not run" for claim in begun) else [])]
+    )
 
 
 def some(places: Sequence[str], most: int = 3) -> str:

@@ -36,7 +36,10 @@ def judged_claims(table: Table, entries: Sequence[Entry]) -> tuple[JudgedClaim, 
 
 
 def pooled_variances(entries: Iterable[Entry]) -> dict[str, float]:
-    """Return each metric's variance over seeds, pooled over its cells with several; none without."""
+    """Return each metric's variance over seeds, pooled over its cells with several.
+
+    None without.
+    """
     squares: dict[str, float] = defaultdict(float)
     degrees: dict[str, int] = defaultdict(int)
     for entry in entries:
@@ -89,7 +92,10 @@ def _judged(
     compared = inequalities(table, claim)
     cells = [[places.get((each.metric, *place)) for place, _ in each.weights] for each in compared]
     seen = [_seen(each, own) for each, own in zip(compared, cells, strict=True)]
-    outcomes = [_outcome(value, own, each, pooled) for value, own, each in zip(seen, cells, compared, strict=True)]
+    outcomes = [
+        _outcome(value, own, each, pooled)
+        for value, own, each in zip(seen, cells, compared, strict=True)
+    ]
     agreeing, printed = published_agreement(table, claim)
     return JudgedClaim(
         text=claim.text,
@@ -113,7 +119,9 @@ def _judged(
             for outcome, value in zip(outcomes, seen, strict=True)
         ),
         not_run=outcomes.count("not run"),
-        at_chance=sum(value is not None and _guessed(own) for value, own in zip(seen, cells, strict=True)),
+        at_chance=sum(
+            value is not None and _guessed(own) for value, own in zip(seen, cells, strict=True)
+        ),
         against=tuple(
             f"{each.words} ({each.place})" if each.place else each.words
             for each, outcome in zip(compared, outcomes, strict=True)

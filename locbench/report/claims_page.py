@@ -10,7 +10,14 @@ import msgspec
 from tabulate import tabulate
 
 from locbench.files import indented_json
-from locbench.report.claim_words import CLAIM_MEANING, SO_FAR, claim_verdict_text, comparisons_text, paper_remark, some
+from locbench.report.claim_words import (
+    CLAIM_MEANING,
+    SO_FAR,
+    claim_verdict_text,
+    comparisons_text,
+    paper_remark,
+    some,
+)
 from locbench.report.claims import is_computed
 from locbench.report.latex import text_floats
 from locbench.report.machine_formats import as_cell
@@ -27,7 +34,10 @@ HEADER = ("claim", "section", "runs", "verdict", "comparisons")
 
 
 class ClaimLine(msgspec.Struct, frozen=True):
-    """A claim judged by one kind of runs; ``runs`` is empty if there are none, ``how`` in full runs."""
+    """A claim judged by one kind of runs.
+
+    ``runs`` is empty if there are none, ``how`` in full runs.
+    """
 
     table: str
     claim: JudgedClaim
@@ -36,13 +46,16 @@ class ClaimLine(msgspec.Struct, frozen=True):
 
 
 def claim_lines(table: Table, comparisons: Sequence[Comparison]) -> list[ClaimLine]:
-    """Return a table's claims in its order, each once for every kind of runs that it has numbers of.
+    """Return a table's claims in its order, each once for every kind of runs that it has numbers
+    of.
 
     Args:
         table: the published table.
         comparisons: at least one, by each of which all claims are judged.
     """
-    return [line for index in range(len(table.claims)) for line in _lines(table, comparisons, index)]
+    return [
+        line for index in range(len(table.claims)) for line in _lines(table, comparisons, index)
+    ]
 
 
 def _lines(table: Table, comparisons: Sequence[Comparison], index: int) -> Iterator[ClaimLine]:
@@ -50,7 +63,9 @@ def _lines(table: Table, comparisons: Sequence[Comparison], index: int) -> Itera
         claim = comparisons[0].claims[index]
         yield ClaimLine(table.id, claim, "computed" if claim.not_run < claim.comparisons else "")
         return
-    begun = [each for each in comparisons if each.claims[index].not_run < each.claims[index].comparisons]
+    begun = [
+        each for each in comparisons if each.claims[index].not_run < each.claims[index].comparisons
+    ]
     for comparison in begun:
         runs = "reduced" if comparison.reduced else "full"
         yield ClaimLine(table.id, comparison.claims[index], runs, comparison.how)
@@ -63,11 +78,18 @@ def summary(lines: Sequence[ClaimLine]) -> list[str]:
     claims = len({(line.table, line.claim.text) for line in lines})
     tables = len({line.table for line in lines})
     texts = [f"{claims} claim{'s' * (claims != 1)} of {tables} table{'s' * (tables != 1)}"]
-    names = {"computed": "by computed costs", "full": "by full runs", "reduced": "by reduced runs", "": "not run"}
+    names = {
+        "computed": "by computed costs",
+        "full": "by full runs",
+        "reduced": "by reduced runs",
+        "": "not run",
+    }
     for runs, name in names.items():
         own = [line.claim for line in lines if line.runs == runs]
         whole = Counter(claim.verdict for claim in own if not claim.not_run)
-        part = Counter(claim.so_far for claim in own if claim.not_run and claim.not_run < claim.comparisons)
+        part = Counter(
+            claim.so_far for claim in own if claim.not_run and claim.not_run < claim.comparisons
+        )
         if own and runs:
             words = [_counted(whole), f"run in part, so far {_counted(part)}" if part else ""]
             texts.append(f"{name}: {'; '.join(filter(None, words))}")
@@ -84,7 +106,9 @@ def claims_markdown(found: Sequence[Found]) -> str:
     """Return the page in Markdown, a section for each table."""
     tables = [(table, claim_lines(table, comparisons)) for table, comparisons in found]
     blocks = [f"# {TITLE}", _bullets(summary([line for _, lines in tables for line in lines]))]
-    blocks.append(_bullets([*(f"{verdict}: {meaning}" for verdict, meaning in CLAIM_MEANING.items()), SO_FAR]))
+    blocks.append(
+        _bullets([*(f"{verdict}: {meaning}" for verdict, meaning in CLAIM_MEANING.items()), SO_FAR])
+    )
     for table, lines in tables:
         blocks.append(f"## {escaped_markdown(heading(table))}")
         rows = [[escaped_markdown(text) for text in row] for row in _rows(lines)]
@@ -104,7 +128,9 @@ def claims_latex(found: Sequence[Found]) -> str:
             for text, section, runs, verdict, found in _rows(lines)
         ]
         caption, label = f"{heading(table)}. {TITLE}", f"{table.id}-claims"
-        blocks += text_floats(caption, (), label, ("claim", "runs", "verdict"), rows, _remarks(lines))
+        blocks += text_floats(
+            caption, (), label, ("claim", "runs", "verdict"), rows, _remarks(lines)
+        )
     return "\n\n".join(blocks) + "\n"
 
 
@@ -136,7 +162,15 @@ PAGES: dict[str, Callable[[Sequence[Found]], str]] = {
 }
 """The page's formats by the ending of their files."""
 
-_OF_CLAIM = ("text", "section", "metrics", "expect", "note", "published_as_claimed", "published_comparisons")
+_OF_CLAIM = (
+    "text",
+    "section",
+    "metrics",
+    "expect",
+    "note",
+    "published_as_claimed",
+    "published_comparisons",
+)
 
 
 def _claims(table: Table, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:

@@ -22,7 +22,9 @@ from locbench.results.record import Record
 from locbench.spec.tables import Cell, Metric, Published, Table
 
 Computed = Mapping[Place, Mapping[str, Value]]
-"""Values that need no training, such as parameter counts: by (row, column), then by metric, in the metric's unit."""
+"""Values that need no training, such as parameter counts: by (row, column), then by metric, in the
+metric's unit.
+"""
 
 
 def compare(
@@ -39,13 +41,16 @@ def compare(
         table: the published table.
         records: any records; those of no cell of the table are passed over.
         computed: values that need no training; they stand in every comparison.
-        calibrated: what predictions become with the paper's calibration; likewise, and judged by nothing.
-        measured: what was measured of the table's costs on devices; it stands apart and fills no entry.
+        calibrated: what predictions become with the paper's calibration; likewise, and judged by
+            nothing.
+        measured: what was measured of the table's costs on devices; it stands apart and fills no
+            entry.
         fewest: the number of cells below which nothing is ranked.
 
     Returns:
-        Full runs in one comparison, and one for every way of reducing; never mixed. Without any run, one comparison of
-        the computed and measured values, or none if there are none of those either.
+        Full runs in one comparison, and one for every way of reducing; never mixed. Without any
+        run, one comparison of the computed and measured values, or none if there are none of those
+        either.
     """
     groups = group_records(table, records)
     if not groups and (computed or measured):
@@ -66,7 +71,9 @@ def _pointed(entries: tuple[Entry, ...], measured: tuple[MeasuredCost, ...]) -> 
         msgspec.structs.replace(
             entry, detail=f"measured on {devices[entry.row, entry.column]}, in a section of its own"
         )
-        if entry.kind == "measured" and entry.verdict == "missing" and (entry.row, entry.column) in devices
+        if entry.kind == "measured"
+        and entry.verdict == "missing"
+        and (entry.row, entry.column) in devices
         else entry
         for entry in entries
     )
@@ -78,9 +85,14 @@ def unmeasured(table: Table) -> Comparison:
 
 
 def only_run(comparison: Comparison) -> Comparison:
-    """Return a comparison without the rows and columns of a metric of which nothing was run or computed."""
+    """Return a comparison without the rows and columns of a metric of which nothing was run or
+    computed.
+    """
     live = [entry for entry in comparison.entries if entry.verdict not in ("missing", "blocked")]
-    rows, columns = {(each.metric, each.row) for each in live}, {(each.metric, each.column) for each in live}
+    rows, columns = (
+        {(each.metric, each.row) for each in live},
+        {(each.metric, each.column) for each in live},
+    )
     kept = tuple(
         entry
         for entry in comparison.entries
@@ -91,7 +103,9 @@ def only_run(comparison: Comparison) -> Comparison:
     return msgspec.structs.replace(comparison, entries=kept, derived=derived, hidden=hidden)
 
 
-def _comparison(table: Table, group: Group, computed: Computed, fewest: int = FEWEST_CELLS) -> Comparison:
+def _comparison(
+    table: Table, group: Group, computed: Computed, fewest: int = FEWEST_CELLS
+) -> Comparison:
     runs = {place: runs_of(records) for place, records in group.runs.items()}
     entries = tuple(
         entry
@@ -128,8 +142,13 @@ class CellRuns(msgspec.Struct, frozen=True):
 
 
 def runs_of(records: Sequence[Record]) -> CellRuns:
-    """Sort a cell's records; of several with one seed, which are the same run, the newest finished one counts."""
-    ordered = sorted(records, key=lambda record: (record.status == "done", record.provenance.started, record.key))
+    """Sort a cell's records.
+
+    Of several with one seed, which are the same run, the newest finished one counts.
+    """
+    ordered = sorted(
+        records, key=lambda record: (record.status == "done", record.provenance.started, record.key)
+    )
     newest = {record.recipe.seed: record for record in ordered}
     kept = [newest[seed] for seed in sorted(newest)]
     return CellRuns(
@@ -143,7 +162,8 @@ def cell_entries(
 ) -> Iterator[Entry]:
     """Return one entry per published value of a cell.
 
-    Where a figure is not legible (``Table.computed``), a metric without a published value is shown if measured.
+    Where a figure is not legible (``Table.computed``), a metric without a published value is shown
+    if measured.
     """
     for name, metric in table.metrics.items():
         published = cell.published.get(name)
@@ -155,7 +175,12 @@ def cell_entries(
 
 
 def _entry(
-    name: str, metric: Metric, cell: Cell, runs: CellRuns, computed: Mapping[str, Value], reduced: bool
+    name: str,
+    metric: Metric,
+    cell: Cell,
+    runs: CellRuns,
+    computed: Mapping[str, Value],
+    reduced: bool,
 ) -> Entry:
     published = cell.published.get(name)
     known: dict[str, Any]
@@ -175,22 +200,42 @@ def _from_computed(value: Value, metric: Metric, published: Published | None) ->
         verdict = judge_computed(value, metric.kind, published)
     if isinstance(value, str):
         return {"measured": value, "verdict": verdict}
-    known = {"measured": float(value), "verdict": verdict, "difference": _difference(value, published)}
+    known = {
+        "measured": float(value),
+        "verdict": verdict,
+        "difference": _difference(value, published),
+    }
     return known | ({"ratio": _ratio(value, published)} if metric.kind == "predicted" else {})
 
 
-def _from_runs(metric: str, runs: CellRuns, published: Published | None, reduced: bool) -> dict[str, Any]:
+def _from_runs(
+    metric: str, runs: CellRuns, published: Published | None, reduced: bool
+) -> dict[str, Any]:
     records = [record for record in runs.done if metric in record.metrics]
     values = [record.metrics[metric] for record in records]
     if not values:
         lacking = f"the finished runs recorded no {metric}" if runs.done else ""
-        return {"verdict": "missing" if runs.done else "failed", "detail": lacking or _failures(runs)}
+        return {
+            "verdict": "missing" if runs.done else "failed",
+            "detail": lacking or _failures(runs),
+        }
     mean, std = statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
-    known: dict[str, Any] = {"measured": mean, "std": std, "n": len(values), "values": tuple(values)}
-    known |= {"best": _best(metric, runs), "detail": _failures(runs), "at_chance": at_chance(metric, mean, records)}
+    known: dict[str, Any] = {
+        "measured": mean,
+        "std": std,
+        "n": len(values),
+        "values": tuple(values),
+    }
+    known |= {
+        "best": _best(metric, runs),
+        "detail": _failures(runs),
+        "at_chance": at_chance(metric, mean, records),
+    }
     if reduced:
         return known | {"verdict": "reduced"}
-    verdict = "unconfirmed" if published is None else judge_trained(mean, std, len(values), published)
+    verdict = (
+        "unconfirmed" if published is None else judge_trained(mean, std, len(values), published)
+    )
     return known | {"verdict": verdict, "difference": _difference(mean, published)}
 
 
@@ -213,9 +258,12 @@ def _best(metric: str, runs: CellRuns) -> float | None:
 def _failures(runs: CellRuns) -> str:
     seeds: dict[str, list[str]] = defaultdict(list)
     for record in runs.failed:
-        seeds[" ".join(record.error.split()) or "no reason recorded"].append(str(record.recipe.seed))
+        seeds[" ".join(record.error.split()) or "no reason recorded"].append(
+            str(record.recipe.seed)
+        )
     return "; ".join(
-        f"seed{'s' if len(own) > 1 else ''} {', '.join(own)} failed: {error}" for error, own in seeds.items()
+        f"seed{'s' if len(own) > 1 else ''} {', '.join(own)} failed: {error}"
+        for error, own in seeds.items()
     )
 
 

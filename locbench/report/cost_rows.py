@@ -27,7 +27,8 @@ class JudgedRow(msgspec.Struct, frozen=True):
     Attributes:
         row: what was counted and predicted.
         entries: one per published value that can be judged.
-        calibrated: the prediction with the paper's calibration, beside it and never in its place; None without one.
+        calibrated: the prediction with the paper's calibration, beside it and never in its place;
+            None without one.
         measured: what was measured of the same step on devices; likewise.
     """
 
@@ -50,7 +51,12 @@ def judge(
     rows: Iterable[CostRow], comparisons: Sequence[Comparison], measurements: MeasurementStore
 ) -> list[JudgedRow]:
     """Give every row its share of a table's comparison without runs, of which there is one or none."""
-    entries = [entry for each in comparisons for entry in each.entries if entry.kind in JUDGED and entry.published]
+    entries = [
+        entry
+        for each in comparisons
+        for entry in each.entries
+        if entry.kind in JUDGED and entry.published
+    ]
     calibrated = {(one.row, one.column): one for each in comparisons for one in each.calibrated}
     return [
         JudgedRow(
@@ -68,7 +74,9 @@ def judged_entry(judged: JudgedRow) -> dict[str, Any]:
     found = judged.calibrated
     return row_entry(judged.row) | {
         "verdicts": judged.verdicts,
-        "calibrated_bytes": None if found is None else round(found.calibrated * MEMORY_UNITS[found.unit]),
+        "calibrated_bytes": None
+        if found is None
+        else round(found.calibrated * MEMORY_UNITS[found.unit]),
         "calibration_role": None if found is None else found.role,
         "calibration_why": None if found is None else found.why or None,
         "measured": [measured_entry(each) for each in judged.measured],
@@ -90,7 +98,11 @@ class MeasuredStep(msgspec.Struct, frozen=True):
     @property
     def predicted_percent(self) -> float | None:
         """Predicted bytes in percent of the allocated ones; None where nothing was."""
-        return 100 * self.predicted_bytes / self.made.allocated_bytes if self.made.allocated_bytes else None
+        return (
+            100 * self.predicted_bytes / self.made.allocated_bytes
+            if self.made.allocated_bytes
+            else None
+        )
 
 
 def measured_steps(row: CostRow, measurements: MeasurementStore) -> tuple[MeasuredStep, ...]:
@@ -101,14 +113,27 @@ def measured_steps(row: CostRow, measurements: MeasurementStore) -> tuple[Measur
         predicted = row.memory_guided_bytes if each.guided else row.memory_local_bytes
         step = ("global" if each.guided else "local") if phases else ""
         own = measurements.of(row.recipe, each)
-        for made in sorted(own, key=lambda made: (made.device, made.provenance.engine, made.benchmark)):
+        for made in sorted(
+            own, key=lambda made: (made.device, made.provenance.engine, made.benchmark)
+        ):
             found.append(MeasuredStep(step, predicted or row.memory_peak_bytes, made))
     return tuple(found)
 
 
 def measured_entry(measured: MeasuredStep) -> dict[str, Any]:
     """Return a measurement as plain JSON types: bytes and milliseconds."""
-    names = ("device", "benchmark", "meter", "allocated_bytes", "reserved_bytes", "milliseconds", "steps")
+    names = (
+        "device",
+        "benchmark",
+        "meter",
+        "allocated_bytes",
+        "reserved_bytes",
+        "milliseconds",
+        "steps",
+    )
     own = {name: getattr(measured.made, name) for name in names}
-    shares = {"predicted_bytes": measured.predicted_bytes, "predicted_percent": measured.predicted_percent}
+    shares = {
+        "predicted_bytes": measured.predicted_bytes,
+        "predicted_percent": measured.predicted_percent,
+    }
     return {"step": measured.step, "engine": measured.made.provenance.engine} | own | shares

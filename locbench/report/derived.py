@@ -10,7 +10,8 @@ from locbench.spec.tables import Derived, Published, Table, parse_published
 
 
 def derive(formula: str, value: float | None, reference: float | None) -> float | None:
-    """Return ``difference``, reference - value, or ``reduction``, 100 * (1 - value / reference) in percent.
+    """Return ``difference``, reference - value, or ``reduction``, 100 * (1 - value / reference) in
+    percent.
 
     None where a number is missing, and for the reduction of a zero.
     """
@@ -37,7 +38,9 @@ def derived_notes(values: Sequence[DerivedValue]) -> list[str]:
     ]
 
 
-def _values(table: Table, derived: Derived, places: Mapping[tuple[str, str, str], Entry]) -> Iterator[DerivedValue]:
+def _values(
+    table: Table, derived: Derived, places: Mapping[tuple[str, str, str], Entry]
+) -> Iterator[DerivedValue]:
     for row, reference in derived.against.items():
         texts = derived.printed.get(row, [""] * len(table.columns))
         for column, text in zip((each.label for each in table.columns), texts, strict=True):
@@ -49,7 +52,12 @@ def _values(table: Table, derived: Derived, places: Mapping[tuple[str, str, str]
 
 
 def _value(
-    derived: Derived, row: str, column: str, printed: Published | None, own: Entry | None, other: Entry | None
+    derived: Derived,
+    row: str,
+    column: str,
+    printed: Published | None,
+    own: Entry | None,
+    other: Entry | None,
 ) -> DerivedValue:
     from_published = derive(derived.formula, _published(own), _published(other))
     known = printed is not None and printed.value is not None and from_published is not None

@@ -15,12 +15,18 @@ _DECIMALS = 2
 
 
 def measured_text(entry: Entry) -> str:
-    """Return ``88.52 ± 0.10 (3)``: mean, spread, number of seeds, and a dagger if reduced; empty without a number."""
+    """Return ``88.52 ± 0.10 (3)``: mean, spread, number of seeds, and a dagger if reduced.
+
+    Empty without a number.
+    """
     return number_text(entry) + _mark(entry.verdict == "reduced" and entry.measured is not None)
 
 
 def number_text(entry: Entry, *, seeds: bool = True) -> str:
-    """Return mean, spread and, unless it is left to a caption, the number of seeds; empty without a number."""
+    """Return mean, spread and, unless it is left to a caption, the number of seeds.
+
+    Empty without a number.
+    """
     if entry.measured is None:
         return ""
     if isinstance(entry.measured, str):
@@ -32,17 +38,23 @@ def number_text(entry: Entry, *, seeds: bool = True) -> str:
 
 
 def ours_text(entry: Entry) -> str:
-    """Return what was measured and its verdict, or why there is nothing: ``87.90 ± 0.10 (3) off by -0.67``.
+    """Return what was measured and its verdict, or why there is nothing: ``87.90 ± 0.10 (3) off by
+    -0.67``.
 
-    A predicted cost stands beside its distance from the paper's and its ratio to it: ``0.51 (-1.11, 31 %)``.
+    A predicted cost stands beside its distance from the paper's and its ratio to it: ``0.51 (-1.11,
+    31 %)``.
     """
     if entry.measured is None:
         return NOTHING if entry.verdict == "missing" else entry.verdict
     words = {
         "match": "match",
         "off": f"off by {difference_text(entry)}" if entry.difference is not None else "off",
-        "predicted": f"({difference_text(entry)}, {ratio_text(entry)})" if entry.ratio is not None else "",
-        "unconfirmed": f"unconfirmed, {difference_text(entry)}" if entry.difference is not None else "unconfirmed",
+        "predicted": f"({difference_text(entry)}, {ratio_text(entry)})"
+        if entry.ratio is not None
+        else "",
+        "unconfirmed": f"unconfirmed, {difference_text(entry)}"
+        if entry.difference is not None
+        else "unconfirmed",
     }
     return " ".join(filter(None, [measured_text(entry), words.get(entry.verdict, "")]))
 
@@ -59,14 +71,24 @@ def ratio_text(entry: Entry) -> str:
 
 def best_text(entry: Entry) -> str:
     """Return the best epoch's mean, with a dagger if reduced; empty where there is none."""
-    return "" if entry.best is None else f"{entry.best:.{_decimals(entry)}f}{_mark(entry.verdict == 'reduced')}"
+    return (
+        ""
+        if entry.best is None
+        else f"{entry.best:.{_decimals(entry)}f}{_mark(entry.verdict == 'reduced')}"
+    )
 
 
 def derived_texts(value: DerivedValue) -> tuple[str, str, str]:
     """Return a derived value as printed, from the paper's own numbers, and from the measured ones."""
-    decimals = value.printed.decimals if value.printed and value.printed.value is not None else _DECIMALS
+    decimals = (
+        value.printed.decimals if value.printed and value.printed.value is not None else _DECIMALS
+    )
     own = "" if value.from_published is None else f"{value.from_published:.{decimals}f}"
-    ours = "" if value.from_measured is None else f"{value.from_measured:.{decimals}f}{_mark(value.reduced)}"
+    ours = (
+        ""
+        if value.from_measured is None
+        else f"{value.from_measured:.{decimals}f}{_mark(value.reduced)}"
+    )
     return published_text(value.printed), own, ours or NOTHING
 
 
@@ -76,14 +98,20 @@ def published_text(published: Published | None) -> str:
 
 
 def tau_text(rank: Rank, reduced: bool) -> str:
-    """Return a rank correlation with its interval and over how many cells it is taken, or why there is none."""
+    """Return a rank correlation with its interval and over how many cells it is taken, or why there
+    is none.
+    """
     cells = f"{rank.n} cell{'' if rank.n == 1 else 's'}"
     if rank.why == "at chance":
-        return f"all {cells} at chance, not ranked" if rank.n > 1 else f"{cells} at chance, not ranked"
+        return (
+            f"all {cells} at chance, not ranked" if rank.n > 1 else f"{cells} at chance, not ranked"
+        )
     if rank.tau is None or rank.low is None or rank.high is None:
         return f"{cells} not ranked: {rank.why}"
     guessed = f", {rank.at_chance} of them at chance" if rank.at_chance else ""
-    tau, low, high = (f"{round(each, 2) + 0.0:.2f}" for each in (rank.tau, rank.low, rank.high))  # no minus zero
+    tau, low, high = (
+        f"{round(each, 2) + 0.0:.2f}" for each in (rank.tau, rank.low, rank.high)
+    )  # no minus zero
     return f"{tau}{_mark(reduced)} ({low} to {high}) over {cells}{guessed}"
 
 
@@ -97,10 +125,15 @@ def time_text(seconds: float) -> str:
 
 
 def verdict_words(comparison: Comparison) -> str:
-    """Return ``12 values: 3 match, 1 off, 8 missing``; what the paper prints in words is counted apart."""
+    """Return ``12 values: 3 match, 1 off, 8 missing``.
+
+    What the paper prints in words is counted apart.
+    """
     counted = (("value", comparison.counts), ("text", comparison.text_counts))
     words = "; ".join(_counted(kind, counts) for kind, counts in counted if counts) or "no values"
-    hidden = f"; {comparison.hidden:,} more in rows and columns of which nothing was run are left out"
+    hidden = (
+        f"; {comparison.hidden:,} more in rows and columns of which nothing was run are left out"
+    )
     return words + (hidden if comparison.hidden else "")
 
 

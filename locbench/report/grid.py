@@ -17,7 +17,8 @@ Slot: TypeAlias = tuple[str, str]
 
 
 class GridLine(msgspec.Struct, frozen=True):
-    """A line of the grid: the heading of a group of rows, our numbers of a row, or the paper's below them.
+    """A line of the grid: the heading of a group of rows, our numbers of a row, or the paper's
+    below them.
 
     ``entries`` are what its numbers are of, for formats that write them otherwise.
     """
@@ -28,7 +29,10 @@ class GridLine(msgspec.Struct, frozen=True):
 
 
 class Grid(msgspec.Struct, frozen=True):
-    """A grid with its header; ``caption`` names the metric, ``metric`` is empty where columns are metrics."""
+    """A grid with its header.
+
+    ``caption`` names the metric, ``metric`` is empty where columns are metrics.
+    """
 
     metric: str
     caption: str
@@ -38,22 +42,40 @@ class Grid(msgspec.Struct, frozen=True):
     @property
     def entries(self) -> tuple[Entry, ...]:
         """What the grid shows, row by row."""
-        return tuple(each for line in self.lines if line.kind == "ours" for each in line.entries if each is not None)
+        return tuple(
+            each
+            for line in self.lines
+            if line.kind == "ours"
+            for each in line.entries
+            if each is not None
+        )
 
 
 def grids(table: Table, comparison: Comparison) -> list[Grid]:
     """Lay a comparison out: one grid, or one per metric if columns hold several metrics each."""
     places = {(entry.row, entry.column, entry.metric): entry for entry in comparison.entries}
     used = {key[1:] for key in places}
-    slots = [(column.label, name) for column in table.columns for name in table.metrics if (column.label, name) in used]
+    slots = [
+        (column.label, name)
+        for column in table.columns
+        for name in table.metrics
+        if (column.label, name) in used
+    ]
     metrics = [name for name in table.metrics if any(slot[1] == name for slot in slots)]
     columns = {slot[0] for slot in slots}
     if len(metrics) > 1 and len(slots) in (len(columns), len(metrics)):
         alone = len(columns) == 1
         names = [_name(table, slot, alone=alone) for slot in slots]
         caption = ", ".join(metric_label(table, name) for name in metrics)
-        return [_grid("", f"{slots[0][0]}: {caption}" if alone else caption, names, slots, table, places)]
-    return [_metric_grid(metric, [slot for slot in slots if slot[1] == metric], table, places) for metric in metrics]
+        return [
+            _grid(
+                "", f"{slots[0][0]}: {caption}" if alone else caption, names, slots, table, places
+            )
+        ]
+    return [
+        _metric_grid(metric, [slot for slot in slots if slot[1] == metric], table, places)
+        for metric in metrics
+    ]
 
 
 def _name(table: Table, slot: Slot, alone: bool) -> str:
@@ -85,7 +107,10 @@ def _grid(
 
 
 def _lines(
-    rows: Sequence[str], slots: Sequence[Slot], places: Mapping[tuple[str, str, str], Entry], headed: bool
+    rows: Sequence[str],
+    slots: Sequence[Slot],
+    places: Mapping[tuple[str, str, str], Entry],
+    headed: bool,
 ) -> Iterator[GridLine]:
     current = None
     for row in rows:
@@ -94,7 +119,9 @@ def _lines(
             yield GridLine("group", (group, "", *("" for _ in slots)))
         current = group
         entries = tuple(places.get((row, *slot)) for slot in slots)
-        yield GridLine("ours", (own, "ours", *(ours_text(each) if each else "" for each in entries)), entries)
+        yield GridLine(
+            "ours", (own, "ours", *(ours_text(each) if each else "" for each in entries)), entries
+        )
         printed = [published_text(each.published) if each else "" for each in entries]
         if any(printed):
             yield GridLine("paper", ("", "paper", *printed), entries)

@@ -17,11 +17,16 @@ from locbench.spec.tables import Cell, Table
 Place: TypeAlias = tuple[str, str]
 
 Way: TypeAlias = tuple[tuple[str, Any], ...]
-"""A way of reducing: the fields of the schedule that differ from the published one, with their values."""
+"""A way of reducing: the fields of the schedule that differ from the published one, with their
+values.
+"""
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Runs reduced in the same way, by place in the table; ``how`` says it in words and is empty for full runs."""
+    """Runs reduced in the same way, by place in the table.
+
+    ``how`` says it in words and is empty for full runs.
+    """
 
     reduced: bool
     how: str
@@ -31,9 +36,10 @@ class Group(msgspec.Struct, frozen=True):
 def group_records(table: Table, records: Iterable[Record]) -> list[Group]:
     """Give each record to its cells and group them by way of reducing, full runs first.
 
-    A record that is the full run of some cells belongs to these alone; one on a cell's own data set, or a variant of
-    it, is no reduced run of a cell on another. Of runs that saw several versions of a data set, those on the version
-    of the latest run stand alone, and the others count as runs on other data.
+    A record that is the full run of some cells belongs to these alone; one on a cell's own data
+    set, or a variant of it, is no reduced run of a cell on another. Of runs that saw several
+    versions of a data set, those on the version of the latest run stand alone, and the others count
+    as runs on other data.
     """
     cells = _cells_by_task(table)
     runs: dict[Way, dict[Place, list[Record]]] = defaultdict(lambda: defaultdict(list))
@@ -47,11 +53,21 @@ def group_records(table: Table, records: Iterable[Record]) -> list[Group]:
             way = way_of_reducing(recipe, published) + _apart(recipe, cell)
             told = _words(as_it_was(record), published, way)
             if other:
-                way, told = (*way, ("content", other)), (*told, f"another version of the data ({other})")
+                way, told = (
+                    (*way, ("content", other)),
+                    (*told, f"another version of the data ({other})"),
+                )
             runs[way][cell.row, cell.column].append(record)
             words[way][told] = None
     groups = [
-        (len(way), Group(bool(way), _merged(list(words[way])), {place: tuple(own) for place, own in placed.items()}))
+        (
+            len(way),
+            Group(
+                bool(way),
+                _merged(list(words[way])),
+                {place: tuple(own) for place, own in placed.items()},
+            ),
+        )
         for way, placed in runs.items()
     ]
     return [group for _, group in sorted(groups, key=lambda each: (each[0], each[1].how))]
@@ -69,20 +85,25 @@ def latest_versions(records: Iterable[Record]) -> dict[str, str]:
 
 
 def as_it_was(record: Record) -> Recipe:
-    """Return a run's recipe with the numbers of images that it had, where it asked for more than there are."""
+    """Return a run's recipe with the numbers of images that it had, where it asked for more than
+    there are.
+    """
     if record.data is None:
         return record.recipe
     asked = {"train_limit": record.data.train, "test_limit": record.data.test}
-    less = {name: count for name, count in asked.items() if (getattr(record.recipe, name) or 0) > count}
+    less = {
+        name: count for name, count in asked.items() if (getattr(record.recipe, name) or 0) > count
+    }
     return msgspec.structs.replace(record.recipe, **less)
 
 
 def way_of_reducing(recipe: Recipe, published: Recipe) -> Way:
     """Return how a run departs from the published one; empty for a full run.
 
-    How often a run is tested changes no number, nor does the memory it runs in; what a data set held is told by its
-    fingerprint, for sets known by name as for others; and the warm-up of a run of another
-    length follows from that length. Networks replaced by their stand-ins are reduced alike, whatever their names.
+    How often a run is tested changes no number, nor does the memory it runs in; what a data set
+    held is told by its fingerprint, for sets known by name as for others; and the warm-up of a run
+    of another length follows from that length. Networks replaced by their stand-ins are reduced
+    alike, whatever their names.
     """
     ignored = {"test_every", "memory", "content"}
     ignored |= {"warmup_epochs"} if recipe.epochs != published.epochs else set()
@@ -90,14 +111,16 @@ def way_of_reducing(recipe: Recipe, published: Recipe) -> Way:
     own, other = dict(schedule_of(recipe)), dict(schedule_of(published))
     if recipe.network == stand_in(published.network) != published.network:
         own["network"] = _smaller_label(recipe, published)
-    return tuple((name, value) for name, value in own.items() if name not in ignored and value != other[name])
+    return tuple(
+        (name, value) for name, value in own.items() if name not in ignored and value != other[name]
+    )
 
 
 def _apart(recipe: Recipe, cell: Cell) -> Way:
     """Keep the rows of detectors with a given backbone apart.
 
-    The file decides the numbers and not the row's method, so that one row beside another would compare a file with
-    itself.
+    The file decides the numbers and not the row's method, so that one row beside another would
+    compare a file with itself.
     """
     return (("row", cell.row),) if recipe.detection and recipe.weights else ()
 
@@ -109,7 +132,10 @@ def _smaller_label(recipe: Recipe, published: Recipe) -> str:
 def _words(recipe: Recipe, published: Recipe, way: Way) -> tuple[str, ...]:
     words = reductions(recipe, published)
     if "warmup_epochs" in dict(way):
-        words = [*words, f"warm-up of {recipe.warmup_epochs} instead of {published.warmup_epochs} epochs"]
+        words = [
+            *words,
+            f"warm-up of {recipe.warmup_epochs} instead of {published.warmup_epochs} epochs",
+        ]
     return tuple(words or [f"{name} {value}" for name, value in way])
 
 
@@ -134,22 +160,28 @@ def _homes(recipe: Recipe, cells: list[tuple[Cell, Recipe]]) -> list[tuple[Cell,
 
 
 def _starts_alike(recipe: Recipe, published: Recipe) -> bool:
-    """Whether two runs of one network start from the same weights; else neither is a reduced form of the other.
+    """Whether two runs of one network start from the same weights; else neither is a reduced form
+    of the other.
 
-    A small network that stands in for another has no pretrained weights and may stand for either. No published run
-    starts from torchvision's weights: one that does is shown, marked, beside those from random ones.
+    A small network that stands in for another has no pretrained weights and may stand for either.
+    No published run starts from torchvision's weights: one that does is shown, marked, beside those
+    from random ones.
     """
     return recipe.network != published.network or recipe.init in (published.init, "torchvision")
 
 
 def _is_variant(dataset: str, published: str) -> bool:
-    """Whether a data set is the published one or a variant of it, such as ``cifar10-jpeg`` of ``cifar10``."""
+    """Whether a data set is the published one or a variant of it, such as ``cifar10-jpeg`` of
+    ``cifar10``.
+    """
     return dataset == published or dataset.startswith(f"{published}-")
 
 
 def _merged(lists: Sequence[tuple[str, ...]]) -> str:
     """Merge the words of cells with different published schedules: ``4 of 160 or 200 epochs``."""
-    phrases = [_alternatives(list(dict.fromkeys(phrase))) for phrase in zip_longest(*lists, fillvalue="")]
+    phrases = [
+        _alternatives(list(dict.fromkeys(phrase))) for phrase in zip_longest(*lists, fillvalue="")
+    ]
     return ", ".join(phrases)
 
 

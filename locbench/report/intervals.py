@@ -16,11 +16,15 @@ _DEVIATES = 1.959964  # of the normal distribution, for LEVEL
 _AT_A_TIME = 4_000_000  # numbers in memory
 
 
-def tau_interval(values: Sequence[Sequence[float]], published: Sequence[float], tau: float) -> tuple[float, float]:
-    """Return the 95 % interval of a tau-b by the percentile bootstrap over cells, and over the seeds of each.
+def tau_interval(
+    values: Sequence[Sequence[float]], published: Sequence[float], tau: float
+) -> tuple[float, float]:
+    """Return the 95 % interval of a tau-b by the percentile bootstrap over cells, and over the
+    seeds of each.
 
-    Where every replicate gives the same tau, as in perfect order, the bootstrap tells nothing of its certainty: the
-    interval is then that of the largest variance that Kendall's tau can have, 2 (1 - tau^2) / n (Kendall & Gibbons).
+    Where every replicate gives the same tau, as in perfect order, the bootstrap tells nothing of
+    its certainty: the interval is then that of the largest variance that Kendall's tau can have, 2
+    (1 - tau^2) / n (Kendall & Gibbons).
 
     Args:
         values: for every cell, the measured value of each of its seeds.
@@ -42,11 +46,18 @@ def tau_interval(values: Sequence[Sequence[float]], published: Sequence[float], 
 
 
 def widest(tau: float, cells: int) -> tuple[float, float]:
-    """Return the interval of a tau with the largest variance it can have; the score interval of cells / 2 trials."""
+    """Return the interval of a tau with the largest variance it can have.
+
+    The score interval of cells / 2 trials.
+    """
     trials, squared = cells / 2, _DEVIATES**2
     share = (tau + 1) / 2
     centre = (share + squared / (2 * trials)) / (1 + squared / trials)
-    half = math.sqrt(share * (1 - share) / trials + squared / (4 * trials**2)) * _DEVIATES / (1 + squared / trials)
+    half = (
+        math.sqrt(share * (1 - share) / trials + squared / (4 * trials**2))
+        * _DEVIATES
+        / (1 + squared / trials)
+    )
     return max(2 * (centre - half) - 1, -1.0), min(2 * (centre + half) - 1, 1.0)
 
 
@@ -56,7 +67,10 @@ def _means(random: Any, own: NDArray[Any]) -> Any:
 
 
 def _taus(measured: NDArray[Any], published: NDArray[Any], drawn: NDArray[Any]) -> NDArray[Any]:
-    """Return tau-b of every replicate; a cell drawn several times is tied with itself on both sides, and leaves it."""
+    """Return tau-b of every replicate.
+
+    A cell drawn several times is tied with itself on both sides, and leaves it.
+    """
     import numpy as np
 
     signs = np.sign(published[:, None] - published)

@@ -1,4 +1,5 @@
-"""Reports in LaTeX: ``table`` environments to include with ``\\input``; they need the package booktabs only.
+"""Reports in LaTeX: ``table`` environments to include with ``\\input``; they need the package
+booktabs only.
 
 Every one fits the text of the article class at 10 pt.
 """
@@ -17,7 +18,14 @@ from locbench.report.grid import Grid, GridLine, grids
 from locbench.report.latex_layout import Line, Sheet, cell, floats
 from locbench.report.latex_text import escaped
 from locbench.report.model import Comparison, Entry, Verdict
-from locbench.report.text import heading, short_label, source_lines, split_label, tau_lines, what_runs
+from locbench.report.text import (
+    heading,
+    short_label,
+    source_lines,
+    split_label,
+    tau_lines,
+    what_runs,
+)
 from locbench.spec.tables import Table
 
 MARKS: dict[Verdict, tuple[str, str]] = {
@@ -29,11 +37,17 @@ MARKS: dict[Verdict, tuple[str, str]] = {
     "failed": ("$\\times$", "ended in an error"),
     "blocked": ("$\\circ$", "cannot be run yet"),
 }
-"""What stands at a number, or in its place, and what it means; the caption explains those that occur."""
+"""What stands at a number, or in its place, and what it means.
+
+The caption explains those that occur.
+"""
 
 
 def latex(table: Table, comparisons: Sequence[Comparison]) -> str:
-    """Return ``table`` environments for every grid, each with caption and label; costs without runs stand once."""
+    """Return ``table`` environments for every grid, each with caption and label.
+
+    Costs without runs stand once.
+    """
     blocks = ["% Needs \\usepackage{booktabs}."]
     for number, comparison in enumerate(comparisons, start=1):
         blocks.append(_comment(comparison))
@@ -47,9 +61,16 @@ def _tables(table: Table, comparison: Comparison, number: int) -> Iterator[str]:
             continue
         label = "-".join(filter(None, [table.id, str(number), grid.metric]))
         own = msgspec.structs.replace(comparison, entries=grid.entries)
-        below = [*tau_lines(table, comparison, {each.metric for each in grid.entries}), verdict_words(own)]
+        below = [
+            *tau_lines(table, comparison, {each.metric for each in grid.entries}),
+            verdict_words(own),
+        ]
         yield from _environments(
-            f"{heading(table)}. {grid.caption}", _reading(grid, comparison), label, _sheet(grid), below
+            f"{heading(table)}. {grid.caption}",
+            _reading(grid, comparison),
+            label,
+            _sheet(grid),
+            below,
         )
     for name in dict.fromkeys(value.label for value in comparison.derived):
         yield from _derived(table, comparison, number, name)
@@ -88,17 +109,30 @@ def _reading(grid: Grid, comparison: Comparison) -> list[str]:
         sentences.append(what_runs(comparison) + (f", on {data}" if data else ""))
     counts = sorted({entry.n for entry in entries if entry.n})
     if counts:
-        seeds = "one seed" if counts == [1] else f"{counts[0]} seeds" if len(counts) == 1 else "(n) seeds"
+        seeds = (
+            "one seed"
+            if counts == [1]
+            else f"{counts[0]} seeds"
+            if len(counts) == 1
+            else "(n) seeds"
+        )
         spread = "" if counts == [1] else "mean ± sample standard deviation over "
         sentences.append(f"Ours, above the paper's: {spread}{seeds}")
     else:
-        kinds = {"exact": "counted", "predicted": "predicted without a device, tensors alone, not judged"}
+        kinds = {
+            "exact": "counted",
+            "predicted": "predicted without a device, tensors alone, not judged",
+        }
         words = dict.fromkeys(
-            kinds[entry.kind] for entry in entries if entry.measured is not None and entry.kind in kinds
+            kinds[entry.kind]
+            for entry in entries
+            if entry.measured is not None and entry.kind in kinds
         )
         sentences.append(f"Ours, above the paper's{': ' if words else ''}{' or '.join(words)}")
     used = {entry.verdict for entry in entries}
-    meaning = "; ".join(f"{mark} {escaped(text)}" for verdict, (mark, text) in MARKS.items() if verdict in used)
+    meaning = "; ".join(
+        f"{mark} {escaped(text)}" for verdict, (mark, text) in MARKS.items() if verdict in used
+    )
     return [f"{escaped(each)}." for each in sentences] + ([f"{meaning}."] if meaning else [])
 
 
@@ -115,10 +149,19 @@ def _derived(table: Table, comparison: Comparison, number: int, name: str) -> It
         reference = split_label(value.reference)[1] if same else short_label(table, value.reference)
         labels = (own, reference, *([value.column] if several else []))
         lines.append(Line(tuple(map(cell, (*labels, *derived_texts(value))))))
-    header = ("", "against", *(["column"] if several else []), "printed", "from the paper's", "from ours")
+    header = (
+        "",
+        "against",
+        *(["column"] if several else []),
+        "printed",
+        "from the paper's",
+        "from ours",
+    )
     sheet = Sheet(tuple(map(cell, header)), 3 if several else 2, tuple(lines))
     unit = f" ({values[0].unit})" if values[0].unit else ""
-    reading = [f"{escaped(what_runs(comparison))}."] if any(value.reduced for value in values) else []
+    reading = (
+        [f"{escaped(what_runs(comparison))}."] if any(value.reduced for value in values) else []
+    )
     if reading:
         reading.append(f"{MARKS['reduced'][0]} {MARKS['reduced'][1]}.")
     index = list(dict.fromkeys(value.label for value in comparison.derived)).index(name)
@@ -136,7 +179,9 @@ def _claims(table: Table, comparison: Comparison, number: int) -> Iterator[str]:
         reduced = any(claim.reduced for claim in comparison.claims)
         reading = [f"{escaped(what_runs(comparison))}."] if reduced else []
         caption, label = f"{heading(table)}. {CLAIMS_TITLE}", f"{table.id}-{number}-claims"
-        yield from text_floats(caption, reading, label, ("claim", "verdict"), rows, claim_remarks(comparison.claims))
+        yield from text_floats(
+            caption, reading, label, ("claim", "verdict"), rows, claim_remarks(comparison.claims)
+        )
 
 
 def text_floats(
@@ -158,13 +203,17 @@ def text_floats(
         below: remarks.
     """
     lines = tuple(Line(tuple(map(cell, row))) for row in rows)
-    yield from _environments(caption, reading, label, Sheet(tuple(map(cell, header)), len(header), lines), below)
+    yield from _environments(
+        caption, reading, label, Sheet(tuple(map(cell, header)), len(header), lines), below
+    )
 
 
 def _environments(
     caption: str, reading: Sequence[str], label: str, sheet: Sheet, below: Sequence[str]
 ) -> Iterator[str]:
-    """Yield the floats of one sheet: the first explains the marks, and the remarks stand below the last."""
+    """Yield the floats of one sheet: the first explains the marks, and the remarks stand below the
+    last.
+    """
     name = re.sub(r"[^A-Za-z0-9-]+", "-", label)
     found = floats(sheet)
     for index, body in enumerate(found):
@@ -186,5 +235,8 @@ def _below(remarks: Sequence[str]) -> str:
 
 
 def _comment(comparison: Comparison) -> str:
-    lines = [what_runs(comparison), *(f"{name}: {value}" for name, value in source_lines(comparison))]
+    lines = [
+        what_runs(comparison),
+        *(f"{name}: {value}" for name, value in source_lines(comparison)),
+    ]
     return "\n".join(f"% {printable(' '.join(line.split()))}" for line in lines)

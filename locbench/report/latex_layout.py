@@ -1,4 +1,5 @@
-"""Tabulars that fit a page of LaTeX's article class: smaller type, broken heads, and else columns in several blocks.
+"""Tabulars that fit a page of LaTeX's article class: smaller type, broken heads, and else columns
+in several blocks.
 
 Widths are estimated from those of Computer Modern, so that nothing but booktabs is needed.
 """
@@ -14,7 +15,11 @@ from locbench.report.latex_text import escaped, longest_word, text_width
 _ROOM = 340.0  # points; \textwidth of article at 10 pt is 345
 _TALL = 430.0  # points; \textheight is 550, with a caption above and remarks below
 _GAP = 8.0  # points between columns: twice \tabcolsep
-_LABEL, _LABELS, _VALUE = 130.0, 220.0, 150.0  # points, of a label, all labels and a value; wider ones are broken
+_LABEL, _LABELS, _VALUE = (
+    130.0,
+    220.0,
+    150.0,
+)  # points, of a label, all labels and a value; wider ones are broken
 _BOLD = 1.16
 
 SETTINGS = "\\setlength{\\tabcolsep}{4pt}"
@@ -49,7 +54,10 @@ def cell(text: str, mark: str = "") -> Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a sheet: the heading of a group, or cells; ``begins`` is whether a page may end before it."""
+    """A line of a sheet: the heading of a group, or cells.
+
+    ``begins`` is whether a page may end before it.
+    """
 
     cells: tuple[Cell, ...]
     heading: bool = False
@@ -58,7 +66,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is to be set: a head, lines, and how many of the first columns are labels, which every block repeats."""
+    """What is to be set: a head, lines, and how many of the first columns are labels, which every
+    block repeats.
+    """
 
     header: tuple[Cell, ...]
     labels: int
@@ -74,7 +84,9 @@ def floats(sheet: Sheet) -> list[str]:
         for page in _pages(sheet.header, _in_block(sheet, block), kind, widths)
         if page
     ]
-    tabulars = [_tabular(sheet.header, page, block, sheet.labels, kind, widths) for block, page in pages]
+    tabulars = [
+        _tabular(sheet.header, page, block, sheet.labels, kind, widths) for block, page in pages
+    ]
     if not pages:
         return []
     together = sum(_height(sheet.header, page, kind, widths) for _, page in pages) <= _TALL
@@ -90,7 +102,11 @@ def _in_block(sheet: Sheet, block: Sequence[int]) -> list[Line]:
         held = any(line.cells[index].latex for line in rows for index in values)
         kept += chunk if held or not (rows and values) else [line for line in chunk if line.heading]
     following = [*kept, None][1:]
-    return [line for line, after in zip(kept, following, strict=True) if not (line.heading and _ends(after))]
+    return [
+        line
+        for line, after in zip(kept, following, strict=True)
+        if not (line.heading and _ends(after))
+    ]
 
 
 def _ends(line: Line | None) -> bool:
@@ -115,7 +131,9 @@ def _fitted(sheet: Sheet) -> tuple[_Type, list[float], list[list[int]]]:
     blocks: list[list[int]] = [[]]
     most = _balanced([widths[each] for each in values], rest)
     for each in values:
-        if blocks[-1] and (len(blocks[-1]) == most or _total([widths[i] for i in [*blocks[-1], each]]) > rest):
+        if blocks[-1] and (
+            len(blocks[-1]) == most or _total([widths[i] for i in [*blocks[-1], each]]) > rest
+        ):
             blocks.append([])
         blocks[-1].append(each)
     return kind, widths, [labels + block for block in blocks]
@@ -146,8 +164,13 @@ def _total(widths: Sequence[float]) -> float:
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def _pages(header: Sequence[Cell], lines: Sequence[Line], kind: _Type, widths: Sequence[float]) -> list[list[Line]]:
-    """Split lines that no page holds into about equal parts; a group that goes on is named again."""
+def _pages(
+    header: Sequence[Cell], lines: Sequence[Line], kind: _Type, widths: Sequence[float]
+) -> list[list[Line]]:
+    """Split lines that no page holds into about equal parts.
+
+    A group that goes on is named again.
+    """
     count = math.ceil(_height(header, lines, kind, widths) / _TALL)
     most = min(_TALL, _height(header, lines, kind, widths) / max(count, 1) + 4 * kind.line)
     pages: list[list[Line]] = [[]]
@@ -172,8 +195,12 @@ def _chunks(lines: Sequence[Line]) -> Iterator[list[Line]]:
         yield chunk
 
 
-def _height(header: Sequence[Cell], lines: Sequence[Line], kind: _Type, widths: Sequence[float]) -> float:
-    return kind.line * (2 + sum(_rows(line, kind, widths) for line in [Line(tuple(header)), *lines]))
+def _height(
+    header: Sequence[Cell], lines: Sequence[Line], kind: _Type, widths: Sequence[float]
+) -> float:
+    return kind.line * (
+        2 + sum(_rows(line, kind, widths) for line in [Line(tuple(header)), *lines])
+    )
 
 
 def _rows(line: Line, kind: _Type, widths: Sequence[float]) -> int:
@@ -196,16 +223,22 @@ def _tabular(
     widths: Sequence[float],
 ) -> str:
     align = "".join("l" if index < labels else "r" for index in block)
-    head = " & ".join(_set(header[index], widths[index], kind, left=index < labels, top=False) for index in block)
+    head = " & ".join(
+        _set(header[index], widths[index], kind, left=index < labels, top=False) for index in block
+    )
     body = [_line(line, block, labels, kind, widths) for line in lines]
     rows = "".join(f"{row} \\\\\n" for row in body)
     rules = f"\\toprule\n{head} \\\\\n\\midrule\n{rows}\\bottomrule"
     return f"\\begin{{tabular}}{{@{{}}{align}@{{}}}}\n{rules}\n\\end{{tabular}}"
 
 
-def _line(line: Line, block: Sequence[int], labels: int, kind: _Type, widths: Sequence[float]) -> str:
+def _line(
+    line: Line, block: Sequence[int], labels: int, kind: _Type, widths: Sequence[float]
+) -> str:
     if not line.heading:
-        return " & ".join(_set(line.cells[i], widths[i], kind, left=i < labels, top=True) for i in block)
+        return " & ".join(
+            _set(line.cells[i], widths[i], kind, left=i < labels, top=True) for i in block
+        )
     text = f"\\textbf{{{line.cells[0].latex}}}"
     room = max(_total([widths[index] for index in block]), _ROOM / 2)
     if line.cells[0].width * kind.scale * _BOLD > room:

@@ -49,11 +49,26 @@ _SPECIAL = {
     "\u00bf": "?`",
 }
 _GREEK = re.compile(r"GREEK (SMALL|CAPITAL) LETTER (\w+)$")
-_LATIN_LOOKALIKES = ("ALPHA", "BETA", "EPSILON", "ZETA", "ETA", "IOTA", "KAPPA", "MU", "NU", "RHO", "TAU", "CHI")
+_LATIN_LOOKALIKES = (
+    "ALPHA",
+    "BETA",
+    "EPSILON",
+    "ZETA",
+    "ETA",
+    "IOTA",
+    "KAPPA",
+    "MU",
+    "NU",
+    "RHO",
+    "TAU",
+    "CHI",
+)
 
 
 def escaped(text: str) -> str:
-    """Return LaTeX that prints the text as it is: specials escaped, signs, arrows and Greek letters as mathematics."""
+    """Return LaTeX that prints the text as it is: specials escaped, signs, arrows and Greek letters
+    as mathematics.
+    """
     words = printable(" ".join(text.split())).split(" ")
     plain = " ".join(r"\allowbreak{}".join(map(_characters, _parts(word))) for word in words)
     return re.sub(r"(?<![\w$}-])-(?=\d)", "$-$", plain)
@@ -77,7 +92,10 @@ _WIDTH = {character: width for width, characters in _WIDTHS.items() for characte
 
 
 def text_width(text: str) -> float:
-    """Return about how wide a text is in Computer Modern at 10 pt, in points; never much less than it is."""
+    """Return about how wide a text is in Computer Modern at 10 pt, in points.
+
+    Never much less than it is.
+    """
     minus = 4.5 * len(re.findall(r"(?<![\w-])-(?=\d)", text))
     return minus + sum(map(_width, printable(text)))
 
@@ -90,24 +108,37 @@ def _width(character: str) -> float:
 
 
 def longest_word(text: str) -> float:
-    """Return about how wide the longest part of a text is in which no line may end, in points at 10 pt."""
-    return max((text_width(part) for word in printable(text).split() for part in _parts(word)), default=0.0)
+    """Return about how wide the longest part of a text is in which no line may end, in points at 10
+    pt.
+    """
+    return max(
+        (text_width(part) for word in printable(text).split() for part in _parts(word)), default=0.0
+    )
 
 
 _LONGEST = 20
-"""Letters of a word from which on a line may end inside it; paths would leave the page otherwise."""
+"""Letters of a word from which on a line may end inside it.
+
+Paths would leave the page otherwise.
+"""
 
 
 def _parts(word: str) -> list[str]:
     """Split a long word after its signs, and what is still long into short parts."""
     if text_width(word) <= 5.6 * _LONGEST:
         return [word]
-    return [part for run in re.findall(r"[A-Za-z0-9]+[!-/:-@\[-`{-~]?|.", word) for part in re.findall(r".{1,14}", run)]
+    return [
+        part
+        for run in re.findall(r"[A-Za-z0-9]+[!-/:-@\[-`{-~]?|.", word)
+        for part in re.findall(r".{1,14}", run)
+    ]
 
 
 def _characters(text: str) -> str:
     # Two hyphens in a row would be printed as a dash.
-    return "".join("-{}" if pair == ("-", "-") else _character(pair[0]) for pair in pairwise(f"{text} "))
+    return "".join(
+        "-{}" if pair == ("-", "-") else _character(pair[0]) for pair in pairwise(f"{text} ")
+    )
 
 
 def _character(character: str) -> str:

@@ -49,7 +49,9 @@ COLUMNS = (
 
 def tidy_rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     """Return one mapping per entry and then one per measured figure, with the keys of `COLUMNS`."""
-    entries = [_row(comparison, entry) for comparison in comparisons for entry in comparison.entries]
+    entries = [
+        _row(comparison, entry) for comparison in comparisons for entry in comparison.entries
+    ]
     measured = comparisons[0].measured if comparisons else ()
     return [*entries, *(row for cost in measured for row in _measured(comparisons[0].table, cost))]
 
@@ -71,7 +73,9 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def as_cell(value: Any) -> Any:
-    """Return a value as a spreadsheet shows it: an apostrophe before a text that it would take for a formula."""
+    """Return a value as a spreadsheet shows it: an apostrophe before a text that it would take for
+    a formula.
+    """
     if not isinstance(value, str):
         return value
     text = printable(value)
@@ -81,7 +85,9 @@ def as_cell(value: Any) -> Any:
 def _row(comparison: Comparison, entry: Entry) -> dict[str, Any]:
     values = {name: getattr(entry, name) for name in COLUMNS if name in Entry.__struct_fields__}
     printed = entry.published
-    number = None if printed is None else printed.value if printed.value is not None else printed.text
+    number = (
+        None if printed is None else printed.value if printed.value is not None else printed.text
+    )
     return values | {
         "table": comparison.table,
         "published": number,
@@ -115,7 +121,11 @@ def _figures(cost: MeasuredCost, reading: Reading) -> Iterator[dict[str, Any]]:
     """Yield the figures of a reading under names of their own, which no prediction has."""
     cuda, failed = cost.meter == "cuda allocator", bool(reading.error)
     figures = (
-        ("max_memory_allocated" if cuda else "cpu_allocated_peak", "GB", _gigabytes(reading.allocated_bytes)),
+        (
+            "max_memory_allocated" if cuda else "cpu_allocated_peak",
+            "GB",
+            _gigabytes(reading.allocated_bytes),
+        ),
         ("max_memory_reserved", "GB", _gigabytes(reading.reserved_bytes)),
         ("first_steps_allocated", "GB", _gigabytes(reading.first_allocated_bytes)),
         ("step_time", "ms", reading.milliseconds),
@@ -123,7 +133,9 @@ def _figures(cost: MeasuredCost, reading: Reading) -> Iterator[dict[str, Any]]:
     )
     for metric, unit, value in figures:
         if metric == figures[0][0] or (value is not None and not failed):
-            yield {"metric": metric, "unit": unit, "measured": None if failed else value} | _beside(cost, metric)
+            yield {"metric": metric, "unit": unit, "measured": None if failed else value} | _beside(
+                cost, metric
+            )
 
 
 def _beside(cost: MeasuredCost, metric: str) -> dict[str, Any]:
@@ -139,7 +151,10 @@ def _gigabytes(count: float | None) -> float | None:
 
 
 def document(table: Table, comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """Return a table's report as plain types; what was measured on devices stands once, apart from the comparisons."""
+    """Return a table's report as plain types.
+
+    What was measured on devices stands once, apart from the comparisons.
+    """
     measured = comparisons[0].measured if comparisons else ()
     return {
         "table": table.id,
@@ -149,7 +164,8 @@ def document(table: Table, comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "notes": table_notes(table),
         "comparisons": [_comparison(each) for each in comparisons],
         "measured": [
-            msgspec.to_builtins(each) | {"predicted_percent_of_allocated": each.predicted_share} for each in measured
+            msgspec.to_builtins(each) | {"predicted_percent_of_allocated": each.predicted_share}
+            for each in measured
         ],
     }
 
@@ -162,7 +178,10 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
 
 
 def json_text(found: Sequence[tuple[Table, Sequence[Comparison]]]) -> str:
-    """Return a table's report as indented JSON; of several tables, or of none, a list of such reports."""
+    """Return a table's report as indented JSON.
+
+    Of several tables, or of none, a list of such reports.
+    """
     documents = [document(table, comparisons) for table, comparisons in found]
     whole = documents[0] if len(documents) == 1 else documents
     return indented_json(whole).decode()

@@ -8,7 +8,13 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from locbench.printable import printable
-from locbench.report.claim_words import CLAIMS_HEADER, CLAIMS_TITLE, claim_legend, claim_remarks, claim_rows
+from locbench.report.claim_words import (
+    CLAIMS_HEADER,
+    CLAIMS_TITLE,
+    claim_legend,
+    claim_remarks,
+    claim_rows,
+)
 from locbench.report.formatting import derived_texts, verdict_words
 from locbench.report.grid import Grid, GridLine, grids
 from locbench.report.measured import MeasuredSection, measured_sections
@@ -33,7 +39,9 @@ from locbench.spec.tables import Table
 
 
 def markdown(table: Table, comparisons: Sequence[Comparison]) -> str:
-    """Return a table's report: sections for the full runs, for each kind of reduced run, and for measured costs."""
+    """Return a table's report: sections for the full runs, for each kind of reduced run, and for
+    measured costs.
+    """
     blocks = [f"# {escaped(heading(table))}", escaped(origin(table)), HOW_TO_READ]
     for comparison in comparisons:
         blocks += _section(table, comparison)
@@ -52,7 +60,9 @@ _BLOCK = re.compile(r"^(?:(?=#+(?:\s|$)|>|[-+=](?:\s|$)|-+$|=+$)|(\d+)(?=[.)](?:
 
 
 def escaped(text: str) -> str:
-    """Return text that Markdown shows as it is, on one line: no emphasis, link, picture, formula, HTML or list."""
+    """Return text that Markdown shows as it is, on one line: no emphasis, link, picture, formula,
+    HTML or list.
+    """
     shown = _MARKS.sub(r"\\\1", printable(" ".join(text.split())))
     shown = _LINK.sub(lambda found: f"\\{found[0]}", _ENTITY.sub(r"\&", shown))
     return _BLOCK.sub(lambda found: f"{found[1] or ''}\\", shown)
@@ -103,14 +113,20 @@ def _claims(comparison: Comparison) -> Iterator[str]:
 
 def _derived(comparison: Comparison) -> Iterator[str]:
     for label, unit in dict.fromkeys((value.label, value.unit) for value in comparison.derived):
-        values = [value for value in comparison.derived if (value.label, value.unit) == (label, unit)]
-        rows = [[value.row, value.reference, value.column, *derived_texts(value)] for value in values]
+        values = [
+            value for value in comparison.derived if (value.label, value.unit) == (label, unit)
+        ]
+        rows = [
+            [value.row, value.reference, value.column, *derived_texts(value)] for value in values
+        ]
         name = f"{label} ({unit})" if unit else label
         yield f"**Derived: {escaped(name)}**"
         header = ["row", "against", "column", "printed", "from the paper's numbers", "from ours"]
         align = ("left", "left", "left", "right", "right", "right")
         cells = [[escaped(text) for text in row] for row in rows]
-        yield tabulate(cells, headers=header, tablefmt="github", disable_numparse=True, colalign=align)
+        yield tabulate(
+            cells, headers=header, tablefmt="github", disable_numparse=True, colalign=align
+        )
 
 
 def _calibrated(table: Table, comparison: Comparison) -> Iterator[str]:
@@ -119,7 +135,13 @@ def _calibrated(table: Table, comparison: Comparison) -> Iterator[str]:
         yield f"**{calibration_title(comparison)}**"
         align = ("left", "left", *("right" for _ in CALIBRATED_HEADER[3:]), "left")
         cells = [[escaped(text) for text in row] for row in calibrated_rows(comparison)]
-        yield tabulate(cells, headers=CALIBRATED_HEADER, tablefmt="github", disable_numparse=True, colalign=align)
+        yield tabulate(
+            cells,
+            headers=CALIBRATED_HEADER,
+            tablefmt="github",
+            disable_numparse=True,
+            colalign=align,
+        )
         yield _bullets(lines)
 
 
@@ -130,7 +152,9 @@ def _measured(section: MeasuredSection) -> Iterator[str]:
         align = ("left", *("right" for _ in grid.header[1:]))
         cells = [[escaped(text) for text in row] for row in grid.rows]
         header = [escaped(text) for text in grid.header]
-        yield tabulate(cells, headers=header, tablefmt="github", disable_numparse=True, colalign=align)
+        yield tabulate(
+            cells, headers=header, tablefmt="github", disable_numparse=True, colalign=align
+        )
     yield _bullets(section.lines)
 
 

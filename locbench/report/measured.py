@@ -17,7 +17,10 @@ Text = Callable[[MeasuredCost], str]
 
 @dataclass(frozen=True)
 class Columns:
-    """A grid of a section: its caption, the heads of its columns, and its rows; the first column is the label."""
+    """A grid of a section: its caption, the heads of its columns, and its rows.
+
+    The first column is the label.
+    """
 
     caption: str
     header: tuple[str, ...]
@@ -26,7 +29,9 @@ class Columns:
 
 @dataclass(frozen=True)
 class MeasuredSection:
-    """What was measured on one device, with one engine: heading, grids, and what a reader must know of them."""
+    """What was measured on one device, with one engine: heading, grids, and what a reader must know
+    of them.
+    """
 
     heading: str
     grids: tuple[Columns, ...]
@@ -37,7 +42,8 @@ def measured_sections(measured: Sequence[MeasuredCost]) -> list[MeasuredSection]
     """Return one section per device, engine and meter."""
     places = dict.fromkeys((each.device, each.engine, each.meter) for each in measured)
     return [
-        _section([each for each in measured if (each.device, each.engine, each.meter) == place]) for place in places
+        _section([each for each in measured if (each.device, each.engine, each.meter) == place])
+        for place in places
     ]
 
 
@@ -61,15 +67,27 @@ _ALLOCATED: tuple[tuple[str, Text], ...] = (
     ("paper", lambda each: _printed_memory(each)),
     ("predicted", lambda each: _gigabytes(each.predicted_bytes)),
     ("allocated", lambda each: _of(each.off, lambda found: _gigabytes(found.allocated_bytes))),
-    ("allocated, benchmark", lambda each: _of(each.on, lambda found: _gigabytes(found.allocated_bytes))),
+    (
+        "allocated, benchmark",
+        lambda each: _of(each.on, lambda found: _gigabytes(found.allocated_bytes)),
+    ),
     ("predicted / allocated (%)", lambda each: _decimal(each.predicted_share, 1)),
 )
 
 _RESERVED: tuple[tuple[str, Text], ...] = (
     ("reserved", lambda each: _of(each.off, lambda found: _gigabytes(found.reserved_bytes))),
-    ("reserved, benchmark", lambda each: _of(each.on, lambda found: _gigabytes(found.reserved_bytes))),
-    ("first steps", lambda each: _of(each.off, lambda found: _gigabytes(found.first_allocated_bytes))),
-    ("first steps, benchmark", lambda each: _of(each.on, lambda found: _gigabytes(found.first_allocated_bytes))),
+    (
+        "reserved, benchmark",
+        lambda each: _of(each.on, lambda found: _gigabytes(found.reserved_bytes)),
+    ),
+    (
+        "first steps",
+        lambda each: _of(each.off, lambda found: _gigabytes(found.first_allocated_bytes)),
+    ),
+    (
+        "first steps, benchmark",
+        lambda each: _of(each.on, lambda found: _gigabytes(found.first_allocated_bytes)),
+    ),
 )
 
 _TIME: tuple[tuple[str, Text], ...] = (
@@ -77,20 +95,30 @@ _TIME: tuple[tuple[str, Text], ...] = (
     ("quartiles", lambda each: _of(each.off, _quartiles)),
     ("ms, benchmark", lambda each: _of(each.on, lambda found: _decimal(found.milliseconds, 2))),
     ("overhead (%)", lambda each: _of(each.off, lambda found: _decimal(found.overhead, 1))),
-    ("overhead, benchmark (%)", lambda each: _of(each.on, lambda found: _decimal(found.overhead, 1))),
+    (
+        "overhead, benchmark (%)",
+        lambda each: _of(each.on, lambda found: _decimal(found.overhead, 1)),
+    ),
     ("paper (%)", lambda each: each.published_overhead.text if each.published_overhead else ""),
 )
 
 
-def _grid(caption: str, own: Sequence[MeasuredCost], columns: Sequence[tuple[str, Text]]) -> Columns:
+def _grid(
+    caption: str, own: Sequence[MeasuredCost], columns: Sequence[tuple[str, Text]]
+) -> Columns:
     texts = {head: [write(each) for each in own] for head, write in columns}
     shown = {head: column for head, column in texts.items() if any(column)}
-    rows = tuple((label(each), *(column[index] for column in shown.values())) for index, each in enumerate(own))
+    rows = tuple(
+        (label(each), *(column[index] for column in shown.values()))
+        for index, each in enumerate(own)
+    )
     return Columns(caption, ("", *shown), rows)
 
 
 def label(each: MeasuredCost) -> str:
-    """Return which step was measured: its place in the table, and what of it is not the whole or not the paper's."""
+    """Return which step was measured: its place in the table, and what of it is not the whole or
+    not the paper's.
+    """
     words = step_words(each)
     return f"{each.row}, {each.column}" + (f" ({words})" if words else "")
 
@@ -133,7 +161,9 @@ def _remarks(own: Sequence[MeasuredCost]) -> Iterator[str]:
                 failed.setdefault(reading.error, {})[label(each)] = None
     for error, labels in failed.items():
         yield f"{error} ({'; '.join(labels)})"
-    occupied = max((each.occupied_bytes for one in own for each in (one.off, one.on) if each), default=0)
+    occupied = max(
+        (each.occupied_bytes for one in own for each in (one.off, one.on) if each), default=0
+    )
     if occupied:
         held = _gigabytes(occupied)
         yield f"Up to {held} GB of these figures were held before the network was built, such as cuBLAS's workspaces."
@@ -142,13 +172,19 @@ def _remarks(own: Sequence[MeasuredCost]) -> Iterator[str]:
 def _sources(found: Sequence[Reading]) -> Iterator[str]:
     made = [each.provenance for each in found if each.provenance is not None]
     commits = dict.fromkeys(each.code for each in made if each.code)
-    versions = dict.fromkeys(", ".join(f"{name} {each}" for name, each in one.versions.items()) for one in made)
+    versions = dict.fromkeys(
+        ", ".join(f"{name} {each}" for name, each in one.versions.items()) for one in made
+    )
     days = sorted({each.started[:10] for each in made if each.started})
     period = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}" if days else ""
     words = [f"measured {period}" if period else "", *versions]
     words += [f"commit {', '.join(commits)}"] if commits else []
     threads = sorted({each.threads for each in made if each.threads})
-    words += [f"{', '.join(map(str, threads))} CPU thread{'s' if threads != [1] else ''}"] if threads else []
+    words += (
+        [f"{', '.join(map(str, threads))} CPU thread{'s' if threads != [1] else ''}"]
+        if threads
+        else []
+    )
     yield "; ".join(filter(None, words))
 
 
@@ -175,5 +211,7 @@ def _printed_memory(each: MeasuredCost) -> str:
     if each.published_memory is None:
         return ""
     return (
-        each.published_memory.text if each.memory_unit == "GB" else f"{each.published_memory.text} {each.memory_unit}"
+        each.published_memory.text
+        if each.memory_unit == "GB"
+        else f"{each.published_memory.text} {each.memory_unit}"
     )

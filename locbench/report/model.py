@@ -12,7 +12,15 @@ from locbench.costs.measured.table import MeasuredCost
 from locbench.spec.tables import Published
 
 Verdict: TypeAlias = Literal[
-    "match", "off", "unconfirmed", "predicted", "measured", "reduced", "missing", "failed", "blocked"
+    "match",
+    "off",
+    "unconfirmed",
+    "predicted",
+    "measured",
+    "reduced",
+    "missing",
+    "failed",
+    "blocked",
 ]
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -35,7 +43,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         values: the value of every seed; empty for a computed value.
         difference: measured - published, in the metric's unit; None for reduced runs and for text.
         ratio: measured / published, of predicted costs alone.
-        at_chance: whether the mean is what guessing gives; see `report.chance`. None where that cannot be told.
+        at_chance: whether the mean is what guessing gives; see `report.chance`. None where that
+            cannot be told.
         best: mean over seeds of the best epoch's value; secondary, never judged.
         detail: why there is no number, or what a reader should know of it.
         epochs, published_epochs: trained and published length; None where nothing was trained.
@@ -90,7 +99,8 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DerivedValue(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that follows from others: as printed, from the paper's own numbers, and from the measured ones.
+    """A value that follows from others: as printed, from the paper's own numbers, and from the
+    measured ones.
 
     Attributes:
         label, metric, unit: which derived quantity.
@@ -168,7 +178,8 @@ class Sources(msgspec.Struct, frozen=True):
         seconds: training and evaluation time of all runs.
         resumed: number of runs that were continued from a checkpoint.
         side_by_side: number of runs that shared a device with others.
-        predictions: with what predicted memory and divisions were traced; empty where there are none.
+        predictions: with what predicted memory and divisions were traced; empty where there are
+            none.
     """
 
     runs: int = 0
@@ -188,7 +199,8 @@ class Sources(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """A table held against the runs of one kind of schedule: all full ones, or all reduced in the same way.
+    """A table held against the runs of one kind of schedule: all full ones, or all reduced in the
+    same way.
 
     Attributes:
         table: the table's id.
@@ -201,7 +213,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         sources: provenance of the runs.
         claims: what the paper says of its numbers, judged by these.
         calibrated: published memory beside its prediction with and without calibration.
-        measured: what was measured of the table's costs on devices; the same in every comparison of a table.
+        measured: what was measured of the table's costs on devices; the same in every comparison of
+            a table.
         hidden: how many entries were left out, since nothing was run of their rows or columns.
     """
 
@@ -221,7 +234,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def counts(self) -> dict[Verdict, int]:
-        """How many numbers have each verdict, in the order of `VERDICTS`; verdicts that nothing has are left out."""
+        """How many numbers have each verdict, in the order of `VERDICTS`.
+
+        Verdicts that nothing has are left out.
+        """
         return self._counted(text=False)
 
     @property

@@ -1,4 +1,6 @@
-"""Plots of a table: what the pyramidal depth saves in FLOPs against what it costs in accuracy (AugLocal, Figure 5)."""
+"""Plots of a table: what the pyramidal depth saves in FLOPs against what it costs in accuracy
+(AugLocal, Figure 5).
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,11 @@ REDUCTION = "flops_reduction"
 def plot_reduction(
     table: Table, reductions: Mapping[tuple[str, str], float], records: Iterable[Record], path: Path
 ) -> None:
-    """Draw the FLOPs reduction of every cell, against accuracy where there are records, one line per row.
+    """Draw the FLOPs reduction of every cell, against accuracy where there are records, one line
+    per row.
 
-    Accuracies come from one schedule alone, the one with most records; without any, the reduction is drawn over the
-    columns.
+    Accuracies come from one schedule alone, the one with most records; without any, the reduction
+    is drawn over the columns.
 
     Args:
         table: a table with the metric ``flops_reduction``.
@@ -51,7 +54,9 @@ def plot_reduction(
 
 
 def accuracy_by_task(table: Table, records: Iterable[Record]) -> tuple[dict[str, float], str]:
-    """Return the mean test accuracy over seeds by task key, from the schedule with most records, and its name."""
+    """Return the mean test accuracy over seeds by task key, from the schedule with most records,
+    and its name.
+    """
     tasks = {same_task_key(cell.recipe) for cell in table.cells if cell.recipe is not None}
     found: dict[tuple[Any, ...], dict[str, list[float]]] = {}
     counts: Counter[tuple[Any, ...]] = Counter()
@@ -59,7 +64,11 @@ def accuracy_by_task(table: Table, records: Iterable[Record]) -> tuple[dict[str,
     latest = latest_versions(records)
     for record in records:
         task = same_task_key(record.recipe)
-        if record.status == "done" and task in tasks and version_of(record) == latest[record.recipe.dataset]:
+        if (
+            record.status == "done"
+            and task in tasks
+            and version_of(record) == latest[record.recipe.dataset]
+        ):
             schedule = schedule_of(as_it_was(record))
             counts[schedule] += 1
             found.setdefault(schedule, {}).setdefault(task, []).append(record.metrics["test_acc"])
@@ -89,8 +98,13 @@ def _against_accuracy(
 
 def _over_columns(axes: Any, table: Table, reductions: Mapping[tuple[str, str], float]) -> None:
     for label, points in _lines(table, reductions):
-        axes.plot([column for _, _, column in points], [x for x, _, _ in points], marker="o", label=label)
-    axes.set(xlabel="decay rate (no accuracies recorded yet)", ylabel="FLOPs reduction of the auxiliary nets (%)")
+        axes.plot(
+            [column for _, _, column in points], [x for x, _, _ in points], marker="o", label=label
+        )
+    axes.set(
+        xlabel="decay rate (no accuracies recorded yet)",
+        ylabel="FLOPs reduction of the auxiliary nets (%)",
+    )
 
 
 def _lines(
@@ -104,7 +118,11 @@ def _lines(
         (
             row.label,
             [
-                (reductions[row.label, column.label], same_task_key(recipes[row.label, column.label]), column.label)
+                (
+                    reductions[row.label, column.label],
+                    same_task_key(recipes[row.label, column.label]),
+                    column.label,
+                )
                 for column in table.columns
                 if (row.label, column.label) in reductions
             ],

@@ -31,7 +31,8 @@ Found = tuple[Table, Sequence[Comparison]]
 
 
 def render(table: Table, comparisons: Sequence[Comparison], ending: str) -> str:
-    """Return a table's report in one format; without comparisons it shows the published values alone.
+    """Return a table's report in one format; without comparisons it shows the published values
+    alone.
 
     Args:
         table: the published table.
@@ -45,7 +46,10 @@ def render(table: Table, comparisons: Sequence[Comparison], ending: str) -> str:
 
 
 def render_all(found: Sequence[Found], ending: str) -> str:
-    """Return the reports of several tables in one format, which can be read back as a whole; see `render`."""
+    """Return the reports of several tables in one format, which can be read back as a whole.
+
+    See `render`.
+    """
     if ending not in FORMATS:
         raise UsageError(f"unknown report format {ending!r}", suggestion(ending, FORMATS))
     module, _, name = FORMATS[ending].partition(":")
@@ -58,11 +62,20 @@ def render_claims(found: Sequence[Found], ending: str) -> str:
     """Return the claims of several tables on one page; see `render`."""
     from locbench.report.claims_page import PAGES
 
-    return PAGES[ending]([(table, comparisons or [unmeasured(table)]) for table, comparisons in found if table.claims])
+    return PAGES[ending](
+        [
+            (table, comparisons or [unmeasured(table)])
+            for table, comparisons in found
+            if table.claims
+        ]
+    )
 
 
 def write_claims(found: Sequence[Found], out: Path, formats: Iterable[str]) -> list[Path]:
-    """Write ``<out>/claims.<format>`` for every format and return the paths; see `write_reports`."""
+    """Write ``<out>/claims.<format>`` for every format and return the paths.
+
+    See `write_reports`.
+    """
     texts = {out / f"{CLAIMS_FILE}.{ending}": render_claims(found, ending) for ending in formats}
     for path, text in texts.items():
         write_atomically(path, text.encode("utf-8"))
@@ -70,7 +83,10 @@ def write_claims(found: Sequence[Found], out: Path, formats: Iterable[str]) -> l
 
 
 def write_reports(
-    table: Table, comparisons: Sequence[Comparison], out: Path, formats: Iterable[str] = tuple(FORMATS)
+    table: Table,
+    comparisons: Sequence[Comparison],
+    out: Path,
+    formats: Iterable[str] = tuple(FORMATS),
 ) -> list[Path]:
     """Write ``<out>/<table id>.<format>`` for every format and return the paths.
 

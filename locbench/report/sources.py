@@ -14,7 +14,10 @@ T = TypeVar("T")
 
 def sources_of(records: Sequence[Record]) -> Sources:
     """Summarise the provenance of finished runs."""
-    records = sorted({record.key: record for record in records}.values(), key=lambda each: each.provenance.started)
+    records = sorted(
+        {record.key: record for record in records}.values(),
+        key=lambda each: each.provenance.started,
+    )
     made = [record.provenance for record in records]
     starts = [each.started for each in made if each.started]
     return Sources(

@@ -10,7 +10,12 @@ from locbench.report.formatting import DAGGER, NOTHING, tau_text, time_text
 from locbench.report.model import VERDICTS, Comparison, Verdict
 from locbench.spec.tables import Table
 
-PAPERS = {"auglocal": "AugLocal", "hpff": "HPFF", "pgl": "PGL", "swin": "Swin feature reconstruction"}
+PAPERS = {
+    "auglocal": "AugLocal",
+    "hpff": "HPFF",
+    "pgl": "PGL",
+    "swin": "Swin feature reconstruction",
+}
 
 HOW_TO_READ = (
     f"How to read: ours is mean ± sample standard deviation over (n) seeds; {NOTHING} is not run. "
@@ -83,15 +88,29 @@ def reduced_warning(comparison: Comparison) -> str:
 
 def legend(comparison: Comparison) -> str:
     """Return the meaning of the verdicts that occur."""
-    occurring = [verdict for verdict in VERDICTS if verdict in {**comparison.counts, **comparison.text_counts}]
+    occurring = [
+        verdict
+        for verdict in VERDICTS
+        if verdict in {**comparison.counts, **comparison.text_counts}
+    ]
     return "; ".join(f"{verdict}: {MEANING[verdict]}" for verdict in occurring)
 
 
-CALIBRATED_HEADER = ("row", "column", "paper", "predicted", "predicted + calibration", "residual", "")
+CALIBRATED_HEADER = (
+    "row",
+    "column",
+    "paper",
+    "predicted",
+    "predicted + calibration",
+    "residual",
+    "",
+)
 
 
 def calibrated_rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    """Return the cells of `CALIBRATED_HEADER` for every calibrated value: hundredths of a GB, or whole MiB."""
+    """Return the cells of `CALIBRATED_HEADER` for every calibrated value: hundredths of a GB, or
+    whole MiB.
+    """
     return [
         (
             each.row,
@@ -116,7 +135,8 @@ def _fine(value: float, unit: str) -> str:
 
 def _residual_line(found: Residuals) -> str:
     mean, worst, mean_before, worst_before = (
-        _fine(each, found.unit) for each in (found.mean, found.worst, found.mean_before, found.worst_before)
+        _fine(each, found.unit)
+        for each in (found.mean, found.worst, found.mean_before, found.worst_before)
     )
     return (
         f"{found.n} number{'s' if found.n != 1 else ''} {found.role}: off by {mean} {found.unit} on average and "
@@ -131,7 +151,9 @@ def calibration_title(comparison: Comparison) -> str:
 
 
 def calibration_lines(table: Table, comparison: Comparison) -> list[str]:
-    """Return what a table's calibration is, how far it is off, and why it does not fit where it does not."""
+    """Return what a table's calibration is, how far it is off, and why it does not fit where it
+    does not.
+    """
     if table.calibration is None or not comparison.calibrated:
         return []
     lines = [table.calibration.how]
@@ -144,8 +166,11 @@ def calibration_lines(table: Table, comparison: Comparison) -> list[str]:
     return lines
 
 
-def tau_lines(table: Table, comparison: Comparison, metrics: Collection[str] | None = None) -> list[str]:
-    """Return one line per metric over the whole table, and one per metric over its columns and its rows.
+def tau_lines(
+    table: Table, comparison: Comparison, metrics: Collection[str] | None = None
+) -> list[str]:
+    """Return one line per metric over the whole table, and one per metric over its columns and its
+    rows.
 
     Args:
         table: the published table.
@@ -157,17 +182,23 @@ def tau_lines(table: Table, comparison: Comparison, metrics: Collection[str] | N
         if metrics is not None and metric not in metrics:
             continue
         for scope, name in (("table", "the whole table"), ("column", "columns"), ("row", "rows")):
-            own = [rank for rank in comparison.ranks if rank.metric == metric and rank.scope == scope]
+            own = [
+                rank for rank in comparison.ranks if rank.metric == metric and rank.scope == scope
+            ]
             reduced = comparison.reduced and table.metrics[metric].kind == "trained"
             texts = [(short_label(table, rank.label), tau_text(rank, reduced)) for rank in own]
             listed = "; ".join(f"{label}: {text}" if label else text for label, text in texts)
             if listed:
-                lines.append(f"Kendall's tau-b (95 % interval) of {metric_label(table, metric)}, {name}: {listed}")
+                lines.append(
+                    f"Kendall's tau-b (95 % interval) of {metric_label(table, metric)}, {name}: {listed}"
+                )
     return lines
 
 
 def split_label(label: str) -> tuple[str, str]:
-    """Split ``CIFAR-10 / ResNet-32 / DGL`` into the group ``CIFAR-10 / ResNet-32`` and the row's own ``DGL``."""
+    """Split ``CIFAR-10 / ResNet-32 / DGL`` into the group ``CIFAR-10 / ResNet-32`` and the row's
+    own ``DGL``.
+    """
     group, _, own = label.rpartition(" / ")
     return group, own
 
@@ -179,7 +210,9 @@ def short_label(table: Table, label: str) -> str:
 
 
 def details(comparison: Comparison) -> list[str]:
-    """Return why numbers are missing or fewer than they could be, places with the same reason together."""
+    """Return why numbers are missing or fewer than they could be, places with the same reason
+    together.
+    """
     places: dict[str, list[str]] = defaultdict(list)
     for entry in comparison.entries:
         if entry.detail:
@@ -195,16 +228,24 @@ def table_notes(table: Table) -> list[str]:
 
 
 def source_lines(comparison: Comparison) -> list[tuple[str, str]]:
-    """Return the provenance of a comparison's runs and predictions as (name, value); empty without either."""
+    """Return the provenance of a comparison's runs and predictions as (name, value).
+
+    Empty without either.
+    """
     made = comparison.sources
     predictions = [("predictions", f"traced with {made.predictions}")] if made.predictions else []
     if not made.runs:
         return predictions
     period = made.first if made.first == made.last else f"{made.first} to {made.last}"
     resumed = f", {made.resumed} of them resumed" if made.resumed else ""
-    shared = f", {made.side_by_side} of them beside others on the device" if made.side_by_side else ""
+    shared = (
+        f", {made.side_by_side} of them beside others on the device" if made.side_by_side else ""
+    )
     lines = [
-        ("runs", f"{made.runs}{resumed}{shared}, {time_text(made.seconds)} in all, started {period}"),
+        (
+            "runs",
+            f"{made.runs}{resumed}{shared}, {time_text(made.seconds)} in all, started {period}",
+        ),
         ("schedule", "; ".join(made.schedules)),
         ("data", "; ".join(made.data)),
         ("seeds", ", ".join(map(str, made.seeds))),

@@ -20,7 +20,8 @@ _ROUNDING_ERROR = 1e-9
 
 
 def tolerance(std: float, n: int, published_std: float | None) -> float:
-    """Return the largest difference that matches: two standard errors, and at least `SMALLEST_TOLERANCE`.
+    """Return the largest difference that matches: two standard errors, and at least
+    `SMALLEST_TOLERANCE`.
 
     Args:
         std: sample standard deviation of the measured values.
@@ -39,14 +40,20 @@ def judge_trained(mean: float, std: float | None, n: int, published: Published) 
 
 
 def equal_as_printed(value: float, published: Published) -> bool:
-    """Whether a value is the published one after the paper's own rounding; a half may be rounded either way."""
+    """Whether a value is the published one after the paper's own rounding.
+
+    A half may be rounded either way.
+    """
     if published.value is None:
         return False
     return abs(value - published.value) <= 0.5 * 10.0**-published.decimals + _ROUNDING_ERROR
 
 
 def judge_computed(value: Value, kind: Kind, published: Published) -> Verdict:
-    """Judge a value that needed no training; predicted and measured costs have no tolerance and are not judged."""
+    """Judge a value that needed no training.
+
+    Predicted and measured costs have no tolerance and are not judged.
+    """
     if kind == "predicted" or kind == "measured":
         return kind
     if isinstance(value, str) or published.value is None:
@@ -73,7 +80,10 @@ def ranks(table: Table, entries: Sequence[Entry], fewest: int = FEWEST_CELLS) ->
 
 
 def tau_b(measured: Sequence[float], published: Sequence[float]) -> float | None:
-    """Return Kendall's tau-b of two equally long sequences; None below three pairs or where one side is constant."""
+    """Return Kendall's tau-b of two equally long sequences.
+
+    None below three pairs or where one side is constant.
+    """
     if len(measured) < FEWEST_ASKED:
         return None
     from scipy.stats import kendalltau  # takes a second to import
@@ -84,7 +94,8 @@ def tau_b(measured: Sequence[float], published: Sequence[float]) -> float | None
 
 def _ranks(table: Table, entries: Sequence[Entry], fewest: int) -> Iterator[Rank]:
     for name, metric in table.metrics.items():
-        # A metric without a direction has no ranks; turning both sides round would leave tau as it is.
+        # A metric without a direction has no ranks; turning both sides round would leave tau as it
+        # is.
         if metric.kind not in ("trained", "predicted", "measured") or metric.better == "none":
             continue
         both = [entry for entry in entries if entry.metric == name and _pair(entry) is not None]
@@ -103,7 +114,13 @@ def _ranks(table: Table, entries: Sequence[Entry], fewest: int) -> Iterator[Rank
 
 def _rank(metric: str, scope: str, label: str, entries: Sequence[Entry], fewest: int) -> Rank:
     guessed = sum(entry.at_chance is True for entry in entries)
-    known = {"metric": metric, "scope": scope, "label": label, "n": len(entries), "at_chance": guessed}
+    known = {
+        "metric": metric,
+        "scope": scope,
+        "label": label,
+        "n": len(entries),
+        "at_chance": guessed,
+    }
     pairs = [pair for pair in map(_pair, entries) if pair is not None]
     measured, published = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     if guessed == len(entries):
@@ -114,11 +131,17 @@ def _rank(metric: str, scope: str, label: str, entries: Sequence[Entry], fewest:
     if tau is None:
         side = "measured" if len(set(measured)) == 1 else "published"
         return Rank(tau=None, why=f"all {side} numbers are equal", **known)  # type: ignore[arg-type]
-    low, high = tau_interval([entry.values or (entry.measured,) for entry in entries], published, tau)  # type: ignore[misc]
+    low, high = tau_interval(
+        [entry.values or (entry.measured,) for entry in entries], published, tau
+    )  # type: ignore[misc]
     return Rank(tau=tau, low=low, high=high, **known)  # type: ignore[arg-type]
 
 
 def _pair(entry: Entry) -> tuple[float, float] | None:
-    if entry.published is None or entry.published.value is None or not isinstance(entry.measured, float):
+    if (
+        entry.published is None
+        or entry.published.value is None
+        or not isinstance(entry.measured, float)
+    ):
         return None
     return entry.measured, entry.published.value

@@ -41,7 +41,8 @@ class JsonStore(Generic[T]):
         """Return what a file's bytes hold.
 
         Raises:
-            ValueError: they hold no such struct, or one of another version; msgspec's errors are ValueErrors.
+            ValueError: they hold no such struct, or one of another version; msgspec's errors are
+                ValueErrors.
         """
         return msgspec.json.decode(content, type=self.kind)
 

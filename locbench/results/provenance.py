@@ -29,7 +29,10 @@ def versions() -> dict[str, str]:
 
 
 class Code(msgspec.Struct, frozen=True):
-    """Which code runs; the fields are those of `Provenance`, ``commit`` empty and ``dirty`` None outside a checkout."""
+    """Which code runs.
+
+    The fields are those of `Provenance`, ``commit`` empty and ``dirty`` None outside a checkout.
+    """
 
     commit: str = ""
     dirty: bool | None = None
@@ -37,7 +40,10 @@ class Code(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The commit; where the code is not exactly that of one, a digest of what runs beside it."""
+        """The commit.
+
+        Where the code is not exactly that of one, a digest of what runs beside it.
+        """
         if self.commit and not self.dirty:
             return self.commit
         return f"{self.commit or f'version {__version__}'} with sources {_sources()}"
@@ -56,18 +62,24 @@ def _sources() -> str:
 def code() -> Code:
     """Return the git commit of the code that runs, and whether it differed from that commit.
 
-    Git is asked once per process: ask before training, since the checkout may change while imported code runs on.
-    Records and reports that a sweep itself writes below ``results`` do not count as a change.
+    Git is asked once per process: ask before training, since the checkout may change while imported
+    code runs on. Records and reports that a sweep itself writes below ``results`` do not count as a
+    change.
     """
     return code_of(_ROOT)
 
 
 def code_of(root: Path) -> Code:
-    """Return the state of a checkout, if ``root`` is one; a copy inside somebody else's checkout is none."""
+    """Return the state of a checkout, if ``root`` is one.
+
+    A copy inside somebody else's checkout is none.
+    """
     if not (root / ".git").exists():
         return Code()
     try:
-        top, _, head = git(root, "rev-parse", "--show-toplevel", "HEAD").rstrip("\n").rpartition("\n")
+        top, _, head = (
+            git(root, "rev-parse", "--show-toplevel", "HEAD").rstrip("\n").rpartition("\n")
+        )
         if Path(top).resolve() != root.resolve():
             return Code()
         changes = git(root, "status", "--porcelain", "--", "locbench", "tables", "pyproject.toml")
@@ -81,17 +93,22 @@ class GitError(Exception):
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Return what git prints in a folder; names that are not UTF-8 are decoded as Python decodes file names.
+    """Return what git prints in a folder; names that are not UTF-8 are decoded as Python decodes
+    file names.
 
     Raises:
         GitError: it cannot be run, fails or does not answer.
     """
     # Set by git for its hooks, these would name another repository than the folder's.
     outer = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
-    environment = {name: value for name, value in os.environ.items() if name not in outer} | {"LC_ALL": "C"}
+    environment = {name: value for name, value in os.environ.items() if name not in outer} | {
+        "LC_ALL": "C"
+    }
     command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=30, env=environment, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, timeout=30, env=environment, stdin=subprocess.DEVNULL
+        )
     except FileNotFoundError:
         raise GitError("git is not installed") from None
     except subprocess.TimeoutExpired:
@@ -100,7 +117,11 @@ def git(folder: Path, *arguments: str) -> str:
         raise GitError(f"git cannot be run: {error}") from None
     if done.returncode:
         said = _printable(done.stderr).strip().splitlines()
-        raise GitError(said[0].removeprefix("fatal: ") if said else f"git ended with exit code {done.returncode}")
+        raise GitError(
+            said[0].removeprefix("fatal: ")
+            if said
+            else f"git ended with exit code {done.returncode}"
+        )
     return os.fsdecode(done.stdout)
 
 
@@ -109,7 +130,8 @@ def _printable(text: bytes) -> str:
 
 
 def tracked(folder: Path) -> frozenset[str]:
-    """Return the names of the files in a folder that came with the checkout of this code and are unchanged.
+    """Return the names of the files in a folder that came with the checkout of this code and are
+    unchanged.
 
     They are none outside the checkout, and none where git does not say.
     """

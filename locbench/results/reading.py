@@ -27,12 +27,17 @@ class RecordFiles(JsonStore[Record]):
             newer = "; a newer locbench may have made it" if "unknown field" in str(error) else ""
             raise UnusableError(f"it is no record: {error}{newer}") from None
         whose = "a newer locbench made it" if schema > SCHEMA else "no locbench made such"
-        raise UnusableError(f"{whose}: its schema is {str(schema)[:20]}, and this version reads {SCHEMA}")
+        raise UnusableError(
+            f"{whose}: its schema is {str(schema)[:20]}, and this version reads {SCHEMA}"
+        )
 
     def _fault_of(self, value: Record, path: Path) -> str:
         try:
             key = value.recipe.key
-        except (LocbenchError, UnicodeEncodeError) as error:  # the recipe names a network that is not there
+        except (
+            LocbenchError,
+            UnicodeEncodeError,
+        ) as error:  # the recipe names a network that is not there
             return f"recipe: {getattr(error, 'message', error)}"
         if key != value.key:
             return f"its recipe has the key {key}, and it says {value.key[:40]!r}"

@@ -13,7 +13,9 @@ SCHEMA = 1
 
 
 class DataUsed(msgspec.Struct, frozen=True):
-    """The images a run saw: the data set as loaded (before limits) and how many images of it were used."""
+    """The images a run saw: the data set as loaded (before limits) and how many images of it were
+    used.
+    """
 
     name: str
     label: str
@@ -35,9 +37,11 @@ class Provenance(msgspec.Struct, frozen=True):
         resumed: how many times the run was continued from a checkpoint.
         threads: CPU threads that torch used.
         engine: how the steps were run; see `training.engine`.
-        beside: how many runs shared the device at a time, at most; their times are not those of a run alone.
-        codes: of a run that was continued by other code, all of them in order; see `Code.name`. ``commit`` is the last
-            one's, and ``dirty`` says whether any of them differed from its commit.
+        beside: how many runs shared the device at a time, at most; their times are not those of a
+            run alone.
+        codes: of a run that was continued by other code, all of them in order; see `Code.name`.
+            ``commit`` is the last one's, and ``dirty`` says whether any of them differed from its
+            commit.
         no_commit: why there is no commit though the code is in a checkout; what git said.
     """
 
@@ -56,7 +60,10 @@ class Provenance(msgspec.Struct, frozen=True):
 
     @property
     def code(self) -> str:
-        """The commit in short, with a mark where the code differed from it, or why it is unknown; else nothing."""
+        """The commit in short, with a mark where the code differed from it, or why it is unknown.
+
+        Else nothing.
+        """
         if not self.commit:
             return f"unknown ({self.no_commit})" if self.no_commit else ""
         return f"{self.commit[:12]}{' (dirty)' if self.dirty else ''}"
@@ -71,9 +78,11 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         status: ``done`` or ``failed``.
         recipe: the whole recipe.
         described: the recipe with every default written out, for readers; never read back.
-        metrics: numbers at the end: ``test_acc``, ``test_err``, ``best_acc`` (percent), ``best_epoch``, ``train_loss``.
-        history: one number per epoch: ``epoch``, ``lr``, ``train_loss`` (of the last module), ``train_acc``,
-            ``test_acc`` (None where the epoch was not evaluated), ``seconds``, ``global_share``.
+        metrics: numbers at the end: ``test_acc``, ``test_err``, ``best_acc`` (percent),
+            ``best_epoch``, ``train_loss``.
+        history: one number per epoch: ``epoch``, ``lr``, ``train_loss`` (of the last module),
+            ``train_acc``, ``test_acc`` (None where the epoch was not evaluated), ``seconds``,
+            ``global_share``.
         local_losses: last epoch's mean loss of every local module, first to last.
         parameters: counts, ``primary`` and ``auxiliary``.
         error: why a failed run failed.

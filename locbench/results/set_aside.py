@@ -27,7 +27,10 @@ class SetAside:
         self._told: set[Path] = set()
 
     def add(self, path: Path, why: str) -> None:
-        """Remember that a file cannot be used, and why; a reason may quote what is in the file, however long."""
+        """Remember that a file cannot be used, and why.
+
+        A reason may quote what is in the file, however long.
+        """
         self.why[path] = why if len(why) <= LONGEST else f"{why[:LONGEST]}..."
 
     def remove(self, path: Path) -> None:
@@ -35,7 +38,9 @@ class SetAside:
         self.why.pop(path, None)
 
     def by_reason(self, kind: str, remedy: str) -> list[str]:
-        """Return one sentence for each reason why files count as missing, with how many they are and the first one."""
+        """Return one sentence for each reason why files count as missing, with how many they are
+        and the first one.
+        """
         paths: dict[str, list[Path]] = {}
         for path, why in self.why.items():
             paths.setdefault(why, []).append(path)
@@ -45,7 +50,10 @@ class SetAside:
         ]
 
     def tell(self) -> None:
-        """Name what was not named before on standard error, and count the rest; a lost terminal is no fault."""
+        """Name what was not named before on standard error, and count the rest.
+
+        A lost terminal is no fault.
+        """
         new = [path for path in self.why if path not in self._told]
         self._told.update(new)
         if not new:

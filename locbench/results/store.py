@@ -22,11 +22,12 @@ KEY_LENGTH = 12
 
 
 class Store:
-    """The records of one results folder. Files that cannot be used as records are set aside: passed over and kept.
+    """The records of one results folder. Files that cannot be used as records are set aside: passed
+    over and kept.
 
     Args:
-        folder: the results folder; records are in its ``records``, checkpoints of unfinished runs in ``.checkpoints``,
-            weights of detectors' backbones in ``weights``.
+        folder: the results folder; records are in its ``records``, checkpoints of unfinished runs
+            in ``.checkpoints``, weights of detectors' backbones in ``weights``.
 
     Attributes:
         set_aside: the files that were met so far and cannot be used.
@@ -41,7 +42,8 @@ class Store:
         self._listing: _Listing | None = None
 
     def prepare(self, recipes: Iterable[Recipe] = (), *, weights: bool = False) -> None:
-        """Make the folders and check that files can be written, with the names they will have, before anything runs.
+        """Make the folders and check that files can be written, with the names they will have,
+        before anything runs.
 
         Args:
             recipes: what will be recorded.
@@ -57,9 +59,13 @@ class Store:
             probe(self.checkpoints)
             if weights:
                 probe(kept)
-            for path in (of(each.key) for each in recipes for of in (self.checkpoint, self.weights)):
+            for path in (
+                of(each.key) for each in recipes for of in (self.checkpoint, self.weights)
+            ):
                 if path.is_dir():
-                    raise IsADirectoryError(errno.EISDIR, f"{path} is a folder, and a file will be put there")
+                    raise IsADirectoryError(
+                        errno.EISDIR, f"{path} is a folder, and a file will be put there"
+                    )
         except OSError as error:
             raise FailureError(
                 f"cannot write to the results folder {self.folder}: {error.strerror or error}",
@@ -69,11 +75,20 @@ class Store:
             remove_old_parts(folder)
 
     def path(self, record: Record) -> Path:
-        """Return the file of a record: a readable name and the key; another name where a foreign file has that one."""
+        """Return the file of a record: a readable name and the key.
+
+        Another name where a foreign file has that one.
+        """
         name = record.recipe.name.removesuffix(record.key)
-        names = (f"{name}{f'{number}-' if number > 1 else ''}{record.key}.json" for number in count(1))
+        names = (
+            f"{name}{f'{number}-' if number > 1 else ''}{record.key}.json" for number in count(1)
+        )
         paths = (self.records / each for each in names)
-        return next(each for each in paths if not os.path.lexists(each) or self._files.read(each) is not None)
+        return next(
+            each
+            for each in paths
+            if not os.path.lexists(each) or self._files.read(each) is not None
+        )
 
     def checkpoint(self, key: str) -> Path:
         """Return the file of an unfinished run's checkpoint."""
@@ -84,17 +99,22 @@ class Store:
         return self.folder / "weights" / f"{key}.safetensors"
 
     def save(self, record: Record) -> Path:
-        """Write a record and remove what it replaces: older ones of its key and, of a finished run, its checkpoint.
+        """Write a record and remove what it replaces: older ones of its key and, of a finished run,
+        its checkpoint.
 
         Raises:
-            FailureError: the record cannot be written or, once written, cannot be used; its checkpoint stays.
+            FailureError: the record cannot be written or, once written, cannot be used; its
+                checkpoint stays.
         """
         path = self.path(record)
         self._files.write(path, record)
         self._listing = None
-        if self._files.read(path) is None:  # it would be passed over, and its run made again and again
+        if (
+            self._files.read(path) is None
+        ):  # it would be passed over, and its run made again and again
             raise FailureError(
-                f"the record {path} is not sound: {self.set_aside.why[path]}", "Report this fault of ours."
+                f"the record {path} is not sound: {self.set_aside.why[path]}",
+                "Report this fault of ours.",
             )
         for other in self._paths().get(record.key, ()):
             if other != path and self._files.read(other) is not None:
@@ -120,21 +140,33 @@ class Store:
                 yield found
 
     def shipped(self, keys: Iterable[str] | None = None) -> int:
-        """Return how many records came with the repository and are unchanged; of these keys alone, if any are given."""
+        """Return how many records came with the repository and are unchanged.
+
+        Of these keys alone, if any are given.
+        """
         known = self._paths()
-        names = [path.name for key in (known if keys is None else keys) for path in known.get(key, ())]
+        names = [
+            path.name for key in (known if keys is None else keys) for path in known.get(key, ())
+        ]
         return len(tracked(self.records).intersection(names)) if names else 0
 
     def _newest(self, paths: Sequence[Path]) -> Record | None:
-        """Return the record that counts of those with one key: finished rather than failed, then the newest."""
+        """Return the record that counts of those with one key: finished rather than failed, then
+        the newest.
+        """
         found = [(path, record) for path in paths if (record := self._files.read(path)) is not None]
         found.sort(key=lambda each: (each[1].status == "done", each[1].provenance.started))
         for path, _ in found[:-1]:
-            self.set_aside.add(path, f"the same run is recorded in {found[-1][0].name}, which counts")
+            self.set_aside.add(
+                path, f"the same run is recorded in {found[-1][0].name}, which counts"
+            )
         return found[-1][1] if found else None
 
     def _paths(self) -> Mapping[str, Sequence[Path]]:
-        """Return the files by the key in their names; the folder is listed again where it may have changed."""
+        """Return the files by the key in their names.
+
+        The folder is listed again where it may have changed.
+        """
         try:
             changed = self.records.stat().st_mtime_ns
             if self._listing is None or not self._listing.holds(changed):
@@ -167,13 +199,16 @@ class _Listing:
     def holds(self, changed: int) -> bool:
         """Whether a folder that was changed last at this time is the one that was listed.
 
-        File systems tell times apart by milliseconds to two seconds: a younger folder may be changed again unseen.
+        File systems tell times apart by milliseconds to two seconds: a younger folder may be
+        changed again unseen.
         """
         return changed == self.changed and self.listed - changed > 3_000_000_000
 
 
 def _by_key(folder: Path) -> Mapping[str, Sequence[Path]]:
-    """List the JSON files of a folder without hidden ones, such as those that macOS puts beside others."""
+    """List the JSON files of a folder without hidden ones, such as those that macOS puts beside
+    others.
+    """
     paths: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
         if path.suffix == ".json" and not path.name.startswith("."):

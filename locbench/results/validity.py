@@ -26,7 +26,10 @@ _FIRST_YEAR = 2026
 
 
 def first_fault(record: Record) -> str:
-    """Return what is wrong with a record that has the right fields, with the field's name; empty if nothing is."""
+    """Return what is wrong with a record that has the right fields, with the field's name.
+
+    Empty if nothing is.
+    """
     return next(_faults(record), "")
 
 
@@ -80,10 +83,18 @@ def _contradictions(record: Record) -> Iterator[str]:
     metrics, last = record.metrics, record.history[-1] if record.history else {}
     opposite = {"test_err": "test_acc", "top1_err": "test_acc", "top5_err": "top5_acc"}
     for error, accuracy in opposite.items():
-        if error in metrics and accuracy in metrics and abs(metrics[error] + metrics[accuracy] - 100) > _ROUNDED:
+        if (
+            error in metrics
+            and accuracy in metrics
+            and abs(metrics[error] + metrics[accuracy] - 100) > _ROUNDED
+        ):
             yield f"metrics: {accuracy} {metrics[accuracy]:g} and {error} {metrics[error]:g} do not make 100"
     ended = last.get("test_acc")
-    if record.status == "done" and ended is not None and abs(metrics.get("test_acc", ended) - ended) > _ROUNDED:
+    if (
+        record.status == "done"
+        and ended is not None
+        and abs(metrics.get("test_acc", ended) - ended) > _ROUNDED
+    ):
         yield f"metrics.test_acc is {metrics['test_acc']:g}, and {ended:g} after the last epoch of the history"
     tested = [each for row in record.history if (each := row.get("test_acc")) is not None]
     if tested and abs(metrics.get("best_acc", max(tested)) - max(tested)) > _ROUNDED:
@@ -109,8 +120,13 @@ def _range(name: str) -> tuple[float, float]:
 
 def _count_faults(record: Record) -> Iterator[str]:
     made = record.provenance
-    counts: dict[str, float] = {f"parameters.{name}": value for name, value in record.parameters.items()}
-    counts |= {f"provenance.{name}": getattr(made, name) for name in ("seconds", "resumed", "threads", "beside")}
+    counts: dict[str, float] = {
+        f"parameters.{name}": value for name, value in record.parameters.items()
+    }
+    counts |= {
+        f"provenance.{name}": getattr(made, name)
+        for name in ("seconds", "resumed", "threads", "beside")
+    }
     if record.data is not None:
         counts |= {"data.train": record.data.train, "data.test": record.data.test}
     for name, value in counts.items():
@@ -145,6 +161,9 @@ def _data_faults(data: DataUsed, recipe: Recipe) -> Iterator[str]:
         return
     if not alike:
         yield f"data.name is {data.name!r}, and the recipe's data set {recipe.dataset!r}"
-    for part, used, limit in (("train", data.train, recipe.train_limit), ("test", data.test, recipe.test_limit)):
+    for part, used, limit in (
+        ("train", data.train, recipe.train_limit),
+        ("test", data.test, recipe.test_limit),
+    ):
         if limit is not None and used > limit:
             yield f"data.{part} is {used}, and the recipe's limit {limit}"

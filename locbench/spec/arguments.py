@@ -27,13 +27,17 @@ _ELSEWHERE = {
 
 
 def recipes_from(
-    wanted: Mapping[str, Any], options: Sequence[str], seeds: int, root: Path, further: Sequence[str] = ()
+    wanted: Mapping[str, Any],
+    options: Sequence[str],
+    seeds: int,
+    root: Path,
+    further: Sequence[str] = (),
 ) -> list[Recipe]:
     """Return the recipe of a command line, once per seed.
 
     Args:
-        wanted: settings of `make_recipe`; None takes the data set's published batch, a rate scaled to the batch, 160
-            epochs (four on the embedded digits).
+        wanted: settings of `make_recipe`; None takes the data set's published batch, a rate scaled
+            to the batch, 160 epochs (four on the embedded digits).
         options: ``name=value`` words for the method.
         seeds: number of seeds, from 0 or from the ``seed`` among the further settings.
         root: folder of the data sets.
@@ -63,26 +67,37 @@ def recipes_from(
     first = settings.pop("seed", 0)
     recipes = [make_recipe(settings | {"seed": first + seed}) for seed in range(seeds)]
     if "warmup_lr" in further_given and recipes[0].warmup_epochs == 0:
-        raise UsageError("warmup_lr is given, and the run has no warm-up", "Leave it out, or set warmup_epochs.")
+        raise UsageError(
+            "warmup_lr is given, and the run has no warm-up", "Leave it out, or set warmup_epochs."
+        )
     return recipes
 
 
 def _further(words: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of ``--recipe``; what cannot be set so, or is given by an option of its own, is refused."""
+    """Return the settings of ``--recipe``.
+
+    What cannot be set so, or is given by an option of its own, is refused.
+    """
     settings = unrepeated(map(parse_setting, words), "--recipe")
     for name in settings:
         if name in _ELSEWHERE:
             raise UsageError(f"--recipe {name}=... sets nothing", _ELSEWHERE[name])
         if name in given:
             option = "limit" if name == "train_limit" else name.replace("_", "-")
-            raise UsageError(f"{name} is given twice, with --recipe and with --{option}", "Give one of them.")
+            raise UsageError(
+                f"{name} is given twice, with --recipe and with --{option}", "Give one of them."
+            )
     if settings.get("lr_scaling", "none") is None:
         settings["lr_scaling"] = "none"  # here that is a word of its own
-    return {name: value for name, value in settings.items() if value is not None or name not in _OPTIONS}
+    return {
+        name: value for name, value in settings.items() if value is not None or name not in _OPTIONS
+    }
 
 
 _OPTIONS = ("modules", "epochs", "batch_size", "lr", "train_limit", "precision", "memory", "init")
-"""Fields with an option of their own, of which ``none`` asks for the default, as leaving the option out does."""
+"""Fields with an option of their own, of which ``none`` asks for the default, as leaving the option
+out does.
+"""
 
 
 def unrepeated(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
@@ -100,7 +115,8 @@ def unrepeated(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
 
 
 def initial_weights(network: str, init: str | None, digest: str) -> dict[str, str]:
-    """Return the settings of initial weights; a file without a word of whose they are is of the network's own source.
+    """Return the settings of initial weights; a file without a word of whose they are is of the
+    network's own source.
 
     Args:
         network: its name.
@@ -109,14 +125,19 @@ def initial_weights(network: str, init: str | None, digest: str) -> dict[str, st
     """
     if not digest:
         return {"init": init} if init else {}
-    return {"init": init or ("torchvision" if NETWORKS[network].torchvision else "pretrained"), "weights": digest}
+    return {
+        "init": init or ("torchvision" if NETWORKS[network].torchvision else "pretrained"),
+        "weights": digest,
+    }
 
 
 def published_settings(network: str) -> dict[str, Any]:
-    """Return how a transformer is trained where it was published first, without method and data; or nothing.
+    """Return how a transformer is trained where it was published first, without method and data; or
+    nothing.
 
-    Batch, image size, optimizer and augmentation belong to it; a small one is trained as those it stands in for, on
-    images of its own size. Convolutional networks are trained as their data set says.
+    Batch, image size, optimizer and augmentation belong to it; a small one is trained as those it
+    stands in for, on images of its own size. Convolutional networks are trained as their data set
+    says.
     """
     transformer = NETWORKS[network].transformer
     if transformer is None:
@@ -125,14 +146,20 @@ def published_settings(network: str) -> dict[str, Any]:
     for table in load_tables([], named):  # one that is broken has no say here
         for cell in table.cells:
             if cell.recipe is not None and cell.recipe.network in named:
-                settings = table.settings(cell) | {"network": network, "image_size": transformer.side}
+                settings = table.settings(cell) | {
+                    "network": network,
+                    "image_size": transformer.side,
+                }
                 left_out = ("method", "modules", "options", "init")
                 return {name: settings[name] for name in settings if name not in left_out}
     return {}
 
 
 def parse_option(text: str) -> tuple[str, object]:
-    """Read ``name=value``; a value with commas is a list, ``true`` and ``false`` are truth values."""
+    """Read ``name=value``.
+
+    A value with commas is a list, ``true`` and ``false`` are truth values.
+    """
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise UsageError(f"--set {text!r} is not NAME=VALUE", "For example: --set depth=3")
@@ -148,7 +175,9 @@ def parse_setting(text: str) -> tuple[str, object]:
     """
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise UsageError(f"--recipe {text!r} is not NAME=VALUE", "For example: --recipe drop_path=0.1")
+        raise UsageError(
+            f"--recipe {text!r} is not NAME=VALUE", "For example: --recipe drop_path=0.1"
+        )
     parts = [_number(part.strip()) for part in value.split(",")]
     return name.strip(), parts if len(parts) > 1 else parts[0]
 
@@ -167,8 +196,13 @@ def _plain(word: str) -> object:
 
 
 def cost_recipe(wanted: Mapping[str, object], options: Mapping[str, object]) -> Recipe:
-    """Return a recipe of which only the costs are of interest; the schedule is the published one of the data set."""
+    """Return a recipe of which only the costs are of interest.
+
+    The schedule is the published one of the data set.
+    """
     given = {name: value for name, value in wanted.items() if value is not None}
     data = info(str(given["dataset"]))
     usual = {"batch_size": data.batch, "epochs": 160, "lr": data.lr}
-    return make_recipe(usual | published_settings(str(given["network"])) | given | {"options": dict(options)})
+    return make_recipe(
+        usual | published_settings(str(given["network"])) | given | {"options": dict(options)}
+    )

@@ -13,8 +13,8 @@ The whole grammar of ``expect``, with every sign between spaces:
 * order: ``side > side`` or ``side < side``, or a longer chain, in which neighbours are compared;
 * side: ``term``, or a difference ``term - term``;
 * term: a ``label``, a ``label`` times a ``number`` as in ``0.6 * BP``, or a ``number``;
-* label: a row's label or a part of it; or, if the rows do not have all labels of the order, a column's.
-  ``label @ other`` also says at which column (or row) the number stands.
+* label: a row's label or a part of it; or, if the rows do not have all labels of the order, a
+  column's. ``label @ other`` also says at which column (or row) the number stands.
 
 A part is whole words of a label, or of several of its parts between slashes: ``K=2 / Ours`` is in
 ``K=2 / Linear / Ours``. The order is looked at wherever the rest of the labels is the same, here
@@ -145,8 +145,8 @@ def inequalities(table: _ClaimedTable, claim: Claim) -> list[Inequality]:
     """Return every comparison of a claim.
 
     Raises:
-        ValueError: an order is malformed, names an unknown label or compares nothing, or the orders contradict each
-            other.
+        ValueError: an order is malformed, names an unknown label or compares nothing, or the orders
+            contradict each other.
     """
     found = [
         each
@@ -164,14 +164,21 @@ def _refuse_circles(found: Iterable[Inequality]) -> None:
     for each in found:
         if each.constant <= 0:
             above, below = (
-                (each.metric, frozenset((cell, abs(weight)) for cell, weight in each.weights if weight * sign > 0))
+                (
+                    each.metric,
+                    frozenset(
+                        (cell, abs(weight)) for cell, weight in each.weights if weight * sign > 0
+                    ),
+                )
                 for sign in (1, -1)
             )
             order.add(above, below)
     try:
         order.prepare()
     except CycleError:
-        raise ValueError("its orders lead back to where they begin, so that no numbers can fulfil them") from None
+        raise ValueError(
+            "its orders lead back to where they begin, so that no numbers can fulfil them"
+        ) from None
 
 
 def claim_faults(table: _ClaimedTable) -> Iterator[tuple[str, str]]:
@@ -275,7 +282,9 @@ def _by_rest(spots: Iterable[_Spot]) -> list[list[_Spot]]:
     return list(groups.values())
 
 
-def _inequality(metric: str, order: _Order, index: int, sign: int, spots: Sequence[_Spot]) -> Inequality:
+def _inequality(
+    metric: str, order: _Order, index: int, sign: int, spots: Sequence[_Spot]
+) -> Inequality:
     weights: dict[Place, float] = {}
     constant = 0.0
     for term, weight in _weighted(order, index, sign):
@@ -323,7 +332,9 @@ def _settings(labels: Sequence[str], own: Sequence[str]) -> Iterator[tuple[str, 
     partial: dict[str, dict[str, str]] = {}
     for label in labels:
         if label not in whole:
-            partial[label] = {rest: each for each in reversed(own) if (rest := _rest(label, each)) is not None}
+            partial[label] = {
+                rest: each for each in reversed(own) if (rest := _rest(label, each)) is not None
+            }
     if not partial:
         yield "", whole
         return

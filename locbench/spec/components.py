@@ -1,8 +1,9 @@
 """What a method is made of, as data: branches of the auxiliary loss, routing, phases.
 
-Every class here is frozen and canonical: two recipes that train the same thing encode to the same bytes, whatever names
-the user called them by. Values equal to a default are left out of the encoding, so an option can be added later without
-changing the key of any record; a default, once published, never changes.
+Every class here is frozen and canonical: two recipes that train the same thing encode to the same
+bytes, whatever names the user called them by. Values equal to a default are left out of the
+encoding, so an option can be added later without changing the key of any record; a default, once
+published, never changes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ MOST = 100_000
 Weight: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0)]
 
 Ramp: TypeAlias = tuple[Weight, Weight]
-"""A weight that runs linearly from the first local module to the last one that carries an auxiliary net."""
+"""A weight that runs linearly from the first local module to the last one that carries an auxiliary
+net.
+"""
 
 Fraction: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
@@ -36,7 +39,9 @@ Side: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=64)]
 Level: TypeAlias = Literal["both", "independent", "cascade"]
 
 
-class Part(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="kind"):
+class Part(
+    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="kind"
+):
     """A part of a method; its tag is the name of its builder."""
 
 
@@ -53,8 +58,10 @@ class Branch(Part, frozen=True, kw_only=True):
     """A branch of the auxiliary loss of a local module: a net, a criterion and a weight.
 
     Attributes:
-        weight: the branch's weight at the first and at the last auxiliary net, linear between (InfoPro, eq. 7).
-        level: which of HPFF's losses the branch belongs to; outside HPFF only the independent level exists.
+        weight: the branch's weight at the first and at the last auxiliary net, linear between
+            (InfoPro, eq. 7).
+        level: which of HPFF's losses the branch belongs to; outside HPFF only the independent level
+            exists.
     """
 
     weight: Ramp = (1.0, 1.0)
@@ -65,7 +72,8 @@ MlpVariant: TypeAlias = Literal["auglocal", "official", "mlp", "cnn"]
 
 
 class Mlp(Branch, frozen=True, tag="mlp"):
-    """DGL's auxiliary net: pooled 1x1 convolutions and fully connected layers (Belilovsky et al. 2020, MLP-SR).
+    """DGL's auxiliary net: pooled 1x1 convolutions and fully connected layers (Belilovsky et al.
+    2020, MLP-SR).
 
     The variants are described where the method is: `methods.DecoupledGreedyLearning`.
     """
@@ -81,24 +89,31 @@ class PooledLinear(Branch, frozen=True, tag="pooled-linear"):
 
 
 class Similarity(Branch, frozen=True, tag="similarity"):
-    """PredSim's similarity matching: a 3x3 convolution whose similarity matrix is held against the labels'."""
+    """PredSim's similarity matching: a 3x3 convolution whose similarity matrix is held against the
+    labels'.
+    """
 
 
-HeadNet: TypeAlias = Literal["0C1F", "0C2F", "1C1F", "1C2F", "1C3F", "2C1F", "2C2F", "2C3F", "adapt", "imagenet"]
+HeadNet: TypeAlias = Literal[
+    "0C1F", "0C2F", "1C1F", "1C2F", "1C3F", "2C1F", "2C2F", "2C3F", "adapt", "imagenet"
+]
 HeadLoss: TypeAlias = Literal["softmax", "contrast"]
 
 
 class Head(Branch, frozen=True, tag="head"):
-    """InfoPro's ``xCyF`` heads, which PGL uses too; ``adapt`` is PGL's Aux-Adapt, chosen by residual stage.
+    """InfoPro's ``xCyF`` heads, which PGL uses too; ``adapt`` is PGL's Aux-Adapt, chosen by
+    residual stage.
 
-    ``imagenet`` is InfoPro's head on ImageNet, which narrows the map to four times fewer channels, strides twice and
-    widens to 2048.
+    ``imagenet`` is InfoPro's head on ImageNet, which narrows the map to four times fewer channels,
+    strides twice and widens to 2048.
 
     Attributes:
         net: number of 3x3 convolutions (0-2) and of linear layers (1-3), or one of the other two.
-        loss: cross-entropy on class scores, or the supervised contrastive loss on a normalised feature.
+        loss: cross-entropy on class scores, or the supervised contrastive loss on a normalised
+            feature.
         feature_dim: width of the hidden linear layers and of the contrastive feature.
-        literal_stem: Aux-Adapt only: give the stem's cut the 16-channel net as the paper's text says.
+        literal_stem: Aux-Adapt only: give the stem's cut the 16-channel net as the paper's text
+            says.
     """
 
     net: HeadNet = "1C2F"
@@ -115,9 +130,10 @@ class Decoder(Branch, frozen=True, tag="decoder"):
     """InfoPro's reconstruction of the input image from the module's output.
 
     Attributes:
-        quadrants: the form of HPFF's released code: four separate decoders, one per image quadrant, losses summed.
-        variant: ``resize`` brings the map to the image's size at once; ``doubling``, InfoPro's decoder on ImageNet,
-            doubles it between convolutions.
+        quadrants: the form of HPFF's released code: four separate decoders, one per image quadrant,
+            losses summed.
+        variant: ``resize`` brings the map to the image's size at once; ``doubling``, InfoPro's
+            decoder on ImageNet, doubles it between convolutions.
     """
 
     quadrants: bool = False
@@ -125,12 +141,20 @@ class Decoder(Branch, frozen=True, tag="decoder"):
 
 
 Selection: TypeAlias = Literal[
-    "uniform", "sequential", "repetitive", "repetitive-downsampled", "conv1x1", "conv3x3", "conv3x3-plain", "dgl"
+    "uniform",
+    "sequential",
+    "repetitive",
+    "repetitive-downsampled",
+    "conv1x1",
+    "conv3x3",
+    "conv3x3-plain",
+    "dgl",
 ]
 
 
 class AugLocal(Branch, frozen=True, tag="auglocal"):
-    """AugLocal's auxiliary net: fresh copies of later layers of the primary net (Ma et al. 2024, section 3.2).
+    """AugLocal's auxiliary net: fresh copies of later layers of the primary net (Ma et al. 2024,
+    section 3.2).
 
     Its fields are described where the method is: `methods.AugLocalMethod`.
     """
@@ -153,7 +177,8 @@ class SharedStem(Branch, frozen=True, tag="shared-stem"):
     The other fields are described where the methods are: `methods.RestoringMethod`.
 
     Attributes:
-        target: what the decoder restores: the module's input features, or the input image (InfoPro-Transformer).
+        target: what the decoder restores: the module's input features, or the input image
+            (InfoPro-Transformer).
         task: the supervised contrastive loss on a feature, or cross-entropy on class scores.
     """
 
@@ -176,9 +201,11 @@ Passes: TypeAlias = Literal["two", "retain"]
 
 
 class Patches(Part, frozen=True, tag="patches"):
-    """HPFF's patch feature fusion: auxiliary nets see n x n patches, and their outputs are averaged.
+    """HPFF's patch feature fusion: auxiliary nets see n x n patches, and their outputs are
+    averaged.
 
-    Su et al. 2024, section 3.3; its fields are described where the method is: `modifiers.PatchFeatureFusion`.
+    Su et al. 2024, section 3.3; its fields are described where the method is:
+    `modifiers.PatchFeatureFusion`.
     """
 
     n: int = 2
@@ -186,11 +213,17 @@ class Patches(Part, frozen=True, tag="patches"):
 
 
 class Isolated(Part, frozen=True, tag="isolated"):
-    """Each local module is trained by its own loss; no gradient crosses a cut. One module alone is backpropagation."""
+    """Each local module is trained by its own loss.
+
+    No gradient crosses a cut. One module alone is backpropagation.
+    """
 
 
 class Checkpointed(Part, frozen=True, tag="checkpointed"):
-    """Backpropagation with gradient checkpointing: the residual blocks in ``segments`` runs; 0 means block by block."""
+    """Backpropagation with gradient checkpointing: the residual blocks in ``segments`` runs.
+
+    0 means block by block.
+    """
 
     segments: int = 8
 
@@ -202,10 +235,12 @@ CascadeEngine: TypeAlias = Literal["reuse", "recompute"]
 
 
 class Cascade(Part, frozen=True, tag="cascade"):
-    """HPFF's independent and cascade levels over windows of two modules (Su et al. 2024, section 3.2).
+    """HPFF's independent and cascade levels over windows of two modules (Su et al. 2024, section
+    3.2).
 
-    Its fields are described where the method is: `modifiers.HierarchicalPatchFeatureFusion`. ``official_edges`` leaves
-    out the first module's independent loss alone; what the released code does besides is `Composition.join_stem`.
+    Its fields are described where the method is: `modifiers.HierarchicalPatchFeatureFusion`.
+    ``official_edges`` leaves out the first module's independent loss alone; what the released code
+    does besides is `Composition.join_stem`.
     """
 
     levels: Levels = "IL+CL"
@@ -245,10 +280,12 @@ class Composition(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
 
     Attributes:
         branches: branches of the auxiliary loss; none for backpropagation.
-        merge_top: number of top local layers that lose their own auxiliary net and join the last module (AugLocal).
+        merge_top: number of top local layers that lose their own auxiliary net and join the last
+            module (AugLocal).
         end_to_end: the partition has one module, whatever K the recipe asks for.
-        join_stem: the stem and the first block are one module, while ramps of weights run as if they were two: so
-            HPFF's released code cuts ResNet-32 at K = 16 and ResNet-110 at K = 55, and divides by K - 2.
+        join_stem: the stem and the first block are one module, while ramps of weights run as if
+            they were two: so HPFF's released code cuts ResNet-32 at K = 16 and ResNet-110 at K =
+            55, and divides by K - 2.
     """
 
     branches: tuple[AnyBranch, ...] = ()

@@ -1,8 +1,9 @@
 """Method expressions: base methods and modifiers joined by ``+``.
 
-A method is written as names joined by ``+``: one base method and any number of modifiers, in any order, for example
-``dgl``, ``hpff+dgl``, ``pgl+auglocal``, ``auglocal+reconstruction``, ``pff+infopro``. Options are flat: every name
-accepts its own, and an option that none of the names knows is refused.
+A method is written as names joined by ``+``: one base method and any number of modifiers, in any
+order, for example ``dgl``, ``hpff+dgl``, ``pgl+auglocal``, ``auglocal+reconstruction``,
+``pff+infopro``. Options are flat: every name accepts its own, and an option that none of the names
+knows is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from locbench.spec.components import Composition
 from locbench.spec.methods import METHODS, Site
 from locbench.spec.modifiers import MODIFIERS, ORDER
 
-_DEFAULT_BASE = {"hpff": "dgl", "pff": "dgl", "pgl": "head", "checkpointed": "bp", "reconstruction": "head"}
+_DEFAULT_BASE = {
+    "hpff": "dgl",
+    "pff": "dgl",
+    "pgl": "head",
+    "checkpointed": "bp",
+    "reconstruction": "head",
+}
 
 
 def compose(method: str, options: Mapping[str, object], site: Site) -> Composition:
@@ -70,10 +77,14 @@ def _refuse_senseless(method: str, base: str, modifiers: list[str]) -> None:
     local = [name for name in modifiers if name != "checkpointed"]
     if base == "bp" and local:
         raise UsageError(
-            f"{local[0]!r} needs a local method to work on, not 'bp'", f"Use for example '{local[0]}+dgl'."
+            f"{local[0]!r} needs a local method to work on, not 'bp'",
+            f"Use for example '{local[0]}+dgl'.",
         )
     if {"hpff", "pff"} <= set(modifiers):
-        raise UsageError(f"method {method!r} asks twice for patches", "'hpff' brings its own: use --set pff=0 or 2.")
+        raise UsageError(
+            f"method {method!r} asks twice for patches",
+            "'hpff' brings its own: use --set pff=0 or 2.",
+        )
 
 
 def _refuse_unknown(method: str, options: Mapping[str, object], kinds: list[Any]) -> None:

@@ -61,7 +61,9 @@ class MethodDescription(msgspec.Struct, frozen=True):
 def describe_methods() -> list[MethodDescription]:
     """Return all base methods, then all modifiers, each by name."""
     bases = [_described(name, METHODS[name], "base", "") for name in METHODS]
-    return bases + [_described(name, MODIFIERS[name], "modifier", default_base(name)) for name in MODIFIERS]
+    return bases + [
+        _described(name, MODIFIERS[name], "modifier", default_base(name)) for name in MODIFIERS
+    ]
 
 
 def _described(

@@ -66,9 +66,9 @@ class DecoupledGreedyLearning(Method, frozen=True):
     """DGL: cross-entropy on an MLP-SR auxiliary net (Belilovsky et al. 2020).
 
     Attributes:
-        variant: the auxiliary net: MLP-SR of AugLocal's code (auglocal: two hidden layers without bias),
-            DGL's own MLP-SR (official: three with bias), the same without 1x1 convolutions (mlp), or
-            DGL's net of two convolutions (cnn).
+        variant: the auxiliary net: MLP-SR of AugLocal's code (auglocal: two hidden layers without
+            bias), DGL's own MLP-SR (official: three with bias), the same without 1x1 convolutions
+            (mlp), or DGL's net of two convolutions (cnn).
     """
 
     variant: MlpVariant = Mlp().variant
@@ -80,7 +80,8 @@ class DecoupledGreedyLearning(Method, frozen=True):
 
 @METHODS.register("predsim")
 class PredSim(Method, frozen=True):
-    """PredSim: similarity matching and a pooled linear classifier (Nokland & Eidnes 2019), in AugLocal's form.
+    """PredSim: similarity matching and a pooled linear classifier (Nokland & Eidnes 2019), in
+    AugLocal's form.
 
     Attributes:
         similarity: the weight of similarity matching; the classifier's is 1 minus it.
@@ -105,18 +106,19 @@ class PredSim(Method, frozen=True):
 
 @METHODS.register("infopro")
 class InfoPro(Method, frozen=True):
-    """InfoPro: image reconstruction and a task head, weights ramped over the modules (Wang et al. 2021).
+    """InfoPro: image reconstruction and a task head, weights ramped over the modules (Wang et al.
+    2021).
 
     Attributes:
-        net: the task head: x 3x3 convolutions and y linear layers (xCyF), PGL's Aux-Adapt by residual
-            stage (adapt), or InfoPro's head on ImageNet (imagenet). The default is 1C2F, and imagenet for
-            ImageNet's networks.
-        decoder: how the map becomes an image: resized at once (resize), or doubled between convolutions
-            (doubling). The default is resize, and doubling for ImageNet's networks.
-        loss: cross-entropy on class scores (softmax), or the supervised contrastive loss on a normalised
-            feature (contrast).
-        reconstruction_weight: weight of the decoder at the first and at the last auxiliary net, linear
-            between. The default is the published one for the network, data set and K.
+        net: the task head: x 3x3 convolutions and y linear layers (xCyF), PGL's Aux-Adapt by
+            residual stage (adapt), or InfoPro's head on ImageNet (imagenet). The default is 1C2F,
+            and imagenet for ImageNet's networks.
+        decoder: how the map becomes an image: resized at once (resize), or doubled between
+            convolutions (doubling). The default is resize, and doubling for ImageNet's networks.
+        loss: cross-entropy on class scores (softmax), or the supervised contrastive loss on a
+            normalised feature (contrast).
+        reconstruction_weight: weight of the decoder at the first and at the last auxiliary net,
+            linear between. The default is the published one for the network, data set and K.
         task_weight: weight of the task head, likewise. The default is the published one.
     """
 
@@ -133,20 +135,24 @@ class InfoPro(Method, frozen=True):
         return Composition(
             branches=(
                 Head(net=self.net or net, loss=self.loss, weight=self.task_weight or task),
-                Decoder(variant=self.decoder or decoder, weight=self.reconstruction_weight or reconstruction),
+                Decoder(
+                    variant=self.decoder or decoder,
+                    weight=self.reconstruction_weight or reconstruction,
+                ),
             )
         )
 
 
 @METHODS.register("head")
 class LocalHead(Method, frozen=True):
-    """Cross-entropy (or a contrastive loss) on an xCyF head: PGL's DGL with 1C2F, Greedy SL with 0C1F.
+    """Cross-entropy (or a contrastive loss) on an xCyF head: PGL's DGL with 1C2F, Greedy SL with
+    0C1F.
 
     Attributes:
-        net: the head: x 3x3 convolutions and y linear layers (xCyF), PGL's Aux-Adapt by residual stage
-            (adapt), or InfoPro's head on ImageNet (imagenet).
-        loss: cross-entropy on class scores (softmax), or the supervised contrastive loss on a normalised
-            feature (contrast).
+        net: the head: x 3x3 convolutions and y linear layers (xCyF), PGL's Aux-Adapt by residual
+            stage (adapt), or InfoPro's head on ImageNet (imagenet).
+        loss: cross-entropy on class scores (softmax), or the supervised contrastive loss on a
+            normalised feature (contrast).
         literal_stem: with adapt, the stem has the 16-channel net, as the paper's text says.
     """
 
@@ -169,11 +175,11 @@ class AugLocalMethod(Method, frozen=True):
         selection: how layers are selected, one word or one for each of three stages.
         width: channel multiplier of the plain convolutions. The default is solved for the FLOPs of
             uniform selection.
-        head_bn: BatchNorm before the classifier of nets with at most one copied layer, an undocumented
-            rule of the official code.
-        merge_top: train the top depth local layers and the classifier jointly, an undocumented rule of
-            the official code; without it every local layer below the last keeps an auxiliary net, as the
-            paper's text says.
+        head_bn: BatchNorm before the classifier of nets with at most one copied layer, an
+            undocumented rule of the official code.
+        merge_top: train the top depth local layers and the classifier jointly, an undocumented rule
+            of the official code; without it every local layer below the last keeps an auxiliary
+            net, as the paper's text says.
         task_weight: weight of the cross-entropy at the first and at the last auxiliary net, linear
             between, where another loss is added to it. The default is 1 everywhere.
     """
@@ -190,7 +196,8 @@ class AugLocalMethod(Method, frozen=True):
         """Return the auxiliary net and how many top layers it merges."""
         if self.depth < 2:
             raise UsageError(
-                f"an AugLocal auxiliary net of depth {self.depth} has no copied layer", "Set depth to 2 or more."
+                f"an AugLocal auxiliary net of depth {self.depth} has no copied layer",
+                "Set depth to 2 or more.",
             )
         branch = part_of(self, AugLocal, weight=self.task_weight or AugLocal().weight)
         return Composition(branches=(branch,), merge_top=self.depth - 1 if self.merge_top else 0)
@@ -200,10 +207,11 @@ class SharedStemMethod(Method, frozen=True):
     """What the methods of Swin feature reconstruction share (Pathak et al. 2023).
 
     Attributes:
-        stem_width: output channels of the auxiliary block's convolution as a share of the module's channels.
-        task_weight: beta, the weight of the task's loss at the first and at the last auxiliary block, linear
-            between. The default is the paper's: 1 at the first module, towards 4 at the last, which has no
-            auxiliary block.
+        stem_width: output channels of the auxiliary block's convolution as a share of the module's
+            channels.
+        task_weight: beta, the weight of the task's loss at the first and at the last auxiliary
+            block, linear between. The default is the paper's: 1 at the first module, towards 4 at
+            the last, which has no auxiliary block.
     """
 
     stem_width: Factor = SharedStem().stem_width
@@ -222,13 +230,14 @@ class RestoringMethod(SharedStemMethod, frozen=True):
     """A method whose modules restore something beside the contrastive loss.
 
     Attributes:
-        decoder: one linear layer as in SimMIM (linear), a stack of deconvolutions (deconv), or InfoPro's
-            bilinear resizing (interp).
+        decoder: one linear layer as in SimMIM (linear), a stack of deconvolutions (deconv), or
+            InfoPro's bilinear resizing (interp).
         decoder_width: channels between two deconvolutions, which the paper leaves open.
         feature_dim: width of the contrastive feature, which the paper leaves open.
         temperature: temperature of the contrastive loss, which the paper leaves open.
-        reconstruction_weight: alpha, the weight of the decoder at the first and at the last auxiliary block,
-            linear between. The default is the paper's: 3 at the first module, towards 0 at the last.
+        reconstruction_weight: alpha, the weight of the decoder at the first and at the last
+            auxiliary block, linear between. The default is the paper's: 3 at the first module,
+            towards 0 at the last.
     """
 
     decoder: Literal["linear", "deconv", "interp"] = "deconv"
@@ -252,9 +261,9 @@ class FeatureReconstruction(RestoringMethod, frozen=True):
     """Each module restores its own input features (Pathak et al. 2023, section 3.2).
 
     Attributes:
-        feature_target: how features become a target in [0, 1]: sigmoid after LayerNorm (sigmoid-ln),
-            sigmoid, or scaled by minimum and maximum (minmax). With raw-mse they stay as they are and the
-            loss is the squared error.
+        feature_target: how features become a target in [0, 1]: sigmoid after LayerNorm
+            (sigmoid-ln), sigmoid, or scaled by minimum and maximum (minmax). With raw-mse they stay
+            as they are and the loss is the squared error.
     """
 
     feature_target: FeatureTarget = SharedStem().feature_target
@@ -274,13 +283,16 @@ class GreedyCrossEntropy(SharedStemMethod, frozen=True):
     """Cross-entropy alone on the shared stem (Pathak et al. 2023, Table 4).
 
     Attributes:
-        task_weight: weight of the cross-entropy at the first and at the last auxiliary block, linear
-            between. The default is 1 everywhere.
+        task_weight: weight of the cross-entropy at the first and at the last auxiliary block,
+            linear between. The default is 1 everywhere.
     """
 
     def derived(self, site: Site) -> dict[str, Any]:  # noqa: ARG002
         """Return the loss; no decoder."""
-        weights = {"weight": self.task_weight or SharedStem().weight, "task_weight": SharedStem().task_weight}
+        weights = {
+            "weight": self.task_weight or SharedStem().weight,
+            "task_weight": SharedStem().task_weight,
+        }
         return weights | {"decoder": "none", "task": "softmax"}
 
 

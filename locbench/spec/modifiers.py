@@ -68,7 +68,9 @@ class Checkpointing(Modifier, frozen=True):
     def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
         """Return backpropagation with recomputation."""
         if composition.branches:
-            raise UsageError("'checkpointed' goes with 'bp' only", "Use the method 'bp+checkpointed'.")
+            raise UsageError(
+                "'checkpointed' goes with 'bp' only", "Use the method 'bp+checkpointed'."
+            )
         return msgspec.structs.replace(composition, routing=part_of(self, Checkpointed))
 
 
@@ -77,18 +79,24 @@ class Reconstruction(Modifier, frozen=True):
     """InfoPro's decoder beside any other auxiliary net (AugLocal, appendix A.9).
 
     Attributes:
-        reconstruction_weight: weight of the decoder at the first and at the last auxiliary net, linear
-            between. The default is InfoPro's for the network, data set and K.
-        decoder: how the map becomes an image: resized at once (resize), or doubled between convolutions
-            (doubling). The default is resize, and doubling for ImageNet's networks.
+        reconstruction_weight: weight of the decoder at the first and at the last auxiliary net,
+            linear between. The default is InfoPro's for the network, data set and K.
+        decoder: how the map becomes an image: resized at once (resize), or doubled between
+            convolutions (doubling). The default is resize, and doubling for ImageNet's networks.
     """
 
     reconstruction_weight: Ramp | None = None
     decoder: DecoderVariant | None = None
 
     def modify(self, composition: Composition, site: Site) -> Composition:
-        """Add the decoder; its weights default to InfoPro's for the network, data set and K, its form likewise."""
-        weight = self.reconstruction_weight or infopro_weights(site.network, site.dataset, site.modules)[0]
+        """Add the decoder.
+
+        Its weights default to InfoPro's for the network, data set and K, its form likewise.
+        """
+        weight = (
+            self.reconstruction_weight
+            or infopro_weights(site.network, site.dataset, site.modules)[0]
+        )
         variant = self.decoder or infopro_nets(site.network)[1]
         return _with_branch(composition, Decoder(variant=variant, weight=weight))
 
@@ -119,17 +127,19 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
     """HPFF: independent and cascade levels with patch feature fusion (Su et al. 2024).
 
     Attributes:
-        levels: which losses train: independent (IL), cascade (CL) or both. A level alone has weight 1.
+        levels: which losses train: independent (IL), cascade (CL) or both. A level alone has weight
+            1.
         independent_weight: weight of the independent losses when both levels train.
         cascade_weight: weight of the cascade losses when both levels train.
-        official_edges: the released code's first module: without an independent loss, and, where every
-            local layer is a module, of the stem and the first block.
-        engine: run each module forward once (reuse), or once per loss as the released code does (recompute).
+        official_edges: the released code's first module: without an independent loss, and, where
+            every local layer is a module, of the stem and the first block.
+        engine: run each module forward once (reuse), or once per loss as the released code does
+            (recompute).
         pff: patches along each side; 0 turns patch feature fusion off.
-        pff_scope: which auxiliary nets see patches: every one (all), or the cascade decoder alone, through
-            four separate decoders, as the released code does (cascade_decoder).
-        passes: keep one patch's graph at a time (two), or all of them (retain), which gives the same
-            gradients and saves no memory.
+        pff_scope: which auxiliary nets see patches: every one (all), or the cascade decoder alone,
+            through four separate decoders, as the released code does (cascade_decoder).
+        passes: keep one patch's graph at a time (two), or all of them (retain), which gives the
+            same gradients and saves no memory.
     """
 
     levels: Levels = Cascade().levels
@@ -142,7 +152,9 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
     passes: Passes = Patches().passes
 
     def modify(self, composition: Composition, site: Site) -> Composition:
-        """Route by levels, drop the decoder from the independent level, and patch the auxiliary nets."""
+        """Route by levels, drop the decoder from the independent level, and patch the auxiliary
+        nets.
+        """
         _refuse_shared_stem(composition, "hpff")
         branches, patches = _by_level(composition.branches, self.levels), None
         if self.pff > 1 and self.pff_scope == "all":
@@ -172,8 +184,8 @@ class PatchFeatureFusion(Modifier, frozen=True):
 
     Attributes:
         pff: patches along each side; 0 turns patch feature fusion off.
-        passes: keep one patch's graph at a time (two), or all of them (retain), which gives the same
-            gradients and saves no memory.
+        passes: keep one patch's graph at a time (two), or all of them (retain), which gives the
+            same gradients and saves no memory.
     """
 
     pff: Side = Patches().n
@@ -193,9 +205,10 @@ class PeriodicGlobalGuidance(Modifier, frozen=True):
     Attributes:
         period: P, in epochs of the published schedule.
         duration: Q, in epochs of the published schedule; 0 is local only.
-        cycle: which reading of the paper: the last Q of every P epochs are global (period), Q after every
-            P (sum), or the first Q of every P once P epochs have passed (hybrid).
-        schedule_epochs: length of the published schedule; a shorter run scales P and Q to its own length.
+        cycle: which reading of the paper: the last Q of every P epochs are global (period), Q after
+            every P (sum), or the first Q of every P once P epochs have passed (hybrid).
+        schedule_epochs: length of the published schedule; a shorter run scales P and Q to its own
+            length.
     """
 
     period: Whole = Periodic().period
@@ -205,7 +218,11 @@ class PeriodicGlobalGuidance(Modifier, frozen=True):
 
     def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
         """Let local and global phases alternate."""
-        if self.period < 1 or self.duration < 0 or (self.cycle != "sum" and self.duration > self.period):
+        if (
+            self.period < 1
+            or self.duration < 0
+            or (self.cycle != "sum" and self.duration > self.period)
+        ):
             raise UsageError(
                 f"PGL cannot guide for {self.duration} of every {self.period} epochs",
                 "Set period to 1 or more and duration between 0 and period.",
@@ -216,7 +233,9 @@ class PeriodicGlobalGuidance(Modifier, frozen=True):
 
 
 def _refuse_shared_stem(composition: Composition, name: str) -> None:
-    if any(isinstance(each, SharedStem) and each.decoder != "none" for each in composition.branches):
+    if any(
+        isinstance(each, SharedStem) and each.decoder != "none" for each in composition.branches
+    ):
         raise UsageError(
             f"{name!r} cannot split what a module's decoder restores into patches",
             "Use it with 'swin-greedy', 'swin-contrast' or a convolutional method.",
@@ -228,14 +247,17 @@ def _with_branch(composition: Composition, branch: AnyBranch) -> Composition:
 
 
 def _in_quadrants(branch: AnyBranch) -> AnyBranch:
-    return msgspec.structs.replace(branch, quadrants=True) if isinstance(branch, Decoder) else branch
+    return (
+        msgspec.structs.replace(branch, quadrants=True) if isinstance(branch, Decoder) else branch
+    )
 
 
 def _by_level(branches: tuple[AnyBranch, ...], levels: str) -> tuple[AnyBranch, ...]:
-    """Give a decoder to the cascade level alone; beside it the task head keeps weight 1 at the independent level.
+    """Give a decoder to the cascade level alone; beside it the task head keeps weight 1 at the
+    independent level.
 
-    That is how HPFF's code treats InfoPro, whose ramps belong to the cascade losses. With the independent level alone
-    the method is the plain baseline, decoder included.
+    That is how HPFF's code treats InfoPro, whose ramps belong to the cascade losses. With the
+    independent level alone the method is the plain baseline, decoder included.
     """
     if levels == "IL" or not any(isinstance(each, Decoder) for each in branches):
         return branches

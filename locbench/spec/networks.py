@@ -34,12 +34,15 @@ class NetworkInfo(msgspec.Struct, frozen=True):
     Attributes:
         units: number of local layers, the stem included.
         splits: published units per module, by number of modules K, where no formula gives them.
-        carried_splits: the same for K whose recipes carry their split, as records of before, without one, have equal
-            parts.
-        builder: ``module:attribute`` of a function (classes, side) -> Chain; a transformer's takes ``drop_path`` too.
+        carried_splits: the same for K whose recipes carry their split, as records of before,
+            without one, have equal parts.
+        builder: ``module:attribute`` of a function (classes, side) -> Chain; a transformer's takes
+            ``drop_path`` too.
         transformer: its shape if it is one; None for convolutional networks.
-        torchvision: torchvision's name of the same network, whose weights load; empty where it has none.
-        stand_in: the small network of as many local layers that takes its place in reduced runs; empty for none.
+        torchvision: torchvision's name of the same network, whose weights load; empty where it has
+            none.
+        stand_in: the small network of as many local layers that takes its place in reduced runs;
+            empty for none.
         stem: whether the first local layer is a stem, before the blocks; VGGs have none.
     """
 
@@ -57,15 +60,52 @@ class NetworkInfo(msgspec.Struct, frozen=True):
 
 NETWORKS: Registry[NetworkInfo] = Registry("network")
 
-# Units per module of InfoPro-Pytorch (PGL uses the same), and of HPFF's code for K = 32. The other published splits
-# follow the general rule of `units_per_module`.
+# Units per module of InfoPro-Pytorch (PGL uses the same), and of HPFF's code for K = 32. The other
+# published splits follow the general rule of `units_per_module`.
 _RESNET110_SPLITS: dict[int, tuple[int, ...]] = {
     2: (28, 27),
-    32: (3, 1, 2, 1, 2, 2, 2, 2, 1, 2, 1, 2, 1, 2, 1, 2, 2, 2, 2, 1, 2, 1, 2, 2, 1, 2, 1, 2, 2, 2, 2, 2),
+    32: (
+        3,
+        1,
+        2,
+        1,
+        2,
+        2,
+        2,
+        2,
+        1,
+        2,
+        1,
+        2,
+        1,
+        2,
+        1,
+        2,
+        2,
+        2,
+        2,
+        1,
+        2,
+        1,
+        2,
+        2,
+        1,
+        2,
+        1,
+        2,
+        2,
+        2,
+        2,
+        2,
+    ),
 }
 
-_INFOPRO_SPLITS: dict[int, dict[int, tuple[int, ...]]] = {32: {3: (6, 5, 5)}, 110: {3: (19, 18, 18)}}
-"""InfoPro-Pytorch's for three modules, by depth: each stage a module, and the stem with the first."""
+_INFOPRO_SPLITS: dict[int, dict[int, tuple[int, ...]]] = {
+    32: {3: (6, 5, 5)},
+    110: {3: (19, 18, 18)},
+}
+"""InfoPro-Pytorch's for three modules, by depth: each stage a module, and the stem with the first.
+"""
 
 
 def _resnet(depth: int, splits: dict[int, tuple[int, ...]] | None = None) -> None:
@@ -94,7 +134,12 @@ def _with_narrow(info: NetworkInfo, builder: str, width: str) -> None:
     name = f"{info.name}-narrow"
     path = f"locbench.networks.{builder}"
     NETWORKS.add(info.name, msgspec.structs.replace(info, stand_in=name))
-    changes = {"name": name, "label": f"{info.label} of {width} width", "builder": path, "torchvision": ""}
+    changes = {
+        "name": name,
+        "label": f"{info.label} of {width} width",
+        "builder": path,
+        "torchvision": "",
+    }
     NETWORKS.add(name, msgspec.structs.replace(info, **changes))
 
 
@@ -109,23 +154,37 @@ for _name, _label, _units, _builder, _narrow, _width in (
 
 
 def _for_imagenet(
-    name: str, label: str, units: int, builder: str, torchvision: str, splits: dict[int, tuple[int, ...]]
+    name: str,
+    label: str,
+    units: int,
+    builder: str,
+    torchvision: str,
+    splits: dict[int, tuple[int, ...]],
 ) -> None:
     path = f"locbench.networks.{builder}"
     stem = name != "vgg13"
-    info = NetworkInfo(name, f"{label} (ImageNet)", units, path, splits, torchvision=torchvision, stem=stem)
+    info = NetworkInfo(
+        name, f"{label} (ImageNet)", units, path, splits, torchvision=torchvision, stem=stem
+    )
     _with_narrow(info, f"{builder}_narrow", "1/8")
 
 
-# Units per module, the stem in the first: for ResNets of InfoPro's ImageNet code (K = 2) and of HPFF's (K = 4 and 8),
-# which cuts all of them after the same blocks; for VGG13 of DGL's code.
+# Units per module, the stem in the first: for ResNets of InfoPro's ImageNet code (K = 2) and of
+# HPFF's (K = 4 and 8), which cuts all of them after the same blocks; for VGG13 of DGL's code.
 _HPFF_SPLITS = {4: (9, 9, 8, 8), 8: (5, 5, 4, 4, 4, 4, 4, 4)}
 
 _for_imagenet("vgg13", "VGG13", 10, "vgg:vgg13", "vgg13_bn", {4: (3, 3, 3, 1), 10: (1,) * 10})
 
 _for_imagenet("resnet34", "ResNet-34", 17, "resnet_imagenet:resnet34", "resnet34", {})
 
-_for_imagenet("resnet101", "ResNet-101", 34, "resnet_imagenet:resnet101", "resnet101", {2: (5, 29), **_HPFF_SPLITS})
+_for_imagenet(
+    "resnet101",
+    "ResNet-101",
+    34,
+    "resnet_imagenet:resnet101",
+    "resnet101",
+    {2: (5, 29), **_HPFF_SPLITS},
+)
 
 _for_imagenet(
     "resnet152",
@@ -145,7 +204,8 @@ _for_imagenet(
     {2: (7, 27), **_HPFF_SPLITS},
 )
 
-# Blocks per module of Pathak et al. 2023, Table 1; the patch embedding counts with the first module.
+# Blocks per module of Pathak et al. 2023, Table 1; the patch embedding counts with the first
+# module.
 _SHALLOW: dict[int, tuple[int, ...]] = {2: (3, 10), 4: (3, 2, 2, 6)}
 
 _DEEP: dict[int, tuple[int, ...]] = {2: (9, 16), 4: (3, 6, 8, 8)}
@@ -204,7 +264,11 @@ _swin("swin-large", "Swin-L", _LARGE, "swin-micro-deep")
 
 _swin("swin-micro", "Swin-micro", _MICRO)
 
-_swin("swin-micro-deep", "Swin-micro (24 blocks)", msgspec.structs.replace(_MICRO, depths=(2, 2, 18, 2)))
+_swin(
+    "swin-micro-deep",
+    "Swin-micro (24 blocks)",
+    msgspec.structs.replace(_MICRO, depths=(2, 2, 18, 2)),
+)
 
 
 def check_side(network: str, side: int) -> None:
@@ -229,10 +293,10 @@ def check_side(network: str, side: int) -> None:
 def units_per_module(network: str, modules: int | None) -> tuple[int, ...]:
     """Return the number of local layers in each of K local modules, in order.
 
-    Published splits come first; else modules hold equal numbers of units and, where that does not divide, the smaller
-    modules come first (the rule behind InfoPro's tables). A transformer's modules hold pairs of blocks, a plain and a
-    shifted window each, as long as there are enough (Pathak et al. 2023, section 3.1); the first holds the patch
-    embedding besides.
+    Published splits come first; else modules hold equal numbers of units and, where that does not
+    divide, the smaller modules come first (the rule behind InfoPro's tables). A transformer's
+    modules hold pairs of blocks, a plain and a shifted window each, as long as there are enough
+    (Pathak et al. 2023, section 3.1); the first holds the patch embedding besides.
 
     Args:
         network: a name in NETWORKS.

@@ -13,7 +13,8 @@ class Partition:
     """A chain cut into local modules.
 
     Attributes:
-        ends: for each module, the 0-based index of its last local layer; the last one is the network's top.
+        ends: for each module, the 0-based index of its last local layer; the last one is the
+            network's top.
     """
 
     ends: tuple[int, ...]
@@ -33,9 +34,9 @@ class Partition:
 def partition_of(recipe: Recipe) -> Partition:
     """Return the partition that a recipe trains: its own split, or that of `units_per_module`.
 
-    With ``merge_top`` = k, cuts above local layer L - k - 2 are dropped: the top k + 1 layers form the last module, as
-    AugLocal's code does (there, layer L - k - 1 would get a copy of the rest of the network). With ``join_stem`` the
-    cut after the first local layer is dropped.
+    With ``merge_top`` = k, cuts above local layer L - k - 2 are dropped: the top k + 1 layers form
+    the last module, as AugLocal's code does (there, layer L - k - 1 would get a copy of the rest of
+    the network). With ``join_stem`` the cut after the first local layer is dropped.
     """
     units = NETWORKS[recipe.network].units
     if recipe.composition.end_to_end:

@@ -8,9 +8,9 @@ from locbench.spec.components import AnyPhases, Periodic
 def is_global(phases: AnyPhases, step: int, steps: int) -> bool:
     """Return whether a training step belongs to PGL's global phase.
 
-    P and Q count epochs of the published schedule. A step's place in that schedule is its share of the whole run, so a
-    shorter run keeps the share of global steps, and a full run switches at epochs. Whole numbers throughout: no epoch
-    is lost to rounding.
+    P and Q count epochs of the published schedule. A step's place in that schedule is its share of
+    the whole run, so a shorter run keeps the share of global steps, and a full run switches at
+    epochs. Whole numbers throughout: no epoch is lost to rounding.
 
     Args:
         phases: the method's phases.

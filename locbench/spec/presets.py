@@ -29,7 +29,10 @@ SCHEDULE = (
 
 
 def schedule_of(recipe: Recipe) -> tuple[tuple[str, Any], ...]:
-    """Return the names and values of a recipe's schedule; of a detector's backbone its schedule alone."""
+    """Return the names and values of a recipe's schedule.
+
+    Of a detector's backbone its schedule alone.
+    """
     backbone = schedule_of(recipe.backbone) if recipe.backbone else None
     values = {name: getattr(recipe, name) for name in SCHEDULE} | {"backbone": backbone}
     return tuple(values.items())
@@ -48,7 +51,12 @@ def same_task_key(recipe: Recipe) -> str:
 
 def _without_schedule(recipe: Recipe) -> Recipe:
     backbone = _without_schedule(recipe.backbone) if recipe.backbone else None
-    neutral = _defaults() | {"network": stand_in(recipe.network), "dataset": "", "epochs": 1, "batch_size": 1}
+    neutral = _defaults() | {
+        "network": stand_in(recipe.network),
+        "dataset": "",
+        "epochs": 1,
+        "batch_size": 1,
+    }
     neutral |= {"lr": 1.0, "warmup_epochs": 0, "backbone": backbone}
     neutral |= {"detection": Detection() if backbone else None}
     return msgspec.structs.replace(recipe, **neutral)
@@ -56,7 +64,9 @@ def _without_schedule(recipe: Recipe) -> Recipe:
 
 @cache
 def _defaults() -> dict[str, Any]:
-    return {each.name: each.default for each in msgspec.structs.fields(Recipe) if each.name in SCHEDULE}
+    return {
+        each.name: each.default for each in msgspec.structs.fields(Recipe) if each.name in SCHEDULE
+    }
 
 
 @lru_cache(maxsize=4096)
@@ -86,14 +96,26 @@ def reductions(recipe: Recipe, published: Recipe) -> list[str]:
     if recipe.epochs != published.epochs:
         words.append(f"{recipe.epochs} of {published.epochs} epochs")
     if recipe.train_limit != published.train_limit:
-        words.append(f"{recipe.train_limit:,} training images" if recipe.train_limit else "all training images")
+        words.append(
+            f"{recipe.train_limit:,} training images"
+            if recipe.train_limit
+            else "all training images"
+        )
     if recipe.test_limit != published.test_limit:
-        words.append(f"{recipe.test_limit:,} test images" if recipe.test_limit else "all test images")
+        words.append(
+            f"{recipe.test_limit:,} test images" if recipe.test_limit else "all test images"
+        )
     if recipe.drop_last != published.drop_last and drop_matters(recipe):
         words.append(f"incomplete batches {'dropped' if recipe.drop_last else 'kept'}")
-    for name, label in (("batch_size", "batch"), ("lr", "learning rate"), ("precision", "precision")):
+    for name, label in (
+        ("batch_size", "batch"),
+        ("lr", "learning rate"),
+        ("precision", "precision"),
+    ):
         if getattr(recipe, name) != getattr(published, name):
-            words.append(f"{label} {getattr(recipe, name):g}" if name != "precision" else recipe.precision)
+            words.append(
+                f"{label} {getattr(recipe, name):g}" if name != "precision" else recipe.precision
+            )
     return [*words, *_detector_reductions(recipe, published)]
 
 
@@ -125,12 +147,21 @@ def _network(name: str) -> str:
 
 
 def _smaller(network: str, published: str) -> str:
-    narrow = network.startswith(published)  # the same words for all networks that are made narrow alike
-    return f"networks{network.removeprefix(published)}" if narrow else f"{network} instead of {published}"
+    narrow = network.startswith(
+        published
+    )  # the same words for all networks that are made narrow alike
+    return (
+        f"networks{network.removeprefix(published)}"
+        if narrow
+        else f"{network} instead of {published}"
+    )
 
 
 def stand_in(network: str) -> str:
-    """Return the small network that takes a network's place in reduced runs; itself where there is none."""
+    """Return the small network that takes a network's place in reduced runs.
+
+    Itself where there is none.
+    """
     return NETWORKS[network].stand_in or network
 
 
@@ -139,30 +170,35 @@ def _label(dataset: str) -> str:
 
 
 def scaled_rate(lr: float, batch_size: int, new_batch: int) -> float:
-    """Return the learning rate for another batch size by the linear scaling rule (Goyal et al. 2017)."""
+    """Return the learning rate for another batch size by the linear scaling rule (Goyal et al.
+    2017).
+    """
     return lr * new_batch / batch_size
 
 
 def with_preset(published: Recipe, preset: Preset, dataset: str | None = None) -> Recipe:
     """Return the recipe that a preset makes of a published one; method and seed stay as they are.
 
-    ``paper`` leaves it as it is. ``quick`` trains on 4,000 images of the table's own data set, ``smoke`` on
-    scikit-learn's digits at 16x16 pixels, which need no download; both in batches of 64 at a rate scaled to the batch.
-    A large network's place is taken by a small one of as many local layers, from random weights; a detector is made
-    small all through, on a small backbone that is trained by the row's method; ``quick`` trains it on 2,000 images for
-    four epochs in batches of 8, ``smoke`` on the drawn shapes.
+    ``paper`` leaves it as it is. ``quick`` trains on 4,000 images of the table's own data set,
+    ``smoke`` on scikit-learn's digits at 16x16 pixels, which need no download; both in batches of
+    64 at a rate scaled to the batch. A large network's place is taken by a small one of as many
+    local layers, from random weights; a detector is made small all through, on a small backbone
+    that is trained by the row's method; ``quick`` trains it on 2,000 images for four epochs in
+    batches of 8, ``smoke`` on the drawn shapes.
 
     Args:
         published: the recipe of the table.
         preset: its name.
-        dataset: a data set that the user asked for; ``smoke`` then trains on 800 of its images, as for large
-            networks; in the place of ImageNet on 400.
+        dataset: a data set that the user asked for; ``smoke`` then trains on 800 of its images, as
+            for large networks; in the place of ImageNet on 400.
     """
     if preset == "paper":
         return published
     if published.detection is not None and published.backbone is not None:
         return _small_detector(preset, published, published.detection, published.backbone, dataset)
-    changes: dict[str, Any] = {"batch_size": 64, "lr": scaled_rate(0.8, 1024, 64)} | _with_stand_in(published)
+    changes: dict[str, Any] = {"batch_size": 64, "lr": scaled_rate(0.8, 1024, 64)} | _with_stand_in(
+        published
+    )
     if preset == "quick":
         changes |= {"epochs": 10, "train_limit": 4000, "test_every": 5}
     else:
@@ -179,22 +215,42 @@ def _small_detector(
 ) -> Recipe:
     smaller = msgspec.structs.replace(
         detection,
-        **{"short_side": 96, "long_side": 160, "anchor": 16, "width": 32, "box_width": 128, "candidates": 200},
+        **{
+            "short_side": 96,
+            "long_side": 160,
+            "anchor": 16,
+            "width": 32,
+            "box_width": 128,
+            "candidates": 200,
+        },
         **{"proposals": 32, "warmup_steps": 20, "trained_stages": 9, "norm": "trained"},
     )
     changes: dict[str, Any] = {"network": stand_in(published.network), "batch_size": 8, "lr": 1e-3}
     changes |= {"epochs": 4, "train_limit": 2000, "test_limit": 500, "test_every": 4}
     if preset == "smoke":
         changes |= {"dataset": dataset or SHAPES}
-        changes |= {"train_limit": 320, "test_limit": 80} if dataset else {"train_limit": None, "test_limit": None}
-    return msgspec.structs.replace(published, **changes, detection=smaller, backbone=with_preset(backbone, preset))
+        changes |= (
+            {"train_limit": 320, "test_limit": 80}
+            if dataset
+            else {"train_limit": None, "test_limit": None}
+        )
+    return msgspec.structs.replace(
+        published, **changes, detection=smaller, backbone=with_preset(backbone, preset)
+    )
 
 
 def _with_stand_in(published: Recipe) -> dict[str, Any]:
-    """Return what a reduced run of a large network changes: the network, image size, initial weights, and rates."""
+    """Return what a reduced run of a large network changes: the network, image size, initial
+    weights, and rates.
+    """
     small = NETWORKS[stand_in(published.network)].transformer
     if small is None:
         smaller = {"image_size": SMALL_SIDE} if streams(published.dataset) else {}
         return {"network": stand_in(published.network), "init": "scratch", "weights": ""} | smaller
     rates = {"lr": 1e-3, "lr_scaling": "none", "warmup_lr": 1e-5, "min_lr": 1e-5}
-    return {"network": stand_in(published.network), "image_size": small.side, "init": "scratch", "weights": ""} | rates
+    return {
+        "network": stand_in(published.network),
+        "image_size": small.side,
+        "init": "scratch",
+        "weights": "",
+    } | rates

@@ -1,8 +1,8 @@
 """Published loss weights by network, data set and number of modules.
 
-Source of InfoPro's: the commands of InfoPro-Pytorch's README (Wang et al. 2021). Cells that nobody published take the
-ResNet-110 weights of the same data set if there are any, else CIFAR-10's; more than sixteen modules take the weights of
-sixteen. ImageNet's networks have one pair of weights each.
+Source of InfoPro's: the commands of InfoPro-Pytorch's README (Wang et al. 2021). Cells that nobody
+published take the ResNet-110 weights of the same data set if there are any, else CIFAR-10's; more
+than sixteen modules take the weights of sixteen. ImageNet's networks have one pair of weights each.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ IMAGENET: dict[str, Weights] = {
     "resnet152": ((5, 5), (1, 1)),
     "resnext101-32x8d": ((5, 5), (0.75, 0.75)),
 }
-"""Networks that InfoPro trains on ImageNet, with two modules; any other number of modules takes the same weights.
+"""Networks that InfoPro trains on ImageNet, with two modules; any other number of modules takes the
+same weights.
 
 HPFF's released code has 5 and 0.75 for all three, with four modules.
 """
@@ -57,9 +58,11 @@ def infopro_weights(network: str, dataset: str, modules: int) -> Weights:
     """Return the reconstruction ramp and the task ramp.
 
     Args:
-        network: name of the network; one without published weights counts as ResNet-110 (ResNet-32 if shallower).
+        network: name of the network; one without published weights counts as ResNet-110 (ResNet-32
+            if shallower).
         dataset: name of the data set; one without published weights counts as CIFAR-10.
-        modules: K; between published values the next larger one is taken, above sixteen the weights of sixteen.
+        modules: K; between published values the next larger one is taken, above sixteen the weights
+            of sixteen.
     """
     family = "resnet110" if network == "resnet110" else "resnet32"
     name = dataset if dataset in ("stl10", "svhn") else "cifar10"
@@ -70,15 +73,18 @@ def infopro_weights(network: str, dataset: str, modules: int) -> Weights:
 
 
 def infopro_nets(network: str) -> tuple[HeadNet, DecoderVariant]:
-    """Return the head and the decoder that InfoPro publishes for a network, or for those most like it."""
+    """Return the head and the decoder that InfoPro publishes for a network, or for those most like
+    it.
+    """
     return ("imagenet", "doubling") if network in IMAGENET else ("1C2F", "resize")
 
 
 def reconstruction_weights(modules: int) -> Weights:
-    """Return alpha and beta of Swin feature reconstruction at the first and the last auxiliary block of K modules.
+    """Return alpha and beta of Swin feature reconstruction at the first and the last auxiliary
+    block of K modules.
 
-    alpha_i = 3 (K - i) / (K - 1), beta_i = 1 + 3 (i - 1) / (K - 1): (3, 1), (2, 2), (1, 3) for the three blocks of
-    K = 4 (Pathak et al. 2023, section 4.1; linear for other K).
+    alpha_i = 3 (K - i) / (K - 1), beta_i = 1 + 3 (i - 1) / (K - 1): (3, 1), (2, 2), (1, 3) for the
+    three blocks of K = 4 (Pathak et al. 2023, section 4.1; linear for other K).
     """
     if modules < 2:
         return (3.0, 3.0), (1.0, 1.0)

@@ -23,8 +23,11 @@ from locbench.spec.detector import Detection
 from locbench.spec.networks import NETWORKS, units_per_module
 
 
-class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
-    """One training run. Two recipes with the same key are the same run, whatever names they were written with.
+class Recipe(
+    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True
+):
+    """One training run. Two recipes with the same key are the same run, whatever names they were
+    written with.
 
     Attributes:
         network: a name of the network catalogue.
@@ -37,34 +40,43 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         momentum, nesterov, weight_decay: SGD's, the decay on every parameter.
         warmup_epochs, warmup_lr: linear warm-up from ``warmup_lr`` (InfoPro-Pytorch's schedule).
         train_limit, test_limit: use only so many images, balanced over classes; None uses all.
-        test_every: epochs between two evaluations on the test set; the last epoch is always evaluated.
+        test_every: epochs between two evaluations on the test set; the last epoch is always
+            evaluated.
         precision: arithmetic of the training step.
-        memory: ``lean`` needs less of it, by computing again what ``plain`` keeps; the numbers are the same up to
-            rounding. For methods whose modules are isolated.
+        memory: ``lean`` needs less of it, by computing again what ``plain`` keeps; the numbers are
+            the same up to rounding. For methods whose modules are isolated.
         seed: initial weights, data order and augmentation.
         image_size: side that images are scaled to, in pixels; None keeps the data set's.
-        augmentation: ``standard`` pads, crops and mirrors; ``swin`` is the Swin pipeline at ``image_size``;
-            ``imagenet`` takes random crops, scales them to ``image_size`` and mirrors; images in files have no other.
-        drop_last: leave out an epoch's incomplete last batch, as the Swin repository does, unless it is the only one.
-        color_jitter: strength of colour jitter in the Swin pipeline, which has none beside RandAugment.
+        augmentation: ``standard`` pads, crops and mirrors; ``swin`` is the Swin pipeline at
+            ``image_size``; ``imagenet`` takes random crops, scales them to ``image_size`` and
+            mirrors; images in files have no other.
+        drop_last: leave out an epoch's incomplete last batch, as the Swin repository does, unless
+            it is the only one.
+        color_jitter: strength of colour jitter in the Swin pipeline, which has none beside
+            RandAugment.
         mixup: Mixup and CutMix as in the Swin pipeline, for backpropagation alone.
-        optimizer: momentum and nesterov are SGD's, betas and eps AdamW's, which spares biases, norms and relative
-            position biases from decay.
-        rate: the cosine falls from epoch to epoch (InfoPro; ``cosine-epoch0`` begins at the full rate, as on ImageNet)
-            or from step to step (Swin). ``steps`` falls at a detector's milestones.
+        optimizer: momentum and nesterov are SGD's, betas and eps AdamW's, which spares biases,
+            norms and relative position biases from decay.
+        rate: the cosine falls from epoch to epoch (InfoPro; ``cosine-epoch0`` begins at the full
+            rate, as on ImageNet) or from step to step (Swin). ``steps`` falls at a detector's
+            milestones.
         min_lr: where a cosine from step to step ends.
         lr_scaling: ``linear`` multiplies lr, warmup_lr and min_lr by batch_size / 512 (Swin).
-        clip_norm: largest norm of each local module's gradients, its auxiliary nets' included; None clips nothing.
+        clip_norm: largest norm of each local module's gradients, its auxiliary nets' included; None
+            clips nothing.
         drop_path: rate of stochastic depth at the last block of a transformer.
-        init: ``pretrained`` starts a transformer from timm's ImageNet weights, the classifier drawn anew;
-            ``torchvision`` a convolutional network from torchvision's, the last layer drawn anew if the number of
-            classes differs.
+        init: ``pretrained`` starts a transformer from timm's ImageNet weights, the classifier drawn
+            anew; ``torchvision`` a convolutional network from torchvision's, the last layer drawn
+            anew if the number of classes differs.
         weights: digest of the file that such weights came from; empty for the published ones.
-        processes: that share every batch; BatchNorm and contrastive losses see a process's share alone.
+        processes: that share every batch; BatchNorm and contrastive losses see a process's share
+            alone.
         detection: what a detector has beside its schedule; None for classifiers.
-        backbone: how a detector's backbone was trained, which is a run of its own; None for classifiers.
-        content: fingerprint of the files of a data set that is named by its folder, and so no set known by name. It
-            decides in the folder's place: the same files elsewhere are the same run, other files in it another.
+        backbone: how a detector's backbone was trained, which is a run of its own; None for
+            classifiers.
+        content: fingerprint of the files of a data set that is named by its folder, and so no set
+            known by name. It decides in the folder's place: the same files elsewhere are the same
+            run, other files in it another.
     """
 
     network: str
@@ -121,9 +133,19 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     @property
     def name(self) -> str:
         """A file name that a person can read: what was trained, on what, and the key."""
-        module_count = f"k{self.modules}" if self.modules and not self.composition.end_to_end else ""
+        module_count = (
+            f"k{self.modules}" if self.modules and not self.composition.end_to_end else ""
+        )
         method = f"{self.backbone.method}-mask-rcnn" if self.backbone else self.method
-        words = [self.network, module_count, method, short(self.dataset), f"e{self.epochs}", f"s{self.seed}", self.key]
+        words = [
+            self.network,
+            module_count,
+            method,
+            short(self.dataset),
+            f"e{self.epochs}",
+            f"s{self.seed}",
+            self.key,
+        ]
         return file_name(words, "")
 
     def describe(self) -> dict[str, Any]:
@@ -132,7 +154,9 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         return described
 
     def _plain(self) -> Recipe:
-        """Return the recipe without what is for reading only, and with what is implied as it is left out."""
+        """Return the recipe without what is for reading only, and with what is implied as it is
+        left out.
+        """
         backbone = self.backbone._plain() if self.backbone else None
         return msgspec.structs.replace(self, method="", backbone=backbone, **self._implied())
 
@@ -142,7 +166,8 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         return usual or self.split == units_per_module(self.network, self.modules)
 
     def _implied(self) -> dict[str, Any]:
-        # Backpropagation has one module whatever K a row carries, and K = number of local layers is the default.
+        # Backpropagation has one module whatever K a row carries, and K = number of local layers is
+        # the default.
         units = NETWORKS[self.network].units
         whole = self.composition.end_to_end or self.modules == units
         return {
@@ -154,7 +179,10 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
 
 def drop_matters(run: Recipe) -> bool:
-    """Whether dropping an incomplete last batch makes another run; unless the set's size is known, it counts as one."""
+    """Whether dropping an incomplete last batch makes another run.
+
+    Unless the set's size is known, it counts as one.
+    """
     if run.dataset not in KNOWN:
         return True
     data = KNOWN[run.dataset]
@@ -163,7 +191,9 @@ def drop_matters(run: Recipe) -> bool:
 
 
 def warmup_epochs(epochs: int) -> int:
-    """Return the length of the warm-up: ten epochs, shorter for runs much shorter than the published 160."""
+    """Return the length of the warm-up: ten epochs, shorter for runs much shorter than the
+    published 160.
+    """
     return min(10, math.ceil(epochs / 16))
 
 
@@ -181,18 +211,26 @@ def refuse_types(settings: Mapping[str, Any]) -> None:
         if name not in _types():
             continue
         if _has_huge(value):
-            raise UsageError(f"recipe setting {name!r} is too large: {shortened(value)}", "Set it to a smaller number.")
+            raise UsageError(
+                f"recipe setting {name!r} is too large: {shortened(value)}",
+                "Set it to a smaller number.",
+            )
         try:
             msgspec.convert(value, _types()[name], strict=True)
         except msgspec.ValidationError as error:
             raise UsageError(
-                f"recipe setting {name!r} is {shortened(value)}: {error}", f"Set it to {_expected(_types()[name])}."
+                f"recipe setting {name!r} is {shortened(value)}: {error}",
+                f"Set it to {_expected(_types()[name])}.",
             ) from None
 
 
 @cache
 def _types() -> dict[str, Any]:
-    types = {each.name: each.type for each in msgspec.structs.fields(Recipe) if each.name != "composition"}
+    types = {
+        each.name: each.type
+        for each in msgspec.structs.fields(Recipe)
+        if each.name != "composition"
+    }
     return types | {"options": dict[str, Any], "backbone": dict[str, Any] | None}
 
 
@@ -212,21 +250,34 @@ def _expected(kind: Any) -> str:
         return " or ".join(_expected(each) for each in get_args(kind))
     if get_origin(kind) is tuple:
         return "two numbers with a comma between them"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
+    words = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        type(None): "none",
+    }
     return words.get(kind, "a table of names and values")
 
 
-_fields_of = cache(msgspec.structs.fields)  # it reads the annotations anew each time, and every record asks for keys
+_fields_of = cache(
+    msgspec.structs.fields
+)  # it reads the annotations anew each time, and every record asks for keys
 
 
 def canonical(value: Any) -> Any:
     """Return a struct's tag and the fields that differ from their defaults, compared by value.
 
-    Its encoding differs: msgspec compares by identity, so that a float read from a file is never a default.
+    Its encoding differs: msgspec compares by identity, so that a float read from a file is never a
+    default.
     """
     if isinstance(value, msgspec.Struct):
         fields = _fields_of(type(value))
-        kept = {each.name: getattr(value, each.name) for each in fields if getattr(value, each.name) != each.default}
+        kept = {
+            each.name: getattr(value, each.name)
+            for each in fields
+            if getattr(value, each.name) != each.default
+        }
         return _tag(value) | {name: canonical(each) for name, each in kept.items()}
     if isinstance(value, tuple | list):
         return [canonical(each) for each in value]
@@ -240,7 +291,9 @@ def _tag(value: msgspec.Struct) -> dict[str, Any]:
 
 def _with_defaults(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
-        return _tag(value) | {name: _with_defaults(getattr(value, name)) for name in value.__struct_fields__}
+        return _tag(value) | {
+            name: _with_defaults(getattr(value, name)) for name in value.__struct_fields__
+        }
     if isinstance(value, tuple | list):
         return [_with_defaults(each) for each in value]
     return value

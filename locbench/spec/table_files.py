@@ -58,19 +58,28 @@ def faults(path: Path, table: Table) -> Iterator[tuple[str, str]]:
 def faults_of_cells(table: Table) -> Iterator[str]:
     """Yield a message for every fault of a table whose recipes could be made.
 
-    These are unknown data sets, except those named by a PATH, and what stands at cells that cannot be run yet.
+    These are unknown data sets, except those named by a PATH, and what stands at cells that cannot
+    be run yet.
     """
     for key, message in _in_settings(table):
         yield f"key {key}: {message}"
     for cell in table.cells:
         for recipe in (cell.recipe, cell.recipe and cell.recipe.backbone):
-            if recipe is not None and recipe.dataset not in KNOWN and not recipe.dataset.startswith(PREFIXES):
-                unknown = f"unknown data set {recipe.dataset!r}; {suggestion(recipe.dataset, KNOWN)}"
+            if (
+                recipe is not None
+                and recipe.dataset not in KNOWN
+                and not recipe.dataset.startswith(PREFIXES)
+            ):
+                unknown = (
+                    f"unknown data set {recipe.dataset!r}; {suggestion(recipe.dataset, KNOWN)}"
+                )
                 yield f"row {cell.row!r}, column {cell.column!r}: {unknown}"
 
 
 def _in_texts(key: str, value: object) -> Iterator[tuple[str, str]]:
-    """Find texts that say nothing where something has to be said, and control characters, which command a terminal."""
+    """Find texts that say nothing where something has to be said, and control characters, which
+    command a terminal.
+    """
     if isinstance(value, dict):
         for name, each in value.items():
             yield from _in_texts(f"{key}.{name}" if key else str(name), each)
@@ -81,7 +90,10 @@ def _in_texts(key: str, value: object) -> Iterator[tuple[str, str]]:
     elif isinstance(value, str):
         if printable(value, keep="\n") != value:
             yield key, f"{value!r} holds characters that cannot be printed"
-        if key.rpartition(".")[2] in ("id", "number", "title", "source", "label") and not value.strip():
+        if (
+            key.rpartition(".")[2] in ("id", "number", "title", "source", "label")
+            and not value.strip()
+        ):
             yield key, "it is empty"
 
 
@@ -93,7 +105,10 @@ def _in_metrics(table: Table) -> Iterator[tuple[str, str]]:
             yield f"metrics.{name}", f"no such metric; {suggestion(name, UNITS)}"
         elif metric.unit not in UNITS[name]:
             what = "no unit of memory" if name == "gpu_memory" else "not its unit"
-            yield f"metrics.{name}.unit", f"{metric.unit!r} is {what}; write {' or '.join(map(repr, UNITS[name]))}"
+            yield (
+                f"metrics.{name}.unit",
+                f"{metric.unit!r} is {what}; write {' or '.join(map(repr, UNITS[name]))}",
+            )
         elif (metric.kind == "text") != (metric.unit == ""):
             yield f"metrics.{name}.kind", f"{metric.kind!r} does not fit the unit {metric.unit!r}"
         elif (metric.kind == "trained") != (name in TRAINED):
@@ -101,12 +116,17 @@ def _in_metrics(table: Table) -> Iterator[tuple[str, str]]:
 
 
 def _in_settings(table: Table) -> Iterator[tuple[str, str]]:
-    """Look at the names of all settings, also of rows that cannot be run yet, whose recipes nobody makes."""
+    """Look at the names of all settings, also of rows that cannot be run yet, whose recipes nobody
+    makes.
+    """
     places = {"recipe": table.recipe}
     for axis, own in (("rows", table.rows), ("columns", table.columns)):
         for each in own:
             places[f"{axis}.{each.label!r}.recipe"] = each.recipe
-            places |= {f"{axis}.{each.label!r}.at.{label!r}": settings for label, settings in each.at.items()}
+            places |= {
+                f"{axis}.{each.label!r}.at.{label!r}": settings
+                for label, settings in each.at.items()
+            }
     for key, settings in places.items():
         if not isinstance(settings.get("options", {}), dict):
             yield f"{key}.options", "it is no table of names and values"
@@ -123,16 +143,25 @@ def _in_labels(table: Table) -> Iterator[tuple[str, str]]:
         for each in own:
             for label in each.at:
                 if label not in others:
-                    yield f"{axis}.{each.label!r}.at", f"it meets no {label!r}; {suggestion(label, others)}"
+                    yield (
+                        f"{axis}.{each.label!r}.at",
+                        f"it meets no {label!r}; {suggestion(label, others)}",
+                    )
 
 
 def _in_grids(table: Table) -> Iterator[tuple[str, str]]:
     rows = [row.label for row in table.rows]
     grids = {f"published.{metric}": (metric, grid) for metric, grid in table.published.items()}
-    grids |= {f"derived[{index}].printed": (each.metric, each.printed) for index, each in enumerate(table.derived)}
+    grids |= {
+        f"derived[{index}].printed": (each.metric, each.printed)
+        for index, each in enumerate(table.derived)
+    }
     for key, (metric, grid) in grids.items():
         if metric not in table.metrics:
-            yield f"published.{metric}", f"metric is not declared; {suggestion(metric, table.metrics)}"
+            yield (
+                f"published.{metric}",
+                f"metric is not declared; {suggestion(metric, table.metrics)}",
+            )
             continue
         for label, texts in grid.items():
             if label not in rows:
@@ -151,7 +180,10 @@ def _in_grids(table: Table) -> Iterator[tuple[str, str]]:
 def _in_numbers(
     table: Table, key: str, row: str, texts: Sequence[str], kind: str, unit: str
 ) -> Iterator[tuple[str, str]]:
-    """Look at what a row prints; an accuracy or an error is a share, and what has a unit of its own is above 0."""
+    """Look at what a row prints.
+
+    An accuracy or an error is a share, and what has a unit of its own is above 0.
+    """
     from locbench.spec.tables import parse_published
 
     for index, text in enumerate(texts[: len(table.columns)]):
@@ -175,15 +207,23 @@ def _in_references(table: Table) -> Iterator[tuple[str, str]]:
         key = f"derived[{index}]"
         for label in [*each.printed, *each.against, *each.against.values()]:
             if label not in rows or (label in each.printed and label not in each.against):
-                yield f"{key}.against", f"no row or no reference for {label!r}; {suggestion(label, rows)}"
+                yield (
+                    f"{key}.against",
+                    f"no row or no reference for {label!r}; {suggestion(label, rows)}",
+                )
         for label in each.against:
             if _leads_back(each.against, label):
                 yield f"{key}.against", f"{label!r} is its own reference"
         if each.metric in table.metrics and table.metrics[each.metric].kind == "text":
             yield f"{key}.metric", f"nothing follows from {each.metric}, which is text"
         unit = "%" if each.formula == "reduction" else "pp"
-        if each.unit != unit and (each.formula == "reduction" or each.unit != table.metrics[each.metric].unit):
-            yield f"{key}.unit", f"{each.unit!r} is not the unit of a {each.formula}; write {unit!r}"
+        if each.unit != unit and (
+            each.formula == "reduction" or each.unit != table.metrics[each.metric].unit
+        ):
+            yield (
+                f"{key}.unit",
+                f"{each.unit!r} is not the unit of a {each.formula}; write {unit!r}",
+            )
 
 
 def _leads_back(against: Mapping[str, str], start: str) -> bool:
@@ -203,17 +243,27 @@ def _in_calibration(path: Path, table: Table) -> Iterator[tuple[str, str]]:
         yield "calibration.of", f"{other!r} is no other table"
     for index, term in enumerate(table.calibration.terms):
         if not 0 <= term.gigabytes < 1000:
-            yield f"calibration.terms[{index}].gigabytes", f"{term.gigabytes} is no size from 0 to 1000"
+            yield (
+                f"calibration.terms[{index}].gigabytes",
+                f"{term.gigabytes} is no size from 0 to 1000",
+            )
     rows, columns = [row.label for row in table.rows], [column.label for column in table.columns]
-    fitted = {f"terms[{index}].fitted": each.fitted for index, each in enumerate(table.calibration.terms)}
-    for key, places in (fitted | {"unfit": [(each.row, each.column) for each in table.calibration.unfit]}).items():
+    fitted = {
+        f"terms[{index}].fitted": each.fitted for index, each in enumerate(table.calibration.terms)
+    }
+    for key, places in (
+        fitted | {"unfit": [(each.row, each.column) for each in table.calibration.unfit]}
+    ).items():
         for row, column in places:
             if row not in rows or column not in columns:
                 yield f"calibration.{key}", f"there is no place ({row!r}, {column!r})"
 
 
 def mistyped_number(plain: Mapping[str, object]) -> str:
-    """Return the fault of a published number with its metric and row, which msgspec leaves out; empty for others."""
+    """Return the fault of a published number with its metric and row, which msgspec leaves out.
+
+    Empty for others.
+    """
     metrics = plain.get("published", {})
     for metric, grid in metrics.items() if isinstance(metrics, dict) else ():
         for row, texts in grid.items() if isinstance(grid, dict) else ():
@@ -228,7 +278,10 @@ def mistyped_number(plain: Mapping[str, object]) -> str:
 ALIASES: dict[str, dict[str, str]] = {
     "swin-tiny": {"pretrained": "swin-tiny-pretrained", "scratch": "swin-tiny-scratch"},
 }
-"""Table ids by name and by initial weights; the first initial weights are meant where none are named."""
+"""Table ids by name and by initial weights.
+
+The first initial weights are meant where none are named.
+"""
 
 
 def aliased(table_id: str, init: str | None = None) -> str:
@@ -245,9 +298,14 @@ def aliased(table_id: str, init: str | None = None) -> str:
         return next(iter(ALIASES[table_id].values())) if table_id in ALIASES else table_id
     name, variants = _family(table_id)
     if init not in variants:
-        raise UsageError(f"table {name!r} knows no initial weights {init!r}", suggestion(init, variants))
+        raise UsageError(
+            f"table {name!r} knows no initial weights {init!r}", suggestion(init, variants)
+        )
     if table_id not in (name, variants[init]):
-        raise UsageError(f"table {table_id!r} has other initial weights than {init!r}", f"Ask for table {name!r}.")
+        raise UsageError(
+            f"table {table_id!r} has other initial weights than {init!r}",
+            f"Ask for table {name!r}.",
+        )
     return variants[init]
 
 
@@ -262,7 +320,8 @@ def _family(table_id: str) -> tuple[str, dict[str, str]]:
 
 
 def tables_folder() -> Path:
-    """Return the folder of the TOML files: LOCBENCH_TABLES, the installed copy, or the checkout's ``tables``.
+    """Return the folder of the TOML files: LOCBENCH_TABLES, the installed copy, or the checkout's
+    ``tables``.
 
     Raises:
         FailureError: there is none.
@@ -270,12 +329,16 @@ def tables_folder() -> Path:
     if os.environ.get("LOCBENCH_TABLES"):
         named = user_path(os.environ["LOCBENCH_TABLES"])
         if not named.is_dir():
-            raise FailureError(f"LOCBENCH_TABLES names no folder: {named}", "Mend or unset that environment variable.")
+            raise FailureError(
+                f"LOCBENCH_TABLES names no folder: {named}",
+                "Mend or unset that environment variable.",
+            )
         return named
     package = Path(__file__).resolve().parents[1]
     if (package / "published").is_dir():
         return package / "published"
-    # Beside an installed package, a folder of that name is somebody else's: PyTables is imported as ``tables``.
+    # Beside an installed package, a folder of that name is somebody else's: PyTables is imported as
+    # ``tables``.
     if not _is_checkout(package.parent):
         raise FailureError(
             f"this installation of locbench has no tables: {package / 'published'} is missing",
@@ -286,17 +349,26 @@ def tables_folder() -> Path:
 
 def _is_checkout(folder: Path) -> bool:
     try:
-        project = tomllib.loads(read_regular(folder / "pyproject.toml").decode("utf-8"))["project"]["name"]
+        project = tomllib.loads(read_regular(folder / "pyproject.toml").decode("utf-8"))["project"][
+            "name"
+        ]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return bool(project == "locbench") and (folder / "tables").is_dir()
 
 
 def _files() -> dict[str, Path]:
-    """Return the tables' files by id; the ``._NAME`` files that macOS leaves beside others are none."""
+    """Return the tables' files by id.
+
+    The ``._NAME`` files that macOS leaves beside others are none.
+    """
     folder = tables_folder()
     try:
-        paths = [each for each in sorted(folder.iterdir()) if each.suffix == ".toml" and not each.name.startswith(".")]
+        paths = [
+            each
+            for each in sorted(folder.iterdir())
+            if each.suffix == ".toml" and not each.name.startswith(".")
+        ]
     except OSError as error:
         message = f"the folder of the tables cannot be read: {folder}: {error.strerror}"
         raise FailureError(message, "Look at its permissions.") from None
@@ -320,16 +392,23 @@ def load_table(table_id: str) -> Table:
     files = _files()
     if aliased(table_id) not in files:
         names = [*files, *(name for name in ALIASES if aliased(name) in files)]
-        raise UsageError(f"unknown table {shortened(table_id)}", suggestion(table_id, names) + " See: locbench list")
+        raise UsageError(
+            f"unknown table {shortened(table_id)}",
+            suggestion(table_id, names) + " See: locbench list",
+        )
     return read_table(files[aliased(table_id)])
 
 
-def load_tables(faults: list[LocbenchError] | None = None, naming: Sequence[str] = ()) -> list[Table]:
+def load_tables(
+    faults: list[LocbenchError] | None = None, naming: Sequence[str] = ()
+) -> list[Table]:
     """Read all tables, or those that name something.
 
     Args:
-        faults: where it is noted why a table cannot be read, which is then left out; None raises it.
-        naming: words of which one stands in a table's file; other files are not parsed. None given, all are.
+        faults: where it is noted why a table cannot be read, which is then left out; None raises
+            it.
+        naming: words of which one stands in a table's file; other files are not parsed. None given,
+            all are.
 
     Raises:
         FailureError: as `load_table` does.
@@ -363,13 +442,19 @@ def read_table(path: Path) -> Table:
         plain = tomllib.loads(read_regular(path, LARGEST_FILE).decode("utf-8-sig"))
         table = msgspec.convert(plain, Table)
     except OSError as error:
-        raise FailureError(f"{path}: {error.strerror}", "Put a readable TOML file there, or move it away.") from None
+        raise FailureError(
+            f"{path}: {error.strerror}", "Put a readable TOML file there, or move it away."
+        ) from None
     except msgspec.ValidationError as error:
-        raise FailureError(f"{path}: {mistyped_number(plain) or error}", "Mend the key named after '$'.") from None
+        raise FailureError(
+            f"{path}: {mistyped_number(plain) or error}", "Mend the key named after '$'."
+        ) from None
     except RecursionError:
         raise FailureError(f"{path}: it is nested too deeply", "Mend the file.") from None
     except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
-        raise FailureError(f"{path}: not valid TOML: {error}", "Mend the file at the place named.") from None
+        raise FailureError(
+            f"{path}: not valid TOML: {error}", "Mend the file at the place named."
+        ) from None
     _check(path, table)
     return table
 
@@ -380,6 +465,8 @@ def _check(path: Path, table: Table) -> None:
     try:
         table.cells  # noqa: B018 - builds every recipe
     except LocbenchError as error:
-        raise FailureError(f"{path}: {error}", "Mend the recipe or the number that the message names.") from None
+        raise FailureError(
+            f"{path}: {error}", "Mend the recipe or the number that the message names."
+        ) from None
     for message in faults_of_cells(table):
         raise FailureError(f"{path}: {message}", "Mend the recipe that the message names.")

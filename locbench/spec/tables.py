@@ -20,9 +20,9 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         unit: as printed, for example ``%``, ``M``, ``GB``; empty for text.
-        kind: ``trained`` numbers carry noise, ``exact`` ones must agree after rounding, ``predicted`` ones are costs
-            computed without a device, ``measured`` ones are costs that only a device tells, ``text`` is an
-            architecture string.
+        kind: ``trained`` numbers carry noise, ``exact`` ones must agree after rounding,
+            ``predicted`` ones are costs computed without a device, ``measured`` ones are costs that
+            only a device tells, ``text`` is an architecture string.
         better: which direction is better, for ranks.
     """
 
@@ -36,7 +36,8 @@ class Axis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         at: what else it says where it meets a row or column of that label; ranks above everything.
-        alone: the row's recipe takes nothing from the columns (a row whose one value the paper prints once).
+        alone: the row's recipe takes nothing from the columns (a row whose one value the paper
+            prints once).
         blocked: why the cells along it cannot be run yet; empty if they can.
         note: what a reader should know of this row or column.
     """
@@ -55,9 +56,11 @@ class Derived(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         label: what the derived value is called.
         metric: the metric it is derived from.
-        formula: ``difference`` is reference - value, ``reduction`` is 100 * (1 - value / reference) in percent.
+        formula: ``difference`` is reference - value, ``reduction`` is 100 * (1 - value / reference)
+            in percent.
         against: for each row label, the row label of its reference.
-        printed: for each row label, the printed values by column, as strings; an empty one is not printed.
+        printed: for each row label, the printed values by column, as strings; an empty one is not
+            printed.
     """
 
     label: str
@@ -69,7 +72,9 @@ class Derived(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Published(msgspec.Struct, frozen=True):
-    """A number as the paper prints it: value, spread if any, and the decimals that it was rounded to."""
+    """A number as the paper prints it: value, spread if any, and the decimals that it was rounded
+    to.
+    """
 
     text: str
     value: float | None
@@ -95,7 +100,8 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         trials: number of runs behind a published number.
         notes: contradictions and choices, one sentence or two each.
         recipe: settings that all cells share; rows and then columns add to them.
-        published: for each metric, for each row label, the printed strings by column; an empty one is not printed.
+        published: for each metric, for each row label, the printed strings by column; an empty one
+            is not printed.
         computed: every cell of the grid exists, also where nothing legible is printed.
         calibration: what the published memory holds beyond tensors, if that was looked into.
         claims: what the paper says of the numbers, see `locbench.spec.claims`.
@@ -133,23 +139,37 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
             for index, column in enumerate(self.columns):
                 try:
                     published = self._published(row.label, index)
-                    cell = self._cell(row, column, published) if published or self.computed else None
+                    cell = (
+                        self._cell(row, column, published) if published or self.computed else None
+                    )
                 except (LocbenchError, ValueError, TypeError, OverflowError) as error:
-                    raise UsageError(f"row {row.label!r}, column {column.label!r}: {error}") from None
+                    raise UsageError(
+                        f"row {row.label!r}, column {column.label!r}: {error}"
+                    ) from None
                 if cell is not None:
                     yield cell
 
     def _published(self, row: str, column: int) -> dict[str, Published]:
-        texts = {metric: rows[row][column] for metric, rows in self.published.items() if row in rows}
-        return {metric: parse_published(text, self.metrics[metric].kind) for metric, text in texts.items() if text}
+        texts = {
+            metric: rows[row][column] for metric, rows in self.published.items() if row in rows
+        }
+        return {
+            metric: parse_published(text, self.metrics[metric].kind)
+            for metric, text in texts.items()
+            if text
+        }
 
     def _cell(self, row: Axis, column: Axis, published: dict[str, Published]) -> Cell:
         blocked = row.blocked or column.blocked
         recipe = None if blocked else make_recipe(self._settings(row, column))
-        return Cell(row=row.label, column=column.label, recipe=recipe, published=published, blocked=blocked)
+        return Cell(
+            row=row.label, column=column.label, recipe=recipe, published=published, blocked=blocked
+        )
 
     def settings(self, cell: Cell) -> dict[str, Any]:
-        """Return the flat settings behind a cell's recipe, before a preset or an option of the command changes them."""
+        """Return the flat settings behind a cell's recipe, before a preset or an option of the
+        command changes them.
+        """
         row = next(each for each in self.rows if each.label == cell.row)
         column = next(each for each in self.columns if each.label == cell.column)
         return self._settings(row, column)
@@ -162,12 +182,19 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 def narrow(table: Table, cells: Collection[Cell]) -> Table:
     """Return the table with these of its cells alone, rows and columns that hold none left out."""
     places = {(cell.row, cell.column) for cell in cells}
-    columns = [index for index, each in enumerate(table.columns) if any(each.label == column for _, column in places)]
+    columns = [
+        index
+        for index, each in enumerate(table.columns)
+        if any(each.label == column for _, column in places)
+    ]
     labels = {row for row, _ in places}
 
     def kept(grid: dict[str, list[str]]) -> dict[str, list[str]]:
         return {
-            row: [texts[index] if (row, table.columns[index].label) in places else "" for index in columns]
+            row: [
+                texts[index] if (row, table.columns[index].label) in places else ""
+                for index in columns
+            ]
             for row, texts in grid.items()
             if row in labels
         }
@@ -184,7 +211,9 @@ def narrow(table: Table, cells: Collection[Cell]) -> Table:
 
 
 def _is_within(claim: Claim, table: Table, places: Collection[tuple[str, str]]) -> bool:
-    """Whether all cells of a claim are among these: what is left of another is not what the paper says."""
+    """Whether all cells of a claim are among these: what is left of another is not what the paper
+    says.
+    """
     return all(place in places for each in inequalities(table, claim) for place, _ in each.weights)
 
 
@@ -199,11 +228,14 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-_NUMBER = re.compile(r"^\s*(?P<value>-?\d+(?:\.(?P<decimals>\d+))?)\s*(?:(?:±|\+-)\s*(?P<std>\d+(?:\.\d+)?))?\s*$")
+_NUMBER = re.compile(
+    r"^\s*(?P<value>-?\d+(?:\.(?P<decimals>\d+))?)\s*(?:(?:±|\+-)\s*(?P<std>\d+(?:\.\d+)?))?\s*$"
+)
 
 
 def parse_published(text: str, kind: str) -> Published:
-    """Read ``93.73 ± 0.04`` into a value, a spread and the number of printed decimals; ``text`` cells stay text.
+    """Read ``93.73 ± 0.04`` into a value, a spread and the number of printed decimals; ``text``
+    cells stay text.
 
     Raises:
         ValueError: the text is no number.
@@ -215,7 +247,12 @@ def parse_published(text: str, kind: str) -> Published:
         raise ValueError(f"{text!r} is not a number such as '93.73' or '93.73 ± 0.04'")
     std = match["std"]
     decimals = len(match["decimals"] or "")
-    return Published(text=text, value=float(match["value"]), std=None if std is None else float(std), decimals=decimals)
+    return Published(
+        text=text,
+        value=float(match["value"]),
+        std=None if std is None else float(std),
+        decimals=decimals,
+    )
 
 
 class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -223,9 +260,11 @@ class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         gigabytes: what is added.
-        fitted: the (row, column) places that it was fitted on: the mean of what they print beyond the base.
-        shape: what it is added to: the live bytes after the first backward pass of this shape of convolution, as
-            `costs.memory.tracker` names it, or with an empty one the predicted peak.
+        fitted: the (row, column) places that it was fitted on: the mean of what they print beyond
+            the base.
+        shape: what it is added to: the live bytes after the first backward pass of this shape of
+            convolution, as `costs.memory.tracker` names it, or with an empty one the predicted
+            peak.
     """
 
     gigabytes: float
@@ -242,14 +281,16 @@ class Unfit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a paper's memory seems to hold beyond tensors; shown beside a prediction and never part of it.
+    """What a paper's memory seems to hold beyond tensors; shown beside a prediction and never part
+    of it.
 
     Attributes:
         how: the reasoning, and how well it does.
-        terms: the calibrated value is the largest of the predicted peak and of each term's base and gigabytes.
-        legacy: instead of constants: the prediction as training was measured in 2022, with softmax keeping its
-            input (torch up to 1.10) and one more copy of all parameters (DistributedDataParallel's buckets). Nothing
-            is fitted.
+        terms: the calibrated value is the largest of the predicted peak and of each term's base and
+            gigabytes.
+        legacy: instead of constants: the prediction as training was measured in 2022, with softmax
+            keeping its input (torch up to 1.10) and one more copy of all parameters
+            (DistributedDataParallel's buckets). Nothing is fitted.
         of: id of the paper's other table whose terms apply; empty if they are here.
         unfit: places that are neither fitted on nor counted as a test.
     """

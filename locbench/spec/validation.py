@@ -31,7 +31,9 @@ MOST = {
     "image_size": 10_000,
     "processes": 100_000,
 }
-"""Counts from 1, and the largest of each: a hundred times what anybody trains with, and nothing that never ends."""
+"""Counts from 1, and the largest of each: a hundred times what anybody trains with, and nothing
+that never ends.
+"""
 
 LARGEST_SEED = 2**32 - 1
 
@@ -79,7 +81,8 @@ def refuse_numbers(recipe: Recipe) -> None:
             raise UsageError(f"{name} is {value:g}", f"Set {name} to a finite number {least}.")
     if recipe.warmup_epochs > recipe.epochs:
         raise UsageError(
-            f"warmup_epochs is {recipe.warmup_epochs} of {recipe.epochs} epochs", "Set it to at most the epochs."
+            f"warmup_epochs is {recipe.warmup_epochs} of {recipe.epochs} epochs",
+            "Set it to at most the epochs.",
         )
     _refuse_shares(recipe)
 
@@ -94,16 +97,21 @@ def _refuse_shares(recipe: Recipe) -> None:
 
 
 def _refuse_unused(recipe: Recipe) -> None:
-    """Refuse what the chosen optimizer does not have: it would change the record's name and nothing else."""
+    """Refuse what the chosen optimizer does not have: it would change the record's name and nothing
+    else.
+    """
     sgd, adamw = {"momentum": 0.9, "nesterov": True}, {"betas": (0.9, 0.999), "eps": 1e-8}
     others: dict[str, Any] = sgd if recipe.optimizer == "adamw" else adamw
     for name, default in others.items():
         if getattr(recipe, name) != default:
-            raise UsageError(f"{name} is not a setting of the optimizer {recipe.optimizer!r}", "Leave it out.")
+            raise UsageError(
+                f"{name} is not a setting of the optimizer {recipe.optimizer!r}", "Leave it out."
+            )
 
 
 def refuse_unfit(recipe: Recipe) -> None:
-    """Refuse settings that do not go together: network and image size, what transformers alone have, mixing.
+    """Refuse settings that do not go together: network and image size, what transformers alone
+    have, mixing.
 
     Raises:
         UsageError: two settings do not fit.
@@ -115,33 +123,56 @@ def refuse_unfit(recipe: Recipe) -> None:
     if transformer is not None:
         check_side(recipe.network, recipe.side)
     if transformer is None and recipe.drop_path:
-        raise UsageError(f"drop_path is for transformers, {recipe.network} is none", "Leave drop_path out.")
+        raise UsageError(
+            f"drop_path is for transformers, {recipe.network} is none", "Leave drop_path out."
+        )
     _refuse_init(recipe)
     if recipe.drop_path and recipe.memory == "lean":
-        raise UsageError("lean memory runs a module twice, which drop_path draws anew", "Use --memory plain.")
-    if transformer is not None and any(isinstance(each, AugLocal) for each in recipe.composition.branches):
-        raise UsageError("AugLocal copies convolutional layers and has no rule for transformers", "Use another method.")
+        raise UsageError(
+            "lean memory runs a module twice, which drop_path draws anew", "Use --memory plain."
+        )
+    if transformer is not None and any(
+        isinstance(each, AugLocal) for each in recipe.composition.branches
+    ):
+        raise UsageError(
+            "AugLocal copies convolutional layers and has no rule for transformers",
+            "Use another method.",
+        )
     if streams(recipe.dataset) and recipe.augmentation != "imagenet":
         raise UsageError(
             f"{recipe.dataset!r} is read from files, the augmentation {recipe.augmentation!r} is for images in memory",
             "Choose a table of ImageNet, or another data set.",
         )
     if recipe.weights and recipe.init == "scratch" and recipe.detection is None:
-        raise UsageError("weights name a file, but the run starts from random ones", "Leave them out, or set init.")
+        raise UsageError(
+            "weights name a file, but the run starts from random ones",
+            "Leave them out, or set init.",
+        )
     if recipe.rate != "cosine-step" and (recipe.min_lr or recipe.lr_scaling != "none"):
         name = "min_lr" if recipe.min_lr else "lr_scaling"
-        raise UsageError(f"{name} belongs to the rate 'cosine-step'", f"Set rate, or leave {name} out.")
+        raise UsageError(
+            f"{name} belongs to the rate 'cosine-step'", f"Set rate, or leave {name} out."
+        )
     if recipe.clip_norm is not None and not 0 < recipe.clip_norm < math.inf:
-        raise UsageError(f"clip_norm is {recipe.clip_norm:g}", "Set clip_norm above 0, or leave it out.")
+        raise UsageError(
+            f"clip_norm is {recipe.clip_norm:g}", "Set clip_norm above 0, or leave it out."
+        )
     if recipe.color_jitter and recipe.augmentation != "swin":
-        raise UsageError("color_jitter belongs to the augmentation 'swin'", "Leave it out, or set augmentation.")
+        raise UsageError(
+            "color_jitter belongs to the augmentation 'swin'", "Leave it out, or set augmentation."
+        )
     if recipe.mixup and not recipe.composition.end_to_end:
-        raise UsageError("mixup makes soft labels, which local losses do not take", "Use it with the method 'bp'.")
+        raise UsageError(
+            "mixup makes soft labels, which local losses do not take",
+            "Use it with the method 'bp'.",
+        )
 
 
 def _refuse_split(recipe: Recipe) -> None:
     units, split = NETWORKS[recipe.network].units, recipe.split
-    if split is not None and (min(split, default=0) < 1 or sum(split) != units or len(split) != recipe.modules):
+    if split is not None and (
+        min(split, default=0) < 1 or sum(split) != units or len(split) != recipe.modules
+    ):
         raise UsageError(
             f"split {','.join(map(str, split))} does not divide {units} local layers into {recipe.modules} modules",
             f"Give {recipe.modules} whole numbers from 1 whose sum is {units}, or leave split out.",
@@ -163,7 +194,8 @@ def _refuse_init(recipe: Recipe) -> None:
 
 
 def refuse_infinite(value: Any, name: str = "") -> None:
-    """Refuse numbers that JSON does not have, wherever they stand in a method's options: no record could be read again.
+    """Refuse numbers that JSON does not have, wherever they stand in a method's options: no record
+    could be read again.
 
     Args:
         value: options, as plain data.
@@ -183,7 +215,8 @@ def refuse_infinite(value: Any, name: str = "") -> None:
 
 
 def refuse_unfit_detector(recipe: Recipe) -> None:
-    """Refuse a data set of boxes without a detector, a detector without boxes, and what detectors do not have.
+    """Refuse a data set of boxes without a detector, a detector without boxes, and what detectors
+    do not have.
 
     Raises:
         UsageError: two settings do not fit.
@@ -208,7 +241,10 @@ def refuse_unfit_detector(recipe: Recipe) -> None:
 def _refuse_without(recipe: Recipe) -> None:
     if recipe.detection is not None or recipe.backbone is not None:
         missing = "detection" if recipe.detection is None else "backbone"
-        raise UsageError(f"a detector needs both detection and backbone, {missing} is missing", f"Set {missing} too.")
+        raise UsageError(
+            f"a detector needs both detection and backbone, {missing} is missing",
+            f"Set {missing} too.",
+        )
     if holds_boxes(recipe.dataset):
         raise UsageError(
             f"{recipe.dataset!r} holds boxes and masks for detectors, and this trains on images in classes",
@@ -221,7 +257,11 @@ def _refuse_without(recipe: Recipe) -> None:
 def _faults(recipe: Recipe, detection: Detection) -> list[tuple[str, str]]:
     """Return what does not fit a detector, as pairs of message and remedy."""
     numbers = ("short_side", "levels", "anchor", "width", "box_width", "milestone_epochs")
-    least = dict.fromkeys(numbers, 1) | {"candidates": 2, "proposals": 2, "long_side": detection.short_side}
+    least = dict.fromkeys(numbers, 1) | {
+        "candidates": 2,
+        "proposals": 2,
+        "long_side": detection.short_side,
+    }
     least |= {"trained_stages": 0, "warmup_steps": 0}
     found = [
         (f"detection.{name} is {getattr(detection, name)}", f"Set it to {low} or more.")
@@ -229,7 +269,8 @@ def _faults(recipe: Recipe, detection: Detection) -> list[tuple[str, str]]:
         if getattr(detection, name) < low
     ]
     wrong = {
-        "a detector's backbone is a convolutional network": NETWORKS[recipe.network].transformer is not None,
+        "a detector's backbone is a convolutional network": NETWORKS[recipe.network].transformer
+        is not None,
         "a detector is trained by backpropagation; the method of its backbone stands in its backbone's recipe": not (
             recipe.composition.end_to_end
         ),
@@ -242,7 +283,8 @@ def _faults(recipe: Recipe, detection: Detection) -> list[tuple[str, str]]:
 
 
 def refuse_memory(memory: Memory, composition: Composition) -> None:
-    """Refuse lean memory where a gradient crosses a cut, and where another way of recomputing is chosen already.
+    """Refuse lean memory where a gradient crosses a cut, and where another way of recomputing is
+    chosen already.
 
     Raises:
         UsageError: the method cannot be run in lean memory.
@@ -259,8 +301,9 @@ def make_recipe(settings: Mapping[str, Any]) -> Recipe:
     """Build a recipe from flat settings, as a table's TOML or the command line gives them.
 
     Args:
-        settings: ``network``, ``dataset``, ``method``, ``epochs``, ``batch_size``, ``lr``; optionally ``modules``,
-            ``options`` (of the method) and any further field of `Recipe`; ``backbone`` is a table of such settings.
+        settings: ``network``, ``dataset``, ``method``, ``epochs``, ``batch_size``, ``lr``;
+            optionally ``modules``, ``options`` (of the method) and any further field of `Recipe`;
+            ``backbone`` is a table of such settings.
 
     Raises:
         UsageError: a setting is unknown, missing or does not fit.
@@ -303,7 +346,9 @@ def _checked(fields: dict[str, Any]) -> Recipe:
     try:
         recipe = msgspec.convert(plain, Recipe, strict=True)
     except msgspec.ValidationError as error:
-        raise UsageError(f"bad recipe: {error}", "Check the setting that the message names.") from None
+        raise UsageError(
+            f"bad recipe: {error}", "Check the setting that the message names."
+        ) from None
     refuse_numbers(recipe)
     refuse_infinite(plain["composition"])
     refuse_memory(recipe.memory, recipe.composition)

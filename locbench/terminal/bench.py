@@ -81,7 +81,10 @@ def print_found(console: Console, found: Found) -> None:
         lines = list(group)
         title = f"{network}, batch {lines[0].batch_size}, {found.precision}"
         if console.is_terminal:
-            for caption, columns in (("time of a training step", TIMES), ("what it takes", RESOURCES)):
+            for caption, columns in (
+                ("time of a training step", TIMES),
+                ("what it takes", RESOURCES),
+            ):
                 console.print(Text(f"{title}: {caption}", style="bold"))
                 console.print(_grid(lines, columns))
         else:
@@ -89,7 +92,9 @@ def print_found(console: Console, found: Found) -> None:
                 console.print(plain_line(line), markup=False, soft_wrap=True)
         for line in lines:
             if line.error:
-                console.print(f"{_label(line)}, {line.engine}: {line.error}", markup=False, soft_wrap=True)
+                console.print(
+                    f"{_label(line)}, {line.engine}: {line.error}", markup=False, soft_wrap=True
+                )
     for sentence in (*_data(found), *_legend(found), _provenance(found)):
         console.print(Text(sentence, style="dim"), soft_wrap=not console.is_terminal)
 
@@ -156,7 +161,11 @@ def _legend(found: Found) -> Iterator[str]:
         "over BP: 100 (t / t_BP - 1) by the same engine; paper: as published, on its own device and batch. roofline: "
         "least time of the step's operations by the measured figures over the time; joined operations can pass it."
     )
-    memory = "CUDA allocator's peak in a step" if found.lines[0].meter == "cuda allocator" else "CPU allocator's peak"
+    memory = (
+        "CUDA allocator's peak in a step"
+        if found.lines[0].meter == "cuda allocator"
+        else "CPU allocator's peak"
+    )
     yield (
         f"memory: {memory}. start: building and first steps, compiling or capturing among them. epoch: estimated from "
         "steps, images and evaluation for the whole data set; the reference's workers as if with cores of their own."
@@ -167,8 +176,18 @@ def _provenance(found: Found) -> str:
     made = found.provenance
     versions = ", ".join(f"{name} {each}" for name, each in made.versions.items())
     commit = f"commit {made.code}" if made.code else ""
-    threads = f"{found.threads} CPU thread{'' if found.threads == 1 else 's'}" if found.threads else ""
-    words = [found.device, threads, found.precision, versions, commit, made.started, f"{made.seconds:.0f} s in all"]
+    threads = (
+        f"{found.threads} CPU thread{'' if found.threads == 1 else 's'}" if found.threads else ""
+    )
+    words = [
+        found.device,
+        threads,
+        found.precision,
+        versions,
+        commit,
+        made.started,
+        f"{made.seconds:.0f} s in all",
+    ]
     return "; ".join(filter(None, words))
 
 
@@ -179,9 +198,34 @@ def found_entry(found: Found) -> dict[str, Any]:
 
 
 CSV_COLUMNS = (
-    *("network", "method", "phase", "engine", "ran", "batch_size", "milliseconds", "fastest", "slowest"),
-    *("images_per_second", "speedup", "speedup_least", "speedup_most", "over_bp_percent", "published_percent"),
-    *("roofline_percent", "roofline_ms", "moved_bytes", "flops", "peak_bytes", "predicted_peak_bytes", "meter"),
+    *(
+        "network",
+        "method",
+        "phase",
+        "engine",
+        "ran",
+        "batch_size",
+        "milliseconds",
+        "fastest",
+        "slowest",
+    ),
+    *(
+        "images_per_second",
+        "speedup",
+        "speedup_least",
+        "speedup_most",
+        "over_bp_percent",
+        "published_percent",
+    ),
+    *(
+        "roofline_percent",
+        "roofline_ms",
+        "moved_bytes",
+        "flops",
+        "peak_bytes",
+        "predicted_peak_bytes",
+        "meter",
+    ),
     *("prepare_seconds", "compile_seconds", "epoch_seconds", "epoch_speedup", "rounds", "steps"),
     *("precision", "threads", "device", "torch", "commit", "dirty", "started", "error"),
 )
@@ -200,17 +244,36 @@ def csv_text(found: Found) -> str:
 def _csv_row(line: Line, found: Found) -> Mapping[str, object]:
     took, speedup, bound, prepared = line.milliseconds, line.speedup, line.bound, line.prepared
     made = found.provenance
-    row: dict[str, object] = {name: getattr(line, name) for name in CSV_COLUMNS if name in Line.__struct_fields__}
-    row |= {"rounds": len(line.rounds), "precision": found.precision, "threads": found.threads, "device": found.device}
+    row: dict[str, object] = {
+        name: getattr(line, name) for name in CSV_COLUMNS if name in Line.__struct_fields__
+    }
+    row |= {
+        "rounds": len(line.rounds),
+        "precision": found.precision,
+        "threads": found.threads,
+        "device": found.device,
+    }
     row |= {"torch": made.versions.get("torch", ""), "commit": made.commit, "dirty": made.dirty}
-    row |= {"started": made.started, "published_percent": line.published_overhead, "over_bp_percent": line.overhead}
+    row |= {
+        "started": made.started,
+        "published_percent": line.published_overhead,
+        "over_bp_percent": line.overhead,
+    }
     row |= {"milliseconds": None, "speedup": None}
     if took:
         row |= {"milliseconds": took.median, "fastest": took.least, "slowest": took.most}
     if speedup:
-        row |= {"speedup": speedup.median, "speedup_least": speedup.least, "speedup_most": speedup.most}
+        row |= {
+            "speedup": speedup.median,
+            "speedup_least": speedup.least,
+            "speedup_most": speedup.most,
+        }
     if bound:
-        row |= {"roofline_ms": bound.milliseconds, "moved_bytes": bound.moved_bytes, "flops": bound.flops}
+        row |= {
+            "roofline_ms": bound.milliseconds,
+            "moved_bytes": bound.moved_bytes,
+            "flops": bound.flops,
+        }
         row["predicted_peak_bytes"] = bound.predicted_peak_bytes
     if line.roofline_share is not None:
         row["roofline_percent"] = 100 * line.roofline_share
@@ -227,8 +290,13 @@ def print_shares(console: Console, found: Mapping[str, Shares]) -> None:
         console.print(_shares_grid(found))
     else:
         for label, shares in found.items():
-            parts = ", ".join(f"{name} {_percent(own / shares.milliseconds)} %" for name, own in shares.kinds.items())
-            console.print(f"{label}: {_milliseconds(shares.milliseconds)} ms/step: {parts}", soft_wrap=True)
+            parts = ", ".join(
+                f"{name} {_percent(own / shares.milliseconds)} %"
+                for name, own in shares.kinds.items()
+            )
+            console.print(
+                f"{label}: {_milliseconds(shares.milliseconds)} ms/step: {parts}", soft_wrap=True
+            )
     console.print(Text(legend, style="dim"), soft_wrap=not console.is_terminal)
 
 

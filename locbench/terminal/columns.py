@@ -1,4 +1,6 @@
-"""Columns of numbers, laid out in as many grids, one below the other, as the terminal's width asks for."""
+"""Columns of numbers, laid out in as many grids, one below the other, as the terminal's width asks
+for.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,10 @@ class Labels:
     own: tuple[str, ...]
 
     def width(self, room: int) -> int:
-        """Return the characters that they take where there is room for so many; longer labels are wrapped."""
+        """Return the characters that they take where there is room for so many.
+
+        Longer labels are wrapped.
+        """
         least, most = LABELS
         longest = max(map(len, (self.head, *self.groups, *(f"  {each}" for each in self.own))))
         return min(longest, max(least, min(most, room)))
@@ -80,14 +85,21 @@ class Labels:
 
 def print_grids(console: Console, labels: Labels, groups: Sequence[Group]) -> None:
     """Print columns beside their labels. No number is wrapped, however narrow the terminal."""
-    label = labels.width(console.width - max(_width([*group.before, *group.columns]) for group in groups))
+    label = labels.width(
+        console.width - max(_width([*group.before, *group.columns]) for group in groups)
+    )
     for columns in pack(groups, console.width - label):
         grid = Grid(box=None, pad_edge=False, padding=(0, 0, 0, _GAP), header_style="bold")
         grid.width = label + _width(columns)
         grid.add_column(Text(f"\n{labels.head}"), width=label)
         for each in columns:
             head = Text("\n".join(each.head))
-            grid.add_column(head, justify="left" if each.left else "right", no_wrap=True, width=each.width - _GAP)
+            grid.add_column(
+                head,
+                justify="left" if each.left else "right",
+                no_wrap=True,
+                width=each.width - _GAP,
+            )
         for name, index in _lines(labels):
             grid.add_row(name, *(() if index is None else (each.texts[index] for each in columns)))
         console.print(grid, crop=False)
@@ -125,10 +137,11 @@ def _lines(labels: Labels) -> Iterator[tuple[Text, int | None]]:
 
 
 def labels_of(rows: Sequence[CostRow]) -> Labels:
-    """Return what distinguishes every row: its column alone where a table's rows are metrics, else its row.
+    """Return what distinguishes every row: its column alone where a table's rows are metrics, else
+    its row.
 
-    The column joins the row's label where several recipes share that; a recipe outside a table has its network and
-    method. A group that all rows share is the head.
+    The column joins the row's label where several recipes share that; a recipe outside a table has
+    its network and method. A group that all rows share is the head.
     """
     in_rows, in_columns = Counter(row.row for row in rows), Counter(row.column for row in rows)
     transposed = len(in_columns) == len(rows) > len(in_rows)

@@ -12,7 +12,14 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from locbench.costs.measured.table import MeasuredCost
-from locbench.report.claim_words import CLAIMS_HEADER, CLAIMS_TITLE, claim_legend, claim_remarks, claim_rows, is_begun
+from locbench.report.claim_words import (
+    CLAIMS_HEADER,
+    CLAIMS_TITLE,
+    claim_legend,
+    claim_remarks,
+    claim_rows,
+    is_begun,
+)
 from locbench.report.formatting import (
     NOTHING,
     best_text,
@@ -65,14 +72,21 @@ CLAIM_STYLES: dict[ClaimVerdict, str] = {
 """Likewise of claims."""
 
 
-_STYLE: dict[str, Any] = {"title_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
+_STYLE: dict[str, Any] = {
+    "title_justify": "left",
+    "box": box.SIMPLE_HEAD,
+    "pad_edge": False,
+    "padding": (0, 1, 0, 0),
+}
 
 WIDE = 100
 """Columns of the terminal from which on the best epoch's numbers are shown too."""
 
 
 def print_comparison(console: Console, table: Table, comparison: Comparison) -> None:
-    """Print one comparison: numbers, rank correlations, verdict counts and their meaning, provenance."""
+    """Print one comparison: numbers, rank correlations, verdict counts and their meaning,
+    provenance.
+    """
     _say(console, heading(table), "bold")
     _say(console, origin(table), "dim")
     _say(console, what_runs(comparison), "bold cyan" if comparison.reduced else "bold")
@@ -103,7 +117,11 @@ def _print_metric(console: Console, label: str, entries: list[Entry]) -> None:
     if shown:
         console.print(Padding(_grid(label, shown, wide=console.width >= WIDE), (1, 0, 0, 0)))
     if hidden:
-        _say(console, f"{label}: {hidden} values in rows of which nothing was measured are not listed.", "dim")
+        _say(
+            console,
+            f"{label}: {hidden} values in rows of which nothing was measured are not listed.",
+            "dim",
+        )
 
 
 def _shown(entries: list[Entry]) -> tuple[list[Entry], int]:
@@ -164,7 +182,9 @@ def _print_derived(console: Console, comparison: Comparison) -> None:
             grid.add_column(name, justify="right", no_wrap=True)
         for value in comparison.derived:
             if value.label == label:
-                grid.add_row(*(Text(text) for text in (value.row, value.column, *derived_texts(value))))
+                grid.add_row(
+                    *(Text(text) for text in (value.row, value.column, *derived_texts(value)))
+                )
         console.print(Padding(grid, (1, 0, 0, 0)))
 
 
@@ -174,10 +194,14 @@ def _print_claims(console: Console, comparison: Comparison) -> None:
         grid = Grid(title=Text(CLAIMS_TITLE), **_STYLE)
         for name in CLAIMS_HEADER:
             wide = name == "claim"
-            grid.add_column(name, overflow="fold", ratio=2 if wide else None, no_wrap=name == "section")
+            grid.add_column(
+                name, overflow="fold", ratio=2 if wide else None, no_wrap=name == "section"
+            )
         verdicts = [claim.verdict for claim in comparison.claims if is_begun(claim)]
         for row, verdict in zip(rows, verdicts, strict=True):
-            grid.add_row(Text(row[0]), Text(row[1]), Text(row[2], style=CLAIM_STYLES[verdict]), Text(row[3]))
+            grid.add_row(
+                Text(row[0]), Text(row[1]), Text(row[2], style=CLAIM_STYLES[verdict]), Text(row[3])
+            )
         console.print(Padding(grid, (1, 0, 0, 0)))
         _say(console, f"Verdicts on claims. {claim_legend(comparison.claims)}.", "dim")
     for line in claim_remarks(comparison.claims):
@@ -190,7 +214,9 @@ def _print_calibrated(console: Console, table: Table, comparison: Comparison) ->
         return
     grid = Grid(title=Text(calibration_title(comparison)), **_STYLE)
     for name in CALIBRATED_HEADER:
-        grid.add_column(name, overflow="fold", justify="left" if name in ("row", "column", "") else "right")
+        grid.add_column(
+            name, overflow="fold", justify="left" if name in ("row", "column", "") else "right"
+        )
     for row in calibrated_rows(comparison):
         grid.add_row(*(Text(text) for text in row))
     console.print(Padding(grid, (1, 0, 0, 0)))

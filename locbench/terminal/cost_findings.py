@@ -22,7 +22,11 @@ _SUBJECTS = {"params": "parameter"}  # in notes; other metrics go by their name
 
 
 def print_findings(
-    console: Console, table: Table, labels: Labels, judged: Sequence[JudgedRow], comparisons: Sequence[Comparison]
+    console: Console,
+    table: Table,
+    labels: Labels,
+    judged: Sequence[JudgedRow],
+    comparisons: Sequence[Comparison],
 ) -> None:
     """Print verdicts, which places have no costs and why, and the calibration."""
     print_verdicts(console, table, labels, judged)
@@ -34,8 +38,12 @@ def print_findings(
     print_calibration(console, table, labels, judged)
 
 
-def print_verdicts(console: Console, table: Table, labels: Labels, judged: Sequence[JudgedRow]) -> None:
-    """Print of each exact metric how many values are the paper's, every miss with both, and what the notes say."""
+def print_verdicts(
+    console: Console, table: Table, labels: Labels, judged: Sequence[JudgedRow]
+) -> None:
+    """Print of each exact metric how many values are the paper's, every miss with both, and what
+    the notes say.
+    """
     found = [(index, entry) for index, each in enumerate(judged) for entry in each.entries]
     if found:
         console.print()
@@ -51,7 +59,9 @@ def print_verdicts(console: Console, table: Table, labels: Labels, judged: Seque
                 console.print(Padding(Text(f"The table's note: {note}", style="dim"), (0, 0, 0, 2)))
 
 
-def print_calibration(console: Console, table: Table, labels: Labels, judged: Sequence[JudgedRow]) -> None:
+def print_calibration(
+    console: Console, table: Table, labels: Labels, judged: Sequence[JudgedRow]
+) -> None:
     """Print how a table is calibrated, where that does not fit and why, and its residuals."""
     found = [each.calibrated for each in judged if each.calibrated is not None]
     if table.calibration is None or not found:
@@ -59,7 +69,11 @@ def print_calibration(console: Console, table: Table, labels: Labels, judged: Se
     console.print()
     console.print(Text(f"Calibration. {table.calibration.how}"))
     for why in dict.fromkeys(each.why for each in found if each.why):
-        own = [index for index, each in enumerate(judged) if each.calibrated and each.calibrated.why == why]
+        own = [
+            index
+            for index, each in enumerate(judged)
+            if each.calibrated and each.calibrated.why == why
+        ]
         places = "; ".join(full_label(labels, index) for index in own)
         console.print(Text(f"- does not fit: {places}: {why}"))
     print_residuals(console, residuals(found))
@@ -83,7 +97,9 @@ def print_residuals(console: Console, found: Sequence[Residuals]) -> None:
 
 
 def _distances(top: str, name: str, values: Iterable[tuple[float, str]]) -> Column:
-    return Column((top, name), tuple(Text(f"{value:.{3 if unit == 'GB' else 1}f}") for value, unit in values))
+    return Column(
+        (top, name), tuple(Text(f"{value:.{3 if unit == 'GB' else 1}f}") for value, unit in values)
+    )
 
 
 def _summary(table: Table, metric: str, total: int, missed: int) -> str:
@@ -94,15 +110,22 @@ def _summary(table: Table, metric: str, total: int, missed: int) -> str:
 
 def _both(entry: Entry) -> str:
     assert entry.published is not None
-    if isinstance(entry.measured, float):  # two decimals more than printed, so that the difference shows
+    if isinstance(
+        entry.measured, float
+    ):  # two decimals more than printed, so that the difference shows
         ours = f"{entry.measured:.{entry.published.decimals + 2}f}"
     else:
         ours = measured_text(entry) or entry.verdict
-    return " ".join(filter(None, ("ours", ours, entry.unit))) + f", paper {entry.published.text} {entry.unit}".rstrip()
+    return (
+        " ".join(filter(None, ("ours", ours, entry.unit)))
+        + f", paper {entry.published.text} {entry.unit}".rstrip()
+    )
 
 
 def _names(note: str, label: str, entry: Entry) -> bool:
-    """Whether a note is on a missed value: it names a part of its label, and what it is or what is printed."""
+    """Whether a note is on a missed value: it names a part of its label, and what it is or what is
+    printed.
+    """
     assert entry.published is not None
     subjects = (_SUBJECTS.get(entry.metric, entry.metric), entry.published.text)
     parts = (rf"(?<!\w){re.escape(part)}(?!\d)" for part in label.split(", "))
@@ -116,14 +139,18 @@ LEGEND = (
 )
 
 
-def print_measured_steps(console: Console, labels: Labels, steps: Sequence[tuple[MeasuredStep, ...]]) -> None:
+def print_measured_steps(
+    console: Console, labels: Labels, steps: Sequence[tuple[MeasuredStep, ...]]
+) -> None:
     """Print what was measured of each row, device by device; nothing where nothing was."""
     found = [(index, each) for index, own in enumerate(steps) for each in own]
     if not found:
         return
     found.sort(key=lambda pair: _device(pair[1]))
     made = [each.made for _, each in found]
-    names = tuple(" ".join(filter(None, (full_label(labels, index), each.step))) for index, each in found)
+    names = tuple(
+        " ".join(filter(None, (full_label(labels, index), each.step))) for index, each in found
+    )
     columns = (
         _column(("cuDNN", "benchmark"), ["on" if each.benchmark else "off" for each in made]),
         _column(("allocated", "(GB)"), [_gigabytes(each.allocated_bytes) for each in made]),
@@ -132,7 +159,11 @@ def print_measured_steps(console: Console, labels: Labels, steps: Sequence[tuple
         _column(("predicted", "(%)"), [_percent(each) for _, each in found]),
     )
     console.print()
-    print_grids(console, Labels("measured", tuple(_device(each) for _, each in found), names), [Group(columns)])
+    print_grids(
+        console,
+        Labels("measured", tuple(_device(each) for _, each in found), names),
+        [Group(columns)],
+    )
     console.print(Text(LEGEND, style="dim"))
 
 

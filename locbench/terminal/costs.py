@@ -32,16 +32,29 @@ def print_rows(console: Console, title: str, labels: Labels, judged: Sequence[Ju
     console.print()
     groups = (_parameters(judged), _operations(judged), *_memory(judged))
     print_grids(console, labels, groups)
-    shown = {column.head[0].split(" ")[0] for group in groups for column in group.columns if column.filled}
+    shown = {
+        column.head[0].split(" ")[0]
+        for group in groups
+        for column in group.columns
+        if column.filled
+    }
     for word, line in LEGEND.items():
         if word in shown:
             console.print(Text(line.format(unit=_unit(judged)), style="dim"))
 
 
 def print_slowest(
-    console: Console, labels: Labels, rows: Sequence[CostRow], traced: Container[str], *, kept: bool = True
+    console: Console,
+    labels: Labels,
+    rows: Sequence[CostRow],
+    traced: Container[str],
+    *,
+    kept: bool = True,
 ) -> None:
-    """Print what the slowest of the rows took that were traced; nothing if all were kept from before."""
+    """Print what the slowest of the rows took that were traced.
+
+    Nothing if all were kept from before.
+    """
     seconds = {index: row.seconds for index, row in enumerate(rows) if row.recipe.key in traced}
     if seconds:
         slowest = max(seconds, key=lambda index: seconds[index])
@@ -52,7 +65,11 @@ def print_slowest(
 
 def _parameters(judged: Sequence[JudgedRow]) -> Group:
     def total(row: CostRow) -> str:
-        return _scaled(row.params_primary + row.params_auxiliary, 6) if "params" in row.published else ""
+        return (
+            _scaled(row.params_primary + row.params_auxiliary, 6)
+            if "params" in row.published
+            else ""
+        )
 
     return Group(
         (
@@ -76,7 +93,9 @@ def _operations(judged: Sequence[JudgedRow]) -> Group:
 
 def _memory(judged: Sequence[JudgedRow]) -> tuple[Group, Group]:
     unit = _unit(judged)
-    predicted = _column(judged, (f"memory ({unit})", "predicted"), lambda row: _bytes(row, row.memory_peak_bytes))
+    predicted = _column(
+        judged, (f"memory ({unit})", "predicted"), lambda row: _bytes(row, row.memory_peak_bytes)
+    )
     paper = _column(judged, ("", "paper"), lambda row: _published(row, MEMORY))
     memory = Group(
         (
@@ -94,9 +113,14 @@ def _calibrated(judged: Sequence[JudgedRow], unit: str) -> tuple[Column, ...]:
     found = [each.calibrated for each in judged]
     digits = 3 if unit == "GB" else 0
     values = [Text(f"{each.calibrated:.{digits}f}" if each else "") for each in found]
-    residuals = [Text(f"{round(each.residual, digits) + 0.0:+.{digits}f}" if each else "") for each in found]
+    residuals = [
+        Text(f"{round(each.residual, digits) + 0.0:+.{digits}f}" if each else "") for each in found
+    ]
     styles = ["yellow" if each and each.role == "unfit" else "" for each in found]
-    roles = [Text(ROLES[each.role] if each else "", style) for each, style in zip(found, styles, strict=True)]
+    roles = [
+        Text(ROLES[each.role] if each else "", style)
+        for each, style in zip(found, styles, strict=True)
+    ]
     return (
         Column(("calibrated", f"({unit})"), tuple(values)),
         Column(("", "residual"), tuple(residuals)),
@@ -112,7 +136,9 @@ def _printed(judged: Sequence[JudgedRow], metric: str) -> tuple[Column, Column]:
     return paper, Column(("", "verdict"), tuple(words), left=True)
 
 
-def _column(judged: Sequence[JudgedRow], head: tuple[str, str], text: Callable[[CostRow], str]) -> Column:
+def _column(
+    judged: Sequence[JudgedRow], head: tuple[str, str], text: Callable[[CostRow], str]
+) -> Column:
     return Column(head, tuple(Text(text(each.row)) for each in judged))
 
 

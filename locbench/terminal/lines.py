@@ -12,7 +12,9 @@ from rich.text import Text
 
 def setting_words(settings: Mapping[str, Any]) -> str:
     """Return settings as ``name=value``, the options of the method among them."""
-    flat = {name: value for name, value in settings.items() if name != "options"} | settings.get("options", {})
+    flat = {name: value for name, value in settings.items() if name != "options"} | settings.get(
+        "options", {}
+    )
     return ", ".join(f"{name}={value_words(value)}" for name, value in flat.items())
 
 

@@ -71,7 +71,9 @@ def _grid(plan: Plan, forecast: Forecast, wide: bool) -> Grid:
         words = [own, column, jobs[0].recipe.method][: len(names)]
         states = Counter(job.state for job in jobs)
         style = _COLOURS[jobs[0].state] if len(states) == 1 else ""
-        grid.add_row(*map(Text, (*words, *_costs(jobs, forecast), _state_words(states))), style=style)
+        grid.add_row(
+            *map(Text, (*words, *_costs(jobs, forecast), _state_words(states))), style=style
+        )
     return grid
 
 

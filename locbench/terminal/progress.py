@@ -8,7 +8,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.progress import TimeRemainingColumn as TimeLeft
 
 from locbench.datasets.naming import short
@@ -36,7 +43,10 @@ class Bars:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.progress.stop()
 
@@ -63,7 +73,9 @@ class Bars:
 
     def job_done(self, record: Record) -> None:
         """Print the record's line and move the sweep's bar."""
-        self.console.print(summary(record, self.where), highlight=False, markup=False, soft_wrap=True)
+        self.console.print(
+            summary(record, self.where), highlight=False, markup=False, soft_wrap=True
+        )
         if self.sweep is not None:
             self.progress.advance(self.sweep)
 
@@ -80,7 +92,10 @@ class Lines:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         return None
 
@@ -107,7 +122,9 @@ class Lines:
         self.epoch += 1
         if time.monotonic() - self.said > self.every and self.epoch < self.epochs:
             tested = f", test {row['test_acc']:.2f} %" if row["test_acc"] is not None else ""
-            self._say(f"  epoch {self.epoch}/{self.epochs}: training loss {row['train_loss']:.4f}{tested}")
+            self._say(
+                f"  epoch {self.epoch}/{self.epochs}: training loss {row['train_loss']:.4f}{tested}"
+            )
 
     def job_done(self, record: Record) -> None:
         """Print the record's line."""
@@ -120,7 +137,10 @@ class Lines:
 
 
 def bars(console: Console) -> Progress:
-    """Return bars with counts, time spent and time left, which go when they are stopped; none but on a terminal."""
+    """Return bars with counts, time spent and time left, which go when they are stopped.
+
+    None but on a terminal.
+    """
     name = TextColumn("{task.description}", markup=False)
     columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeft())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -133,8 +153,14 @@ def watcher(console: Console) -> Bars | Lines:
 
 def summary(record: Record, where: str = "") -> str:
     """Return a record in one line, under the name of its cell or of its recipe."""
-    trained = f"Mask R-CNN ({record.recipe.backbone.method})" if record.recipe.backbone else record.recipe.method
-    name = where or printable(f"{trained} on {short(record.recipe.dataset)}, seed {record.recipe.seed}")
+    trained = (
+        f"Mask R-CNN ({record.recipe.backbone.method})"
+        if record.recipe.backbone
+        else record.recipe.method
+    )
+    name = where or printable(
+        f"{trained} on {short(record.recipe.dataset)}, seed {record.recipe.seed}"
+    )
     if record.status == "failed":
         return f"failed: {name}: {printable(' '.join(record.error.split()))}"
     accuracy = _result(record.metrics)
@@ -145,14 +171,20 @@ def summary(record: Record, where: str = "") -> str:
 
 def _result(metrics: Mapping[str, float]) -> str:
     if "test_acc" in metrics:
-        return f"{metrics['test_acc']:.2f} % test accuracy ({100 - metrics['test_acc']:.2f} % error)"
+        return (
+            f"{metrics['test_acc']:.2f} % test accuracy ({100 - metrics['test_acc']:.2f} % error)"
+        )
     words = {"box AP": "box_ap", "mask AP": "mask_ap"}
     found = [f"{word} {metrics[name]:.1f}" for word, name in words.items() if name in metrics]
-    return ", ".join(found) or "no average precision"  # without objects in the test images there is none
+    return (
+        ", ".join(found) or "no average precision"
+    )  # without objects in the test images there is none
 
 
 class SlotView:
-    """What several slots share: a bar of the whole sweep on a terminal, and how many cells are done."""
+    """What several slots share: a bar of the whole sweep on a terminal, and how many cells are
+    done.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -165,7 +197,10 @@ class SlotView:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.progress.stop()
 
@@ -205,7 +240,9 @@ class Slot:
         if not self.view.console.is_terminal:
             left = ""
             if self.view.done:
-                rest = (jobs - self.view.done) * (time.monotonic() - self.view.begun) / self.view.done
+                rest = (
+                    (jobs - self.view.done) * (time.monotonic() - self.view.begun) / self.view.done
+                )
                 left = f", about {duration(rest)} left"
             self.view.say(f"[{index}/{jobs}] {self.where}{left}")
 

@@ -38,12 +38,15 @@ def print_runs(tables: Sequence[Table], store: Store, *, as_json: bool) -> None:
 
     console = Terminal(soft_wrap=True)
     for record in records:
-        name = printable(f"{record.recipe.network} by {record.recipe.method} on {record.recipe.dataset}")
+        name = printable(
+            f"{record.recipe.network} by {record.recipe.method} on {record.recipe.dataset}"
+        )
         arithmetic = "" if record.recipe.precision == "fp32" else f" in {record.recipe.precision}"
         where = f"{name}{arithmetic}, seed {record.recipe.seed}"
         console.print(f"{record.provenance.started[:10]}  {summary(record, where)}", markup=False)
     console.print(
-        f"{len(records)} run{'' if len(records) == 1 else 's'} of no table below {store.records}", markup=False
+        f"{len(records)} run{'' if len(records) == 1 else 's'} of no table below {store.records}",
+        markup=False,
     )
 
 

@@ -36,7 +36,11 @@ def print_splits(console: Console, recipe: Recipe, splits: Splits, count: int) -
     for division in best:
         grid.add_row(str(rank_of(division, splits)), *_cells(recipe, division, splits))
     if splits.trained is not None and splits.trained not in best:
-        grid.add_row(str(splits.rank or f"> {len(splits.best)}"), *_cells(recipe, splits.trained, splits), style="dim")
+        grid.add_row(
+            str(splits.rank or f"> {len(splits.best)}"),
+            *_cells(recipe, splits.trained, splits),
+            style="dim",
+        )
     console.print(grid)
     console.print(trained_sentence(recipe, splits), markup=False, soft_wrap=True)
     console.print(_COUNTED, style="dim", markup=False, soft_wrap=True)
@@ -54,10 +58,14 @@ def splits_entry(recipe: Recipe, splits: Splits, count: int) -> dict[str, Any]:
         "image_size": recipe.side,
         "unit": unit_of(recipe),
         "divisions": splits.divisions,
-        "best": [_entry(recipe, each, splits) | {"rank": rank_of(each, splits)} for each in splits.best[:count]],
+        "best": [
+            _entry(recipe, each, splits) | {"rank": rank_of(each, splits)}
+            for each in splits.best[:count]
+        ],
         "trained": None
         if trained is None
-        else _entry(recipe, trained, splits) | {"rank": splits.rank, "published": published(recipe)},
+        else _entry(recipe, trained, splits)
+        | {"rank": splits.rank, "published": published(recipe)},
         "recipe": recipe.describe(),
         "made_with": splits.made_with,
     }
@@ -127,8 +135,18 @@ def print_candidates(console: Console, found: Sequence[Candidate], memory: int) 
     for name in ("method", "options", "tensors (GB)", "on a device", "GMACs per image", ""):
         grid.add_column(name, justify="left" if name in ("method", "options", "") else "right")
     for each in found:
-        words = (f"{each.peak / 1e9:.3f}", f"{each.total / 1e9:.3f}", f"{each.macs / 1e9:.3f}", _verdict(each, memory))
-        grid.add_row(each.recipe.method, _options(each), *words, style=None if each.total <= memory else "dim")
+        words = (
+            f"{each.peak / 1e9:.3f}",
+            f"{each.total / 1e9:.3f}",
+            f"{each.macs / 1e9:.3f}",
+            _verdict(each, memory),
+        )
+        grid.add_row(
+            each.recipe.method,
+            _options(each),
+            *words,
+            style=None if each.total <= memory else "dim",
+        )
     console.print(grid)
     console.print(f"On a device, in GB. {ASSUMED.how}", style="dim", markup=False, soft_wrap=True)
     console.print("GMACs per image: of one training step, recomputation included.", style="dim")
@@ -150,16 +168,25 @@ def candidate_entry(candidate: Candidate) -> dict[str, Any]:
 def print_batches(
     console: Console, recipe: Recipe, memory: int, tensors: Batch, device: Batch | None, how: str
 ) -> None:
-    """Print the largest batches of a recipe: by its tensors alone, and with what a device holds besides."""
+    """Print the largest batches of a recipe: by its tensors alone, and with what a device holds
+    besides.
+    """
     console.print(
-        f"{recipe.network}, {recipe.method}: the largest batch that fits {memory / 1e9:,.2f} GB", markup=False
+        f"{recipe.network}, {recipe.method}: the largest batch that fits {memory / 1e9:,.2f} GB",
+        markup=False,
     )
     grid = Grid(box=None, pad_edge=False, show_header=False)
     grid.add_column()
     grid.add_column(justify="right", style="bold")
     grid.add_column()
-    grid.add_row("by the tensors alone", f"{tensors[0]:,}", f"predicted peak {tensors[1] / 1e9:.3f} GB")
-    found = ("none", "not even 2 images fit") if device is None else (f"{device[0]:,}", f"{device[1] / 1e9:.3f} GB")
+    grid.add_row(
+        "by the tensors alone", f"{tensors[0]:,}", f"predicted peak {tensors[1] / 1e9:.3f} GB"
+    )
+    found = (
+        ("none", "not even 2 images fit")
+        if device is None
+        else (f"{device[0]:,}", f"{device[1] / 1e9:.3f} GB")
+    )
     grid.add_row("with what a device holds besides", *found)
     console.print(grid)
     console.print(how, style="dim", markup=False, soft_wrap=True)

@@ -38,21 +38,32 @@ def print_list(tables: Sequence[Table], store: Store, *, as_json: bool) -> None:
     console = Terminal()
     wide = ("id", "paper", "number", "title", "values", "recorded", "reduced")
     names = wide if console.width >= WIDE else ("id", "number", "title", "recorded", "reduced")
-    lines = [{name: str(entry[name]) for name in names} | {"recorded": _recorded(entry)} for entry in entries]
+    lines = [
+        {name: str(entry[name]) for name in names} | {"recorded": _recorded(entry)}
+        for entry in entries
+    ]
     head = {name: name for name in names}
     widths = {name: max(len(line[name]) for line in [head, *lines]) for name in head}
     widths["title"] = console.width - sum(widths[name] + 2 for name in head if name != "title")
     for line in [head, *lines]:
-        words = [_fitted(line[name], widths[name], right=name in ("values", "recorded", "reduced")) for name in head]
+        words = [
+            _fitted(line[name], widths[name], right=name in ("values", "recorded", "reduced"))
+            for name in head
+        ]
         style = "bold" if line is head else "dim" if line["recorded"].startswith("0 ") else ""
         console.print(Text("  ".join(words), style=style), soft_wrap=True)
     meaning = "recorded: cells that have a run below the results folder; reduced: those of which all runs are"
     console.print(
-        meaning if console.width > len(meaning) else "recorded: cells with a run; reduced: with reduced runs alone"
+        meaning
+        if console.width > len(meaning)
+        else "recorded: cells with a run; reduced: with reduced runs alone"
     )
     apart = len(runs_apart(tables, records)) if records else 0
     if apart:
-        console.print(f"{apart} run{'' if apart == 1 else 's'} of no table: locbench list --runs", soft_wrap=True)
+        console.print(
+            f"{apart} run{'' if apart == 1 else 's'} of no table: locbench list --runs",
+            soft_wrap=True,
+        )
     shipped = store.shipped()
     if shipped:
         note = f"{shipped} of the {len(records)} records came with the repository: --results DIR keeps yours apart"
@@ -71,7 +82,10 @@ def _fitted(text: str, width: int, *, right: bool) -> str:
 
 
 def list_entry(table: Table, records: Sequence[Record]) -> dict[str, Any]:
-    """Return what `locbench list` says of a table; a cell is recorded if a report would show a run in it."""
+    """Return what `locbench list` says of a table.
+
+    A cell is recorded if a report would show a run in it.
+    """
     groups = group_records(table, records) if records else []
     recorded = {place for group in groups for place in group.runs}
     full = {place for group in groups if not group.reduced for place in group.runs}
@@ -136,7 +150,9 @@ _MORE = ", further columns"
 
 
 def print_all(table: Table) -> None:
-    """Print a table's published and derived numbers, the recipes of its rows and columns, its claims and notes."""
+    """Print a table's published and derived numbers, the recipes of its rows and columns, its
+    claims and notes.
+    """
     console = Terminal()
     console.print(Text(heading(table), style="bold"))
     console.print(Text(origin(table)))
@@ -149,17 +165,30 @@ def print_all(table: Table) -> None:
     if table.claims:
         console.print(Text("\nClaims", style="bold"))
     for claim in table.claims:
-        hang(console, "- ", f"{claim.text} (section {claim.section}).{f' {claim.note}' if claim.note else ''}")
+        hang(
+            console,
+            "- ",
+            f"{claim.text} (section {claim.section}).{f' {claim.note}' if claim.note else ''}",
+        )
     if table.notes:
         console.print(Text("\nNotes", style="bold"))
     for note in table.notes:
         hang(console, "- ", note)
 
 
-def _print_numbers(console: Console, title: str, table: Table, printed: Mapping[str, Sequence[str]]) -> None:
-    columns = [index for index in range(len(table.columns)) if any(texts[index] for texts in printed.values())]
+def _print_numbers(
+    console: Console, title: str, table: Table, printed: Mapping[str, Sequence[str]]
+) -> None:
+    columns = [
+        index
+        for index in range(len(table.columns))
+        if any(texts[index] for texts in printed.values())
+    ]
     widths = {
-        index: max(len(text) for text in (table.columns[index].label, *(texts[index] for texts in printed.values())))
+        index: max(
+            len(text)
+            for text in (table.columns[index].label, *(texts[index] for texts in printed.values()))
+        )
         for index in columns
     }
     label_width = max((len(split_label(row)[1]) for row in printed), default=0)
@@ -183,7 +212,10 @@ def _texts(printed: Mapping[str, Sequence[str]], row: str, part: Sequence[int]) 
 
 
 def _parts(widths: Mapping[int, int], room: int) -> Iterator[list[int]]:
-    """Split the columns so that each part fits the terminal; the parts are shown below each other."""
+    """Split the columns so that each part fits the terminal.
+
+    The parts are shown below each other.
+    """
     part: list[int] = []
     used = 0
     for index, width in widths.items():

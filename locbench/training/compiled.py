@@ -1,9 +1,11 @@
-"""Training steps whose layers are compiled by torch.compile, one compilation per distinct shape of layer.
+"""Training steps whose layers are compiled by torch.compile, one compilation per distinct shape of
+layer.
 
-What is compiled is a local layer, or a block of an auxiliary net: large enough to be fused, and few of them differ.
-All go through one function that takes the layer as an argument, so that torch.compile reads its parameters as inputs
-and a network of 55 local layers needs no more compilations than one of ten. Routing, criteria and the optimizer stay
-as they are, and so does evaluation.
+What is compiled is a local layer, or a block of an auxiliary net: large enough to be fused, and few
+of them differ. All go through one function that takes the layer as an argument, so that
+torch.compile reads its parameters as inputs and a network of 55 local layers needs no more
+compilations than one of ten. Routing, criteria and the optimizer stay as they are, and so does
+evaluation.
 """
 
 from __future__ import annotations
@@ -36,8 +38,9 @@ SHAPES = 1024
 class CompiledEngine:
     """Takes the steps of an eager engine with compiled layers.
 
-    Batches of another size than the first, such as an epoch's last one, run eagerly rather than to be compiled for. So
-    does a layer that cannot be compiled; that is said once. Random numbers are those of eager steps.
+    Batches of another size than the first, such as an epoch's last one, run eagerly rather than to
+    be compiled for. So does a layer that cannot be compiled; that is said once. Random numbers are
+    those of eager steps.
 
     Args:
         plain: takes the steps.
@@ -50,8 +53,12 @@ class CompiledEngine:
         self._size: int | None = None
         self._kinds = [(each, str(each)) for each in parts(plain.learner)]
         self._failed: set[str] = set()
-        options: dict[str, Any] = {"options": {"fallback_random": True}} if backend == "inductor" else {}
-        compiled = torch.compile(_forward, backend=backend, fullgraph=True, dynamic=False, **options)
+        options: dict[str, Any] = (
+            {"options": {"fallback_random": True}} if backend == "inductor" else {}
+        )
+        compiled = torch.compile(
+            _forward, backend=backend, fullgraph=True, dynamic=False, **options
+        )
         self._compiled = cast(Callable[..., Tensor], compiled)
 
     @property
@@ -59,7 +66,9 @@ class CompiledEngine:
         """``compiled``, or ``eager`` where no layer could be compiled."""
         return "compiled" if any(kind not in self._failed for _, kind in self._kinds) else "eager"
 
-    def step(self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None) -> StepOutput:
+    def step(
+        self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None
+    ) -> StepOutput:
         """Take a step; see `Engine.step`."""
         self._size = self._size or len(batch.labels)
         if len(batch.labels) != self._size:
@@ -69,20 +78,26 @@ class CompiledEngine:
 
     @contextmanager
     def _settings(self) -> Iterator[None]:
-        """Allow many shapes of one function, and have backward passes compiled together with forward ones.
+        """Allow many shapes of one function, and have backward passes compiled together with
+        forward ones.
 
-        Where a gradient is carried through a module twice, its backward pass may not use up what was kept for it.
+        Where a gradient is carried through a module twice, its backward pass may not use up what
+        was kept for it.
         """
         twice = isinstance(self.plain.learner.composition.routing, Cascade)
         wanted = {"force_non_lazy_backward_lowering": True, "donated_buffer": not twice}
-        known = {name: value for name, value in wanted.items() if hasattr(torch._functorch.config, name)}
+        known = {
+            name: value for name, value in wanted.items() if hasattr(torch._functorch.config, name)
+        }
         limits = {"recompile_limit": SHAPES, "accumulated_recompile_limit": SHAPES}
         with torch._dynamo.config.patch(limits), torch._functorch.config.patch(known):
             yield
 
     @contextmanager
     def _in_place(self) -> Iterator[None]:
-        """Let the layers run compiled, for the time of a step alone: nobody else meets them changed."""
+        """Let the layers run compiled, for the time of a step alone: nobody else meets them
+        changed.
+        """
         for net, kind in self._kinds:
             if kind not in self._failed:
                 net.forward = partial(self._run, kind, net)
@@ -98,7 +113,10 @@ class CompiledEngine:
         graphs, begun = counters["stats"]["unique_graphs"], time.perf_counter()
         try:
             return self._compiled(net, *inputs)
-        except (TorchDynamoException, FailOnRecompileLimitHit) as error:  # before anything of the layer has run
+        except (
+            TorchDynamoException,
+            FailOnRecompileLimitHit,
+        ) as error:  # before anything of the layer has run
             self._failed.add(kind)
             lines = str(error).strip().splitlines() or [type(error).__name__]
             said = f"a layer {type(net).__name__} cannot be compiled and runs eagerly: {lines[0]}"
@@ -112,17 +130,26 @@ class CompiledEngine:
 def parts(learner: Learner) -> list[nn.Module]:
     """Return the layers that are worth compiling; none is within another one.
 
-    They are the local layers, the classifier, and what the branches of the auxiliary loss call, each cut into its
-    blocks where it is a sequence of blocks. A single operation gains nothing.
+    They are the local layers, the classifier, and what the branches of the auxiliary loss call,
+    each cut into its blocks where it is a sequence of blocks. A single operation gains nothing.
     """
     branches = [each for each in learner.modules() if isinstance(each, Branch)]
-    called = [net for each in branches for net in each.children() if not isinstance(net, Branch | nn.ModuleList)]
-    return [part for net in (*learner.chain.units, learner.chain.head, *called) for part in _blocks(net)]
+    called = [
+        net
+        for each in branches
+        for net in each.children()
+        if not isinstance(net, Branch | nn.ModuleList)
+    ]
+    return [
+        part for net in (*learner.chain.units, learner.chain.head, *called) for part in _blocks(net)
+    ]
 
 
 def _blocks(net: nn.Module) -> Iterator[nn.Module]:
     children = list(net.children())
-    if type(net).forward is nn.Sequential.forward and any(list(each.children()) for each in children):
+    if type(net).forward is nn.Sequential.forward and any(
+        list(each.children()) for each in children
+    ):
         for each in children:
             yield from _blocks(each)
     elif children:

@@ -26,7 +26,9 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # fails on "meta" too
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise UsageError(f"there is no device {name!r} here", "Use --device cpu, or auto.") from None
+        raise UsageError(
+            f"there is no device {name!r} here", "Use --device cpu, or auto."
+        ) from None
     return device
 
 
@@ -48,7 +50,8 @@ def refuse_precision(precision: Precision, device: torch.device) -> None:
 
 
 def set_precision(precision: Precision, device: torch.device) -> None:
-    """Let float32 products be exact (``fp32``, ``bf16`` outside autocast) or TensorFloat-32 (``tf32``).
+    """Let float32 products be exact (``fp32``, ``bf16`` outside autocast) or TensorFloat-32
+    (``tf32``).
 
     Raises:
         UsageError: TF32 is asked for where there is none.
@@ -58,8 +61,13 @@ def set_precision(precision: Precision, device: torch.device) -> None:
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
-def autocast(precision: Precision, device: torch.device, *, cache: bool = True) -> AbstractContextManager[object]:
-    """Return the context of a forward pass; without a ``cache`` no weight that was cast outlives its use."""
+def autocast(
+    precision: Precision, device: torch.device, *, cache: bool = True
+) -> AbstractContextManager[object]:
+    """Return the context of a forward pass.
+
+    Without a ``cache`` no weight that was cast outlives its use.
+    """
     if precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=cache)
     return nullcontext()
@@ -68,7 +76,9 @@ def autocast(precision: Precision, device: torch.device, *, cache: bool = True) 
 def _cpu_model() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - a device file
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+            return next(
+                line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+            )
     except (OSError, StopIteration):
         import platform
 
@@ -87,7 +97,8 @@ _PAD = 64 * 2**20
 
 @cache
 def keep_blocks() -> bool:
-    """Let glibc keep freed blocks: none is mapped apart, and the heap never shrinks. For the whole process, once.
+    """Let glibc keep freed blocks: none is mapped apart, and the heap never shrinks. For the whole
+    process, once.
 
     Returns:
         Whether it does so now; other C libraries are left alone without a word.

@@ -1,7 +1,8 @@
 """One run on several processes, as `torchrun` starts them: each takes its share of every batch.
 
-A local method runs several backward passes per step, so that PyTorch's DistributedDataParallel, which expects one, does
-not fit: gradients are summed over the processes once per step, in one buffer; with lean memory once per module.
+A local method runs several backward passes per step, so that PyTorch's DistributedDataParallel,
+which expects one, does not fit: gradients are summed over the processes once per step, in one
+buffer; with lean memory once per module.
 """
 
 from __future__ import annotations
@@ -38,17 +39,23 @@ class ProcessGroup:
         return self.rank == 0
 
     def shard(self, count: int) -> slice:
-        """Return which of a batch's ``count`` images are this process's: consecutive ones, as evenly as can be."""
+        """Return which of a batch's ``count`` images are this process's: consecutive ones, as
+        evenly as can be.
+        """
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def average_buffers(self, net: nn.Module) -> None:
-        """Replace a net's floating-point buffers, such as BatchNorm's running statistics, by their means."""
+        """Replace a net's floating-point buffers, such as BatchNorm's running statistics, by their
+        means.
+        """
         floating = [each for each in net.buffers() if each.is_floating_point()]
         if self.size == 1 or not floating:
             return
         buffer = torch.cat([each.reshape(-1) for each in floating]).div_(self.size)
         dist.all_reduce(buffer)
-        for each, mean in zip(floating, torch.split(buffer, [one.numel() for one in floating]), strict=True):
+        for each, mean in zip(
+            floating, torch.split(buffer, [one.numel() for one in floating]), strict=True
+        ):
             each.copy_(mean.view_as(each))
 
     def refuse_empty_shares(self, images: int, batch_size: int) -> None:
@@ -74,7 +81,8 @@ class ProcessGroup:
         """Replace gradients by those of the mean loss over the whole batch, in one exchange.
 
         Args:
-            parameters: the same ones in the same order in every process; such without a gradient are left out.
+            parameters: the same ones in the same order in every process; such without a gradient
+                are left out.
             local: images of this process's share; its gradients are of the mean over them.
             total: images of the whole batch.
         """
@@ -83,7 +91,9 @@ class ProcessGroup:
             return
         buffer = torch.cat([each.reshape(-1) for each in gradients]).mul_(local / total)
         dist.all_reduce(buffer)
-        for each, summed in zip(gradients, torch.split(buffer, [one.numel() for one in gradients]), strict=True):
+        for each, summed in zip(
+            gradients, torch.split(buffer, [one.numel() for one in gradients]), strict=True
+        ):
             each.copy_(summed.view_as(each))
 
 

@@ -17,7 +17,8 @@ from locbench.training.optimizer import ModuleSGD, clip_module
 
 
 class EagerEngine:
-    """Takes steps one operation after the other; what every other engine is held against, and falls back on.
+    """Takes steps one operation after the other; what every other engine is held against, and falls
+    back on.
 
     Args:
         learner: what is trained.
@@ -41,13 +42,21 @@ class EagerEngine:
         self.learner, self.optimizer, self.recipe = learner, optimizer, recipe
         self.world, self.device = world, device
 
-    def step(self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None) -> StepOutput:
+    def step(
+        self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None
+    ) -> StepOutput:
         """Free the gradients of the step before and take one; see `Engine.step`."""
         self.optimizer.zero_grad(set_to_none=True)
         return self.accumulate_and_step(batch, targets, guided=guided, global_batch=global_batch)
 
     def accumulate_and_step(
-        self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None, cache: bool = True
+        self,
+        batch: Batch,
+        targets: Targets,
+        *,
+        guided: bool,
+        global_batch: int | None = None,
+        cache: bool = True,
     ) -> StepOutput:
         """Take one step on top of the gradients that are there.
 
@@ -60,7 +69,10 @@ class EagerEngine:
 
         def finish(module: int) -> None:  # its gradients are complete
             assert isinstance(self.optimizer, ModuleSGD)
-            parameters = [*self.learner.module_parameters(module), *self.learner.auxiliary_parameters(module)]
+            parameters = [
+                *self.learner.module_parameters(module),
+                *self.learner.auxiliary_parameters(module),
+            ]
             self.world.average_gradients(parameters, local, global_batch)
             self._clip([module])
             self.optimizer.step_module(module)

@@ -1,12 +1,16 @@
-"""How training steps are run: the same numbers up to rounding, at different speeds. So no part of a recipe's key.
+"""How training steps are run: the same numbers up to rounding, at different speeds. So no part of a
+recipe's key.
 
-* ``eager``: Python queues one operation after the other. On the CPU freed memory stays in the process (`keep_blocks`).
+* ``eager``: Python queues one operation after the other. On the CPU freed memory stays in the
+  process (`keep_blocks`).
 * ``compiled``: layers are compiled by torch.compile, once per distinct shape (`CompiledEngine`).
-* ``graphed``: a whole step is one CUDA graph, which the host starts with a single call (`GraphedEngine`).
+* ``graphed``: a whole step is one CUDA graph, which the host starts with a single call
+  (`GraphedEngine`).
 
-``auto`` is ``graphed`` on a CUDA device wherever that is safe, and ``eager`` elsewhere. It never compiles: that takes
-its time before the first step, and whether steps are faster afterwards depends on network, method and device
-(``locbench bench --engines eager,compiled`` times both, and the compiling).
+``auto`` is ``graphed`` on a CUDA device wherever that is safe, and ``eager`` elsewhere. It never
+compiles: that takes its time before the first step, and whether steps are faster afterwards depends
+on network, method and device (``locbench bench --engines eager,compiled`` times both, and the
+compiling).
 """
 
 from __future__ import annotations
@@ -47,11 +51,14 @@ class Engine(Protocol):
     def compile_seconds(self) -> float:
         """Seconds spent on preparing steps."""
 
-    def step(self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None) -> StepOutput:
-        """Take one whole step: gradients of all modules, clipped and averaged over processes, and the optimizer's step.
+    def step(
+        self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None
+    ) -> StepOutput:
+        """Take one whole step: gradients of all modules, clipped and averaged over processes, and
+        the optimizer's step.
 
-        The learning rate is what the optimizer's groups hold. Nothing is read back from the device, but for the first
-        step of a kind in an engine that prepares it.
+        The learning rate is what the optimizer's groups hold. Nothing is read back from the device,
+        but for the first step of a kind in an engine that prepares it.
 
         Args:
             batch: this process's share of a batch, on the device.
@@ -61,8 +68,11 @@ class Engine(Protocol):
         """
 
 
-def choose_engine(name: str, recipe: Recipe, device: torch.device, world: ProcessGroup) -> EngineName:
-    """Return the engine of a name; ``auto`` is the fastest one that is safe for the recipe on the device.
+def choose_engine(
+    name: str, recipe: Recipe, device: torch.device, world: ProcessGroup
+) -> EngineName:
+    """Return the engine of a name; ``auto`` is the fastest one that is safe for the recipe on the
+    device.
 
     Raises:
         UsageError: there is no such engine, or it cannot run the recipe there.
@@ -104,7 +114,8 @@ def make_engine(
     world: ProcessGroup,
     device: torch.device,
 ) -> Engine:
-    """Return an engine that `choose_engine` has allowed; on the CPU, have freed memory kept from now on.
+    """Return an engine that `choose_engine` has allowed; on the CPU, have freed memory kept from
+    now on.
 
     Args:
         name: which.

@@ -24,7 +24,10 @@ class Accuracy:
 
 @torch.inference_mode()
 def accuracy(
-    chain: Chain, batches: Iterable[Batch], device: torch.device, world: ProcessGroup = SINGLE_PROCESS
+    chain: Chain,
+    batches: Iterable[Batch],
+    device: torch.device,
+    world: ProcessGroup = SINGLE_PROCESS,
 ) -> Accuracy:
     """Return the accuracy over batches on a device, in evaluation mode.
 
@@ -47,14 +50,15 @@ def accuracy(
     first, five, images, spoilt = counts.tolist()
     if spoilt:
         raise DivergedError(
-            f"the network's output is not finite on {spoilt} of {images} test images", "Lower the learning rate."
+            f"the network's output is not finite on {spoilt} of {images} test images",
+            "Lower the learning rate.",
         )
     return Accuracy(100 * first / images, 100 * five / images)
 
 
 def _counts(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return how many labels of a batch are the first guess, among the first five; how many there are, and how many
-    have an output that is not finite.
+    """Return how many labels of a batch are the first guess, among the first five; how many there
+    are, and how many have an output that is not finite.
     """
     guesses = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
     images = torch.full((), len(labels), dtype=torch.int64, device=labels.device)

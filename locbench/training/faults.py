@@ -1,4 +1,6 @@
-"""Which errors are a recipe's own, so that its run has failed, and which came from outside and may not come again."""
+"""Which errors are a recipe's own, so that its run has failed, and which came from outside and may
+not come again.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +11,69 @@ import torch
 
 from locbench.errors import DivergedError, LocbenchError
 
-_COMPUTED = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AssertionError, AttributeError)
-"""What a computation raises of itself: shapes that do not fit, a kind of number that an operation lacks, a mistake."""
+_COMPUTED = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+)
+"""What a computation raises of itself: shapes that do not fit, a kind of number that an operation
+lacks, a mistake.
+"""
 
 _OUTSIDE = (
-    *("cuda error", "cuda driver", "cudnn", "cublas", "cusolver", "cufft", "hip error", "nccl", "gloo"),
-    *("dataloader", "shared memory", "mmap", "unable to open", "failed writing", "failed reading", "filesystem"),
-    *("allocate memory", "not enough memory", "bad_alloc", "start new thread", "connection", "socket"),
-    *(os.strerror(each).lower() for each in (errno.ENOSPC, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE)),
+    *(
+        "cuda error",
+        "cuda driver",
+        "cudnn",
+        "cublas",
+        "cusolver",
+        "cufft",
+        "hip error",
+        "nccl",
+        "gloo",
+    ),
+    *(
+        "dataloader",
+        "shared memory",
+        "mmap",
+        "unable to open",
+        "failed writing",
+        "failed reading",
+        "filesystem",
+    ),
+    *(
+        "allocate memory",
+        "not enough memory",
+        "bad_alloc",
+        "start new thread",
+        "connection",
+        "socket",
+    ),
+    *(
+        os.strerror(each).lower()
+        for each in (errno.ENOSPC, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE)
+    ),
 )
-"""Words, in lower case, by which PyTorch's errors tell that the machine failed: most have no class of their own."""
+"""Words, in lower case, by which PyTorch's errors tell that the machine failed: most have no class
+of their own.
+"""
 
 _TOO_LARGE = ("out of memory", "alloc_failed")
 """Words of errors other than `torch.OutOfMemoryError` that a device's memory is too small."""
 
 
 def is_recipes_own(error: Exception, epochs: int) -> bool:
-    """Return whether a run failed for what its recipe is, and would fail again: it is then recorded as failed.
+    """Return whether a run failed for what its recipe is, and would fail again: it is then recorded
+    as failed.
 
-    That holds of numbers that are not finite, of a device's memory that is too small, and of an error in the
-    computation before the first epoch was whole. What has worked for an epoch, and whatever a machine, its memory,
-    files and processes may raise, is no word on the recipe: the sweep ends, and goes on from what is kept.
+    That holds of numbers that are not finite, of a device's memory that is too small, and of an
+    error in the computation before the first epoch was whole. What has worked for an epoch, and
+    whatever a machine, its memory, files and processes may raise, is no word on the recipe: the
+    sweep ends, and goes on from what is kept.
 
     Args:
         error: what ended the run.
@@ -40,19 +84,27 @@ def is_recipes_own(error: Exception, epochs: int) -> bool:
     if isinstance(error, LocbenchError) or not isinstance(error, _COMPUTED) or epochs:
         return False
     text = str(error).lower()
-    return not isinstance(error, _accelerators_error()) and not any(words in text for words in _OUTSIDE)
+    return not isinstance(error, _accelerators_error()) and not any(
+        words in text for words in _OUTSIDE
+    )
 
 
 def told(error: Exception) -> str:
     """Return an error's class and text, as far as the first empty line."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10) * 2)[0]}".removesuffix(": ")
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10) * 2)[0]}".removesuffix(
+        ": "
+    )
 
 
 def _does_not_fit(error: Exception) -> bool:
     if isinstance(error, torch.OutOfMemoryError):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and "cu" in text and any(words in text for words in _TOO_LARGE)
+    return (
+        isinstance(error, RuntimeError)
+        and "cu" in text
+        and any(words in text for words in _TOO_LARGE)
+    )
 
 
 def _accelerators_error() -> tuple[type[Exception], ...]:

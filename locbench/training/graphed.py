@@ -1,9 +1,11 @@
-"""Whole training steps as CUDA graphs: the host makes one call per step instead of one per operation.
+"""Whole training steps as CUDA graphs: the host makes one call per step instead of one per
+operation.
 
-A step of a local method queues several times as many small operations as backpropagation; on a fast device the host
-cannot keep up. A graph records them once, forward and backward passes of all modules and the optimizer's step, and
-replays them on the same memory. That memory, a step's peak, belongs to the graph until the run ends, beside what
-evaluation takes. (Overlapping independent modules on several streams within a graph is left out.)
+A step of a local method queues several times as many small operations as backpropagation; on a fast
+device the host cannot keep up. A graph records them once, forward and backward passes of all
+modules and the optimizer's step, and replays them on the same memory. That memory, a step's peak,
+belongs to the graph until the run ends, beside what evaluation takes. (Overlapping independent
+modules on several streams within a graph is left out.)
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from locbench.training.snapshot import Snapshot, rates_in_tensors, refuse_differ
 Call = Callable[[], None]
 
 WARM_UP = 2
-"""Steps before the one that a graph is held against: libraries choose their algorithms and take their workspaces."""
+"""Steps before the one that a graph is held against: libraries choose their algorithms and take
+their workspaces.
+"""
 
 
 class Graphs(Protocol):
@@ -38,19 +42,26 @@ class Graphs(Protocol):
         """Run what is to be captured, apart from the stream of other work."""
 
     def capture(self, call: Call) -> Call:
-        """Record what a call queues, without running it; return what runs it again, on the same memory."""
+        """Record what a call queues, without running it.
+
+        Return what runs it again, on the same memory.
+        """
 
     def recover(self) -> None:
         """Make the device usable after a capture that failed, or raise RuntimeError."""
 
 
 class CudaGraphs:
-    """Graphs of a CUDA device; all of them share a stream and a pool of memory, since no two run at a time."""
+    """Graphs of a CUDA device.
+
+    All of them share a stream and a pool of memory, since no two run at a time.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.pool = torch.cuda.graph_pool_handle()
-        # PyTorch's own stream for capturing is one for the whole process, on the device that captured first.
+        # PyTorch's own stream for capturing is one for the whole process, on the device that
+        # captured first.
         self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def warm_up(self, call: Call) -> None:
@@ -67,12 +78,16 @@ class CudaGraphs:
         with torch.cuda.device(self.device):
             gc.collect()  # nothing of an earlier run may be freed in the middle
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(
+                graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"
+            ):
                 call()
         return graph.replay
 
     def recover(self) -> None:
-        """Draw a number: a capture broken off can leave the random generator waiting for its end, in some versions."""
+        """Draw a number: a capture broken off can leave the random generator waiting for its end,
+        in some versions.
+        """
         torch.cuda.synchronize(self.device)
         torch.cuda.set_rng_state(torch.cuda.get_rng_state(self.device), self.device)
         torch.rand((), device=self.device)
@@ -102,11 +117,12 @@ class Step:
 
 
 class GraphedEngine:
-    """Takes the steps of an eager engine by replaying graphs, one for local and one for guided steps.
+    """Takes the steps of an eager engine by replaying graphs, one for local and one for guided
+    steps.
 
-    Batches of another size than the first, such as an epoch's last one, run eagerly. A graph is held against an eager
-    step from the same state before it is used; where it differs or cannot be captured, the run goes on eagerly, and
-    says so.
+    Batches of another size than the first, such as an epoch's last one, run eagerly. A graph is
+    held against an eager step from the same state before it is used; where it differs or cannot be
+    captured, the run goes on eagerly, and says so.
 
     Args:
         plain: takes the steps that are captured.
@@ -128,7 +144,9 @@ class GraphedEngine:
         """``graphed``, or ``eager`` after giving up."""
         return "eager" if self.gave_up else "graphed"
 
-    def step(self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None) -> StepOutput:
+    def step(
+        self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None
+    ) -> StepOutput:
         """Take a step; see `Engine.step`."""
         self._size = self._size or len(batch.labels)
         if not self.gave_up and len(batch.labels) == self._size:
@@ -145,7 +163,10 @@ class GraphedEngine:
             self._written = rates
 
     def _prepare(self, batch: Batch, targets: Targets, *, guided: bool) -> bool:
-        """Capture a step and check it; on return the learner is as it was, whether or not that worked."""
+        """Capture a step and check it.
+
+        On return the learner is as it was, whether or not that worked.
+        """
         begun, before = time.perf_counter(), None
         try:
             before = Snapshot(self.plain.learner, self.plain.optimizer, self.plain.device)
@@ -163,7 +184,10 @@ class GraphedEngine:
         return not self.gave_up
 
     def _put_back(self, before: Snapshot) -> None:
-        """Restore the state; FailureError if the device cannot go on after a failed capture, as no cell could then."""
+        """Restore the state.
+
+        FailureError if the device cannot go on after a failed capture, as no cell could then.
+        """
         try:
             if self.gave_up:
                 self.graphs.recover()

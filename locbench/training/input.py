@@ -21,10 +21,14 @@ from locbench.spec.recipe import Recipe
 from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
 
 SMALL, LARGE = 250, 50
-"""Test images per batch below and from 128 pixels; on a CUDA device as many as hold `CUDA_PIXELS`, if that is more."""
+"""Test images per batch below and from 128 pixels.
+
+On a CUDA device as many as hold `CUDA_PIXELS`, if that is more.
+"""
 
 CUDA_PIXELS = 2000 * 32 * 32
-"""Pixels of one channel in a batch of test images on a CUDA device, which small batches leave idle."""
+"""Pixels of one channel in a batch of test images on a CUDA device, which small batches leave idle.
+"""
 
 _TIMED: set[str] = set()
 """Data sets whose speed this process has told already."""
@@ -71,7 +75,10 @@ def train_loader(
 
 
 def _told(batches: Iterator[Batch], split: Split, world: ProcessGroup) -> Iterator[Batch]:
-    """Pass batches on; the first time that a process reads a data set from files it tells how fast that goes."""
+    """Pass batches on.
+
+    The first time that a process reads a data set from files it tells how fast that goes.
+    """
     if not isinstance(split.train, Stream) or not world.is_main or split.info.name in _TIMED:
         return batches
     _TIMED.add(split.info.name)
@@ -79,7 +86,9 @@ def _told(batches: Iterator[Batch], split: Split, world: ProcessGroup) -> Iterat
     return timed(batches, lambda speed: remark(f"{split.info.label}: {speed}{each}"))
 
 
-def _whole_batches(recipe: Recipe, split: Split, epoch: int, *, pixels: bool, dtype: torch.dtype) -> Iterator[Batch]:
+def _whole_batches(
+    recipe: Recipe, split: Split, epoch: int, *, pixels: bool, dtype: torch.dtype
+) -> Iterator[Batch]:
     images = _in_memory(split.train, recipe)
     if recipe.augmentation == "swin":
         from locbench.data.swin.pipeline import swin_train_batches
@@ -127,7 +136,9 @@ def eval_loader(
     size = testing_size(recipe.image_size or split.info.side, split.test.labels.device)
     if recipe.augmentation == "imagenet":
         side, chosen = recipe.image_size or split.info.side, slice(world.rank, None, world.size)
-        return imagenet_test_batches(split.test, split.info, size, side=side, chosen=chosen, dtype=dtype)
+        return imagenet_test_batches(
+            split.test, split.info, size, side=side, chosen=chosen, dtype=dtype
+        )
     return islice(_tests_in_memory(recipe, split, size, dtype), world.rank, None, world.size)
 
 
@@ -141,7 +152,9 @@ def testing_size(side: int, device: torch.device) -> int:
 eval_loader.__test__ = testing_size.__test__ = False  # type: ignore[attr-defined]
 
 
-def _tests_in_memory(recipe: Recipe, split: Split, size: int, dtype: torch.dtype) -> Iterator[Batch]:
+def _tests_in_memory(
+    recipe: Recipe, split: Split, size: int, dtype: torch.dtype
+) -> Iterator[Batch]:
     images = _in_memory(split.test, recipe)
     if recipe.augmentation == "swin":
         from locbench.data.swin.pipeline import swin_test_batches
@@ -177,7 +190,9 @@ def resized(batch: Batch, side: int | None) -> Batch:
 
 
 def _scaled(images: Tensor, side: int) -> Tensor:
-    return F.interpolate(images, size=(side, side), mode="bicubic", align_corners=False, antialias=True)
+    return F.interpolate(
+        images, size=(side, side), mode="bicubic", align_corners=False, antialias=True
+    )
 
 
 __all__ = ["speed", "timed"]
@@ -203,7 +218,8 @@ def timed(
     after: float = LONG_ENOUGH,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Batch]:
-    """Pass batches on and tell their speed once, from the second one on: the first waits for workers to start.
+    """Pass batches on and tell their speed once, from the second one on: the first waits for
+    workers to start.
 
     Args:
         batches: of images read from files.

@@ -1,4 +1,6 @@
-"""Batches that leave a process a single image: some auxiliary nets cannot train on it, which is better said before."""
+"""Batches that leave a process a single image: some auxiliary nets cannot train on it, which is
+better said before.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,18 @@ _NORMS_WORDS = "more than 1 value per channel"
 
 def least_share(recipe: Recipe, images: int) -> int:
     """Return how many images a process sees at once at least, of so many in the training set."""
-    count = images_per_epoch(min(images, recipe.train_limit or images), recipe.batch_size, recipe.drop_last)
+    count = images_per_epoch(
+        min(images, recipe.train_limit or images), recipe.batch_size, recipe.drop_last
+    )
     return min(recipe.batch_size, count % recipe.batch_size or count) // recipe.processes
 
 
 def refuse_lone_image(recipe: Recipe, images: int, classes: int) -> None:
-    """Refuse a recipe that ends every epoch with a single image in a process, if its method cannot train on that.
+    """Refuse a recipe that ends every epoch with a single image in a process, if its method cannot
+    train on that.
 
-    A step on one drawn image tells: what a BatchNorm behind a pooling sees depends on the method and the sizes.
+    A step on one drawn image tells: what a BatchNorm behind a pooling sees depends on the method
+    and the sizes.
 
     Args:
         recipe: a classifier's.
@@ -46,7 +52,11 @@ def refuse_lone_image(recipe: Recipe, images: int, classes: int) -> None:
         except ValueError as error:
             if _NORMS_WORDS not in str(error):
                 raise
-            where = "one image" if recipe.processes == 1 else f"one image for one of {recipe.processes} processes"
+            where = (
+                "one image"
+                if recipe.processes == 1
+                else f"one image for one of {recipe.processes} processes"
+            )
             raise UsageError(
                 f"the last batch of an epoch has {where}, and the BatchNorms of {recipe.method} need two",
                 "Choose another --limit or batch size, or leave incomplete batches out: "

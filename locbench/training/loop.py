@@ -32,7 +32,12 @@ class TrainingRun(ABC):
     optimizer: torch.optim.Optimizer
 
     def __init__(
-        self, recipe: Recipe, images: int, device: torch.device, keeper: Keeper, world: ProcessGroup = SINGLE_PROCESS
+        self,
+        recipe: Recipe,
+        images: int,
+        device: torch.device,
+        keeper: Keeper,
+        world: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         self.recipe, self.device, self.keeper, self.world = recipe, device, keeper, world
         self.images_per_epoch = images_per_epoch(images, recipe.batch_size, recipe.drop_last)
@@ -52,8 +57,13 @@ class TrainingRun(ABC):
         """Return what a checkpoint keeps, by the names that it has there."""
 
     @abstractmethod
-    def _steps(self, epoch: int, steps: int, step_done: Callable[[], None]) -> tuple[list[float], EpochMetrics]:
-        """Take an epoch's steps; return the mean losses over images, the network's last, and what its row says else."""
+    def _steps(
+        self, epoch: int, steps: int, step_done: Callable[[], None]
+    ) -> tuple[list[float], EpochMetrics]:
+        """Take an epoch's steps.
+
+        Return the mean losses over images, the network's last, and what its row says else.
+        """
 
     @abstractmethod
     def _evaluate(self) -> EpochMetrics:
@@ -88,11 +98,16 @@ class TrainingRun(ABC):
 
     def _epoch(self, epoch: int, steps: int, step_done: Callable[[], None]) -> EpochMetrics:
         begun = time.perf_counter()
-        # Every epoch has its own random state, so that a resumed run draws what an uninterrupted one would have.
-        torch.manual_seed((self.recipe.seed * 1_000_003 + epoch) * self.world.size + self.world.rank)
+        # Every epoch has its own random state, so that a resumed run draws what an uninterrupted
+        # one would have.
+        torch.manual_seed(
+            (self.recipe.seed * 1_000_003 + epoch) * self.world.size + self.world.rank
+        )
         losses, trained = self._steps(epoch, steps, step_done)
         if not all(map(math.isfinite, losses)):
-            raise DivergedError(f"a loss is not finite in epoch {epoch}", "Lower the learning rate.")
+            raise DivergedError(
+                f"a loss is not finite in epoch {epoch}", "Lower the learning rate."
+            )
         self.state.local_losses = losses
         row: EpochMetrics = {
             "epoch": epoch,
@@ -113,7 +128,9 @@ class TrainingRun(ABC):
             group["lr"] = rate
 
     def _note_engine(self) -> None:
-        """Note in the state what has run: an engine may give up, and a resumed run go on with another."""
+        """Note in the state what has run: an engine may give up, and a resumed run go on with
+        another.
+        """
         seen = self.state.engine.split(", ") if len(self.state.history) > 1 else []
         if self.engine_name not in seen:
             self.state.engine = ", ".join([*seen, self.engine_name])

@@ -8,18 +8,26 @@ from locbench.spec.recipe import Recipe
 
 
 def rate_of_step(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the rate of a step, 0-based over the whole run, of any recipe with ``steps`` steps per epoch."""
+    """Return the rate of a step, 0-based over the whole run, of any recipe with ``steps`` steps per
+    epoch.
+    """
     if recipe.detection is not None:
         return detector_rate(recipe, step, steps)
-    return step_rate(recipe, step, steps) if recipe.rate == "cosine-step" else learning_rate(recipe, step // steps + 1)
+    return (
+        step_rate(recipe, step, steps)
+        if recipe.rate == "cosine-step"
+        else learning_rate(recipe, step // steps + 1)
+    )
 
 
 def learning_rate(recipe: Recipe, epoch: int) -> float:
-    """Return the rate of an epoch, 1-based: a cosine to exactly 0 in the last one, after a linear warm-up.
+    """Return the rate of an epoch, 1-based: a cosine to exactly 0 in the last one, after a linear
+    warm-up.
 
-    c(e) = lr/2 * (1 + cos(pi e / E)); during W warm-up epochs c(e) * (e - 1)/W + warmup_lr * (W + 1 - e)/W
-    (InfoPro-Pytorch's schedule, W = 10 there). With the rate ``cosine-epoch0`` it is c(e - 1): the first epoch has the
-    full rate, the last one a little (the official ImageNet scripts of AugLocal and HPFF, W = 0 there).
+    c(e) = lr/2 * (1 + cos(pi e / E)); during W warm-up epochs c(e) * (e - 1)/W + warmup_lr * (W + 1
+    - e)/W (InfoPro-Pytorch's schedule, W = 10 there). With the rate ``cosine-epoch0`` it is c(e -
+    1): the first epoch has the full rate, the last one a little (the official ImageNet scripts of
+    AugLocal and HPFF, W = 0 there).
     """
     done = epoch - 1 if recipe.rate == "cosine-epoch0" else epoch
     cosine = 0.5 * recipe.lr * (1 + cos(pi * done / recipe.epochs))
@@ -30,10 +38,11 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
 
 
 def step_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the rate of a step, 0-based over the whole run: linear warm-up, then a cosine (the Swin pipeline's).
+    """Return the rate of a step, 0-based over the whole run: linear warm-up, then a cosine (the
+    Swin pipeline's).
 
-    After W warm-up steps of T the rate is min_lr + (lr - min_lr)/2 * (1 + cos(pi t / T)): the cosine counts all steps,
-    as timm's scheduler does without ``warmup_prefix``.
+    After W warm-up steps of T the rate is min_lr + (lr - min_lr)/2 * (1 + cos(pi t / T)): the
+    cosine counts all steps, as timm's scheduler does without ``warmup_prefix``.
 
     Args:
         recipe: its rates, multiplied by batch_size / 512 where ``lr_scaling`` is ``linear``.
@@ -55,9 +64,11 @@ FIRST = 0.001
 
 
 def detector_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the rate of a step: linear warm-up within the first epoch, then a tenth after every milestone.
+    """Return the rate of a step: linear warm-up within the first epoch, then a tenth after every
+    milestone.
 
-    The milestones are epochs of a schedule of ``milestone_epochs``; a run of another length keeps their shares of it.
+    The milestones are epochs of a schedule of ``milestone_epochs``; a run of another length keeps
+    their shares of it.
 
     Args:
         recipe: a detector's.
@@ -67,7 +78,9 @@ def detector_rate(recipe: Recipe, step: int, steps: int) -> float:
     detection = recipe.detection
     assert detection is not None
     epoch = step // steps
-    fallen = sum(epoch * detection.milestone_epochs >= each * recipe.epochs for each in detection.milestones)
+    fallen = sum(
+        epoch * detection.milestone_epochs >= each * recipe.epochs for each in detection.milestones
+    )
     warm = min(detection.warmup_steps, steps - 1)
     share = 1.0 if step >= warm else FIRST + (1 - FIRST) * step / warm
     return recipe.lr * share * FALL**fallen

@@ -16,7 +16,8 @@ SMOOTHING = 0.1
 
 
 class Mixer:
-    """Mixes the images of a batch: Mixup 0.8 or CutMix 1.0 with equal odds, label smoothing 0.1 (Swin's config).
+    """Mixes the images of a batch: Mixup 0.8 or CutMix 1.0 with equal odds, label smoothing 0.1
+    (Swin's config).
 
     Args:
         classes: number of classes.
@@ -26,10 +27,15 @@ class Mixer:
     def __init__(self, classes: int, seed: int) -> None:
         np.random.seed(seed % 2**32)  # the generator that timm draws from
         self.classes = classes
-        self.mixup = Mixup(mixup_alpha=0.8, cutmix_alpha=1.0, label_smoothing=SMOOTHING, num_classes=classes)
+        self.mixup = Mixup(
+            mixup_alpha=0.8, cutmix_alpha=1.0, label_smoothing=SMOOTHING, num_classes=classes
+        )
 
     def __call__(self, batch: Batch) -> tuple[Batch, Targets]:
-        """Return the mixed batch and its targets; an odd last batch, which timm cannot mix, has smoothed labels."""
+        """Return the mixed batch and its targets.
+
+        An odd last batch, which timm cannot mix, has smoothed labels.
+        """
         targets = Targets(batch.labels, batch.pixels)
         if len(batch.labels) % 2:
             kept = 1 - SMOOTHING

@@ -1,4 +1,6 @@
-"""One optimizer over the network and all auxiliary nets, and what is done to gradients before its step."""
+"""One optimizer over the network and all auxiliary nets, and what is done to gradients before its
+step.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from locbench.spec.recipe import Recipe
 class ModuleSGD(torch.optim.SGD):
     """SGD with one parameter group per local module, each with its auxiliary nets.
 
-    Every rule is SGD's own, and so is the state; `step` steps what has gradients, whichever module it is in.
+    Every rule is SGD's own, and so is the state; `step` steps what has gradients, whichever module
+    it is in.
     """
 
     def step_module(self, index: int) -> None:
@@ -27,7 +30,10 @@ class ModuleSGD(torch.optim.SGD):
 
 
 def by_module(learner: Learner) -> list[dict[str, object]]:
-    """Return a learner's parameters as one group per local module; every parameter is in one of them."""
+    """Return a learner's parameters as one group per local module.
+
+    Every parameter is in one of them.
+    """
     groups: list[dict[str, object]] = [
         {"params": [*learner.module_parameters(index), *learner.auxiliary_parameters(index)]}
         for index in range(learner.modules_count)
@@ -38,12 +44,17 @@ def by_module(learner: Learner) -> list[dict[str, object]]:
 def make_optimizer(learner: Learner, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the optimizer of a recipe over the network and all auxiliary nets.
 
-    Modules share no parameters, so one step at the end of a batch equals stepping each module by itself; with lean
-    memory SGD has one group per module, to be stepped when its gradients are complete.
+    Modules share no parameters, so one step at the end of a batch equals stepping each module by
+    itself; with lean memory SGD has one group per module, to be stepped when its gradients are
+    complete.
     """
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(
-            by_decay(learner, recipe.weight_decay), lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=True
+            by_decay(learner, recipe.weight_decay),
+            lr=recipe.lr,
+            betas=recipe.betas,
+            eps=recipe.eps,
+            fused=True,
         )
     lean = recipe.memory == "lean"
     return (ModuleSGD if lean else torch.optim.SGD)(
@@ -57,7 +68,8 @@ def make_optimizer(learner: Learner, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def by_decay(learner: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Return parameters in two groups: decayed ones, and vectors, biases and relative position biases without decay.
+    """Return parameters in two groups: decayed ones, and vectors, biases and relative position
+    biases without decay.
 
     That is the Swin pipeline's rule (microsoft/Swin-Transformer, optimizer.py).
     """
@@ -66,13 +78,18 @@ def by_decay(learner: nn.Module, weight_decay: float) -> list[dict[str, object]]
     for name, each in learner.named_parameters():
         spare = each.ndim <= 1 or name.endswith(("bias", "relative_position_bias_table"))
         (spared if spare else decayed).append(each)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
 
 
 def clip_module(learner: Learner, index: int, largest: float) -> None:
-    """Scale one local module's gradients, its auxiliary nets' included, to a norm of at most ``largest``.
+    """Scale one local module's gradients, its auxiliary nets' included, to a norm of at most
+    ``largest``.
 
-    Modules stay independent so: no module's gradients depend on another's. Nothing is read back from the device.
+    Modules stay independent so: no module's gradients depend on another's. Nothing is read back
+    from the device.
     """
     parameters = [*learner.module_parameters(index), *learner.auxiliary_parameters(index)]
     nn.utils.clip_grad_norm_(parameters, largest)

@@ -33,7 +33,8 @@ class ProbeStep:
         engine: how steps are taken, as `choose_engine` allows.
         guided: a step of PGL's global phase.
         classes: how many; None takes the data set's.
-        keep_gradients: gradients stay allocated between steps, and are set to zero; for the engine ``eager`` alone.
+        keep_gradients: gradients stay allocated between steps, and are set to zero; for the engine
+            ``eager`` alone.
         dtype: of images and weights.
     """
 
@@ -50,18 +51,27 @@ class ProbeStep:
         keep_gradients: bool = False,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.recipe, self.device, self.guided, self.keep_gradients = recipe, device, guided, keep_gradients
+        self.recipe, self.device, self.guided, self.keep_gradients = (
+            recipe,
+            device,
+            guided,
+            keep_gradients,
+        )
         self.classes, self.dtype = classes or info(recipe.dataset).classes, dtype
         set_precision(recipe.precision, device)
         learner = build_learner(recipe, self.classes, recipe.side)
         self.learner = learner.to(device, dtype, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.optimizer = make_optimizer(self.learner, recipe)
-        self.engine = make_engine(engine, self.learner, self.optimizer, recipe, SINGLE_PROCESS, device)
+        self.engine = make_engine(
+            engine, self.learner, self.optimizer, recipe, SINGLE_PROCESS, device
+        )
         self.draw_batch()
 
     def draw_batch(self, seed: int = 0) -> None:
         """Take another batch, drawn from a seed, in the next steps."""
-        self.batch = random_batch(self.learner, self.recipe, self.classes, self.device, dtype=self.dtype, seed=seed)
+        self.batch = random_batch(
+            self.learner, self.recipe, self.classes, self.device, dtype=self.dtype, seed=seed
+        )
 
     def __call__(self) -> StepOutput:
         """Take a step; nothing is read back from the device."""
@@ -77,7 +87,9 @@ class ProbeStep:
         self.optimizer.zero_grad(set_to_none=not self.keep_gradients)
 
     def resident_bytes(self) -> int:
-        """Free what a step frees first, and return the bytes of the tensors that live between steps."""
+        """Free what a step frees first, and return the bytes of the tensors that live between
+        steps.
+        """
         self.clear()
         return resident_bytes(self.learner, [self.optimizer], self.batch)
 
@@ -94,19 +106,34 @@ def random_batch(
 ) -> Batch:
     """Return a batch of random images, the same on every device and in every memory layout."""
     draws = torch.Generator().manual_seed(seed)
-    pixels = torch.rand(recipe.batch_size, 3, recipe.side, recipe.side, generator=draws, dtype=dtype)
+    pixels = torch.rand(
+        recipe.batch_size, 3, recipe.side, recipe.side, generator=draws, dtype=dtype
+    )
     labels = torch.randint(classes, (recipe.batch_size,), generator=draws)
     pixels = pixels.contiguous(memory_format=layout).to(device)
     # As in the prediction: the Swin pipeline makes un-normalised images on demand alone.
     wanted = recipe.augmentation == "standard" or learner.restores_image
-    return Batch(images=(pixels - 0.5) / 0.5, labels=labels.to(device), pixels=pixels if wanted else None)
+    return Batch(
+        images=(pixels - 0.5) / 0.5, labels=labels.to(device), pixels=pixels if wanted else None
+    )
 
 
-def resident_bytes(net: nn.Module, optimizers: Iterable[torch.optim.Optimizer], batch: Batch) -> int:
-    """Return the bytes of the tensors that live between steps: of a net, its gradients, optimizers and a batch."""
+def resident_bytes(
+    net: nn.Module, optimizers: Iterable[torch.optim.Optimizer], batch: Batch
+) -> int:
+    """Return the bytes of the tensors that live between steps: of a net, its gradients, optimizers
+    and a batch.
+    """
     parameters = list(net.parameters())
     state = [value for each in optimizers for one in each.state.values() for value in one.values()]
     tensors = [*parameters, *(each.grad for each in parameters), *net.buffers()]
-    tensors += [*(each for each in state if isinstance(each, Tensor)), batch.images, batch.labels, batch.pixels]
-    storages = {id(each.untyped_storage()): each.untyped_storage() for each in tensors if each is not None}
+    tensors += [
+        *(each for each in state if isinstance(each, Tensor)),
+        batch.images,
+        batch.labels,
+        batch.pixels,
+    ]
+    storages = {
+        id(each.untyped_storage()): each.untyped_storage() for each in tensors if each is not None
+    }
     return sum(each.nbytes() for each in storages.values())

@@ -1,4 +1,6 @@
-"""One classifier being trained: one optimizer over everything, nothing read back from the device within an epoch."""
+"""One classifier being trained: one optimizer over everything, nothing read back from the device
+within an epoch.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from locbench.training.optimizer import make_optimizer
 from locbench.training.state import EpochMetrics, Keeper, Origin, Stateful
 
 MANY_CLASSES = 200
-"""From so many classes on, and where ImageNet is stood in for, the share among the first five guesses is recorded."""
+"""From so many classes on, and where ImageNet is stood in for, the share among the first five
+guesses is recorded.
+"""
 
 
 class Run(TrainingRun):
@@ -34,7 +38,8 @@ class Run(TrainingRun):
         split: the images, on the device that is to train.
         checkpoint: where the state is kept between epochs; None keeps none.
         dtype: of images and weights; float64 for tests.
-        weights: file of pretrained weights, for a recipe that starts from them; None asks their hub.
+        weights: file of pretrained weights, for a recipe that starts from them; None asks their
+            hub.
         world: the processes that share the run; every one of them makes its own `Run`.
         engine: how steps are run, as `choose_engine` allows.
         origin: the code that trains, and what is recorded already.
@@ -68,7 +73,9 @@ class Run(TrainingRun):
             load_pretrained(learner.chain, recipe.network, classes, self.side, self.weights)
         self.learner = learner.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(self.learner, recipe)
-        self.engine = make_engine(self._engine_name, self.learner, self.optimizer, recipe, self.world, self.device)
+        self.engine = make_engine(
+            self._engine_name, self.learner, self.optimizer, recipe, self.world, self.device
+        )
         return self.learner.parameter_counts()
 
     def _parts(self) -> dict[str, Stateful]:
@@ -84,13 +91,17 @@ class Run(TrainingRun):
         """Side of the images that the network sees, in pixels."""
         return self.recipe.image_size or self.split.info.side
 
-    def _steps(self, epoch: int, steps: int, step_done: Callable[[], None]) -> tuple[list[float], EpochMetrics]:
+    def _steps(
+        self, epoch: int, steps: int, step_done: Callable[[], None]
+    ) -> tuple[list[float], EpochMetrics]:
         self.learner.train()
         recipe, count = self.recipe, self.images_per_epoch
         losses = torch.zeros(self.learner.modules_count, dtype=self.dtype, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         wanted = self.learner.restores_image
-        batches = train_loader(recipe, self.split, epoch, pixels=wanted, dtype=self.dtype, world=self.world)
+        batches = train_loader(
+            recipe, self.split, epoch, pixels=wanted, dtype=self.dtype, world=self.world
+        )
         prepare = self._preparation(epoch)
         guided_steps = 0
         for index, batch in enumerate(batches, (epoch - 1) * steps):
@@ -104,11 +115,16 @@ class Run(TrainingRun):
             step_done()
         self.world.sum(losses, correct)
         self.world.average_buffers(self.learner)
-        row: EpochMetrics = {"train_acc": 100 * correct.item() / count, "global_share": guided_steps / steps}
+        row: EpochMetrics = {
+            "train_acc": 100 * correct.item() / count,
+            "global_share": guided_steps / steps,
+        }
         return (losses / count).tolist(), row
 
     def _preparation(self, epoch: int) -> Callable[[Batch], tuple[Batch, Targets]]:
-        """Return what is done to the batches of an epoch before a step: their targets are made, or they are mixed."""
+        """Return what is done to the batches of an epoch before a step: their targets are made, or
+        they are mixed.
+        """
         if not self.recipe.mixup:
             return lambda batch: (batch, Targets(batch.labels, batch.pixels))
         from locbench.training.mixup import Mixer

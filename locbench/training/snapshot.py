@@ -1,4 +1,6 @@
-"""Everything that a training step changes: kept, put back, and held against what another way of stepping makes."""
+"""Everything that a training step changes: kept, put back, and held against what another way of
+stepping makes.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from torch import Tensor, nn
 from locbench.learning.routing import StepOutput
 
 TOLERANCE = 0.01
-"""Largest norm of the difference between two steps' effects over the norm of one's. Sums whose order a device does not
-fix differ by far less, a wrong step by far more."""
+"""Largest norm of the difference between two steps' effects over the norm of one's. Sums whose
+order a device does not fix differ by far less, a wrong step by far more."""
 
 _SWITCHED = ("lr", "capturable")
 
@@ -31,7 +33,9 @@ class Snapshot:
         device: of both.
     """
 
-    def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    def __init__(
+        self, net: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+    ) -> None:
         self.net, self.optimizer, self.device = net, optimizer, device
         self._kept = {id(each): each.detach().clone() for group in self._groups() for each in group}
         self._host = torch.get_rng_state()
@@ -39,7 +43,10 @@ class Snapshot:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Write everything back in place; state that the optimizer has made since is zero, which is how all begins."""
+        """Write everything back in place.
+
+        State that the optimizer has made since is zero, which is how all begins.
+        """
         for group in self._groups():
             for each in group:
                 before = self._kept.get(id(each))
@@ -52,7 +59,10 @@ class Snapshot:
     def now(self, output: StepOutput) -> Effects:
         """Return what a step has given and changed since, kind by kind."""
         changes = [
-            [each - self._kept[id(each)] if id(each) in self._kept else each.clone() for each in group]
+            [
+                each - self._kept[id(each)] if id(each) in self._kept else each.clone()
+                for each in group
+            ]
             for group in self._groups()
         ]
         return [[output.losses], [output.logits], *changes]
@@ -64,7 +74,10 @@ class Snapshot:
 
 
 def refuse_difference(expected: Effects, found: Effects) -> None:
-    """Raise RuntimeError if a step's effects are not those expected; a diverged step cannot be told from another."""
+    """Raise RuntimeError if a step's effects are not those expected.
+
+    A diverged step cannot be told from another.
+    """
     for wanted, got in zip(expected, found, strict=True):
         norm = _norm(wanted)
         distance = _norm([left - right for left, right in zip(wanted, got, strict=True)])
@@ -73,17 +86,24 @@ def refuse_difference(expected: Effects, found: Effects) -> None:
 
 
 def _norm(tensors: list[Tensor]) -> float:
-    return torch.stack([each.detach().double().norm() for each in tensors]).norm().item() if tensors else 0.0
+    return (
+        torch.stack([each.detach().double().norm() for each in tensors]).norm().item()
+        if tensors
+        else 0.0
+    )
 
 
 @contextmanager
 def rates_in_tensors(optimizer: torch.optim.Optimizer, rates: list[Tensor]) -> Iterator[None]:
-    """Let the optimizer's groups read their rates from tensors, as a graph must; they hold plain numbers again after.
+    """Let the optimizer's groups read their rates from tensors, as a graph must; they hold plain
+    numbers again after.
 
     So a checkpoint does not tell how steps were run.
     """
     groups = optimizer.param_groups
-    kept: list[dict[str, Any]] = [{name: group[name] for name in _SWITCHED if name in group} for group in groups]
+    kept: list[dict[str, Any]] = [
+        {name: group[name] for name in _SWITCHED if name in group} for group in groups
+    ]
     for group, rate in zip(groups, rates, strict=True):
         group.update(lr=rate, **({"capturable": True} if "capturable" in group else {}))
     try:

@@ -44,7 +44,8 @@ class RunState:
         resumed: how often it was continued.
         started: UTC time of its first start.
         engine: what ran the steps; of a resumed run all there were, in order.
-        codes: names of the code that trained it, in order; several if it was continued by other code.
+        codes: names of the code that trained it, in order; several if it was continued by other
+            code.
         dirty: whether any of it differed from its commit; None where there was none.
     """
 
@@ -76,7 +77,8 @@ class Origin:
     Attributes:
         code: name of the code that trains; see `results.provenance.Code.name`.
         dirty: whether that code differs from its commit; None where there is none.
-        replaces: when the finished run began that this one is to replace, and how long it took; empty without one.
+        replaces: when the finished run began that this one is to replace, and how long it took;
+            empty without one.
     """
 
     code: str = ""
@@ -87,8 +89,9 @@ class Origin:
 class Keeper:
     """Keeps a run between its epochs, and gives it back to the same run alone.
 
-    With other data, or where a finished run has been recorded since, the run starts anew and says so; its first epoch
-    replaces what was kept. With other code it goes on, and the record names both.
+    With other data, or where a finished run has been recorded since, the run starts anew and says
+    so; its first epoch replaces what was kept. With other code it goes on, and the record names
+    both.
 
     Args:
         path: of the checkpoint; None keeps nothing.
@@ -98,7 +101,9 @@ class Keeper:
         is_main: whether this process writes and speaks, of several that share the run.
     """
 
-    def __init__(self, path: Path | None, recipe: str, data: str, origin: Origin, *, is_main: bool = True) -> None:
+    def __init__(
+        self, path: Path | None, recipe: str, data: str, origin: Origin, *, is_main: bool = True
+    ) -> None:
         self.path, self.origin, self.is_main = path, origin, is_main
         self._belongs = {"recipe": recipe, "data": data, "replaces": origin.replaces}
 
@@ -118,7 +123,8 @@ class Keeper:
         """Put a run's kept state back, if there is one and it is this run's.
 
         Returns:
-            Whether the parts are as they were or as they were kept; else they are spoilt and must be made anew.
+            Whether the parts are as they were or as they were kept; else they are spoilt and must
+            be made anew.
 
         Raises:
             FailureError: the file is there and cannot be read now.
@@ -155,14 +161,20 @@ class Keeper:
             return "it is of another recipe"
         if state["data"] != self._belongs["data"]:
             return f"the data have changed since (fingerprint {state['data']}, now {self._belongs['data']})"
-        return "a finished run is recorded beside it" if state["replaces"] != self._belongs["replaces"] else ""
+        return (
+            "a finished run is recorded beside it"
+            if state["replaces"] != self._belongs["replaces"]
+            else ""
+        )
 
     def _note_code(self, state: RunState) -> None:
         if state.codes[-1] == self.origin.code:
             return
         if self.is_main:
             first, now = state.codes[-1] or "unknown", self.origin.code or "unknown"
-            remark(f"The code has changed since epoch {len(state.history)}, the record will name both: {first}; {now}")
+            remark(
+                f"The code has changed since epoch {len(state.history)}, the record will name both: {first}; {now}"
+            )
         state.codes = [*state.codes, self.origin.code]
         state.dirty = state.dirty or self.origin.dirty
 
@@ -204,7 +216,15 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, LookupError, TypeError, AttributeError):
+    except (
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ):
         return None
     return state if isinstance(state, dict) and "epoch" in state else None
 

@@ -1,4 +1,6 @@
-"""The plain way of training is the same training: parameters after steps, losses, evaluation, images."""
+"""The plain way of training is the same training: parameters after steps, losses, evaluation,
+images.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ def data(number: int, dtype: torch.dtype) -> tuple[Batch, Targets]:
 
 
 def ways(name: str, dtype: torch.dtype) -> tuple[tuple[Learner, Step], tuple[Learner, Step]]:
-    """Return the same learner twice: trained the plain way, and by the loop's eager engine in channels-last memory."""
+    """Return the same learner twice: trained the plain way, and by the loop's eager engine in
+    channels-last memory.
+    """
     recipe, guided = chosen(name)
     plain, ours = (build_learner(recipe, CLASSES, SIDE).to(dtype) for _ in range(2))
     ours = ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -77,13 +81,23 @@ def test_three_steps_are_the_same(name: str) -> None:
     (plain, reference), (ours, eager) = ways(name, torch.float64)
     for number in range(3):
         torch.testing.assert_close(
-            reference(*data(number, torch.float64)), eager(*data(number, torch.float64)), rtol=1e-6, atol=1e-9
+            reference(*data(number, torch.float64)),
+            eager(*data(number, torch.float64)),
+            rtol=1e-6,
+            atol=1e-9,
         )
     tolerance = 1e-6 if "infopro" in name else 1e-9
-    for (key, left), (_, right) in zip(plain.named_parameters(), ours.named_parameters(), strict=True):
-        torch.testing.assert_close(left, right, rtol=0, atol=tolerance, msg=lambda text, key=key: f"{key}: {text}")
+    for (key, left), (_, right) in zip(
+        plain.named_parameters(), ours.named_parameters(), strict=True
+    ):
+        torch.testing.assert_close(
+            left, right, rtol=0, atol=tolerance, msg=lambda text, key=key: f"{key}: {text}"
+        )
     start = build_learner(chosen(name)[0], CLASSES, SIDE)
-    moved = [not torch.equal(a.double(), b) for a, b in zip(start.parameters(), plain.parameters(), strict=True)]
+    moved = [
+        not torch.equal(a.double(), b)
+        for a, b in zip(start.parameters(), plain.parameters(), strict=True)
+    ]
     assert all(moved)
 
 
@@ -123,8 +137,13 @@ def test_evaluation_is_the_same() -> None:
 
 
 def test_the_loader_crops_mirrors_and_normalises_as_the_batches_do() -> None:
-    """Every image of the loader is one of the crops that the batched augmentation can draw, and all of them occur."""
-    images, described = Images(some_images(1).pixels.expand(4000, -1, -1, -1), torch.zeros(4000).long()), info("digits")
+    """Every image of the loader is one of the crops that the batched augmentation can draw, and all
+    of them occur.
+    """
+    images, described = (
+        Images(some_images(1).pixels.expand(4000, -1, -1, -1), torch.zeros(4000).long()),
+        info("digits"),
+    )
     pad, mean, std = described.pad, described.mean[0], described.std[0]
     padded = torch.nn.functional.pad(images.pixels[0].permute(2, 0, 1), (pad,) * 4)
     crops = {}
@@ -137,7 +156,9 @@ def test_the_loader_crops_mirrors_and_normalises_as_the_batches_do() -> None:
     places = torch.cdist(found.double().flatten(1), wanted.double().flatten(1)).min(1)
     assert places.values.max() < 1e-4
     counts, expected = places.indices.bincount(minlength=25).double(), 4000 / 25
-    assert ((counts - expected) ** 2 / expected).sum() < 60  # chi-squared, 24 degrees of freedom: p < 0.0001
+    assert (
+        (counts - expected) ** 2 / expected
+    ).sum() < 60  # chi-squared, 24 degrees of freedom: p < 0.0001
 
 
 def test_other_recipes_have_no_reference() -> None:

@@ -1,4 +1,6 @@
-"""Statistics of made-up timings, counted bytes and operations, and the command on the digits. No time is judged."""
+"""Statistics of made-up timings, counted bytes and operations, and the command on the digits. No
+time is judged.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,15 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from locbench.bench.benchmark import Benchmark, Lengths
-from locbench.bench.cases import ENGINES, Case, cases_of, parse_engines, published_overheads, runnable, standard_cases
+from locbench.bench.cases import (
+    ENGINES,
+    Case,
+    cases_of,
+    parse_engines,
+    published_overheads,
+    runnable,
+    standard_cases,
+)
 from locbench.bench.data_path import Batched
 from locbench.bench.profile import shares_of
 from locbench.bench.results import (
@@ -91,13 +101,17 @@ class TestTiming:
         assert ratios([2.0, 9.0, 5.0], [1.0, 3.0]) == [2.0, 3.0]
         assert mixed([1.0, 2.0], [11.0, 12.0], 0.2) == pytest.approx([3.0, 4.0])
 
-    @pytest.mark.parametrize(("step", "seconds", "rounds", "steps"), [(0.1, 10, 5, 20), (3.0, 10, 5, 1), (9, 5, 5, 1)])
+    @pytest.mark.parametrize(
+        ("step", "seconds", "rounds", "steps"), [(0.1, 10, 5, 20), (3.0, 10, 5, 1), (9, 5, 5, 1)]
+    )
     def test_steps_per_round(self, step: float, seconds: float, rounds: int, steps: int) -> None:
         assert steps_per_round(step, seconds, rounds) == steps
 
 
 def line_of(found: list[Line], method: str, engine: str, phase: str = "") -> Line:
-    return next(each for each in found if (each.method, each.engine, each.phase) == (method, engine, phase))
+    return next(
+        each for each in found if (each.method, each.engine, each.phase) == (method, engine, phase)
+    )
 
 
 class TestLines:
@@ -136,8 +150,11 @@ class TestLines:
         assert line.roofline_share == pytest.approx(2.0 / 20.0)
 
     def test_an_epoch_is_steps_images_and_tests(self) -> None:
-        # 1,437 training images in 180 batches of 8, 360 test images; ours at medians of 1,437 and 360 images/s.
-        assert line_of(self.found(), "dgl", "eager").epoch_seconds == pytest.approx(180 * 0.020 + 1 + 1)
+        # 1,437 training images in 180 batches of 8, 360 test images; ours at medians of 1,437 and
+        # 360 images/s.
+        assert line_of(self.found(), "dgl", "eager").epoch_seconds == pytest.approx(
+            180 * 0.020 + 1 + 1
+        )
         # The reference's workers at 14.37 images/s take longer than the steps, and tests 2 s.
         slow = line_of(self.found(), "dgl", "reference")
         assert slow.epoch_seconds == pytest.approx(100 + 2)
@@ -149,9 +166,16 @@ class TestLines:
 
     def test_phases_are_followed_by_their_mean(self) -> None:
         bp, local, guided = cases("pgl+head")
-        assert (local.phase, guided.phase, guided.guided, local.global_share) == ("local", "global", True, 0.2)
+        assert (local.phase, guided.phase, guided.guided, local.global_share) == (
+            "local",
+            "global",
+            True,
+            0.2,
+        )
         timed = [Timed(bp, "eager", None, 1, [5.0]), Timed(local, "eager", None, 1, [10.0])]
-        found = lines_of([*timed, Timed(guided, "eager", None, 1, [20.0])], Context(dataset="digits"))
+        found = lines_of(
+            [*timed, Timed(guided, "eager", None, 1, [20.0])], Context(dataset="digits")
+        )
         assert [each.phase for each in found] == ["", "local", "global", "mean"]
         assert found[-1].rounds == pytest.approx((12.0,))
         assert found[-1].overhead == pytest.approx(140)
@@ -170,7 +194,9 @@ class TestLines:
     ) -> None:
         timed = [
             Timed(case, "graphed", Prepared(engine, 1.0, 0.5, 0.1, 100), 1, [milliseconds])
-            for case, engine, milliseconds in zip(cases("pgl+head"), ran, (5.0, 10.0, 20.0), strict=True)
+            for case, engine, milliseconds in zip(
+                cases("pgl+head"), ran, (5.0, 10.0, 20.0), strict=True
+            )
         ]
         found = lines_of(timed, Context(dataset="digits"))
         assert [each.ran for each in found] == [*ran, mean]
@@ -212,7 +238,11 @@ class TestPublished:
         found = standard_cases({"dataset": "cifar10", "batch_size": 128, "precision": "fp32"})
         assert [each.recipe.method for each in found].count("bp") == 2
         assert {each.recipe.batch_size for each in found} == {128}
-        assert [each.phase for each in found if each.recipe.composition.phases.__struct_config__.tag == "periodic"]
+        assert [
+            each.phase
+            for each in found
+            if each.recipe.composition.phases.__struct_config__.tag == "periodic"
+        ]
 
 
 class TestRoofline:
@@ -234,7 +264,10 @@ class TestRoofline:
 
     def test_its_backward_pass_makes_both_gradients(self) -> None:
         def work() -> Callable[[], object]:
-            x, net = torch.zeros(2, 3, 8, 8, requires_grad=True), nn.Conv2d(3, 4, 3, padding=1, bias=False)
+            x, net = (
+                torch.zeros(2, 3, 8, 8, requires_grad=True),
+                nn.Conv2d(3, 4, 3, padding=1, bias=False),
+            )
             y = net(x)
             return lambda: torch.autograd.grad(y, (x, net.weight), torch.zeros_like(y))
 
@@ -249,7 +282,10 @@ class TestRoofline:
             x, y = torch.zeros(10, 10), torch.zeros(10, 10)
             return lambda: (x.add_(y), x.t().detach(), x.view(-1), y.expand(10, 10), x.relu())
 
-        assert [(each.moved, each.flops) for each in self.counted(work)] == [(3 * 400, 0), (2 * 400, 0)]
+        assert [(each.moved, each.flops) for each in self.counted(work)] == [
+            (3 * 400, 0),
+            (2 * 400, 0),
+        ]
 
     def test_a_fused_optimizer_reads_gradients_and_changes_weights_and_momentum(self) -> None:
         def work() -> Callable[[], object]:
@@ -269,13 +305,17 @@ class TestRoofline:
             return lambda: F.cross_entropy(net(x), labels).backward()
 
         found = self.counted(work)
-        assert sum(each.flops for each in found) == 2 * (5 * 7 * 3) * 2  # forward, and the weight's gradient
+        assert (
+            sum(each.flops for each in found) == 2 * (5 * 7 * 3) * 2
+        )  # forward, and the weight's gradient
         (product,) = [each for each in found if each.name == "aten.addmm.default"]
         assert product.moved == 4 * (3 + 5 * 7 + 7 * 3 + 5 * 3)
 
     def test_every_operation_takes_the_longer_of_both(self) -> None:
         ceiling = Ceiling(bytes_per_second=100.0, flops_per_second=10.0)
-        assert ceiling.seconds([Operation("a", 200, 5), Operation("b", 100, 30)]) == pytest.approx(2.0 + 3.0)
+        assert ceiling.seconds([Operation("a", 200, 5), Operation("b", 100, 30)]) == pytest.approx(
+            2.0 + 3.0
+        )
 
     def test_a_training_steps_products_are_three_forward_passes(self) -> None:
         (bp,) = cases("bp")
@@ -287,10 +327,20 @@ class TestRoofline:
 
 
 def test_kinds_of_operations_add_up_to_the_clock() -> None:
-    own = {"aten::mkldnn_convolution": 4000.0, "aten::native_batch_norm": 1000.0, "aten::_fused_sgd_": 500.0}
+    own = {
+        "aten::mkldnn_convolution": 4000.0,
+        "aten::native_batch_norm": 1000.0,
+        "aten::_fused_sgd_": 500.0,
+    }
     own |= {"aten::relu_": 250.0, "aten::convolution_backward": 2000.0}
     shares = shares_of(own, 0.010, 2)
-    wanted = {"convolution": 3.0, "batch norm": 0.5, "optimizer": 0.25, "other": 0.125, "overhead": 1.125}
+    wanted = {
+        "convolution": 3.0,
+        "batch norm": 0.5,
+        "optimizer": 0.25,
+        "other": 0.125,
+        "overhead": 1.125,
+    }
     assert shares.kinds == pytest.approx(wanted)
     assert shares.milliseconds == pytest.approx(5.0)
 
@@ -309,10 +359,14 @@ class TestChoice:
         reasons = {each.what: each.why for each in skipped}
         assert list(reasons) == ["compiled", "graphed"]
         assert "CUDA" in reasons["graphed"]
-        assert "compiled" in [engine for _, engine in runnable(cases(), ("compiled",), CPU, asked=True)[0]]
+        assert "compiled" in [
+            engine for _, engine in runnable(cases(), ("compiled",), CPU, asked=True)[0]
+        ]
 
     def test_some_recipes_have_no_reference(self) -> None:
-        able, skipped = runnable(cases("dgl", memory="lean"), ("reference", "eager"), CPU, asked=True)
+        able, skipped = runnable(
+            cases("dgl", memory="lean"), ("reference", "eager"), CPU, asked=True
+        )
         assert len(able) == 3
         assert skipped[0].what == "reference for resnet8 dgl"
 
@@ -336,7 +390,12 @@ class Hand:
 
 
 def empty() -> Found:
-    return Found(device="a device", precision="fp32", threads=1, provenance=Provenance("", {}, "", None, "", 0.0))
+    return Found(
+        device="a device",
+        precision="fp32",
+        threads=1,
+        provenance=Provenance("", {}, "", None, "", 0.0),
+    )
 
 
 def test_a_step_that_fails_leaves_the_others_and_a_note() -> None:
@@ -347,7 +406,13 @@ def test_a_step_that_fails_leaves_the_others_and_a_note() -> None:
             return LocbenchError("does not fit: 3 bytes")
         return Prepared(engine, 1.0, 0.0, 0.5, 10)
 
-    hand = Hand(ceiling=Ceiling(1e9, 1e9), threads=1, prepare=prepare, time=4.0, train_epoch=UsageError("no room"))
+    hand = Hand(
+        ceiling=Ceiling(1e9, 1e9),
+        threads=1,
+        prepare=prepare,
+        time=4.0,
+        train_epoch=UsageError("no room"),
+    )
 
     class Two:
         reference = engines = hand
@@ -355,7 +420,10 @@ def test_a_step_that_fails_leaves_the_others_and_a_note() -> None:
     found = empty()
     able, _ = runnable(cases(), ("eager",), CPU, asked=True)
     Benchmark(able, Lengths(3, None, 6.0), Two(), CPU, found, lambda _: None).run()  # type: ignore[arg-type]
-    assert [(each.method, each.error) for each in found.lines] == [("bp", ""), ("dgl", "does not fit: 3 bytes")]
+    assert [(each.method, each.error) for each in found.lines] == [
+        ("bp", ""),
+        ("dgl", "does not fit: 3 bytes"),
+    ]
     assert found.lines[0].rounds == (4.0, 4.0, 4.0)
     assert found.lines[0].steps == 4
     assert [each.what for each in found.skipped] == ["data path"]
@@ -406,7 +474,11 @@ def test_the_command_on_the_digits(tmp_path: Path, capsys: pytest.CaptureFixture
     ]
     for line in found["lines"]:
         assert len(line["rounds"]) == 2
-        assert line["milliseconds"]["least"] <= line["milliseconds"]["median"] <= line["milliseconds"]["most"]
+        assert (
+            line["milliseconds"]["least"]
+            <= line["milliseconds"]["median"]
+            <= line["milliseconds"]["most"]
+        )
         assert line["prepared"]["peak_bytes"] > 0
         assert line["meter"] == "cpu allocator"
         assert line["epoch_seconds"] > 0
@@ -437,7 +509,9 @@ def test_a_profile_on_the_digits(capsys: pytest.CaptureFixture[str]) -> None:
         (["--network", "resnet9"], 2, "resnet8"),
     ],
 )
-def test_messages(arguments: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages(
+    arguments: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert call("--device", "cpu", *arguments) == code
     assert says in capsys.readouterr().err
 
@@ -457,6 +531,8 @@ def test_help_imports_no_torch() -> None:
         "import sys\nfrom locbench.cli import main\nsys.argv = ['locbench', 'bench', '--help']\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\nsys.exit('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0
     assert "--engines" in done.stdout

@@ -1,4 +1,6 @@
-"""The edge of the command line: whatever goes wrong ends in one message and an exit code, never in a traceback."""
+"""The edge of the command line: whatever goes wrong ends in one message and an exit code, never in
+a traceback.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ LOCBENCH = (sys.executable, "-m", "locbench")
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
@@ -34,17 +38,27 @@ def raising(error: BaseException) -> Callable[..., None]:
 ERRORS = [
     (OSError(errno.EIO, os.strerror(errno.EIO), "some/file"), "some/file: Input/output error", 1),
     (OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "n" * 300), "...nnn", 1),
-    (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "cannot write or read: No space left on device", 1),
+    (
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        "cannot write or read: No space left on device",
+        1,
+    ),
     (MemoryError(), "memory ran out", 1),
     (RecursionError("maximum recursion depth exceeded"), "nested too deeply", 1),
-    (ModuleNotFoundError("No module named 'timm'", name="timm"), "No module named 'timm'\nInstall locbench again", 1),
+    (
+        ModuleNotFoundError("No module named 'timm'", name="timm"),
+        "No module named 'timm'\nInstall locbench again",
+        1,
+    ),
     (KeyError("name"), "unexpected KeyError: 'name'", 1),
     (ZeroDivisionError(), "unexpected ZeroDivisionError\n", 1),
     (KeyboardInterrupt(), "stopped", 130),
 ]
 
 
-@pytest.mark.parametrize(("error", "words", "code"), ERRORS, ids=[type(each[0]).__name__ for each in ERRORS])
+@pytest.mark.parametrize(
+    ("error", "words", "code"), ERRORS, ids=[type(each[0]).__name__ for each in ERRORS]
+)
 def test_whatever_is_raised_is_one_message(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, error: BaseException, words: str, code: int
 ) -> None:
@@ -58,7 +72,9 @@ def test_whatever_is_raised_is_one_message(
 
 def test_the_traceback_can_be_had(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {**os.environ, "LOCBENCH_DEBUG": "1"}
-    done = subprocess.run([*LOCBENCH, "show", "missing"], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*LOCBENCH, "show", "missing"], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert "Traceback" in done.stderr
     assert "unknown table 'missing'" in done.stderr
@@ -70,19 +86,25 @@ def test_output_that_cannot_be_written(bench: Bench, command: str, place: str) -
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     where = ">&-" if place == "closed" else f"> {place}"
-    done = subprocess.run(f"{' '.join(LOCBENCH)} {command} {where}", shell=True, capture_output=True, text=True)
+    done = subprocess.run(
+        f"{' '.join(LOCBENCH)} {command} {where}", shell=True, capture_output=True, text=True
+    )
     assert done.returncode == 1
     assert "cannot write" in done.stderr
     assert len(done.stderr.splitlines()) == 2
 
 
 def test_errors_that_nobody_can_be_told(bench: Bench) -> None:
-    done = subprocess.run(f"{' '.join(LOCBENCH)} show missing >&- 2>&-", shell=True, capture_output=True, text=True)
+    done = subprocess.run(
+        f"{' '.join(LOCBENCH)} show missing >&- 2>&-", shell=True, capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
 
 
 def test_help_for_a_reader_who_goes(bench: Bench) -> None:
-    started = subprocess.Popen([*LOCBENCH, "run", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started = subprocess.Popen(
+        [*LOCBENCH, "run", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert started.stdout is not None
     assert started.stderr is not None
     started.stdout.close()
@@ -91,7 +113,9 @@ def test_help_for_a_reader_who_goes(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("columns", ["0", "-1", "7", "9" * 400, "wide", "²"])
-def test_widths_that_nothing_fits_in_are_ignored(bench: Bench, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+def test_widths_that_nothing_fits_in_are_ignored(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
     monkeypatch.delenv("COLUMNS")
     plain = bench.call("list").out
     assert "mini" in plain
@@ -99,7 +123,16 @@ def test_widths_that_nothing_fits_in_are_ignored(bench: Bench, monkeypatch: pyte
     assert bench.call("list").out == plain
 
 
-NAMES = ["n" * 300, "~nosuchuser/x", os.fsdecode(b"\xff\xfe"), "a\0b", "../../etc/passwd", "", "[/red]", "\x1b[2J"]
+NAMES = [
+    "n" * 300,
+    "~nosuchuser/x",
+    os.fsdecode(b"\xff\xfe"),
+    "a\0b",
+    "../../etc/passwd",
+    "",
+    "[/red]",
+    "\x1b[2J",
+]
 COMMANDS = [
     ("show", "{}"),
     ("report", "{}"),
@@ -122,7 +155,9 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=[" ".join(each) for each in COMMANDS])
-@pytest.mark.parametrize("name", NAMES, ids=["long", "user", "bytes", "null", "above", "empty", "markup", "escape"])
+@pytest.mark.parametrize(
+    "name", NAMES, ids=["long", "user", "bytes", "null", "above", "empty", "markup", "escape"]
+)
 def test_odd_names_are_refused(bench: Bench, command: tuple[str, ...], name: str) -> None:
     called = bench.call(*(word.format(name) for word in command))
     assert called.code in (1, 2)

@@ -14,19 +14,43 @@ SHIPPED = Path(__file__).parents[2] / "tables"
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90s", 90), ("1h30m", 5400), ("1 h 30 min", 5400), ("1.5 hours", 5400), ("2 days", 172800), ("1:30:00", 5400)],
+    [
+        ("90s", 90),
+        ("1h30m", 5400),
+        ("1 h 30 min", 5400),
+        ("1.5 hours", 5400),
+        ("2 days", 172800),
+        ("1:30:00", 5400),
+    ],
 )
 def test_a_budget_is_read(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
 
 
-NO_TIMES = ["1,2,3", "123", "", "s", "0s", "-1h", "1ns", "5ms", "1e3s", "nan", "inf", "9" * 400 + "h", "367d", "½h"]
+NO_TIMES = [
+    "1,2,3",
+    "123",
+    "",
+    "s",
+    "0s",
+    "-1h",
+    "1ns",
+    "5ms",
+    "1e3s",
+    "nan",
+    "inf",
+    "9" * 400 + "h",
+    "367d",
+    "½h",
+]
 
 
 @pytest.mark.parametrize("text", NO_TIMES, ids=[each[:20] for each in NO_TIMES])
@@ -55,7 +79,9 @@ BENCH = ("bench", "--network", "resnet8", "--device", "cpu")
     ],
     ids=lambda each: each[:14],
 )
-def test_senseless_numbers_of_a_benchmark_are_refused(bench: Bench, option: str, value: str) -> None:
+def test_senseless_numbers_of_a_benchmark_are_refused(
+    bench: Bench, option: str, value: str
+) -> None:
     called = bench.call(*BENCH, option, value)
     assert called.code == 2
     assert option.strip("-").replace("-", "_") in called.err.replace("-", "_")
@@ -82,7 +108,9 @@ def test_a_name_of_several_tables_says_which_is_meant(bench: Bench) -> None:
 
 def test_a_preset_that_tests_rarely_says_so(bench: Bench) -> None:
     plan = bench.call("table", "mini", "--preset", "quick", "--seeds", "1", "--plan").out
-    assert "tested after 2 of 10 epochs; the best epoch is the best of these" in " ".join(plan.split())
+    assert "tested after 2 of 10 epochs; the best epoch is the best of these" in " ".join(
+        plan.split()
+    )
     assert "tested after" not in bench.call("table", "mini", "--plan").out
 
 

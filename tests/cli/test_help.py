@@ -1,4 +1,6 @@
-"""What ``--help`` prints: every option has its text, every default is shown, with the oldest typer and the newest."""
+"""What ``--help`` prints: every option has its text, every default is shown, with the oldest typer
+and the newest.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,10 @@ from locbench.cli.app import app
 
 GROUP: Any = typer.main.get_command(app)
 PARAMETERS = [
-    (name, each) for name, command in GROUP.commands.items() for each in command.params if each.name != "help"
+    (name, each)
+    for name, command in GROUP.commands.items()
+    for each in command.params
+    if each.name != "help"
 ]
 
 
@@ -23,13 +28,17 @@ def pages() -> dict[str, str]:
 
     found = {}
     for name in GROUP.commands:
-        done = CliRunner(env={"COLUMNS": "300", "TERMINAL_WIDTH": "300"}).invoke(app, [name, "--help"])
+        done = CliRunner(env={"COLUMNS": "300", "TERMINAL_WIDTH": "300"}).invoke(
+            app, [name, "--help"]
+        )
         assert done.exit_code == 0
         found[name] = re.sub(r"[│\s]+", " ", done.output)
     return found
 
 
-@pytest.mark.parametrize(("command", "parameter"), PARAMETERS, ids=[f"{name}-{each.name}" for name, each in PARAMETERS])
+@pytest.mark.parametrize(
+    ("command", "parameter"), PARAMETERS, ids=[f"{name}-{each.name}" for name, each in PARAMETERS]
+)
 def test_text_and_default_are_printed(pages: dict[str, str], command: str, parameter: Any) -> None:
     page, text = pages[command], parameter.help
     assert text
@@ -38,7 +47,11 @@ def test_text_and_default_are_printed(pages: dict[str, str], command: str, param
     default = parameter.show_default
     if isinstance(default, str):
         assert f"{text} [default: ({default})]" in page
-    elif parameter.default is not None and not isinstance(parameter.default, bool) and not parameter.required:
+    elif (
+        parameter.default is not None
+        and not isinstance(parameter.default, bool)
+        and not parameter.required
+    ):
         assert f"{text} [default: {getattr(parameter.default, 'value', parameter.default)}]" in page
 
 
@@ -49,7 +62,12 @@ def test_no_markup_is_lost_and_no_full_stop_left(pages: dict[str, str], command:
 
 
 DEFAULTS = {
-    "run": ["(160, or 4 on digits)", "(the papers' for the data set)", "(the papers', scaled to the batch)", "digits"],
+    "run": [
+        "(160, or 4 on digits)",
+        "(the papers' for the data set)",
+        "(the papers', scaled to the batch)",
+        "digits",
+    ],
     "table": [
         "(the paper's; 1 if reduced)",
         "(fp32)",
@@ -72,7 +90,12 @@ def test_defaults_by_hand(pages: dict[str, str], command: str) -> None:
 
 
 MANUAL = {
-    "table": ["400 for ImageNet", "torchrun --nproc-per-node N", "the extra coco of this package", "IMAGENET1K_V1"],
+    "table": [
+        "400 for ImageNet",
+        "torchrun --nproc-per-node N",
+        "the extra coco of this package",
+        "IMAGENET1K_V1",
+    ],
     "run": ["`locbench list --methods`", "graphed makes a whole step one CUDA graph"],
     "campaign": ["results/checks"],
     "costs": ["rounded up to 512 bytes", "raised by hand"],

@@ -1,4 +1,6 @@
-"""Wrong input and bad luck on the command line: one message with its remedy, the right exit code, nothing lost."""
+"""Wrong input and bad luck on the command line: one message with its remedy, the right exit code,
+nothing lost.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ RUN = ("run", "--network", "resnet8", "--limit", "64", "--epochs", "1")
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
@@ -36,7 +40,10 @@ USAGE = [
     (("report",), ["no records below results", "locbench table"]),
     ((*TABLE, "--rows", "DLG"), ["no row 'DLG'", "Did you mean 'DGL'"]),
     ((*TABLE, "--columns", "J=3"), ["no column 'J=3'", "Did you mean 'J=4'"]),
-    ((*TABLE, "--rows", "Backprop", "--columns", "J=2"), ["no cell in these rows and columns", "locbench show mini"]),
+    (
+        (*TABLE, "--rows", "Backprop", "--columns", "J=2"),
+        ["no cell in these rows and columns", "locbench show mini"],
+    ),
     ((*TABLE, "--dataset", "digit"), ["unknown data set 'digit'", "Did you mean 'digits'?"]),
     ((*TABLE, "--dataset", "imagefolder:"), ["names no folder", "imagefolder:PATH"]),
     ((*TABLE, "--seeds", "0"), ["--seeds is 0", "1 or more"]),
@@ -51,11 +58,20 @@ USAGE = [
     (("tabel", "mini"), ["tabel", "table"]),
     ((*TABLE, "--device", "gpu0"), ["no device 'gpu0'", "--device cpu"]),
     ((*TABLE, "--device", "meta"), ["no device 'meta'"]),
-    ((*TABLE, "--device", "cpu", "--precision", "tf32"), ["TF32 exists on CUDA devices only", "--precision fp32"]),
-    ((*RUN, "--method", "auglocal", "--set", "dept=3"), ["no option 'dept'", "Did you mean 'depth'?"]),
+    (
+        (*TABLE, "--device", "cpu", "--precision", "tf32"),
+        ["TF32 exists on CUDA devices only", "--precision fp32"],
+    ),
+    (
+        (*RUN, "--method", "auglocal", "--set", "dept=3"),
+        ["no option 'dept'", "Did you mean 'depth'?"],
+    ),
     ((*RUN, "--method", "auglocal", "--set", "depth=1"), ["depth 1", "2 or more"]),
     ((*RUN, "--method", "auglocal", "--set", "depth=x"), ["depth", "int"]),
-    ((*RUN, "--method", "auglocal", "--set", "depth"), ["'depth' is not NAME=VALUE", "--set depth=3"]),
+    (
+        (*RUN, "--method", "auglocal", "--set", "depth"),
+        ["'depth' is not NAME=VALUE", "--set depth=3"],
+    ),
     ((*RUN, "--method", "auglocal", "--set", "=3"), ["not NAME=VALUE"]),
     ((*RUN, "--method", "bp", "--set", "depth=3"), ["no option 'depth'", "takes no options"]),
     ((*RUN, "--method", "auglocl"), ["unknown method 'auglocl'", "Did you mean 'auglocal'"]),
@@ -72,8 +88,14 @@ USAGE = [
     ((*RUN, "--method", "dgl", "--epochs", "0"), ["epochs is 0", "1 or more"]),
     ((*RUN, "--method", "dgl", "--limit", "0"), ["train_limit is 0", "1 or more"]),
     ((*RUN, "--method", "dgl", "--seeds", "0"), ["--seeds is 0"]),
-    ((*RUN, "--method", "dgl", "--dataset", "cfar10"), ["unknown data set 'cfar10'", "Did you mean 'cifar10'"]),
-    (("run", "--network", "resnt8", "--method", "dgl"), ["unknown network 'resnt8'", "Did you mean 'resnet8'"]),
+    (
+        (*RUN, "--method", "dgl", "--dataset", "cfar10"),
+        ["unknown data set 'cfar10'", "Did you mean 'cifar10'"],
+    ),
+    (
+        ("run", "--network", "resnt8", "--method", "dgl"),
+        ["unknown network 'resnt8'", "Did you mean 'resnet8'"],
+    ),
     (("run", "--network", "resnet8"), ["--method"]),
 ]
 
@@ -98,7 +120,9 @@ def test_cuda_where_there_is_none(bench: Bench) -> None:
 
 
 def test_missing_data_set_is_said_before_anything_is_computed(bench: Bench) -> None:
-    bench.write(MINI.replace('recipe = { method = "bp" }', 'recipe = { method = "bp", dataset = "svhn" }'))
+    bench.write(
+        MINI.replace('recipe = { method = "bp" }', 'recipe = { method = "bp", dataset = "svhn" }')
+    )
     called = bench.call(*TABLE)
     assert called.code == 1
     assert str(bench.folder / "data" / "svhn") in called.err
@@ -108,7 +132,9 @@ def test_missing_data_set_is_said_before_anything_is_computed(bench: Bench) -> N
 
 
 def test_missing_data_set_of_a_run(bench: Bench) -> None:
-    called = bench.call(*RUN, "--method", "dgl", "--dataset", "cifar100", "--data-root", "elsewhere")
+    called = bench.call(
+        *RUN, "--method", "dgl", "--dataset", "cifar100", "--data-root", "elsewhere"
+    )
     assert called.code == 1
     assert "elsewhere/cifar-100-python" in called.err
 
@@ -141,7 +167,11 @@ def test_missing_image_folder(bench: Bench) -> None:
         ("lr = 0.05", "lrr = 0.05", ["'lrr'", "Did you mean 'lr'"]),
         ("trials = 2", 'trials = "two"', ["$.trials", "int"]),
         ('"83.63"', "83.63", ["$.published.test_acc.'Digits / DGL'[0]"]),
-        ('"84.63", "86.70"', '"86.70"', ["published.test_acc.'Digits / DGL*'", "1 values for 2 columns"]),
+        (
+            '"84.63", "86.70"',
+            '"86.70"',
+            ["published.test_acc.'Digits / DGL*'", "1 values for 2 columns"],
+        ),
         ('method = "dgl"', 'method = "dgll"', ["'Digits / DGL'", "unknown method 'dgll'", "'dgl'"]),
         ('network = "resnet8"', "network = 8", ["'network' is 8"]),
     ],
@@ -152,7 +182,9 @@ def test_malformed_table(bench: Bench, old: str, new: str, words: list[str]) -> 
         called = bench.call(*command)
         assert called.code == (0 if command == ("list",) else 1)  # a list shows the other tables
         remedy = [] if command == ("list",) else ["Mend"]
-        assert all(word in called.err for word in [str(bench.tables / "mini.toml"), *remedy, *words]), called.err
+        assert all(
+            word in called.err for word in [str(bench.tables / "mini.toml"), *remedy, *words]
+        ), called.err
 
 
 def test_a_malformed_table_does_not_stop_another_one(bench: Bench) -> None:
@@ -171,13 +203,21 @@ def test_folder_of_tables_that_is_not_there(bench: Bench, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("spoil", ["cut", "other recipe"])
-def test_spoilt_record_is_set_aside_and_its_run_is_made_again_beside_it(bench: Bench, spoil: str) -> None:
+def test_spoilt_record_is_set_aside_and_its_run_is_made_again_beside_it(
+    bench: Bench, spoil: str
+) -> None:
     bench.call(*TABLE, *ONE_CELL, "--epochs", "1")
     (path,) = (bench.results / "records").glob("*.json")
     text = path.read_text(encoding="utf-8")
-    path.write_text(text[:200] if spoil == "cut" else text.replace('"lr": 0.05', '"lr": 0.06'), encoding="utf-8")
+    path.write_text(
+        text[:200] if spoil == "cut" else text.replace('"lr": 0.05', '"lr": 0.06'), encoding="utf-8"
+    )
     spoilt = path.read_bytes()
-    for command, code in ((("list",), 0), (("report",), 1), ((*TABLE, *ONE_CELL, "--epochs", "1", "--plan"), 0)):
+    for command, code in (
+        (("list",), 0),
+        (("report",), 1),
+        ((*TABLE, *ONE_CELL, "--epochs", "1", "--plan"), 0),
+    ):
         called = bench.call(*command)
         assert called.code == code, called.err
         assert f"set aside: results/records/{path.name}: " in called.err
@@ -227,7 +267,8 @@ def full_disk_after(writes: int) -> Callable[[int], None]:
 def test_no_space_left(bench: Bench, monkeypatch: pytest.MonkeyPatch, epochs: str) -> None:
     command = (*TABLE, "--epochs", epochs, "--seeds", "1")
     with monkeypatch.context() as patch:
-        # A file and its folder are synchronised; with two epochs, a checkpoint comes before each record.
+        # A file and its folder are synchronised; with two epochs, a checkpoint comes before each
+        # record.
         patch.setattr("locbench.files.os.fsync", full_disk_after(4 * int(epochs)))
         called = bench.call(*command)
     assert called.code == 1
@@ -245,7 +286,9 @@ def test_no_space_left(bench: Bench, monkeypatch: pytest.MonkeyPatch, epochs: st
 # Runs that fail
 
 
-DIVERGING = MINI.replace('"hpff+dgl", options = { pff = 0 } }', '"hpff+dgl", lr = 1e38, options = { pff = 0 } }')
+DIVERGING = MINI.replace(
+    '"hpff+dgl", options = { pff = 0 } }', '"hpff+dgl", lr = 1e38, options = { pff = 0 } }'
+)
 
 
 def test_diverging_cell_is_recorded_and_the_sweep_goes_on(bench: Bench) -> None:
@@ -256,7 +299,9 @@ def test_diverging_cell_is_recorded_and_the_sweep_goes_on(bench: Bench) -> None:
     assert "2 runs failed: a loss is not finite in epoch" in called.err
     assert "--rerun failed" in called.err
     assert sorted(each.status for each in bench.records()) == ["done"] * 3 + ["failed"] * 2
-    assert {each.recipe.method for each in bench.records() if each.status == "failed"} == {"hpff+dgl"}
+    assert {each.recipe.method for each in bench.records() if each.status == "failed"} == {
+        "hpff+dgl"
+    }
     assert "failed" in called.out
     assert bench.call("list").code == 0
     before = bench.files()
@@ -288,14 +333,18 @@ def test_rerun_all_runs_everything_again(bench: Bench, monkeypatch: pytest.Monke
     command = (*TABLE, "--seeds", "1", "--epochs", "1")
     bench.call(*command)
     trained: list[str] = []
-    monkeypatch.setattr(Sweep, "run", lambda sweep, jobs, watcher: trained.extend(job.recipe.key for job in jobs))
+    monkeypatch.setattr(
+        Sweep, "run", lambda sweep, jobs, watcher: trained.extend(job.recipe.key for job in jobs)
+    )
     bench.call(*command)
     assert trained == []
     bench.call(*command, "--rerun", "all")
     assert sorted(trained) == sorted(each.key for each in bench.records())
 
 
-def test_a_failed_single_run_names_its_own_option(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_single_run_names_its_own_option(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Run, "train", lambda run, watcher: 1 / 0)
     called = bench.call(*RUN, "--method", "dgl")
     assert called.code == 1
@@ -306,7 +355,9 @@ def test_a_failed_single_run_names_its_own_option(bench: Bench, monkeypatch: pyt
 # Interruptions
 
 
-def interrupt_after(monkeypatch: pytest.MonkeyPatch, epochs: int, error: type[BaseException]) -> None:
+def interrupt_after(
+    monkeypatch: pytest.MonkeyPatch, epochs: int, error: type[BaseException]
+) -> None:
     left = iter(range(epochs - 1))
 
     def epoch_done(lines: Lines, row: object) -> None:
@@ -337,11 +388,17 @@ def reversed_options(command: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("command", [("list",), ("show", "mini"), ("report", "mini"), ("data",)])
-def test_interrupt_outside_a_sweep(bench: Bench, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]) -> None:
+def test_interrupt_outside_a_sweep(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
     def stop(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    for place in ("spec.table_files.load_tables", "spec.table_files.load_table", "commands.report.load_table"):
+    for place in (
+        "spec.table_files.load_tables",
+        "spec.table_files.load_table",
+        "commands.report.load_table",
+    ):
         monkeypatch.setattr(f"locbench.{place}", stop)
     monkeypatch.setattr("locbench.datasets.catalogue.all_statuses", stop)
     called = bench.call(*command)
@@ -379,7 +436,9 @@ def test_spoilt_checkpoint_starts_the_cell_anew(bench: Bench, spoil: str) -> Non
     assert numbers(record) == numbers(whole)
 
 
-def test_checkpoint_of_other_code_starts_the_cell_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoint_of_other_code_starts_the_cell_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         interrupt_after(patch, 2, KeyboardInterrupt)
         bench.call(*TABLE, *ONE_CELL)
@@ -399,7 +458,10 @@ def test_checkpoint_of_other_code_starts_the_cell_anew(bench: Bench, monkeypatch
 @pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["show", "mini"], ["--help"]])
 def test_broken_pipe_is_silent(bench: Bench, command: list[str]) -> None:
     started = subprocess.Popen(
-        [sys.executable, "-m", "locbench", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "locbench", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert started.stdout is not None
     started.stdout.close()

@@ -1,4 +1,6 @@
-"""Malformed records, tables and command lines by a seeded generator: no traceback, no hang, nothing absurd accepted."""
+"""Malformed records, tables and command lines by a seeded generator: no traceback, no hang, nothing
+absurd accepted.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ ODD: tuple[Any, ...] = (
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
@@ -80,14 +84,22 @@ def in_time(what: str) -> Iterator[None]:
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yield the path of every value in nested lists and dictionaries."""
-    found = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    found = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, each in found:
         yield (*path, key)
         yield from places(each, (*path, key))
 
 
 def spoilt(value: Any, draws: random.Random) -> tuple[Any, str]:
-    """Return a copy in which one value is another one, is missing, is there under another name, or is nested deeply."""
+    """Return a copy in which one value is another one, is missing, is there under another name, or
+    is nested deeply.
+    """
     copy = json.loads(json.dumps(value))
     path = draws.choice(list(places(copy)))
     holder = copy
@@ -111,7 +123,11 @@ def spoilt(value: Any, draws: random.Random) -> tuple[Any, str]:
 def toml(value: Any) -> str:
     """Return a value as TOML writes it within a line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(str(key))} = {toml(each)}" for key, each in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{json.dumps(str(key))} = {toml(each)}" for key, each in value.items())
+            + "}"
+        )
     if isinstance(value, list):
         return "[" + ", ".join(map(toml, value)) + "]"
     if isinstance(value, float):
@@ -134,16 +150,25 @@ def absurd(table: Any) -> list[str]:
         faults.append("size")
     for cell in table.cells:
         faults += [
-            f"{cell}" for each in cell.published.values() if each.value is not None and not 0 <= each.value <= 100
+            f"{cell}"
+            for each in cell.published.values()
+            if each.value is not None and not 0 <= each.value <= 100
         ]
         recipe = cell.recipe
-        if recipe and not (1 <= recipe.epochs <= 10**5 and 1 <= recipe.batch_size <= 10**6 and 0 < recipe.lr < 1e309):
+        if recipe and not (
+            1 <= recipe.epochs <= 10**5
+            and 1 <= recipe.batch_size <= 10**6
+            and 0 < recipe.lr < 1e309
+        ):
             faults.append(f"{recipe}")
     return faults
 
 
 def refused(path: Path, what: str) -> bool:
-    """Return whether a table is refused, in one message about its file; one that is not is no absurd one."""
+    """Return whether a table is refused, in one message about its file.
+
+    One that is not is no absurd one.
+    """
     with in_time(what):
         try:
             table = read_table(path)
@@ -172,12 +197,16 @@ def test_malformed_text_of_tables(tmp_path: Path) -> None:
     draws, content, path = random.Random(SEED + 1), MINI.encode(), tmp_path / "mini.toml"
     for index in range(TABLES // 3):
         start, length = draws.randrange(len(content)), draws.randrange(20)
-        path.write_bytes(content[:start] + draws.randbytes(draws.randrange(4)) + content[start + length :])
+        path.write_bytes(
+            content[:start] + draws.randbytes(draws.randrange(4)) + content[start + length :]
+        )
         refused(path, f"bytes {index}")
 
 
 def record(bench: Bench) -> tuple[Path, dict[str, Any]]:
-    done = bench.call("run", "--network", "resnet8", "--method", "dgl", "--epochs", "2", "--limit", "32")
+    done = bench.call(
+        "run", "--network", "resnet8", "--method", "dgl", "--epochs", "2", "--limit", "32"
+    )
     assert done.code == 0
     (path,) = (bench.results / "records").glob("*.json")
     return path, json.loads(path.read_text(encoding="utf-8"))
@@ -191,7 +220,11 @@ def test_malformed_records(bench: Bench) -> None:
         path.write_text(json.dumps(changed), encoding="utf-8")
         with in_time(what):
             for each in Store(bench.results).all():
-                assert all(0 <= value <= 100 for name, value in each.metrics.items() if name.endswith("_acc")), what
+                assert all(
+                    0 <= value <= 100
+                    for name, value in each.metrics.items()
+                    if name.endswith("_acc")
+                ), what
                 assert each.provenance.seconds >= 0, what
                 assert each.status == "failed" or len(each.history) == each.recipe.epochs, what
             if index % 18 == 0:
@@ -211,10 +244,36 @@ VALID: dict[str, tuple[str, ...]] = {
     "costs": ("--network", "resnet8", "--method", "dgl", "--dataset", "digits"),
     "fit": ("--network", "resnet8", "--memory", "1GB", "--dataset", "digits", "--method", "dgl"),
     "splits": ("--network", "resnet8", "--modules", "2", "--dataset", "digits"),
-    "bench": ("--network", "resnet8", "--steps", "1", "--rounds", "1", "--device", "cpu", "--engines", "none"),
+    "bench": (
+        "--network",
+        "resnet8",
+        "--steps",
+        "1",
+        "--rounds",
+        "1",
+        "--device",
+        "cpu",
+        "--engines",
+        "none",
+    ),
 }
 WORDS = (
-    *("", " ", "-1", "0", "1e999", "nan", "9" * 400, "9" * 5000, "10000000000", "½", "1,2,3", "=", "a=b", "x" * 300),
+    *(
+        "",
+        " ",
+        "-1",
+        "0",
+        "1e999",
+        "nan",
+        "9" * 400,
+        "9" * 5000,
+        "10000000000",
+        "½",
+        "1,2,3",
+        "=",
+        "a=b",
+        "x" * 300,
+    ),
     *(
         "~nosuchuser",
         os.fsdecode(b"\xff\xfe"),
@@ -238,10 +297,48 @@ WORDS = (
     ),
 )
 OPTION_NAMES = (
-    *("--network", "--method", "--dataset", "--set", "--recipe", "--modules", "--epochs", "--batch-size", "--lr"),
-    *("--limit", "--seeds", "--device", "--jobs-per-device", "--precision", "--memory", "--engine", "--init"),
-    *("--weights", "--data-root", "--rows", "--columns", "--preset", "--budget", "--format", "--results", "--top"),
-    *("--image-size", "--timeline", "--steps", "--rounds", "--seconds", "--threads", "--plot", "--nonsense"),
+    *(
+        "--network",
+        "--method",
+        "--dataset",
+        "--set",
+        "--recipe",
+        "--modules",
+        "--epochs",
+        "--batch-size",
+        "--lr",
+    ),
+    *(
+        "--limit",
+        "--seeds",
+        "--device",
+        "--jobs-per-device",
+        "--precision",
+        "--memory",
+        "--engine",
+        "--init",
+    ),
+    *(
+        "--weights",
+        "--data-root",
+        "--rows",
+        "--columns",
+        "--preset",
+        "--budget",
+        "--format",
+        "--results",
+        "--top",
+    ),
+    *(
+        "--image-size",
+        "--timeline",
+        "--steps",
+        "--rounds",
+        "--seconds",
+        "--threads",
+        "--plot",
+        "--nonsense",
+    ),
 )
 
 
@@ -269,7 +366,16 @@ def test_malformed_command_lines(bench: Bench) -> None:
 ABSURD = [
     ("run", "--network", "resnet8", "--method", "dgl", "--plan", "--seeds", "1000000"),
     ("run", "--network", "resnet8", "--method", "dgl", "--plan", "--jobs-per-device", "1000000000"),
-    ("run", "--network", "resnet8", "--method", "bp+checkpointed", "--set", f"segments={10**30}", "--plan"),
+    (
+        "run",
+        "--network",
+        "resnet8",
+        "--method",
+        "bp+checkpointed",
+        "--set",
+        f"segments={10**30}",
+        "--plan",
+    ),
     ("table", "mini", "--plan", "--seeds", "1000000"),
     ("table", "mini", "--plan", "--jobs-per-device", "1000000000"),
     ("table", "mini", "--plan", "--epochs", "9" * 400),

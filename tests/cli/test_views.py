@@ -1,4 +1,6 @@
-"""What a reader sees: lists, tables, plans and data sets on terminals of two widths, and their JSON."""
+"""What a reader sees: lists, tables, plans and data sets on terminals of two widths, and their
+JSON.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ WIDTHS = [80, 120]
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
@@ -68,7 +72,9 @@ def test_answers_without_torch(arguments: list[str], code: int, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_list_is_one_line_a_table(published: Bench, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+def test_list_is_one_line_a_table(
+    published: Bench, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     lines = published.call("list").out.splitlines()
     assert all(len(line) <= width for line in lines)
@@ -87,7 +93,9 @@ def test_list_cuts_a_long_title(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
 
 def test_list_counts_cells_with_a_record(bench: Bench) -> None:
     assert f"0 of {CELLS}" in bench.call("list").out
-    bench.call("table", "mini", "--seeds", "2", "--rows", "DGL", "--columns", "J=2", "--epochs", "1")
+    bench.call(
+        "table", "mini", "--seeds", "2", "--rows", "DGL", "--columns", "J=2", "--epochs", "1"
+    )
     assert f"1 of {CELLS}" in bench.call("list").out
     assert "0 of 5" in bench.call("list", "--results", "elsewhere").out
 
@@ -105,7 +113,9 @@ def test_list_json(bench: Bench) -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("table_id", table_ids())
-def test_show_fits_the_terminal(published: Bench, monkeypatch: pytest.MonkeyPatch, table_id: str, width: int) -> None:
+def test_show_fits_the_terminal(
+    published: Bench, monkeypatch: pytest.MonkeyPatch, table_id: str, width: int
+) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     lines = published.call("show", table_id).out.splitlines()
     assert [line for line in lines if len(line.rstrip()) > width] == []
@@ -134,7 +144,9 @@ def test_show_lays_the_table_out(bench: Bench) -> None:
 
 
 def test_show_says_what_cannot_run(bench: Bench) -> None:
-    bench.write(MINI.replace('label = "Backprop"', 'label = "Backprop"\nblocked = "needs a supercomputer"'))
+    bench.write(
+        MINI.replace('label = "Backprop"', 'label = "Backprop"\nblocked = "needs a supercomputer"')
+    )
     assert "Not runnable: needs a supercomputer (Backprop)" in bench.call("show", "mini").out
 
 
@@ -148,8 +160,12 @@ def test_show_json(bench: Bench) -> None:
     assert len(shown["cells"]) == CELLS
     first, second = shown["cells"][:2]
     place = {"row": "Digits / DGL", "metric": "test_acc", "unit": "%"}
-    assert place.items() | {("column", "J=4"), ("published", 83.63), ("std", None)} <= scalars(first)
-    assert place.items() | {("column", "J=2"), ("published", 85.70), ("std", 0.12)} <= scalars(second)
+    assert place.items() | {("column", "J=4"), ("published", 83.63), ("std", None)} <= scalars(
+        first
+    )
+    assert place.items() | {("column", "J=2"), ("published", 85.70), ("std", 0.12)} <= scalars(
+        second
+    )
     assert first["recipe"]["composition"]["branches"][0]["kind"] == "mlp"
     assert first["recipe"]["modules"] == 4
 
@@ -165,7 +181,9 @@ def test_show_json_of_every_table(published: Bench, table_id: str) -> None:
     assert len(shown["cells"]) == table.values
     for entry in shown["cells"]:
         assert entry["unit"] == table.metrics[entry["metric"]].unit
-        assert isinstance(entry["published"], str if table.metrics[entry["metric"]].kind == "text" else float)
+        assert isinstance(
+            entry["published"], str if table.metrics[entry["metric"]].kind == "text" else float
+        )
         assert (entry["recipe"] is None) == bool(entry["blocked"])
         assert entry["recipe"] is None or set(Recipe.__struct_fields__) <= set(entry["recipe"])
 
@@ -174,7 +192,9 @@ def test_show_json_of_every_table(published: Bench, table_id: str) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_plan_is_one_line_a_cell(planned: Bench, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+def test_plan_is_one_line_a_cell(
+    planned: Bench, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     planned.call("table", "mini", *ONE_CELL)
     before = planned.files()
@@ -192,7 +212,9 @@ def test_plan_is_one_line_a_cell(planned: Bench, monkeypatch: pytest.MonkeyPatch
     assert planned.files() == before
 
 
-def test_plan_of_a_published_table_does_not_fold_its_labels(planned: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_of_a_published_table_does_not_fold_its_labels(
+    planned: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("LOCBENCH_TABLES")
     lines = planned.call("table", "pgl-period", "--plan").out.splitlines()
     cells = [line for line in lines if " M " in line]
@@ -218,7 +240,9 @@ def test_plan_json(planned: Bench) -> None:
 
 
 def test_plan_of_a_single_run(planned: Bench) -> None:
-    out = planned.call("run", "--network", "resnet8", "--method", "auglocal", "--seeds", "2", "--plan").out
+    out = planned.call(
+        "run", "--network", "resnet8", "--method", "auglocal", "--seeds", "2", "--plan"
+    ).out
     assert "2 runs, 2 to do" in out
     assert "auglocal" in out
     assert not planned.results.exists()
@@ -252,7 +276,9 @@ def test_table_shows_the_selected_cells_alone(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_table_does_not_fold_short_labels(bench: Bench, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+def test_table_does_not_fold_short_labels(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     out = bench.call("table", "mini", "--rows", "Backprop", "--seeds", "2").out
     assert any(line.split()[:2] == ["Backprop", "J=4"] for line in out.splitlines())
@@ -261,7 +287,9 @@ def test_table_does_not_fold_short_labels(bench: Bench, monkeypatch: pytest.Monk
 def test_table_json_is_json_alone(bench: Bench) -> None:
     called = bench.call("table", "mini", *ONE_CELL, "--json")
     assert called.json["table"] == "mini"
-    assert [entry["verdict"] for entry in called.json["comparisons"][0]["entries"]] == ["unconfirmed"]
+    assert [entry["verdict"] for entry in called.json["comparisons"][0]["entries"]] == [
+        "unconfirmed"
+    ]
     assert "[1/1]" in called.err
 
 
@@ -276,7 +304,19 @@ def test_a_second_call_computes_nothing(bench: Bench, monkeypatch: pytest.Monkey
 
 
 def test_run_says_each_record_once(bench: Bench) -> None:
-    command = ("run", "--network", "resnet8", "--method", "dgl", "--limit", "64", "--epochs", "1", "--seeds", "2")
+    command = (
+        "run",
+        "--network",
+        "resnet8",
+        "--method",
+        "dgl",
+        "--limit",
+        "64",
+        "--epochs",
+        "1",
+        "--seeds",
+        "2",
+    )
     first = bench.call(*command)
     assert first.out.count("done: dgl on digits, seed 0") == 1
     assert first.out.count("results/records/resnet8-dgl-digits-e1-s1-") == 1
@@ -287,7 +327,18 @@ def test_run_says_each_record_once(bench: Bench) -> None:
 
 
 def test_run_json(bench: Bench) -> None:
-    command = ("run", "--network", "resnet8", "--method", "dgl", "--limit", "64", "--epochs", "1", "--json")
+    command = (
+        "run",
+        "--network",
+        "resnet8",
+        "--method",
+        "dgl",
+        "--limit",
+        "64",
+        "--epochs",
+        "1",
+        "--json",
+    )
     (record,) = bench.call(*command).json
     assert record["status"] == "done"
     assert record["described"]["momentum"] == 0.9
@@ -300,7 +351,12 @@ def test_run_json(bench: Bench) -> None:
 def test_report_writes_every_format(bench: Bench) -> None:
     bench.call("table", "mini", *ONE_CELL)
     called = bench.call("report", "--out", "written")
-    assert sorted(path.suffix for path in (bench.folder / "written").iterdir()) == [".csv", ".json", ".md", ".tex"]
+    assert sorted(path.suffix for path in (bench.folder / "written").iterdir()) == [
+        ".csv",
+        ".json",
+        ".md",
+        ".tex",
+    ]
     assert len(called.out.splitlines()) == 4
     assert bench.call("report", "mini", "--format", "json").json["table"] == "mini"
     assert bench.call("report", "mini", "--format", "latex").out.count("\\toprule") == 1

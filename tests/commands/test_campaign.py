@@ -31,11 +31,15 @@ from locbench.spec.table_files import load_table
 from locbench.training import engine, probe
 from locbench.training.graphed import GraphedEngine
 
-OTHER = MINI.replace('id = "mini"', 'id = "other"').replace('network = "resnet8"', 'network = "resnet20"')
+OTHER = MINI.replace('id = "mini"', 'id = "other"').replace(
+    'network = "resnet8"', 'network = "resnet20"'
+)
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     made = Bench(tmp_path, monkeypatch, capsys)
     made.write(OTHER, "other")
     return made
@@ -51,7 +55,9 @@ def test_entries_are_read_part_by_part() -> None:
             Entry.parse(wrong)
 
 
-def test_entries_on_folders_with_colons_and_question_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_on_folders_with_colons_and_question_marks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("set", "a:b", "why?", "a"):
         (tmp_path / name).mkdir()
@@ -72,10 +78,17 @@ def test_entries_on_folders_with_colons_and_question_marks(tmp_path: Path, monke
         ("coco:AugLocal", "coco", ("AugLocal",), ()),
     ):
         found = Entry.parse(f"t@{text}")
-        assert (found.table, found.dataset, found.rows, found.columns) == ("t", dataset, rows, columns)
+        assert (found.table, found.dataset, found.rows, found.columns) == (
+            "t",
+            dataset,
+            rows,
+            columns,
+        )
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30min", 1800), ("1h30m", 5400), ("2 h", 7200)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30min", 1800), ("1h30m", 5400), ("2 h", 7200)]
+)
 def test_budgets(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
 
@@ -87,7 +100,9 @@ def test_no_budget(text: str) -> None:
 
 
 def test_a_campaign_plans_each_entry_once(bench: Bench) -> None:
-    campaign = Campaign([Entry.parse("mini")], Wishes(), Setup(bench.results, bench.folder, ("cpu",)), Terminal())
+    campaign = Campaign(
+        [Entry.parse("mini")], Wishes(), Setup(bench.results, bench.folder, ("cpu",)), Terminal()
+    )
     (plan,) = campaign.plans()
     campaign.counts()
     campaign.jobs()
@@ -99,9 +114,12 @@ def test_every_cell_gets_its_first_seed_before_any_gets_its_second(bench: Bench)
     entries = [Entry.parse("other::J=2"), Entry.parse("mini"), Entry.parse("other")]
     jobs = Campaign(entries, Wishes(seeds=2), setup, None).jobs()  # type: ignore[arg-type]
     found = [(job.recipe.seed, job.recipe.network, job.recipe.modules) for job in jobs]
-    # The first entry's two cells, all five of the small table, and what is left of the other one, each once.
+    # The first entry's two cells, all five of the small table, and what is left of the other one,
+    # each once.
     networks = ["resnet20"] * 2 + ["resnet8"] * 5 + ["resnet20"] * 3
-    assert [(seed, network) for seed, network, _ in found] == [(s, n) for s in (0, 1) for n in networks]
+    assert [(seed, network) for seed, network, _ in found] == [
+        (s, n) for s in (0, 1) for n in networks
+    ]
     assert [modules for _, _, modules in found[:2]] == [2, 2]
     assert len({job.recipe.key for job in jobs}) == len(jobs)
 
@@ -172,7 +190,9 @@ def test_a_campaign_that_ends_in_time_goes_on_to_the_same_numbers(
 
     monkeypatch.setattr(Deadline, "step_done", step_done)
     monkeypatch.setattr(deadline.time, "monotonic", clock)
-    first = bench.call("campaign", "mini", "--budget", "5min", "--seeds", "1", "--device", "cpu", "--no-check")
+    first = bench.call(
+        "campaign", "mini", "--budget", "5min", "--seeds", "1", "--device", "cpu", "--no-check"
+    )
     assert first.code == 0, first.err
     assert 0 < len(bench.records()) < CELLS
     assert "To go on: the same command" in first.out
@@ -180,10 +200,23 @@ def test_a_campaign_that_ends_in_time_goes_on_to_the_same_numbers(
     monkeypatch.setenv("LOCBENCH_TABLES", str(bench.tables))
     monkeypatch.chdir(bench.folder)
     second = bench.call(
-        *("campaign", "mini", "--budget", "5min", "--seeds", "1", "--device", "cpu", "--no-check", "--json")
+        *(
+            "campaign",
+            "mini",
+            "--budget",
+            "5min",
+            "--seeds",
+            "1",
+            "--device",
+            "cpu",
+            "--no-check",
+            "--json",
+        )
     )
     assert second.code == 0, second.err
-    assert second.json == [{"table": "mini", "runs": CELLS, "recorded": CELLS, "begun": 0, "failed": 0, "to do": 0}]
+    assert second.json == [
+        {"table": "mini", "runs": CELLS, "recorded": CELLS, "begun": 0, "failed": 0, "to do": 0}
+    ]
     whole = bench.call("table", "mini", "--seeds", "1", "--device", "cpu", "--results", "whole")
     assert whole.code == 0
     alone = {record.key: numbers(record) for record in Store(bench.folder / "whole").all()}
@@ -205,15 +238,30 @@ def test_cells_side_by_side_have_the_same_numbers_and_say_so(bench: Bench) -> No
 
 def test_a_process_that_cannot_go_on_ends_the_sweep_with_its_message(bench: Bench) -> None:
     called = bench.call(
-        *("table", "mini", "--dataset", "cifar10", "--seeds", "1", "--device", "cpu", "--jobs-per-device", "2")
+        *(
+            "table",
+            "mini",
+            "--dataset",
+            "cifar10",
+            "--seeds",
+            "1",
+            "--device",
+            "cpu",
+            "--jobs-per-device",
+            "2",
+        )
     )
     assert called.code == 1
     assert "CIFAR-10" in called.err
 
 
-def test_an_engine_that_gave_up_is_not_passed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_gave_up_is_not_passed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(device_check, "_stepped", lambda *_: ([torch.ones(2)], "eager"))
-    called = bench.call("campaign", "mini", "--budget", "5min", "--device", "cpu", "--engine", "compiled")
+    called = bench.call(
+        "campaign", "mini", "--budget", "5min", "--device", "cpu", "--engine", "compiled"
+    )
     assert called.code == 1
     assert "engine compiled (gave up, ran eager), bp: differs from eager by 0.0e+00" in called.out
 
@@ -231,7 +279,9 @@ def test_graphs_pass_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "make_engine", make)
     monkeypatch.setattr(engine, "choose_engine", lambda name, *_: name)
     found = list(device_check.engine_checks(cpu, "graphed"))
-    assert [each.name for each in found] == [f"engine graphed, {method}" for method, _ in device_check.METHODS]
+    assert [each.name for each in found] == [
+        f"engine graphed, {method}" for method, _ in device_check.METHODS
+    ]
     assert all(each.passed for each in found), [each.line for each in found]
 
 
@@ -259,7 +309,16 @@ def test_places() -> None:
 
 def test_a_device_is_looked_at_before_time_is_spent_on_it(bench: Bench) -> None:
     called = bench.call(
-        "campaign", "mini::J=2", "--budget", "5min", "--seeds", "1", "--device", "cpu", "--engine", "eager"
+        "campaign",
+        "mini::J=2",
+        "--budget",
+        "5min",
+        "--seeds",
+        "1",
+        "--device",
+        "cpu",
+        "--engine",
+        "eager",
     )
     assert called.code == 0, called.err
     assert "memory: not measured on the CPU" in called.out
@@ -269,10 +328,19 @@ def test_a_device_is_looked_at_before_time_is_spent_on_it(bench: Bench) -> None:
     assert torch.__version__.startswith(found["versions"]["torch"])
 
 
-def test_an_engine_with_other_numbers_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = {"eager": [torch.ones(3), torch.full((2,), 4.0)], "compiled": [torch.ones(3), torch.tensor([4.0, 4.4])]}
-    monkeypatch.setattr(device_check, "_stepped", lambda _recipe, _device, engine: (weights[engine], engine))
-    called = bench.call("campaign", "mini", "--budget", "5min", "--device", "cpu", "--engine", "compiled")
+def test_an_engine_with_other_numbers_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = {
+        "eager": [torch.ones(3), torch.full((2,), 4.0)],
+        "compiled": [torch.ones(3), torch.tensor([4.0, 4.4])],
+    }
+    monkeypatch.setattr(
+        device_check, "_stepped", lambda _recipe, _device, engine: (weights[engine], engine)
+    )
+    called = bench.call(
+        "campaign", "mini", "--budget", "5min", "--device", "cpu", "--engine", "compiled"
+    )
     assert called.code == 1
     assert "differs from eager by 1.0e-01 after three steps: NOT as expected" in called.out
     assert "--engine eager" in called.err
@@ -290,7 +358,15 @@ def test_images_in_files_are_decoded_by_further_processes_side_by_side(
             for number in range(count):
                 Image.new("RGB", (40, 36), (number * 40, 80, 120)).save(folder / f"{number}.png")
     called = bench.call(
-        *("run", "--network", "resnet8", "--method", "bp", "--dataset", f"imagenet:{bench.folder / 'layout'}"),
+        *(
+            "run",
+            "--network",
+            "resnet8",
+            "--method",
+            "bp",
+            "--dataset",
+            f"imagenet:{bench.folder / 'layout'}",
+        ),
         *("--epochs", "1", "--batch-size", "4", "--seeds", "2", "--recipe", "image_size=32"),
         *("--device", "cpu", "--jobs-per-device", "2"),
     )
@@ -300,15 +376,35 @@ def test_images_in_files_are_decoded_by_further_processes_side_by_side(
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
 def test_no_process_outlives_a_first_one_that_is_killed(bench: Bench) -> None:
-    command = [sys.executable, "-m", "locbench", "table", "mini", "--epochs", "500", "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-m",
+        "locbench",
+        "table",
+        "mini",
+        "--epochs",
+        "500",
+        "--device",
+        "cpu",
+    ]
     first = subprocess.Popen(
-        [*command, "--jobs-per-device", "2"], cwd=bench.folder, stdout=subprocess.PIPE, text=True, env=os.environ.copy()
+        [*command, "--jobs-per-device", "2"],
+        cwd=bench.folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ.copy(),
     )
     assert first.stdout is not None
     while "[2/" not in first.stdout.readline():  # both train
         assert first.poll() is None
-    children = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text(encoding="utf-8").split()
-    training = [pid for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")]
+    children = (
+        Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text(encoding="utf-8").split()
+    )
+    training = [
+        pid
+        for pid in children
+        if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+    ]
     assert len(training) == 2
     first.kill()
     first.communicate()
@@ -320,6 +416,9 @@ def test_no_process_outlives_a_first_one_that_is_killed(bench: Bench) -> None:
 
 def _runs(pid: str) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+        return (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+            != "Z"
+        )
     except OSError:
         return False

@@ -34,7 +34,12 @@ def recipe(method: str, **options: object) -> Recipe:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("11GB", 11_000_000_000), ("24GiB", 24 * 1024**3), ("1.5M", 1_500_000), (" 700 MB ", 700_000_000)],
+    [
+        ("11GB", 11_000_000_000),
+        ("24GiB", 24 * 1024**3),
+        ("1.5M", 1_500_000),
+        (" 700 MB ", 700_000_000),
+    ],
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_bytes(text) == size
@@ -55,7 +60,9 @@ def test_largest_batch_fits_and_the_next_does_not(method: str) -> None:
 
 
 def test_the_largest_peak_of_pgl_is_that_of_its_worse_phase() -> None:
-    local, guided = (peak_bytes(recipe("pgl+head"), TraceOptions(guided=phase)) for phase in (False, True))
+    local, guided = (
+        peak_bytes(recipe("pgl+head"), TraceOptions(guided=phase)) for phase in (False, True)
+    )
     assert largest_peak(recipe("pgl+head")) == max(local, guided)
     assert guided > local
 
@@ -72,7 +79,9 @@ def test_operations_of_training() -> None:
     heads = training_macs(recipe("dgl")) - 3 * network
     assert heads > 0
     assert heads % 3 == 0
-    assert training_macs(msgspec.structs.replace(recipe("dgl"), memory="lean")) == 4 * network + heads
+    assert (
+        training_macs(msgspec.structs.replace(recipe("dgl"), memory="lean")) == 4 * network + heads
+    )
     # Cascades bring one more set of auxiliary nets, of all windows but those at the network's ends.
     assert training_macs(recipe("hpff+dgl", pff=0)) > 4 * network + heads
     assert training_macs(recipe("hpff+dgl", pff=0, engine="recompute")) == (
@@ -100,14 +109,26 @@ def test_timeline_adds_up_to_the_peak(tmp_path: Path) -> None:
 
 
 def test_costs_of_a_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    words = ["costs", "--network", "resnet8", "--method", "dgl", "--dataset", "digits", "--batch-size", "8"]
+    words = [
+        "costs",
+        "--network",
+        "resnet8",
+        "--method",
+        "dgl",
+        "--dataset",
+        "digits",
+        "--batch-size",
+        "8",
+    ]
     app([*words, "--results", str(tmp_path), "--json"], standalone_mode=False)
     entry = json.loads(capsys.readouterr().out)
     bp = recipe("bp")
     assert entry["memory_peak_bytes"] == peak_bytes(recipe("dgl"))
     assert entry["bp_peak_bytes"] == peak_bytes(bp)
     assert entry["memory_lean_bytes"] < entry["memory_peak_bytes"]
-    assert entry["params_auxiliary"] == 9_962 * 2 + 37_834  # DGL's nets after the stem and the first two blocks
+    assert (
+        entry["params_auxiliary"] == 9_962 * 2 + 37_834
+    )  # DGL's nets after the stem and the first two blocks
     network = forward_flops(lambda: build_chain("resnet8", 10, 16), (3, 16, 16))
     assert entry["macs"] > network.macs
     assert entry["flops"] > network.flops
@@ -122,12 +143,27 @@ def test_costs_need_a_table_or_a_recipe() -> None:
     ("words", "parts"),
     [
         (("nosuch",), ["unknown table 'nosuch'", "locbench list"]),
-        (("--network", "resnet999", "--method", "bp"), ["unknown network 'resnet999'", "Did you mean"]),
+        (
+            ("--network", "resnet999", "--method", "bp"),
+            ["unknown network 'resnet999'", "Did you mean"],
+        ),
         (("--network", "resnet8", "--method", "foo"), ["unknown method 'foo'"]),
-        (("--network", "resnet8", "--method", "bp", "--batch-size", "0"), ["batch_size is 0", "1 or more"]),
-        (("--network", "resnet8", "--method", "bp", "--image-size", "0"), ["image_size is 0", "1 or more"]),
-        (("--network", "resnet8", "--method", "dgl", "--batch-size", "1"), ["cannot be traced", "larger batch"]),
-        (("mini", "--network", "resnet8"), ["too much is given: the table's ID, --network", "Give an ID, or"]),
+        (
+            ("--network", "resnet8", "--method", "bp", "--batch-size", "0"),
+            ["batch_size is 0", "1 or more"],
+        ),
+        (
+            ("--network", "resnet8", "--method", "bp", "--image-size", "0"),
+            ["image_size is 0", "1 or more"],
+        ),
+        (
+            ("--network", "resnet8", "--method", "dgl", "--batch-size", "1"),
+            ["cannot be traced", "larger batch"],
+        ),
+        (
+            ("mini", "--network", "resnet8"),
+            ["too much is given: the table's ID, --network", "Give an ID, or"],
+        ),
         (("mini", "--batch-size", "0"), ["the table's ID, --batch-size"]),
         (("mini", "--residuals"), ["the table's ID, --residuals"]),
         (("--residuals", "--set", "depth=3"), ["--residuals, --set"]),
@@ -155,7 +191,9 @@ def test_pyramid_plot(tmp_path: Path) -> None:
     first = table.cells[0].recipe
     assert first is not None
     quick = reduced(first, "quick")
-    records = [make_record(msgspec.structs.replace(quick, seed=seed), 50.0 + 2 * seed) for seed in (0, 1)]
+    records = [
+        make_record(msgspec.structs.replace(quick, seed=seed), 50.0 + 2 * seed) for seed in (0, 1)
+    ]
     accuracies, how = accuracy_by_task(table, [*records, make_record(first, 90.0)])
     assert list(accuracies.values()) == [51.0]
     assert f"{quick.epochs} epochs" in how

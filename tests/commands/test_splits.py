@@ -1,4 +1,6 @@
-"""The best divisions: the search against brute force, modules alone against the whole learner, and the command."""
+"""The best divisions: the search against brute force, modules alone against the whole learner, and
+the command.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,14 @@ from locbench.commands.splits import split_recipe
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import trace_step
 from locbench.costs.memory.tracker import GRANULE
-from locbench.costs.splits.cuts import Ends, ModuleSpan, SearchSpace, SortedPeaks, module_spans, search_space
+from locbench.costs.splits.cuts import (
+    Ends,
+    ModuleSpan,
+    SearchSpace,
+    SortedPeaks,
+    module_spans,
+    search_space,
+)
 from locbench.costs.splits.module_memory import ModuleMemory, TracedNetwork
 from locbench.costs.splits.search import Search, best
 from locbench.costs.splits.store import SplitStore, split_text
@@ -45,11 +54,17 @@ class HandMade:
         return self.peaks[span]
 
 
-def drawn(layers: int, modules: int, seed: int, largest: int, tight: float = 1.0) -> tuple[SearchSpace, HandMade]:
+def drawn(
+    layers: int, modules: int, seed: int, largest: int, tight: float = 1.0
+) -> tuple[SearchSpace, HandMade]:
     """Return peaks that depend on all of a span; few different ones make ties."""
     draw = random.Random(seed)
     spans = [(first, last) for first in range(layers) for last in range(first, layers)]
-    peaks = {ModuleSpan(module, *span): draw.randint(1, largest) for module in range(modules) for span in spans}
+    peaks = {
+        ModuleSpan(module, *span): draw.randint(1, largest)
+        for module in range(modules)
+        for span in spans
+    }
     cuts = tuple(sorted(draw.sample(range(layers - 1), layers - 3)))
     return SearchSpace(cuts, layers - 1, modules), HandMade(peaks, tight)
 
@@ -59,7 +74,10 @@ def brute(space: SearchSpace, peaks: dict[ModuleSpan, int]) -> list[tuple[Sorted
     found = []
     for chosen in combinations(space.cuts, space.modules - 1):
         edges = [-1, *chosen, space.top]
-        costs = [peaks[ModuleSpan(module, low + 1, high)] for module, (low, high) in enumerate(pairwise(edges))]
+        costs = [
+            peaks[ModuleSpan(module, low + 1, high)]
+            for module, (low, high) in enumerate(pairwise(edges))
+        ]
         found.append((tuple(sorted(costs, reverse=True)), tuple(edges[1:])))
     return sorted(found)
 
@@ -70,7 +88,9 @@ CASES = [(9, 2, 1), (9, 3, 2), (10, 4, 3), (8, 5, 4), (8, 6, 5)]
 @pytest.mark.parametrize(("layers", "modules", "seed"), CASES)
 @pytest.mark.parametrize("largest", [3, 1000])
 @pytest.mark.parametrize("tight", [0.0, 0.6, 1.0])
-def test_the_best_are_those_of_brute_force(layers: int, modules: int, seed: int, largest: int, tight: float) -> None:
+def test_the_best_are_those_of_brute_force(
+    layers: int, modules: int, seed: int, largest: int, tight: float
+) -> None:
     space, made = drawn(layers, modules, seed, largest, tight)
     wanted = brute(space, made.peaks)
     assert space.divisions == len(wanted)
@@ -96,15 +116,19 @@ def test_ranks_are_those_of_brute_force(layers: int, modules: int, seed: int, kn
 
 
 def test_a_division_worked_out_by_hand() -> None:
-    """Layers of 5, 1, 1, 1 and 4 bytes; a module needs their sum, and 1 more for its auxiliary net, the last none.
+    """Layers of 5, 1, 1, 1 and 4 bytes; a module needs their sum, and 1 more for its auxiliary net,
+    the last none.
 
-    Three modules: 5 | 1 1 1 | 4 needs 6, 4, 4; of the others only 5 | 1 1 | 1 4 (6, 3, 5) and 5 | 1 | 1 1 4 (6, 2, 6)
-    need no more than 6, and their next-largest modules need more.
+    Three modules: 5 | 1 1 1 | 4 needs 6, 4, 4; of the others only 5 | 1 1 | 1 4 (6, 3, 5) and 5 | 1
+    | 1 1 4 (6, 2, 6) need no more than 6, and their next-largest modules need more.
     """
     sizes = (5, 1, 1, 1, 4)
     space = SearchSpace((0, 1, 2, 3), 4, 3)
     all_places = {span for ends in space.all_ends() for span in module_spans(ends)}
-    made = HandMade({each: sum(sizes[each.first : each.last + 1]) + (each.module < 2) for each in all_places}, 0.5)
+    made = HandMade(
+        {each: sum(sizes[each.first : each.last + 1]) + (each.module < 2) for each in all_places},
+        0.5,
+    )
     found = Search(space, made).best(3)
     assert [(each.units, each.peaks) for each in found] == [
         ((1, 3, 1), (6, 4, 4)),
@@ -116,7 +140,9 @@ def test_a_division_worked_out_by_hand() -> None:
 def test_only_what_can_matter_is_traced() -> None:
     space, made = drawn(10, 4, 7, 10**6)
     (found,) = Search(space, made).best(1)
-    assert len(made.traced) == 4  # the bounds are the peaks: the best division is traced and nothing else
+    assert (
+        len(made.traced) == 4
+    )  # the bounds are the peaks: the best division is traced and nothing else
     assert {made.peaks[span] for span in made.traced} == set(found.peaks)
 
 
@@ -124,7 +150,9 @@ def test_a_rank_that_asks_for_too_many_traces_is_left_open() -> None:
     layers = 60
     space = SearchSpace(tuple(range(layers - 1)), layers - 1, 4)
     spans = [(first, last) for first in range(layers) for last in range(first, layers)]
-    made = HandMade({ModuleSpan(module, *span): span[1] - span[0] for module in range(4) for span in spans})
+    made = HandMade(
+        {ModuleSpan(module, *span): span[1] - span[0] for module in range(4) for span in spans}
+    )
     search = Search(space, made)
     assert search.rank(search.division((0, 1, 2, layers - 1))) is None
     assert len(made.traced) == 4
@@ -135,12 +163,19 @@ def test_a_rank_that_asks_for_too_many_traces_is_left_open() -> None:
 
 def spans_of(method: str, network: str, modules: tuple[int, ...]) -> set[tuple[int, int]]:
     grounds = [search_space(recipe(method, network, each)) for each in modules]
-    found = {(span.first, span.last) for space in grounds for ends in space.all_ends() for span in module_spans(ends)}
+    found = {
+        (span.first, span.last)
+        for space in grounds
+        for ends in space.all_ends()
+        for span in module_spans(ends)
+    }
     return found | {(0, grounds[0].top)}
 
 
 def test_swin_has_21_and_78_modules() -> None:
-    """6 and 12 pairs of blocks: 6 * 7 / 2 and 12 * 13 / 2 runs of pairs, the whole network among them."""
+    """6 and 12 pairs of blocks: 6 * 7 / 2 and 12 * 13 / 2 runs of pairs, the whole network among
+    them.
+    """
     assert len(spans_of("swin-reconstruction", "swin-tiny", (2, 3, 4, 5, 6))) == 21
     for network in ("swin-base", "swin-large"):
         assert len(spans_of("swin-reconstruction", network, (2, 3))) == 78
@@ -156,7 +191,12 @@ def test_where_cuts_may_be() -> None:
 
 @pytest.mark.parametrize(
     ("method", "network", "modules"),
-    [("swin-reconstruction", "swin-tiny", 7), ("dgl", "resnet8", 1), ("bp", "resnet8", 2), ("hpff+dgl", "resnet8", 2)],
+    [
+        ("swin-reconstruction", "swin-tiny", 7),
+        ("dgl", "resnet8", 1),
+        ("bp", "resnet8", 2),
+        ("hpff+dgl", "resnet8", 2),
+    ],
 )
 def test_what_cannot_be_divided_is_refused(method: str, network: str, modules: int) -> None:
     with pytest.raises(UsageError):
@@ -171,7 +211,9 @@ def granules(count: int, item: int = 4) -> int:
 
 
 def resident(learner: Learner, index: int, adam: bool) -> int:
-    """Return the bytes of a module that stay from step to step, counted from the shapes of its tensors."""
+    """Return the bytes of a module that stay from step to step, counted from the shapes of its
+    tensors.
+    """
     nets: list[tuple[Any, bool]] = [(unit, True) for unit in learner.module_units(index)]
     if index == learner.modules_count - 1:
         nets.append((learner.chain.head, True))
@@ -188,7 +230,13 @@ def resident(learner: Learner, index: int, adam: bool) -> int:
     return total
 
 
-SWIN = {"network": "swin-micro", "batch_size": 16, "optimizer": "adamw", "augmentation": "swin", "drop_path": 0.2}
+SWIN = {
+    "network": "swin-micro",
+    "batch_size": 16,
+    "optimizer": "adamw",
+    "augmentation": "swin",
+    "drop_path": 0.2,
+}
 RESNET = {"network": "resnet14", "batch_size": 16}
 LEARNERS: list[tuple[str, dict[str, Any], int, int | None]] = [
     ("dgl", RESNET, 3, None),
@@ -207,7 +255,9 @@ LEARNERS: list[tuple[str, dict[str, Any], int, int | None]] = [
 def test_modules_alone_make_up_the_whole_learner(
     method: str, settings: dict[str, Any], modules: int, decides: int | None
 ) -> None:
-    """A learner holds what stays of all modules, the batch, and what the neediest module needs beyond that."""
+    """A learner holds what stays of all modules, the batch, and what the neediest module needs
+    beyond that.
+    """
     one = recipe_of(method, {}, modules=modules, **settings)
     learner, adam = build_learner(one, 10, one.side), one.optimizer == "adamw"
     stays = [resident(learner, index, adam) for index in range(modules)]
@@ -227,7 +277,9 @@ def test_modules_alone_make_up_the_whole_learner(
     ("method", "settings", "modules", "legacy"),
     [("dgl", RESNET | {"network": "resnet8"}, 3, False), ("swin-reconstruction", SWIN, 2, True)],
 )
-def test_no_module_needs_less_than_its_bound(method: str, settings: dict[str, Any], modules: int, legacy: bool) -> None:
+def test_no_module_needs_less_than_its_bound(
+    method: str, settings: dict[str, Any], modules: int, legacy: bool
+) -> None:
     one = recipe_of(method, {}, modules=modules, **settings)
     segments = ModuleMemory(one, TraceOptions(kept_softmax=legacy, ddp_buckets=legacy))
     space = search_space(one)
@@ -236,12 +288,17 @@ def test_no_module_needs_less_than_its_bound(method: str, settings: dict[str, An
 
 
 def test_equal_modules_are_traced_once_and_need_the_same() -> None:
-    """Blocks 5-6 and 7-8 of Swin-micro are in the middle of its third stage; only their drop path differs."""
+    """Blocks 5-6 and 7-8 of Swin-micro are in the middle of its third stage.
+
+    Only their drop path differs.
+    """
     one = recipe_of("swin-reconstruction", {}, modules=4, **SWIN)
     low, high, above = ModuleSpan(1, 5, 6), ModuleSpan(2, 7, 8), ModuleSpan(2, 7, 10)
 
     def network() -> TracedNetwork:
-        return TracedNetwork(msgspec.structs.replace(without_schedule(one), modules=None, composition=Composition()))
+        return TracedNetwork(
+            msgspec.structs.replace(without_schedule(one), modules=None, composition=Composition())
+        )
 
     both, alone = network(), network()
     assert both.peak(low, 4, one.composition) == both.peak(high, 4, one.composition)
@@ -264,11 +321,18 @@ def test_a_weight_of_zero_makes_another_module() -> None:
 @pytest.mark.parametrize("row", ["Swin-Tiny", "Swin-Base", "Swin-Large"])
 @pytest.mark.parametrize("modules", [2, 4])
 def test_a_transformer_is_divided_as_its_table_trains_it(row: str, modules: int) -> None:
-    cell = next(each for each in load_table("swin-splits").cells if (each.row, each.column) == (row, f"K={modules}"))
+    cell = next(
+        each
+        for each in load_table("swin-splits").cells
+        if (each.row, each.column) == (row, f"K={modules}")
+    )
     assert cell.recipe is not None
     given = split_recipe({"network": row.lower(), "modules": modules}, {})
     assert without_schedule(given) == without_schedule(cell.recipe)
-    assert split_recipe({"network": row.lower(), "modules": modules, "batch_size": 7}, {}).batch_size == 7
+    assert (
+        split_recipe({"network": row.lower(), "modules": modules, "batch_size": 7}, {}).batch_size
+        == 7
+    )
 
 
 def test_the_published_split_of_swin_tiny_needs_the_least() -> None:
@@ -327,7 +391,9 @@ recipe = { modules = 2, method = "swin-greedy" }
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
@@ -337,7 +403,13 @@ def best_of(one: Recipe) -> list[tuple[SortedPeaks, tuple[int, ...]]]:
     return sorted(
         (
             tuple(
-                sorted((segments.peak(ModuleSpan(0, 0, end)), segments.peak(ModuleSpan(1, end + 1, 3))), reverse=True)
+                sorted(
+                    (
+                        segments.peak(ModuleSpan(0, 0, end)),
+                        segments.peak(ModuleSpan(1, end + 1, 3)),
+                    ),
+                    reverse=True,
+                )
             ),
             (end,),
         )
@@ -345,7 +417,9 @@ def best_of(one: Recipe) -> list[tuple[SortedPeaks, tuple[int, ...]]]:
     )
 
 
-def test_the_command_prints_and_keeps_what_it_finds(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_prints_and_keeps_what_it_finds(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     called = bench.call(*SMALL, "resnet8", "--modules", "2", "--json")
     assert called.code == 0
     wanted = best_of(recipe("dgl", modules=2))
@@ -355,11 +429,17 @@ def test_the_command_prints_and_keeps_what_it_finds(bench: Bench, monkeypatch: p
     assert [each["behind_percent"] for each in found] == [
         pytest.approx(100 * (order[0] / wanted[0][0][0] - 1)) for order, _ in wanted
     ]
-    assert (called.json["divisions"], called.json["unit"], called.json["method"]) == (3, "local layers", "dgl")
+    assert (called.json["divisions"], called.json["unit"], called.json["method"]) == (
+        3,
+        "local layers",
+        "dgl",
+    )
     trained = called.json["trained"]
     assert (trained["split"], trained["published"]) == ([2, 2], False)
     assert trained["rank"] == 1 + [end for _, (end,) in wanted].index(1)
-    monkeypatch.setattr("locbench.costs.splits.module_memory.ModuleMemory", None)  # would fail if anything were traced
+    monkeypatch.setattr(
+        "locbench.costs.splits.module_memory.ModuleMemory", None
+    )  # would fail if anything were traced
     shown = bench.call(*SMALL, "resnet8", "--modules", "2")
     assert shown.code == 0
     assert "resnet8, dgl, K = 2, batch 8 of 16 x 16 pixels: 3 divisions" in shown.out
@@ -409,7 +489,9 @@ def test_a_table_of_splits_is_computed(bench: Bench) -> None:
     assert splits is not None
     found = split_text("swin-micro", splits.best[0].units)
     (comparison,) = called.json["comparisons"]
-    values = {entry["column"]: (entry["measured"], entry["verdict"]) for entry in comparison["entries"]}
+    values = {
+        entry["column"]: (entry["measured"], entry["verdict"]) for entry in comparison["entries"]
+    }
     assert values == {"Configuration": ("2,2,6,2", "match"), "K=2": (found, "off")}
 
 

@@ -17,9 +17,19 @@ LAYER = {16: 3, 32: 7, 64: 12}
 """A local layer of ResNet-32 for each width."""
 
 
-def counts(method: str, network: str = "resnet32", modules: int | None = None, **options: object) -> tuple[int, int]:
-    settings = {"network": network, "dataset": "cifar10", "epochs": 160, "batch_size": 1024, "lr": 0.8}
-    found = parameter_counts(make_recipe({**settings, "method": method, "modules": modules, "options": options}))
+def counts(
+    method: str, network: str = "resnet32", modules: int | None = None, **options: object
+) -> tuple[int, int]:
+    settings = {
+        "network": network,
+        "dataset": "cifar10",
+        "epochs": 160,
+        "batch_size": 1024,
+        "lr": 0.8,
+    }
+    found = parameter_counts(
+        make_recipe({**settings, "method": method, "modules": modules, "options": options})
+    )
     return found["primary"], found["auxiliary"]
 
 
@@ -107,7 +117,11 @@ def test_heads_by_width(net: str) -> None:
 def test_contrastive_head_and_decoder_by_width() -> None:
     assert tuple(size(Head(loss="contrast"), width) for width in LAYER) == (25_408, 43_392, 61_824)
     assert tuple(size(Decoder(), width) for width in LAYER) == (2_091, 3_819, 7_275)
-    assert tuple(size(Decoder(quadrants=True), width) for width in LAYER) == (4 * 2_091, 4 * 3_819, 4 * 7_275)
+    assert tuple(size(Decoder(quadrants=True), width) for width in LAYER) == (
+        4 * 2_091,
+        4 * 3_819,
+        4 * 7_275,
+    )
 
 
 @pytest.mark.parametrize("side", [32, 96])
@@ -117,13 +131,17 @@ def test_dgl_nets_by_width(side: int, patches: int) -> None:
         "official": (14_378, 54_858, 214_154),
         "auglocal": (9_962, 37_834, 147_338),
         # Without the three 1x1 convolutions and their BatchNorms: 3 (c^2 + 2c) fewer.
-        "mlp": tuple(n - 3 * (c * c + 2 * c) for n, c in zip((14_378, 54_858, 214_154), LAYER, strict=True)),
+        "mlp": tuple(
+            n - 3 * (c * c + 2 * c) for n, c in zip((14_378, 54_858, 214_154), LAYER, strict=True)
+        ),
         # Two 3x3 convolutions, three BatchNorms, 4c -> 10.
         "cnn": tuple(2 * 9 * c * c + 3 * 2 * c + 40 * c + 10 for c in LAYER),
     }
     for variant, expected in sizes.items():
         options = Mlp(variant=variant)  # type: ignore[arg-type]
-        assert tuple(size(options, width, side=side, patches=patches) for width in LAYER) == expected, variant
+        assert (
+            tuple(size(options, width, side=side, patches=patches) for width in LAYER) == expected
+        ), variant
 
 
 @pytest.mark.parametrize(
@@ -163,7 +181,9 @@ def test_hpff_has_one_net_per_window_more() -> None:
 
 
 def test_depth_one_head_has_batchnorm() -> None:
-    """A 16 -> 64 block is 9*16*64 + 9*64*64 + 16*64 + 3*2*64 parameters, then BatchNorm1d 128 and 64 -> 10 650."""
+    """A 16 -> 64 block is 9*16*64 + 9*64*64 + 16*64 + 3*2*64 parameters, then BatchNorm1d 128 and
+    64 -> 10 650.
+    """
     block = 9 * 16 * 64 + 9 * 64 * 64 + 16 * 64 + 3 * 128
     assert size(AugLocal(depth=2), 16) == block + 128 + 650
     assert size(AugLocal(depth=2, head_bn=False), 16) == block + 650

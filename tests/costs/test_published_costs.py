@@ -1,4 +1,6 @@
-"""The published costs: every number, the FLOPs that must come out, and cells that other tables train."""
+"""The published costs: every number, the FLOPs that must come out, and cells that other tables
+train.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ METRICS = {
 
 
 def cell(table_id: str, row: str, column: str) -> Cell:
-    return next(each for each in load_table(table_id).cells if (each.row, each.column) == (row, column))
+    return next(
+        each for each in load_table(table_id).cells if (each.row, each.column) == (row, column)
+    )
 
 
 def recipe_at(table_id: str, row: str, column: str) -> Recipe:
@@ -75,7 +79,12 @@ def entries(table: Table) -> list[Entry]:
 @pytest.fixture(scope="module")
 def flops() -> dict[tuple[str, str, str], Entry]:
     tables = [load_table("auglocal-costs"), load_table("auglocal-pyramid")]
-    return {(each.id, one.row, one.column): one for each in tables for one in entries(each) if one.metric == "flops"}
+    return {
+        (each.id, one.row, one.column): one
+        for each in tables
+        for one in entries(each)
+        if one.metric == "flops"
+    }
 
 
 @pytest.mark.parametrize(("table_id", "row", "column", "metric", "printed"), SPOT)
@@ -85,11 +94,18 @@ def test_spot_values(table_id: str, row: str, column: str, metric: str, printed:
 
 @pytest.mark.parametrize("table_id", METRICS)
 def test_number_of_values_by_metric(table_id: str) -> None:
-    assert Counter(metric for each in load_table(table_id).cells for metric in each.published) == METRICS[table_id]
+    assert (
+        Counter(metric for each in load_table(table_id).cells for metric in each.published)
+        == METRICS[table_id]
+    )
 
 
-def test_flops_of_auglocal_agree_in_all_cells_but_one(flops: dict[tuple[str, str, str], Entry]) -> None:
-    local = {place: each for place, each in flops.items() if "AugLocal" in place[2] or "tau" in place[2]}
+def test_flops_of_auglocal_agree_in_all_cells_but_one(
+    flops: dict[tuple[str, str, str], Entry],
+) -> None:
+    local = {
+        place: each for place, each in flops.items() if "AugLocal" in place[2] or "tau" in place[2]
+    }
     assert Counter(each.verdict for each in local.values()) == {"match": 29, "off": 1}
     miss = local["auglocal-pyramid", "d=6", "tau=1.0"]
     assert miss.verdict == "off"
@@ -98,7 +114,11 @@ def test_flops_of_auglocal_agree_in_all_cells_but_one(flops: dict[tuple[str, str
 
 def test_flops_of_other_methods(flops: dict[tuple[str, str, str], Entry]) -> None:
     """The published ones of BP, checkpointing and PredSim leave BatchNorm out, or are cut off."""
-    verdicts = {column: each.verdict for (table_id, _, column), each in flops.items() if table_id == "auglocal-costs"}
+    verdicts = {
+        column: each.verdict
+        for (table_id, _, column), each in flops.items()
+        if table_id == "auglocal-costs"
+    }
     assert {verdicts[column] for column in ("DGL", "InfoPro")} == {"match"}
     low = ("BP", "Gradient Checkpoint", "PredSim")
     assert {verdicts[column] for column in low} == {"off"}
@@ -122,16 +142,26 @@ R32 = {
 @pytest.mark.parametrize(("method", "depth"), R32)
 def test_flops_of_resnet32(method: str, depth: int | None) -> None:
     """The specification's numbers, worked out on the official networks."""
-    assert recipe_flops(make(method, **({"depth": depth} if depth else {}))).flops == R32[method, depth]
+    assert (
+        recipe_flops(make(method, **({"depth": depth} if depth else {}))).flops
+        == R32[method, depth]
+    )
 
 
 def make(method: str, modules: int | None = None, **options: object) -> Recipe:
-    settings = {"network": "resnet32", "dataset": "cifar10", "epochs": 160, "batch_size": 1024, "lr": 0.8}
+    settings = {
+        "network": "resnet32",
+        "dataset": "cifar10",
+        "epochs": 160,
+        "batch_size": 1024,
+        "lr": 0.8,
+    }
     return make_recipe({**settings, "method": method, "modules": modules, "options": options})
 
 
 def test_decoders_and_similarity_are_counted_apart() -> None:
-    # Two cuts: after the first and second module of three, 16 channels at 32 px and 32 channels at 16 px.
+    # Two cuts: after the first and second module of three, 16 channels at 32 px and 32 channels at
+    # 16 px.
     parts = flops_by_part(make("predsim", modules=3))
     assert parts.extra.macs == 9 * (16 * 16 * 32 * 32 + 32 * 32 * 16 * 16)
     assert parts.heads.macs == 2 * 512 * 10
@@ -142,9 +172,12 @@ def test_decoders_and_similarity_are_counted_apart() -> None:
 
 
 def test_patches_run_a_head_once_each() -> None:
-    whole, patched = (flops_by_part(make(name, modules=2, net="1C2F")) for name in ("head", "pff+head"))
+    whole, patched = (
+        flops_by_part(make(name, modules=2, net="1C2F")) for name in ("head", "pff+head")
+    )
     assert patched.network == whole.network
-    # The cut sees 32 channels at 16 px: a strided convolution to 64, then two linear layers on what is pooled.
+    # The cut sees 32 channels at 16 px: a strided convolution to 64, then two linear layers on what
+    # is pooled.
     convolution, linear = 9 * 32 * 64 * 8 * 8, 64 * 128 + 128 * 10
     assert whole.heads.macs == convolution + linear
     assert patched.heads.macs == convolution + 4 * linear
@@ -161,17 +194,34 @@ def test_parameters_of_the_cost_table() -> None:
     """The specification's totals, worked out on the official networks."""
     totals = [4_897_068, 7_672_290, 8_971_416, 10_775_182, 12_010_180]
     for depth, total in enumerate(totals, 2):
-        assert sum(parameter_counts(recipe_at("auglocal-costs", "FLOPs", f"AugLocal d={depth}")).values()) == total
-    for column, total in {"BP": 1_730_714, "DGL": 5_105_750, "PredSim": 2_844_086, "InfoPro": 3_455_688}.items():
+        assert (
+            sum(
+                parameter_counts(
+                    recipe_at("auglocal-costs", "FLOPs", f"AugLocal d={depth}")
+                ).values()
+            )
+            == total
+        )
+    for column, total in {
+        "BP": 1_730_714,
+        "DGL": 5_105_750,
+        "PredSim": 2_844_086,
+        "InfoPro": 3_455_688,
+    }.items():
         assert sum(parameter_counts(recipe_at("auglocal-costs", "FLOPs", column)).values()) == total
 
 
 def test_reduction_by_the_pyramid() -> None:
     """It grows with decay, and reaches the 45 % that the text names."""
     table = load_table("auglocal-pyramid")
-    rows = {row.label: [flops_reduction(recipe_at(table.id, row.label, "tau=1.0"))] for row in table.rows[::4]}
+    rows = {
+        row.label: [flops_reduction(recipe_at(table.id, row.label, "tau=1.0"))]
+        for row in table.rows[::4]
+    }
     for row, found in rows.items():
-        found += [flops_reduction(recipe_at(table.id, row, column)) for column in ("tau=0.8", "tau=0.6")]
+        found += [
+            flops_reduction(recipe_at(table.id, row, column)) for column in ("tau=0.8", "tau=0.6")
+        ]
         assert found == sorted(found, reverse=True)
         assert all(0 < each < 60 for each in found)
     assert flops_reduction(make("auglocal", depth=6, decay=0.0)) == 0
@@ -180,7 +230,9 @@ def test_reduction_by_the_pyramid() -> None:
 
 def test_figure_5_is_shown_without_published_values() -> None:
     table = load_table("auglocal-pyramid")
-    one = msgspec.structs.replace(table, rows=table.rows[:1], columns=table.columns[:1], published={}, claims=[])
+    one = msgspec.structs.replace(
+        table, rows=table.rows[:1], columns=table.columns[:1], published={}, claims=[]
+    )
     (entry,) = [each for each in entries(one) if each.metric == "flops_reduction"]
     assert entry.published is None
     assert entry.verdict == "unconfirmed"
@@ -203,16 +255,24 @@ def test_checkpointing_trains_nothing_of_its_own() -> None:
     )
     for row in ("FLOPs", MEMORY, "Wall-clock overhead"):
         assert recipe_at("auglocal-costs", row, "Gradient Checkpoint").method == "bp+checkpointed"
-    settings = load_table("auglocal-costs").settings(cell("auglocal-costs", "Acc.", "Gradient Checkpoint"))
+    settings = load_table("auglocal-costs").settings(
+        cell("auglocal-costs", "Acc.", "Gradient Checkpoint")
+    )
     assert settings["method"] == "bp"
 
 
 SHARED = [
     (("auglocal-memory", f"{R110} / BP", MEMORY), ("auglocal-costs", MEMORY, "BP")),
-    (("auglocal-memory", f"{R110} / GC", MEMORY), ("auglocal-costs", MEMORY, "Gradient Checkpoint")),
+    (
+        ("auglocal-memory", f"{R110} / GC", MEMORY),
+        ("auglocal-costs", MEMORY, "Gradient Checkpoint"),
+    ),
     (("auglocal-memory", f"{R110} / AugLocal", MEMORY), ("auglocal-costs", MEMORY, "AugLocal d=6")),
     *(
-        (("hpff-memory", f"{K55} / {name}", MEMORY), ("hpff-benchmarks", f"CIFAR-10 / {name}", "ResNet-110 K=55"))
+        (
+            ("hpff-memory", f"{K55} / {name}", MEMORY),
+            ("hpff-benchmarks", f"CIFAR-10 / {name}", "ResNet-110 K=55"),
+        )
         for name in ("DGL*", "InfoPro*", "PredSim*")
     ),
     (("hpff-memory", f"{K55} / BP", MEMORY), ("hpff-benchmarks", "CIFAR-10 / BP", "ResNet-110")),
@@ -233,7 +293,12 @@ def test_hpffs_printed_reductions_follow_from_its_memory() -> None:
 
 
 def test_where_an_axis_meets_no_such_label(tmp_path: Path) -> None:
-    text = Path(__file__).parents[2].joinpath("tables", "auglocal-costs.toml").read_text(encoding="utf-8")
+    text = (
+        Path(__file__)
+        .parents[2]
+        .joinpath("tables", "auglocal-costs.toml")
+        .read_text(encoding="utf-8")
+    )
     path = tmp_path / "auglocal-costs.toml"
     path.write_text(text.replace('at = { "Acc."', 'at = { "Acc"'), encoding="utf-8")
     with pytest.raises(FailureError, match=r"Gradient Checkpoint.*'Acc\.'"):

@@ -1,4 +1,6 @@
-"""Stored traces: current whoever made them, void by a raised version alone, and passed over where they are unusable."""
+"""Stored traces: current whoever made them, void by a raised version alone, and passed over where
+they are unusable.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ TRACED = {
 
 @pytest.mark.parametrize("name", TRACED.values(), ids=TRACED)
 def test_a_step_traced_anew_is_as_it_is_stored(name: str) -> None:
-    """Where this fails, peaks have changed: raise TRACE_VERSION, and make the committed traces anew."""
+    """Where this fails, peaks have changed: raise TRACE_VERSION, and make the committed traces
+    anew.
+    """
     stored = msgspec.json.decode((COMMITTED / f"{name}.json").read_bytes(), type=TracedStep)
     assert stored.trace_version == TRACE_VERSION
     primed, live = NETWORKS[stored.recipe.network].transformer is not None, ConvolutionBytes()
@@ -53,7 +57,9 @@ def test_a_step_traced_anew_is_as_it_is_stored(name: str) -> None:
 
 
 def test_divisions_found_anew_are_as_they_were(tmp_path: Path) -> None:
-    """Where this fails, divisions have changed: raise SPLIT_VERSION, and make the committed ones anew."""
+    """Where this fails, divisions have changed: raise SPLIT_VERSION, and make the committed ones
+    anew.
+    """
     assert SPLIT_VERSION == 1
     found = SplitStore(tmp_path, trace=True).splits(recipe("infopro", modules=2), count=2)
     assert found is not None
@@ -81,10 +87,14 @@ def test_every_committed_trace_is_current_under_any_torch(monkeypatch: pytest.Mo
 
 
 def test_reading_rewrites_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Costs and reports of committed traces under another torch trace nothing and leave every byte where it is."""
+    """Costs and reports of committed traces under another torch trace nothing and leave every byte
+    where it is.
+    """
     monkeypatch.delenv("LOCBENCH_TABLES")
     monkeypatch.setattr("locbench.results.provenance.metadata.version", lambda name: "0.0.7")
-    monkeypatch.setattr("locbench.costs.memory.trace.trace_step", None)  # would fail if it were called
+    monkeypatch.setattr(
+        "locbench.costs.memory.trace.trace_step", None
+    )  # would fail if it were called
     shutil.copytree(COMMITTED, bench.results / "costs")
     before = {path.name: path.read_bytes() for path in (bench.results / "costs").iterdir()}
     costs = bench.call("costs", "--network", "resnet32", "--method", "bp", "--json")
@@ -92,16 +102,25 @@ def test_reading_rewrites_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     report = bench.call("report", "pgl-costs", "swin-splits", "--out", "out")
     assert (report.code, report.err) == (0, "")
     for table in ("pgl-costs", "swin-splits"):
-        (comparison,) = json.loads((bench.folder / "out" / f"{table}.json").read_text(encoding="utf-8"))["comparisons"]
-        values = [each for each in comparison["entries"] if each["metric"] in ("gpu_memory", "split")]
+        (comparison,) = json.loads(
+            (bench.folder / "out" / f"{table}.json").read_text(encoding="utf-8")
+        )["comparisons"]
+        values = [
+            each for each in comparison["entries"] if each["metric"] in ("gpu_memory", "split")
+        ]
         assert values
         assert all(each["measured"] is not None for each in values)
     assert {path.name: path.read_bytes() for path in (bench.results / "costs").iterdir()} == before
 
 
 def test_reports_are_not_written_over_where_no_prediction_can_be_used(bench: Bench) -> None:
-    """A folder of which nothing can be read would leave every predicted number of a good report out."""
-    bench.write((COMMITTED.parents[1] / "tables" / "pgl-costs.toml").read_text(encoding="utf-8"), "pgl-costs")
+    """A folder of which nothing can be read would leave every predicted number of a good report
+    out.
+    """
+    bench.write(
+        (COMMITTED.parents[1] / "tables" / "pgl-costs.toml").read_text(encoding="utf-8"),
+        "pgl-costs",
+    )
     shutil.copytree(COMMITTED, bench.results / "costs")
     good = bench.call("report", "pgl-costs", "--out", "out")
     assert (good.code, good.err) == (0, "")
@@ -120,14 +139,21 @@ def test_reports_are_not_written_over_where_no_prediction_can_be_used(bench: Ben
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
 def stored(store: PredictionStore, one: Recipe, peak: int, /, **changes: object) -> Path:
     """Write a trace of a made-up peak and return its file."""
     step = TracedStep(
-        recipe=without_schedule(one), setting=TraceOptions(), made_with="by hand", peak=peak, kinds={}, backwards={}
+        recipe=without_schedule(one),
+        setting=TraceOptions(),
+        made_with="by hand",
+        peak=peak,
+        kinds={},
+        backwards={},
     )
     path = store.path(one, TraceOptions())
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -188,9 +214,17 @@ def test_foreign_content_counts_as_missing(tmp_path: Path, content: bytes) -> No
 
 @pytest.mark.parametrize(
     "changes",
-    [{"peak": -1}, {"kinds": {"input": 5}}, {"peak": "much"}, {"trace_version": "x"}, {"setting": {"side": 4}}],
+    [
+        {"peak": -1},
+        {"kinds": {"input": 5}},
+        {"peak": "much"},
+        {"trace_version": "x"},
+        {"setting": {"side": 4}},
+    ],
 )
-def test_absurd_numbers_and_other_steps_count_as_missing(tmp_path: Path, changes: dict[str, object]) -> None:
+def test_absurd_numbers_and_other_steps_count_as_missing(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
     one, store = recipe("bp"), PredictionStore(tmp_path)
     stored(store, one, 1, **changes)
     assert store.step(one) is None
@@ -252,13 +286,17 @@ def test_faults_are_summed_up_by_reason() -> None:
     ],
     ids=lambda words: words[0],
 )
-def test_an_answer_is_printed_where_it_cannot_be_kept(bench: Bench, arguments: tuple[str, ...]) -> None:
+def test_an_answer_is_printed_where_it_cannot_be_kept(
+    bench: Bench, arguments: tuple[str, ...]
+) -> None:
     (bench.folder / "file").write_text("in the way", encoding="utf-8")
     free = bench.call(*arguments, "--json")
     barred = bench.call(*arguments, "--json", "--results", "file/results")
     assert free.code == barred.code == 0
     assert free.err == ""
-    assert barred.err.startswith("What was predicted is not kept: cannot write file/results") != (arguments[0] == "fit")
+    assert barred.err.startswith("What was predicted is not kept: cannot write file/results") != (
+        arguments[0] == "fit"
+    )
     assert without_seconds(barred.json) == without_seconds(free.json)
 
 
@@ -272,16 +310,25 @@ def test_the_origin_of_predictions_is_told(bench: Bench) -> None:
     made = bench.call(*one, "--json").json["made_with"]
     assert ", torch " in made
     for path in (bench.results / "costs").iterdir():
-        path.write_text(path.read_text(encoding="utf-8").replace(made, "locbench 0.0.3, torch 9.9"), encoding="utf-8")
+        path.write_text(
+            path.read_text(encoding="utf-8").replace(made, "locbench 0.0.3, torch 9.9"),
+            encoding="utf-8",
+        )
     assert bench.call(*one, "--json").json["made_with"] == "locbench 0.0.3, torch 9.9"
     assert "Predictions are traced with locbench 0.0.3, torch 9.9." in bench.call(*one).out
 
 
-def test_reports_tell_the_origin_of_each_tables_predictions(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_tell_the_origin_of_each_tables_predictions(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("LOCBENCH_TABLES")
     shutil.copytree(COMMITTED, bench.results / "costs")
     bench.call("report", "swin-splits", "--out", "out")
-    (kept,) = {json.loads(path.read_bytes())["made_with"] for path in COMMITTED.glob("splits-*.json")}
+    (kept,) = {
+        json.loads(path.read_bytes())["made_with"] for path in COMMITTED.glob("splits-*.json")
+    }
     report = json.loads((bench.folder / "out" / "swin-splits.json").read_text(encoding="utf-8"))
     assert report["comparisons"][0]["sources"]["predictions"] == kept
-    assert f"- predictions: traced with {kept}" in (bench.folder / "out" / "swin-splits.md").read_text(encoding="utf-8")
+    assert f"- predictions: traced with {kept}" in (
+        bench.folder / "out" / "swin-splits.md"
+    ).read_text(encoding="utf-8")

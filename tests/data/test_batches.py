@@ -28,15 +28,21 @@ def _info(padding: str, flip: bool = True, pad: int = 3) -> DatasetInfo:
 
 
 def _joined(found: list[Batch]) -> tuple[Tensor, Tensor, Tensor]:
-    return tuple(torch.cat([getattr(each, key) for each in found]) for key in ("images", "labels", "pixels"))  # type: ignore[return-value]
+    return tuple(
+        torch.cat([getattr(each, key) for each in found]) for key in ("images", "labels", "pixels")
+    )  # type: ignore[return-value]
 
 
-def _by_torchvision(images: Images, described: DatasetInfo, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
+def _by_torchvision(
+    images: Images, described: DatasetInfo, seed: int, epoch: int
+) -> tuple[Tensor, Tensor]:
     """Augment image by image with torchvision, for the draws of the epoch."""
     draws = batches._draw(len(images), described, seed, epoch, torch.device("cpu"))
     mode = {"zero": "constant", "reflect": "reflect"}[described.padding]
     pixels, normalised = [], []
-    for index, (top, left), flip in zip(draws.order_N, draws.corners_N2.tolist(), draws.flips_N, strict=True):
+    for index, (top, left), flip in zip(
+        draws.order_N, draws.corners_N2.tolist(), draws.flips_N, strict=True
+    ):
         image = tv.pad(images.pixels[index].permute(2, 0, 1), [described.pad], padding_mode=mode)
         image = tv.crop(image, top, left, SIDE, SIDE)
         image = tv.hflip(image) if flip else image
@@ -67,14 +73,18 @@ def test_reflection_is_numpys() -> None:
 
 
 def test_padding_is_black_before_normalisation() -> None:
-    images = Images(torch.full((30, SIDE, SIDE, 3), 200, dtype=torch.uint8), torch.zeros(30, dtype=torch.int64))
+    images = Images(
+        torch.full((30, SIDE, SIDE, 3), 200, dtype=torch.uint8), torch.zeros(30, dtype=torch.int64)
+    )
     described = _info("zero")
     found = next(train_batches(images, described, 30, seed=0, epoch=0))
     black = found.pixels == 0
     assert black.any()
     assert ((found.pixels == 200 / 255) | black).all()
     floor = -torch.tensor(described.mean) / torch.tensor(described.std)
-    torch.testing.assert_close(found.images[black], floor.view(1, 3, 1, 1).expand_as(found.images)[black])
+    torch.testing.assert_close(
+        found.images[black], floor.view(1, 3, 1, 1).expand_as(found.images)[black]
+    )
 
 
 def test_offsets_and_flips_are_uniform() -> None:
@@ -84,7 +94,9 @@ def test_offsets_and_flips_are_uniform() -> None:
     counts = corners.bincount(minlength=81).double()
     expected = 90_000 / 81
     assert len(counts) == 81
-    assert ((counts - expected) ** 2 / expected).sum() < 125  # chi-squared, 80 degrees of freedom: p < 0.001
+    assert (
+        (counts - expected) ** 2 / expected
+    ).sum() < 125  # chi-squared, 80 degrees of freedom: p < 0.001
     assert abs(draws.flips_N.double().mean().item() - 0.5) < 0.006
     # Independent of the corner.
     assert abs(draws.corners_N2[draws.flips_N].double().mean().item() - 4) < 0.05
@@ -119,7 +131,8 @@ def test_global_generator_is_left_alone() -> None:
 
 
 def test_draws_are_pinned() -> None:
-    # A change here makes every published record unreproducible: it needs a reason and a new version.
+    # A change here makes every published record unreproducible: it needs a reason and a new
+    # version.
     assert batches.epoch_seed(0, 0) == 6680602290449649369
     assert batches.epoch_seed(1, 10) != batches.epoch_seed(11, 0)
 
@@ -132,13 +145,17 @@ def test_skip_continues_an_epoch() -> None:
     assert all(torch.equal(a.images, b.images) for a, b in zip(whole[3:], rest, strict=True))
 
 
-@pytest.mark.parametrize(("count", "size", "steps"), [(50, 8, 7), (48, 8, 6), (5, 8, 1), (50_000, 1024, 49)])
+@pytest.mark.parametrize(
+    ("count", "size", "steps"), [(50, 8, 7), (48, 8, 6), (5, 8, 1), (50_000, 1024, 49)]
+)
 def test_steps_per_epoch(count: int, size: int, steps: int) -> None:
     assert steps_per_epoch(count, size) == steps
 
 
 def test_last_incomplete_batch_is_kept() -> None:
-    sizes = [len(each.labels) for each in train_batches(_images(), _info("zero"), 8, seed=0, epoch=0)]
+    sizes = [
+        len(each.labels) for each in train_batches(_images(), _info("zero"), 8, seed=0, epoch=0)
+    ]
     assert sizes == [8] * 6 + [2]
     assert [len(each.labels) for each in test_batches(_images(), _info("zero"), 20)] == [20, 20, 10]
 

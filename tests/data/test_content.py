@@ -1,4 +1,6 @@
-"""What a data set holds decides: changed files are noticed, and runs on other data never answer for these."""
+"""What a data set holds decides: changed files are noticed, and runs on other data never answer for
+these.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
@@ -46,12 +50,18 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def repaint(path: Path, colour: int) -> None:
-    """Change an image's pixels and neither its inode nor its size nor the time of its change, as ``cp -p`` may."""
+    """Change an image's pixels and neither its inode nor its size nor the time of its change, as
+    ``cp -p`` may.
+    """
     before = path.stat()
     Image.fromarray(np.full((SIDE, SIDE, 3), colour, dtype=np.uint8)).save(path)
     after = path.stat()
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert (before.st_ino, before.st_size, before.st_mtime_ns) == (after.st_ino, after.st_size, path.stat().st_mtime_ns)
+    assert (before.st_ino, before.st_size, before.st_mtime_ns) == (
+        after.st_ino,
+        after.st_size,
+        path.stat().st_mtime_ns,
+    )
 
 
 def bitmap(folder: Path, name: str = "0.bmp") -> Path:
@@ -107,7 +117,9 @@ def test_files_that_have_just_changed_are_read_again(folder: Path, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("settled")
-@pytest.mark.parametrize("text", [b"", b"\x80", b"\x81\xa1a\x95\x01\x02\x03\x04\x05", b"\xff" * 99], ids="abcd")
+@pytest.mark.parametrize(
+    "text", [b"", b"\x80", b"\x81\xa1a\x95\x01\x02\x03\x04\x05", b"\xff" * 99], ids="abcd"
+)
 def test_a_spoilt_book_of_digests_is_made_anew(folder: Path, tmp_path: Path, text: bytes) -> None:
     name = f"imagefolder:{folder}"
     before = content_of(name, tmp_path).now
@@ -154,15 +166,28 @@ def test_what_a_folder_held_before_is_remembered(folder: Path, tmp_path: Path) -
 
 
 def recipe_on(dataset: str, held: str) -> Recipe:
-    settings = {"network": "resnet8", "method": "bp", "dataset": dataset, "epochs": 1, "batch_size": 4, "lr": 0.1}
+    settings = {
+        "network": "resnet8",
+        "method": "bp",
+        "dataset": dataset,
+        "epochs": 1,
+        "batch_size": 4,
+        "lr": 0.1,
+    }
     return msgspec.structs.replace(make_recipe(settings), content=held)
 
 
-def test_content_decides_the_key_in_the_folders_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_content_decides_the_key_in_the_folders_place(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(folder.parent)
     one = recipe_on("imagefolder:set", "c0ffee")
     assert one.dataset == f"imagefolder:{folder}"
-    assert one.key == recipe_on(f"imagefolder:{folder}/", "c0ffee").key == recipe_on("imagefolder:a/b", "c0ffee").key
+    assert (
+        one.key
+        == recipe_on(f"imagefolder:{folder}/", "c0ffee").key
+        == recipe_on("imagefolder:a/b", "c0ffee").key
+    )
     assert one.key != recipe_on("imagefolder:set", "decade").key
     assert one.key != recipe_on("imagefolder:set?side=32", "c0ffee").key
     assert "content" not in json.loads(msgspec.json.encode(recipe_on("digits", "")))
@@ -189,12 +214,27 @@ def test_a_folder_that_changes_is_trained_on_anew_and_said_so(bench: Bench, fold
     assert "1 recorded and 0 begun runs are of other data" in changed.out
     records = bench.records()
     assert first in records
-    assert len({each.key for each in records}) == len({each.data.fingerprint for each in records if each.data}) == 2
-    assert "have changed" not in bench.call(*RUN, *dataset).out  # nothing is left to say once they are trained
+    assert (
+        len({each.key for each in records})
+        == len({each.data.fingerprint for each in records if each.data})
+        == 2
+    )
+    assert (
+        "have changed" not in bench.call(*RUN, *dataset).out
+    )  # nothing is left to say once they are trained
 
 
 def test_a_table_shows_runs_on_the_data_that_are_there(bench: Bench, folder: Path) -> None:
-    command = ("table", "mini", "--preset", "smoke", "--dataset", "imagefolder:set", "--rows", "DGL")
+    command = (
+        "table",
+        "mini",
+        "--preset",
+        "smoke",
+        "--dataset",
+        "imagefolder:set",
+        "--rows",
+        "DGL",
+    )
     command = (*command, "--columns", "J=2", "--epochs", "1")
     assert bench.call(*command).code == 0
     bitmap(folder)
@@ -217,7 +257,18 @@ def test_data_that_change_after_the_plan_are_refused(folder: Path, tmp_path: Pat
 
 def test_a_limit_beyond_the_set_is_told_as_what_there_is(bench: Bench) -> None:
     """The table's own limit is 64 images, the digits have 1,437."""
-    command = ("table", "mini", "--rows", "DGL", "--columns", "J=2", "--epochs", "1", "--seeds", "1")
+    command = (
+        "table",
+        "mini",
+        "--rows",
+        "DGL",
+        "--columns",
+        "J=2",
+        "--epochs",
+        "1",
+        "--seeds",
+        "1",
+    )
     said = " ".join(bench.call(*command, "--limit", "5000").out.split())
     assert "1,437 training images" in said
     assert "5,000" not in said

@@ -13,7 +13,9 @@ from locbench.errors import FailureError
 SIDE = 12
 
 
-def _make(folder: Path, test: str = "test", size: tuple[int, int] = (SIDE, SIDE), kind: str = "jpg") -> Path:
+def _make(
+    folder: Path, test: str = "test", size: tuple[int, int] = (SIDE, SIDE), kind: str = "jpg"
+) -> Path:
     draws = np.random.default_rng(0)
     for part, count in (("train", 5), (test, 2)):
         for name in ("ant", "bee", "cat"):
@@ -69,7 +71,9 @@ def test_grey_images_get_three_equal_channels(folder: Path, tmp_path: Path) -> N
     assert (load(f"imagefolder:{folder}", tmp_path).train.pixels[0] == 77).all()
 
 
-def test_second_load_comes_from_the_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_load_comes_from_the_cache(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = load(f"imagefolder:{folder}", tmp_path)
     assert len(list((tmp_path / ".cache").iterdir())) == 2
     monkeypatch.setattr(folders, "_decode", lambda *_: pytest.fail("decoded again"))
@@ -99,7 +103,9 @@ def test_damaged_cache_is_decoded_again(folder: Path, tmp_path: Path, damage: st
     for path in (tmp_path / ".cache").iterdir():
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 255
-        path.write_bytes({"cut": content[: len(content) // 3], "flipped": content, "other": bytearray(5)}[damage])
+        path.write_bytes(
+            {"cut": content[: len(content) // 3], "flipped": content, "other": bytearray(5)}[damage]
+        )
     assert load(f"imagefolder:{folder}", tmp_path).fingerprint == first.fingerprint
 
 
@@ -135,7 +141,9 @@ def test_empty_class_is_refused(folder: Path) -> None:
 def test_subset_does_not_depend_on_where_the_folder_is(folder: Path, tmp_path: Path) -> None:
     first = load(f"imagefolder:{folder}", tmp_path, limit=6)
     moved = folder.rename(tmp_path / "moved")
-    assert torch.equal(load(f"imagefolder:{moved}", tmp_path, limit=6).train.pixels, first.train.pixels)
+    assert torch.equal(
+        load(f"imagefolder:{moved}", tmp_path, limit=6).train.pixels, first.train.pixels
+    )
 
 
 def test_missing_jpeg_copy_says_where_it_belongs(tmp_path: Path) -> None:

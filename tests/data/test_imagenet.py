@@ -1,4 +1,6 @@
-"""ImageNet's layout, read from files: on ten small classes, against torchvision and against values made by hand."""
+"""ImageNet's layout, read from files: on ten small classes, against torchvision and against values
+made by hand.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def make(folder: Path, train: str = "train", val: str = "val") -> Path:
             for number in range(count):
                 size = tuple(int(side) for side in draws.integers(30, 90, 2))
                 coarse = Image.fromarray(draws.integers(0, 256, (4, 4, 3), dtype=np.uint8))
-                coarse.resize(size, Image.Resampling.BICUBIC).save(folder / part / name / f"{number}.JPEG", "JPEG")
+                coarse.resize(size, Image.Resampling.BICUBIC).save(
+                    folder / part / name / f"{number}.JPEG", "JPEG"
+                )
     return folder
 
 
@@ -73,7 +77,9 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ImageNet itself have ten classes."""
-    few = msgspec.structs.replace(KNOWN["imagenet"], classes=10, train_size=10 * TRAIN, test_size=10 * VAL)
+    few = msgspec.structs.replace(
+        KNOWN["imagenet"], classes=10, train_size=10 * TRAIN, test_size=10 * VAL
+    )
     monkeypatch.setitem(KNOWN._entries, "imagenet", few)
 
 
@@ -99,12 +105,20 @@ def epoch_of(split: Split, **more: Any) -> list[Batch]:
 
 def same(ones: list[Batch], others: list[Batch]) -> bool:
     pairs = zip(ones, others, strict=True)
-    return all(torch.equal(one.images, other.images) and torch.equal(one.labels, other.labels) for one, other in pairs)
+    return all(
+        torch.equal(one.images, other.images) and torch.equal(one.labels, other.labels)
+        for one, other in pairs
+    )
 
 
 def test_description_is_imagenets() -> None:
     found = info("imagenet")
-    assert (found.classes, found.side, found.train_size, found.test_size) == (1000, 224, 1_281_167, 50_000)
+    assert (found.classes, found.side, found.train_size, found.test_size) == (
+        1000,
+        224,
+        1_281_167,
+        50_000,
+    )
     assert (found.mean, found.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -144,7 +158,9 @@ def test_batches_depend_on_seed_and_epoch_alone(whole: Path) -> None:
 def test_a_crop_is_that_of_its_image_whatever_the_batch(whole: Path) -> None:
     split = opened(whole)
     images = torch.cat([each.images for each in epoch_of(split)])
-    larger = imagenet_train_batches(split.train, split.info, 40, side=32, seed=1, epoch=2, workers=0)
+    larger = imagenet_train_batches(
+        split.train, split.info, 40, side=32, seed=1, epoch=2, workers=0
+    )
     assert torch.equal(next(larger).images, images)
 
 
@@ -158,15 +174,21 @@ def test_crops_are_distributed_as_torchvisions() -> None:
     height, width, count = 375, 500, 1500
     torch.manual_seed(0)
     image = torch.empty(3, height, width)
-    theirs = [T.RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(count)]
+    theirs = [
+        T.RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(count)
+    ]
     ours = [draw_view(0, 1, index, height, width) for index in range(count)]
-    for one, other in zip(_features(theirs, width, height), _features(ours, width, height), strict=True):
+    for one, other in zip(
+        _features(theirs, width, height), _features(ours, width, height), strict=True
+    ):
         error = math.sqrt((one.var() + other.var()) / count)
         assert abs(one.mean() - other.mean()) < 4.5 * error
         assert one.std() == pytest.approx(other.std(), rel=0.1)
     flips = sum(view.flip for view in ours)
     assert abs(flips - count / 2) < 4.5 * math.sqrt(count / 4)
-    assert all(view.top + view.height <= height and view.left + view.width <= width for view in ours)
+    assert all(
+        view.top + view.height <= height and view.left + view.width <= width for view in ours
+    )
 
 
 def _features(views: list[Any], width: int, height: int) -> list[np.ndarray]:
@@ -175,7 +197,9 @@ def _features(views: list[Any], width: int, height: int) -> list[np.ndarray]:
 
 
 def photograph(number: int = 0) -> Image.Image:
-    return Image.fromarray(load_sample_images().images[number])  # decoded from scikit-learn's JPEG files
+    return Image.fromarray(
+        load_sample_images().images[number]
+    )  # decoded from scikit-learn's JPEG files
 
 
 def jpeg(number: int) -> Image.Image:
@@ -215,7 +239,9 @@ def test_view_of_a_file_many_times_larger_is_torchvisions(tmp_path: Path) -> Non
         drawn = draw_view(0, 1, index, 1708, 2560)
         wanted = TF.resized_crop(Image.open(large).convert("RGB"), *drawn[:4], [224, 224])
         wanted = TF.hflip(wanted) if drawn.flip else wanted
-        assert np.array_equal(random_pixels(Image.open(large), index, side=224, seed=0, epoch=1), np.asarray(wanted))
+        assert np.array_equal(
+            random_pixels(Image.open(large), index, side=224, seed=0, epoch=1), np.asarray(wanted)
+        )
 
 
 def test_normalisation_by_hand(tmp_path: Path) -> None:
@@ -244,7 +270,12 @@ def test_grey_images_have_three_equal_channels(tmp_path: Path) -> None:
 
 
 def recipe(**more: Any) -> Recipe:
-    settings: dict[str, Any] = {"network": "resnet8", "method": "bp", "dataset": "imagenet", "image_size": 32}
+    settings: dict[str, Any] = {
+        "network": "resnet8",
+        "method": "bp",
+        "dataset": "imagenet",
+        "image_size": 32,
+    }
     return make_recipe(settings | {"epochs": 2, "batch_size": 15, "lr": 0.05} | more)
 
 
@@ -265,18 +296,30 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
 
 def test_processes_decode_their_shares_alone(whole: Path, read: Iterator[list[bytes]]) -> None:
     split, paths = opened(whole), next(read)
-    shares = [list(train_loader(recipe(), split, 2, pixels=False, world=ProcessGroup(rank, 3))) for rank in range(3)]
+    shares = [
+        list(train_loader(recipe(), split, 2, pixels=False, world=ProcessGroup(rank, 3)))
+        for rank in range(3)
+    ]
     assert sorted(paths) == sorted(stream(split).files.paths.tolist())
-    assert [[len(batch.labels) for batch in each] for each in shares] == [[5, 5, 3], [5, 5, 3], [5, 5, 4]]
+    assert [[len(batch.labels) for batch in each] for each in shares] == [
+        [5, 5, 3],
+        [5, 5, 3],
+        [5, 5, 4],
+    ]
     together = list(train_loader(recipe(), split, 2, pixels=False))
     for index, batch in enumerate(together):
         assert torch.equal(torch.cat([each[index].images for each in shares]), batch.images)
 
 
-def test_processes_share_the_test_batches(whole: Path, read: Iterator[list[bytes]], monkeypatch: Any) -> None:
+def test_processes_share_the_test_batches(
+    whole: Path, read: Iterator[list[bytes]], monkeypatch: Any
+) -> None:
     monkeypatch.setattr("locbench.training.input.SMALL", 8)
     split, paths = opened(whole), next(read)
-    first, second = (list(eval_loader(recipe(), split, torch.float32, ProcessGroup(rank, 2))) for rank in range(2))
+    first, second = (
+        list(eval_loader(recipe(), split, torch.float32, ProcessGroup(rank, 2)))
+        for rank in range(2)
+    )
     assert isinstance(split.test, Stream)
     assert sorted(paths) == sorted(split.test.files.paths.tolist())
     assert [len(each.labels) for each in (*first, *second)] == [8, 4, 8]
@@ -288,7 +331,14 @@ def test_processes_share_test_batches_from_memory(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("locbench.training.input.SMALL", 8)
     split = load("digits", Path("unused"), test_limit=20)
     chosen = make_recipe(
-        {"network": "resnet8", "method": "bp", "dataset": "digits", "epochs": 1, "batch_size": 8, "lr": 1.0}
+        {
+            "network": "resnet8",
+            "method": "bp",
+            "dataset": "digits",
+            "epochs": 1,
+            "batch_size": 8,
+            "lr": 1.0,
+        }
     )
     second = list(eval_loader(chosen, split, torch.float32, ProcessGroup(1, 2)))
     assert [each.labels.tolist() for each in second] == [split.test.labels[8:16].tolist()]
@@ -353,7 +403,11 @@ def _fault(folder: Path, root: Path | None = None) -> FailureError:
     seen = status(name, root or folder)
     with pytest.raises(FailureError) as caught:
         load(name, root or folder)
-    assert (seen.state, seen.detail, seen.how) == ("broken", caught.value.message, caught.value.remedy)
+    assert (seen.state, seen.detail, seen.how) == (
+        "broken",
+        caught.value.message,
+        caught.value.remedy,
+    )
     return caught.value
 
 
@@ -437,7 +491,9 @@ def test_workers_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         worker_count()
 
 
-def _trained(split: Split, chosen: Recipe) -> tuple[list[dict[str, float | None]], dict[str, Tensor]]:
+def _trained(
+    split: Split, chosen: Recipe
+) -> tuple[list[dict[str, float | None]], dict[str, Tensor]]:
     run = Run(chosen, split)
     history = run.train().history
     for row in history:
@@ -445,7 +501,9 @@ def _trained(split: Split, chosen: Recipe) -> tuple[list[dict[str, float | None]
     return history, run.learner.state_dict()
 
 
-def test_training_from_files(whole: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_training_from_files(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("locbench.training.input._TIMED", set())
     split, chosen = opened(whole), recipe(dataset=f"imagenet:{whole}?side=32", image_size=None)
     found = []
@@ -462,7 +520,9 @@ def test_recipe_on_images_in_memory() -> None:
     split = load("digits", Path("unused"), limit=50, test_limit=20)
     chosen = recipe(dataset="digits", augmentation="imagenet", image_size=24)
     batches = list(train_loader(chosen, split, 1, pixels=True))
-    assert [tuple(each.images.shape) for each in batches] == [(15, 3, 24, 24)] * 3 + [(5, 3, 24, 24)]
+    assert [tuple(each.images.shape) for each in batches] == [(15, 3, 24, 24)] * 3 + [
+        (5, 3, 24, 24)
+    ]
     assert torch.cat([each.labels for each in batches]).bincount().tolist() == [5] * 10
     tests = next(imagenet_test_batches(split.test, split.info, 20, side=16, dtype=torch.float64))
     # 16 pixels of 18: the middle of an enlarged image, so close to the image's own middle
@@ -472,7 +532,9 @@ def test_recipe_on_images_in_memory() -> None:
 
 def test_speed_by_hand() -> None:
     batch = Batch(torch.empty(0), torch.zeros(30), None)
-    times = iter([10.0, 12.0, 14.0, 15.0, 18.0])  # second batch asked for, there; third asked for, there; end
+    times = iter(
+        [10.0, 12.0, 14.0, 15.0, 18.0]
+    )  # second batch asked for, there; third asked for, there; end
     told: list[str] = []
     assert len(list(timed(iter([batch] * 3), told.append, clock=lambda: next(times)))) == 3
     # 60 images in 8 seconds, of which 2 + 1 were waited
@@ -488,7 +550,9 @@ def test_speed_is_told_once_it_is_known() -> None:
         next(batches)
     assert len(told) == 1
     assert len(list(batches)) == 6
-    assert told == ["67 images/s read from files, 67 % of the time spent waiting"]  # 200 in 3 s, 2 s of them waited
+    assert told == [
+        "67 images/s read from files, 67 % of the time spent waiting"
+    ]  # 200 in 3 s, 2 s of them waited
 
 
 def test_rate_that_begins_in_full() -> None:

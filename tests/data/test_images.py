@@ -20,13 +20,16 @@ def test_digits_are_the_real_ones(digits: Split) -> None:
     assert digits.train.pixels.dtype == torch.uint8
     assert len(digits.test) == 360
     assert digits.test.labels.bincount().tolist() == [36] * 10
-    assert (digits.train.labels.bincount() + 36).tolist() == np.bincount(load_digits().target).tolist()
+    assert (digits.train.labels.bincount() + 36).tolist() == np.bincount(
+        load_digits().target
+    ).tolist()
 
 
 def test_digits_are_upscaled_with_three_equal_channels(digits: Split) -> None:
     pixels = digits.train.pixels
     assert torch.equal(pixels[..., 0], pixels[..., 2])
-    # Bilinear doubling keeps the mean of an image but for its edges, which are dark here, and for rounding.
+    # Bilinear doubling keeps the mean of an image but for its edges, which are dark here, and for
+    # rounding.
     source = load_digits().images.mean() * 255 / 16
     both = torch.cat([digits.train.pixels, digits.test.pixels]).double().mean().item()
     assert both == pytest.approx(source, abs=0.5)
@@ -38,8 +41,16 @@ def test_digits_corner_of_a_known_image() -> None:
     everything = torch.cat([split.train.pixels, split.test.pixels])[..., 0]
     first = load_digits().images[0] * 255 / 16
     row = first[0]
-    wanted = [row[0], 0.75 * row[0] + 0.25 * row[1], 0.25 * row[0] + 0.75 * row[1], 0.75 * row[1] + 0.25 * row[2]]
-    assert any(torch.equal(each[0, :4], torch.tensor(wanted).round().to(torch.uint8)) for each in everything)
+    wanted = [
+        row[0],
+        0.75 * row[0] + 0.25 * row[1],
+        0.25 * row[0] + 0.75 * row[1],
+        0.75 * row[1] + 0.25 * row[2],
+    ]
+    assert any(
+        torch.equal(each[0, :4], torch.tensor(wanted).round().to(torch.uint8))
+        for each in everything
+    )
 
 
 def test_no_digit_is_in_both_parts(digits: Split) -> None:
@@ -48,7 +59,9 @@ def test_no_digit_is_in_both_parts(digits: Split) -> None:
 
 
 def test_limits_are_balanced_fixed_and_nested(digits: Split) -> None:
-    small, large = (load("digits", Path("unused"), limit=limit, test_limit=20) for limit in (55, 100))
+    small, large = (
+        load("digits", Path("unused"), limit=limit, test_limit=20) for limit in (55, 100)
+    )
     assert small.train.labels.bincount().tolist() == [6] * 5 + [5] * 5
     assert large.test.labels.bincount().tolist() == [2] * 10
     assert torch.equal(small.train.pixels, large.train.pixels[:55])
@@ -82,7 +95,9 @@ def test_order_passes_over_a_class_that_runs_out() -> None:
     order = balanced_order(labels, "key")
     assert labels[order].tolist() == [0, 1, 2, 0, 2, 0, 0]
     assert sorted(order.tolist()) == list(range(7))
-    assert not np.array_equal(balanced_order(labels.repeat(9), "key"), balanced_order(labels.repeat(9), "other"))
+    assert not np.array_equal(
+        balanced_order(labels.repeat(9), "key"), balanced_order(labels.repeat(9), "other")
+    )
 
 
 def test_fingerprint_is_of_the_content(digits: Split) -> None:

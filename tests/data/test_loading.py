@@ -1,4 +1,6 @@
-"""Processes that load: they live on, end with the first one, need no shared memory, and are not waited for forever."""
+"""Processes that load: they live on, end with the first one, need no shared memory, and are not
+waited for forever.
+"""
 
 from __future__ import annotations
 
@@ -55,12 +57,19 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
 
 
 def trained_on(split: Split, epoch: int, count: int) -> Tensor:
-    found = imagenet_train_batches(split.train, split.info, 4, side=32, seed=0, epoch=epoch, workers=count)
+    found = imagenet_train_batches(
+        split.train, split.info, 4, side=32, seed=0, epoch=epoch, workers=count
+    )
     return torch.cat([each.images for each in found])
 
 
 def middles_of(split: Split, count: int) -> Tensor:
-    return torch.cat([each.images for each in imagenet_test_batches(split.test, split.info, 4, side=32, workers=count)])
+    return torch.cat(
+        [
+            each.images
+            for each in imagenet_test_batches(split.test, split.info, 4, side=32, workers=count)
+        ]
+    )
 
 
 def processes() -> list[int]:
@@ -92,7 +101,9 @@ def test_dismissed_processes_end_at_once(split: Split) -> None:
 
 def test_a_pass_that_was_given_up_leaves_nothing_behind(split: Split) -> None:
     expected = trained_on(split, 2, 0)
-    given_up = imagenet_train_batches(split.train, split.info, 4, side=32, seed=0, epoch=1, workers=2)
+    given_up = imagenet_train_batches(
+        split.train, split.info, 4, side=32, seed=0, epoch=1, workers=2
+    )
     next(given_up)
     began = processes()
     beside = trained_on(split, 2, 2)  # the first pass may go on: these are others
@@ -105,7 +116,10 @@ def test_a_pass_that_was_given_up_leaves_nothing_behind(split: Split) -> None:
 
 @pytest.mark.parametrize(("megabytes", "packed"), [(64, True), (1000, False)])
 def test_small_shared_memory_is_seen_before(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], megabytes: int, packed: bool
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    megabytes: int,
+    packed: bool,
 ) -> None:
     monkeypatch.setattr(loading, "_free", lambda: megabytes * MEGABYTE)
     # (2 * 4 + 2) pieces of 9.6 MB: 64 images of 224 x 224 x 3 bytes
@@ -129,7 +143,9 @@ def test_shared_memory_is_for_all_who_load(monkeypatch: pytest.MonkeyPatch) -> N
     assert fitted(2, 10 * MEGABYTE) == (2, True)
 
 
-def test_no_shared_memory_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, split: Split) -> None:
+def test_no_shared_memory_at_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, split: Split
+) -> None:
     monkeypatch.setattr(loading, "SHARED", tmp_path / "nowhere")
     expected = trained_on(split, 1, 0)
     assert fitted(4, 1000) == (0, False)
@@ -178,7 +194,9 @@ def test_a_process_that_is_killed_is_named() -> None:
 @pytest.mark.parametrize("count", [0, 1])
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_fault_of_reading_is_one_message(count: int, packed: bool) -> None:
-    with pytest.raises(FailureError, match=r"images cannot be loaded: OSError: \[Errno 116\] Stale file handle\n"):
+    with pytest.raises(
+        FailureError, match=r"images cannot be loaded: OSError: \[Errno 116\] Stale file handle\n"
+    ):
         list(Crew(faulty, count, packed=packed).results(["x"]))
 
 
@@ -254,6 +272,9 @@ def test_the_end_of_a_program_is_silent(tmp_path: Path) -> None:
 
 def runs(process: int) -> bool:
     try:
-        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+        return (
+            Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+            != "Z"
+        )
     except OSError:
         return False

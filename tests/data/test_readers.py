@@ -22,11 +22,15 @@ def _cifar_batch(seed: int) -> dict[str, object]:
     }
 
 
-def _declare(monkeypatch: pytest.MonkeyPatch, name: str, folder: Path, files: list[str]) -> dict[str, str]:
+def _declare(
+    monkeypatch: pytest.MonkeyPatch, name: str, folder: Path, files: list[str]
+) -> dict[str, str]:
     """Let the made files pass for the published ones."""
     sizes = {file: (folder / file).stat().st_size for file in files}
     known = presence.OFFICIAL[name]
-    monkeypatch.setitem(presence.OFFICIAL, name, presence.OfficialFiles(known.folder, sizes, known.source))
+    monkeypatch.setitem(
+        presence.OFFICIAL, name, presence.OfficialFiles(known.folder, sizes, known.source)
+    )
     return {file: hashlib.md5((folder / file).read_bytes()).hexdigest() for file in files}
 
 
@@ -37,7 +41,9 @@ def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     batches = [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]
     for seed, name in enumerate(batches):
         (folder / name).write_bytes(pickle.dumps(_cifar_batch(seed)))
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [str(n) for n in range(10)]}))
+    (folder / "batches.meta").write_bytes(
+        pickle.dumps({"label_names": [str(n) for n in range(10)]})
+    )
     md5 = _declare(monkeypatch, "cifar10", folder, [*batches, "batches.meta"])
     monkeypatch.setattr(datasets.CIFAR10, "train_list", [[name, md5[name]] for name in batches[:5]])
     monkeypatch.setattr(datasets.CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
@@ -94,9 +100,13 @@ def test_svhn_digit_ten_is_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     folder.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 4), dtype=np.uint8)
     for part in ("train", "test"):
-        scipy.io.savemat(folder / f"{part}_32x32.mat", {"X": pixels, "y": np.array([[10], [1], [2], [9]])})
+        scipy.io.savemat(
+            folder / f"{part}_32x32.mat", {"X": pixels, "y": np.array([[10], [1], [2], [9]])}
+        )
     md5 = _declare(monkeypatch, "svhn", folder, ["train_32x32.mat", "test_32x32.mat"])
-    lists = {part: ["", f"{part}_32x32.mat", md5[f"{part}_32x32.mat"]] for part in ("train", "test")}
+    lists = {
+        part: ["", f"{part}_32x32.mat", md5[f"{part}_32x32.mat"]] for part in ("train", "test")
+    }
     monkeypatch.setattr(datasets.SVHN, "split_list", lists)
     split = load("svhn", tmp_path)
     assert split.train.labels.tolist() == [0, 1, 2, 9]
@@ -106,16 +116,24 @@ def test_svhn_digit_ten_is_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_stl10_needs_no_unlabelled_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "stl10_binary"
     folder.mkdir()
-    planes = np.random.default_rng(0).integers(0, 256, (3, 3, 96, 96), dtype=np.uint8)  # columns first, as stored
+    planes = np.random.default_rng(0).integers(
+        0, 256, (3, 3, 96, 96), dtype=np.uint8
+    )  # columns first, as stored
     for part in ("train", "test"):
         planes.tofile(folder / f"{part}_X.bin")
         np.array([1, 10, 4], dtype=np.uint8).tofile(folder / f"{part}_y.bin")
-    md5 = _declare(monkeypatch, "stl10", folder, ["train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin"])
+    md5 = _declare(
+        monkeypatch, "stl10", folder, ["train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin"]
+    )
     unlabelled = ["unlabeled_X.bin", "0"]
     monkeypatch.setattr(
-        datasets.STL10, "train_list", [*([n, md5[n]] for n in ("train_X.bin", "train_y.bin")), unlabelled]
+        datasets.STL10,
+        "train_list",
+        [*([n, md5[n]] for n in ("train_X.bin", "train_y.bin")), unlabelled],
     )
-    monkeypatch.setattr(datasets.STL10, "test_list", [[n, md5[n]] for n in ("test_X.bin", "test_y.bin")])
+    monkeypatch.setattr(
+        datasets.STL10, "test_list", [[n, md5[n]] for n in ("test_X.bin", "test_y.bin")]
+    )
     split = load("stl10", tmp_path)
     assert split.train.labels.tolist() == [0, 9, 3]
     assert np.array_equal(split.train.pixels[1].numpy(), planes[1].transpose(2, 1, 0))

@@ -13,11 +13,12 @@ from locbench.errors import FailureError, UsageError
 
 
 def test_catalogue_is_quick_to_import() -> None:
-    check = (
-        "import sys, locbench.datasets.catalogue as c; c.info('cifar10'); print([m for m in ('torch', 'numpy', 'PIL') "
-    )
+    check = "import sys, locbench.datasets.catalogue as c; c.info('cifar10'); print([m for m in ('torch', 'numpy', 'PIL') "
     done = subprocess.run(
-        [sys.executable, "-c", f"{check} if m in sys.modules])"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{check} if m in sys.modules])"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "[]"
 
@@ -78,7 +79,9 @@ def test_nothing_there_but_digits(tmp_path: Path) -> None:
 
 
 def test_cut_file_is_broken_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(presence.OFFICIAL, "svhn", presence.OfficialFiles("svhn", {"a": 4, "b": 4}, "source"))
+    monkeypatch.setitem(
+        presence.OFFICIAL, "svhn", presence.OfficialFiles("svhn", {"a": 4, "b": 4}, "source")
+    )
     folder = tmp_path / "svhn"
     folder.mkdir()
     (folder / "a").write_bytes(b"1234")

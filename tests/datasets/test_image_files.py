@@ -1,4 +1,6 @@
-"""Image files that are other than their names say, and folders laid out in ways that lose images silently."""
+"""Image files that are other than their names say, and folders laid out in ways that lose images
+silently.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def refusal(folder: Path) -> FailureError:
 
 @pytest.fixture
 def no_ghostscript(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("PostScript was run"))
+    monkeypatch.setattr(
+        EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("PostScript was run")
+    )
 
 
 @pytest.mark.usefixtures("no_ghostscript")
@@ -55,10 +59,16 @@ def test_postscript_under_an_images_name_is_not_run(folder: Path, tmp_path: Path
     (folder / "test").rename(folder / "val")
     with pytest.raises(FailureError, match=r"a/0\.png cannot be decoded: it is none of"):
         load(f"imagenet:{folder}", tmp_path)
-    (folder / "train" / "a" / "0.png").rename(folder / "train" / "a" / "8.png")  # only the first are looked at before
+    (folder / "train" / "a" / "0.png").rename(
+        folder / "train" / "a" / "8.png"
+    )  # only the first are looked at before
     streamed = load(f"imagenet:{folder}?side=16", tmp_path)
     with pytest.raises(FailureError, match=r"a/8\.png cannot be decoded: it is none of"):
-        list(imagenet_train_batches(streamed.train, streamed.info, 6, side=16, seed=0, epoch=1, workers=0))
+        list(
+            imagenet_train_batches(
+                streamed.train, streamed.info, 6, side=16, seed=0, epoch=1, workers=0
+            )
+        )
     coco = write_coco(tmp_path / "coco")
     (coco / "train2017" / "ten.png").write_bytes(POSTSCRIPT)
     scenes = load_scenes(f"coco:{coco}", tmp_path).train
@@ -75,7 +85,9 @@ def test_formats_that_no_suffix_of_ours_stands_for_are_refused(folder: Path, kin
 
 def test_suffixes_may_be_mixed_up(folder: Path) -> None:
     expected = Image.new("RGB", (SIDE, SIDE), (9, 90, 200))
-    expected.save(folder / "train" / "a" / "0.png", "BMP")  # one of ImageNet's own .JPEG files is a PNG
+    expected.save(
+        folder / "train" / "a" / "0.png", "BMP"
+    )  # one of ImageNet's own .JPEG files is a PNG
     assert (loaded(folder).train.pixels[0].numpy() == np.asarray(expected)).all()
 
 
@@ -104,13 +116,19 @@ def test_levels_of_a_pgm_are_of_its_own_maximum(tmp_path: Path) -> None:
     path = tmp_path / "x.pgm"
     path.write_bytes(_pgm(np.full((SIDE, SIDE), 600, dtype=np.uint16), 1000))
     with opened(path) as image:
-        assert np.unique(np.asarray(as_rgb(image))).tolist() == [153]  # 600 of 1,000 is 39,321 of 65,535
+        assert np.unique(np.asarray(as_rgb(image))).tolist() == [
+            153
+        ]  # 600 of 1,000 is 39,321 of 65,535
 
 
 def test_colour_and_eight_bits_are_left_to_pillow(tmp_path: Path) -> None:
     draws = np.random.default_rng(3).integers(0, 256, (SIDE, SIDE, 4), dtype=np.uint8)
     for mode in ("RGB", "L", "LA", "P", "RGBA", "CMYK", "1"):
-        image = Image.fromarray(draws).convert(mode) if mode != "CMYK" else Image.fromarray(draws, "CMYK")
+        image = (
+            Image.fromarray(draws).convert(mode)
+            if mode != "CMYK"
+            else Image.fromarray(draws, "CMYK")
+        )
         assert as_rgb(image).tobytes() == image.convert("RGB").tobytes()
 
 
@@ -120,7 +138,10 @@ def test_colour_and_eight_bits_are_left_to_pillow(tmp_path: Path) -> None:
         ((RAMP / 65535).astype(np.float32), "its grey levels are real numbers"),
         (RAMP.astype(np.float32), "its grey levels are real numbers"),
         (RAMP.astype(np.int32), "its grey levels are 32-bit or signed numbers"),
-        ((RAMP / 100).astype(np.uint16), "its grey levels end at 655 of 65,535, nearly black in 8 bits"),
+        (
+            (RAMP / 100).astype(np.uint16),
+            "its grey levels end at 655 of 65,535, nearly black in 8 bits",
+        ),
     ],
 )
 def test_levels_without_a_range_are_refused_with_their_number(
@@ -129,28 +150,48 @@ def test_levels_without_a_range_are_refused_with_their_number(
     for name in ("x.tif", "y.tif"):
         Image.fromarray(levels).save(folder / "train" / "a" / name)
     error = refusal(folder)
-    assert error.message.startswith(f"2 of 8 images in {folder / 'train'} cannot be decoded: a/x.tif ({words}")
+    assert error.message.startswith(
+        f"2 of 8 images in {folder / 'train'} cannot be decoded: a/x.tif ({words}"
+    )
     assert "y.tif" in error.message
     assert "Scale its levels to 8 bits" in error.remedy
 
 
-def test_a_stream_of_levels_without_a_range_is_refused_before_it_is_trained_on(folder: Path, tmp_path: Path) -> None:
+def test_a_stream_of_levels_without_a_range_is_refused_before_it_is_trained_on(
+    folder: Path, tmp_path: Path
+) -> None:
     for path in list((folder / "train").rglob("*.png")):
         Image.fromarray(RAMP.astype(np.float32)).save(path, "TIFF")
-    with pytest.raises(FailureError, match=r"2 of 2 images in .*train cannot be decoded: a/0\.png \(its grey levels"):
+    with pytest.raises(
+        FailureError,
+        match=r"2 of 2 images in .*train cannot be decoded: a/0\.png \(its grey levels",
+    ):
         load(f"imagenet:{folder}", tmp_path)
 
 
 def test_levels_from_white_to_black_are_refused(folder: Path) -> None:
     path = folder / "train" / "a" / "x.tif"
     Image.fromarray(RAMP.astype(np.uint16)).save(path, tiffinfo={262: 0})
-    assert "a/x.tif cannot be decoded: its grey levels of 16 bits count from white to black" in refusal(folder).message
+    assert (
+        "a/x.tif cannot be decoded: its grey levels of 16 bits count from white to black"
+        in refusal(folder).message
+    )
 
 
 def test_pictures_of_several_frames_are_their_first(folder: Path) -> None:
     first = Image.new("RGB", (SIDE, SIDE), (10, 20, 30))
-    first.save(folder / "train" / "a" / "0.png", "MPO", save_all=True, append_images=[Image.new("RGB", (SIDE, SIDE))])
-    first.save(folder / "train" / "a" / "1.png", "TIFF", save_all=True, append_images=[Image.new("RGB", (SIDE, SIDE))])
+    first.save(
+        folder / "train" / "a" / "0.png",
+        "MPO",
+        save_all=True,
+        append_images=[Image.new("RGB", (SIDE, SIDE))],
+    )
+    first.save(
+        folder / "train" / "a" / "1.png",
+        "TIFF",
+        save_all=True,
+        append_images=[Image.new("RGB", (SIDE, SIDE))],
+    )
     pixels = loaded(folder).train.pixels
     assert (pixels[1] == pixels[1, 0, 0]).all()
     assert pixels[1, 0, 0].tolist() == [10, 20, 30]
@@ -172,7 +213,9 @@ def test_damaged_images_are_named_and_counted(folder: Path) -> None:
     assert message.endswith("and 1 more")
 
 
-def test_an_image_of_too_many_pixels_gets_advice_that_fits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_of_too_many_pixels_gets_advice_that_fits(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     Image.new("RGB", (60, 60)).save(folder / "train" / "a" / "0.png")
     error = refusal(folder)
@@ -190,7 +233,9 @@ def test_images_below_a_class_are_those_of_torchvision_in_its_order(folder: Path
     (folder / "train" / "a" / "linked").symlink_to(folder / "train" / "b")
     theirs = ImageFolder(str(folder / "train"))
     ours = folders.list_parts(folder)[0]
-    assert [str(folder / "train" / each.path) for each in ours.files] == [path for path, _ in theirs.samples]
+    assert [str(folder / "train" / each.path) for each in ours.files] == [
+        path for path, _ in theirs.samples
+    ]
     assert [each.label for each in ours.files] == theirs.targets
     assert len(loaded(folder).train) == len(theirs) == 17
 
@@ -225,7 +270,9 @@ def test_a_pipe_under_an_images_name_is_not_waited_for(folder: Path) -> None:
 @pytest.mark.parametrize("kind", ["imagefolder", "imagenet"])
 def test_one_class_is_refused(tmp_path: Path, kind: str) -> None:
     folder = make(tmp_path / "one", classes=("a",), test="val")
-    with pytest.raises(FailureError, match=r"one class folder|1 class folders instead of two or more"):
+    with pytest.raises(
+        FailureError, match=r"one class folder|1 class folders instead of two or more"
+    ):
         load(f"{kind}:{folder}", tmp_path)
     assert status(f"{kind}:{folder}", tmp_path).state == "broken"
 
@@ -236,15 +283,22 @@ def test_a_set_larger_than_memory_is_refused_before_it_is_decoded(
     monkeypatch.setattr(folders, "_decode", lambda *_: pytest.fail("decoded"))
     monkeypatch.setattr(folders, "free_memory", lambda: 12 * SIDE * SIDE * 3 - 1)
     error = refusal(folder)
-    assert f"the 12 images of {folder} do not fit the memory: at 16 x 16 pixels they take 0.0 GB" in error.message
+    assert (
+        f"the 12 images of {folder} do not fit the memory: at 16 x 16 pixels they take 0.0 GB"
+        in error.message
+    )
     assert f"imagenet:{folder}" in error.remedy
-    assert info(f"imagenet:{folder}").test_size == 6  # the remedy takes the same folder, with its "test"
+    assert (
+        info(f"imagenet:{folder}").test_size == 6
+    )  # the remedy takes the same folder, with its "test"
     monkeypatch.undo()
     monkeypatch.setattr(folders, "free_memory", lambda: 12 * SIDE * SIDE * 3)
     assert len(loaded(folder).train) == 6
 
 
-def test_an_array_that_cannot_be_had_is_told_as_such(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_array_that_cannot_be_had_is_told_as_such(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise MemoryError
 
@@ -252,7 +306,9 @@ def test_an_array_that_cannot_be_had_is_told_as_such(folder: Path, monkeypatch: 
     assert "do not fit the memory" in refusal(folder).message
 
 
-def test_free_memory_is_the_least_of_all_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_memory_is_the_least_of_all_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(room, "_PROC", tmp_path)
     monkeypatch.setattr(room, "_GROUPS", tmp_path / "groups")
     monkeypatch.setattr(room, "_address_space", lambda: None)

@@ -17,19 +17,31 @@ from locbench.errors import LocbenchError, UsageError
 from locbench.printable import escaped
 
 
-def test_all_spellings_of_a_folder_have_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_spellings_of_a_folder_have_one_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = make(tmp_path / "set")
     (tmp_path / "link").symlink_to("set")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    spellings = ("set", "./set", "set/", "../" + tmp_path.name + "/set", "~/set", str(folder), "link")
+    spellings = (
+        "set",
+        "./set",
+        "set/",
+        "../" + tmp_path.name + "/set",
+        "~/set",
+        str(folder),
+        "link",
+    )
     for prefix in ("imagefolder:", "imagenet:", "coco:"):
         assert {canonical(prefix + each) for each in spellings} == {f"{prefix}{folder}"}
     assert canonical("imagefolder:set?side=32") == f"imagefolder:{folder}?side=32"
     assert canonical("cifar10") == "cifar10"
 
 
-@pytest.mark.parametrize("name", ["why?", "a:b", "?", "what?side=big", "x?side=7?", "ü", "a b", "100%25"])
+@pytest.mark.parametrize(
+    "name", ["why?", "a:b", "?", "what?side=big", "x?side=7?", "ü", "a b", "100%25"]
+)
 def test_folders_of_odd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     folder = make(tmp_path / name)
     monkeypatch.chdir(tmp_path)
@@ -41,7 +53,9 @@ def test_folders_of_odd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
     assert canonical(canonical(written)) == canonical(written)
 
 
-def test_an_option_is_meant_where_both_folders_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_option_is_meant_where_both_folders_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "set?side=16").mkdir()
     assert parse_name("imagefolder:set?side=16") == (Path("set?side=16"), None)
@@ -63,7 +77,10 @@ def test_bytes_that_are_no_utf8_can_be_written_and_read_back(tmp_path: Path) -> 
     assert parse_name(name).folder == folder
     described = info(name)
     assert (described.label, described.train_size) == (r"caf\udce9 (16 px)", 6)
-    assert json.loads(msgspec.json.encode([status(name, folder), *all_statuses(folder)]))[0]["state"] == "ready"
+    assert (
+        json.loads(msgspec.json.encode([status(name, folder), *all_statuses(folder)]))[0]["state"]
+        == "ready"
+    )
     assert escaped("plain ü ± \\udce9") == "plain ü ± \\udce9"
 
 

@@ -1,4 +1,6 @@
-"""COCO's format: what is read of it, what a detector is given, and what is said of files that do not fit."""
+"""COCO's format: what is read of it, what a detector is given, and what is said of files that do
+not fit.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ from coco_specimens import CORNER, CROWD, SQUARE, annotations, write_coco
 
 from locbench.datasets.catalogue import info, status
 from locbench.detection.evaluation import average_precision
-from locbench.detection.loader import mask_of, mirrored_target, target_of, training_samples, validation_samples
+from locbench.detection.loader import (
+    mask_of,
+    mirrored_target,
+    target_of,
+    training_samples,
+    validation_samples,
+)
 from locbench.detection.loading import load_scenes
 from locbench.errors import FailureError, UsageError
 
@@ -34,7 +42,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_reader_gives_what_is_annotated(folder: Path) -> None:
     split = load_scenes(f"coco:{folder}", folder)
-    assert [each.file_name for each in split.train.pictures] == ["ten.png"]  # the other has nothing to learn from
+    assert [each.file_name for each in split.train.pictures] == [
+        "ten.png"
+    ]  # the other has nothing to learn from
     assert [each.file_name for each in split.test.pictures] == ["ten.png", "eleven.png"]
     assert [each.id for each in split.test.objects[0]] == [1, 2, 3]
     assert split.test.class_of == {3: 1, 7: 2}  # numbers without gaps, in the order of the ids
@@ -50,7 +60,9 @@ def test_targets_are_boxes_classes_and_masks_without_crowds(folder: Path) -> Non
     assert sample.image[:, 0, 0].tolist() == [255, 0, 0]
     assert sample.target["boxes"].tolist() == [[2, 1, 6, 5], [8, 2, 10, 6]]
     assert sample.target["labels"].tolist() == [2, 1]
-    assert torch.equal(sample.target["masks"], torch.from_numpy(np.stack([SQUARE_MASK, CORNER_MASK])))
+    assert torch.equal(
+        sample.target["masks"], torch.from_numpy(np.stack([SQUARE_MASK, CORNER_MASK]))
+    )
 
 
 def test_compressed_runs_are_read_too(folder: Path) -> None:
@@ -58,7 +70,9 @@ def test_compressed_runs_are_read_too(folder: Path) -> None:
 
     counts = mask.encode(np.asfortranarray(CORNER_MASK))["counts"].decode()
     path = folder / "annotations" / "instances_val2017.json"
-    path.write_text(json.dumps(annotations(CORNER | {"segmentation": {"counts": counts, "size": [8, 12]}})))
+    path.write_text(
+        json.dumps(annotations(CORNER | {"segmentation": {"counts": counts, "size": [8, 12]}}))
+    )
     scenes = load_scenes(f"coco:{folder}", folder).test
     assert np.array_equal(mask_of(scenes.objects[0][0], scenes.pictures[0]), CORNER_MASK)
 
@@ -69,7 +83,9 @@ def test_mirrored_images_have_mirrored_targets(folder: Path) -> None:
     mirrored = mirrored_target(plain.target, 12)
     assert mirrored["boxes"].tolist() == [[6, 1, 10, 5], [2, 2, 4, 6]]
     assert np.array_equal(mirrored["masks"][0].numpy(), SQUARE_MASK[:, ::-1])
-    found = [next(training_samples(scenes, 1, seed=seed, epoch=1, flip=True))[0] for seed in range(12)]
+    found = [
+        next(training_samples(scenes, 1, seed=seed, epoch=1, flip=True))[0] for seed in range(12)
+    ]
     turned = [each for each in found if each.image[:, 0, -1].tolist() == [255, 0, 0]]
     assert 0 < len(turned) < len(found)
     assert all(torch.equal(each.target["boxes"], mirrored["boxes"]) for each in turned)
@@ -90,7 +106,10 @@ def test_order_follows_from_seed_and_epoch_alone() -> None:
 def test_shapes_are_the_same_every_time_and_boxes_enclose_them() -> None:
     split, again = load_scenes("shapes", Path()), load_scenes("shapes", Path())
     assert split.fingerprint == again.fingerprint
-    assert (len(split.train), len(split.test)) == (info("shapes").train_size, info("shapes").test_size)
+    assert (len(split.train), len(split.test)) == (
+        info("shapes").train_size,
+        info("shapes").test_size,
+    )
     assert {len(own) for own in split.train.objects} <= {1, 2, 3}
     assert split.train.class_of == {1: 1, 2: 2, 4: 3}
     for picture, own in zip(split.test.pictures[:10], split.test.objects[:10], strict=True):
@@ -183,25 +202,35 @@ def test_faults_of_an_annotation_file(folder: Path, content: str, words: str) ->
 
 
 @pytest.mark.parametrize("part", ["train", "val"])
-@pytest.mark.parametrize("outline", [[], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], "x", {"counts": 3, "size": [8, 12]}])
-def test_faults_of_an_outline_are_told_by_its_annotation(folder: Path, outline: object, part: str) -> None:
+@pytest.mark.parametrize(
+    "outline", [[], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], "x", {"counts": 3, "size": [8, 12]}]
+)
+def test_faults_of_an_outline_are_told_by_its_annotation(
+    folder: Path, outline: object, part: str
+) -> None:
     path = folder / "annotations" / f"instances_{part}2017.json"
     path.write_text(json.dumps(annotations(SQUARE | {"segmentation": outline})))
-    with pytest.raises(FailureError, match=rf"{path.name}: the segmentation of annotation 1") as caught:
+    with pytest.raises(
+        FailureError, match=rf"{path.name}: the segmentation of annotation 1"
+    ) as caught:
         load_scenes(f"coco:{folder}", folder)
     assert ("outlines" in caught.value.remedy) == (outline == [])
 
 
 def test_run_lengths_of_another_image_are_told(folder: Path) -> None:
     path = folder / "annotations" / "instances_val2017.json"
-    path.write_text(json.dumps(annotations(CROWD | {"segmentation": {"counts": [0, 96], "size": [12, 8]}})))
+    path.write_text(
+        json.dumps(annotations(CROWD | {"segmentation": {"counts": [0, 96], "size": [12, 8]}}))
+    )
     with pytest.raises(FailureError, match=r"annotation 3 is of an image of \(12, 8\) pixels"):
         load_scenes(f"coco:{folder}", folder)
 
 
 def test_a_few_images_do_not_pass_for_coco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_coco(tmp_path / "coco")
-    with pytest.raises(FailureError, match="2 images and 2 categories, and COCO 2017 has 118,287 and 80") as caught:
+    with pytest.raises(
+        FailureError, match="2 images and 2 categories, and COCO 2017 has 118,287 and 80"
+    ) as caught:
         load_scenes("coco", tmp_path)
     assert f"coco:{folder}" in caught.value.remedy
     described = msgspec.structs.replace(info("coco"), train_size=2, test_size=2, classes=2)
@@ -215,7 +244,9 @@ def test_categories_that_came_later_have_no_class(folder: Path) -> None:
     for part in ("train", "val"):
         path = folder / "annotations" / f"instances_{part}2017.json"
         content = json.loads(path.read_text())
-        path.write_text(json.dumps(content | {"categories": [*content["categories"], {"id": 9, "name": "dog"}]}))
+        path.write_text(
+            json.dumps(content | {"categories": [*content["categories"], {"id": 9, "name": "dog"}]})
+        )
     with pytest.raises(FailureError, match="3 categories, and some") as caught:
         load_scenes(f"coco:{folder}", folder)
     assert "start again" in caught.value.remedy
@@ -240,32 +271,53 @@ FAR = [[6, 2, 10, 2, 10, 7, 6, 7]]
 TINY |= {"segmentation": [[8, 2, 10, 2, 10, 6, 8, 6]]}
 
 
-@pytest.mark.parametrize("numbers", [(0, 1, 2), (5, 5, 5), (2, 0, 2), (-1, 0, 1), (10**30, -(10**30), 0)])
-def test_ids_of_objects_do_not_reach_the_average_precision(folder: Path, numbers: tuple[int, ...]) -> None:
-    objects = [each | {"id": number} for each, number in zip((SQUARE, OTHER_SQUARE, TINY), numbers, strict=True)]
+@pytest.mark.parametrize(
+    "numbers", [(0, 1, 2), (5, 5, 5), (2, 0, 2), (-1, 0, 1), (10**30, -(10**30), 0)]
+)
+def test_ids_of_objects_do_not_reach_the_average_precision(
+    folder: Path, numbers: tuple[int, ...]
+) -> None:
+    objects = [
+        each | {"id": number}
+        for each, number in zip((SQUARE, OTHER_SQUARE, TINY), numbers, strict=True)
+    ]
     write_parts(folder, *objects)
     test = load_scenes(f"coco:{folder}", folder).test
     found = [target_of(test, index) for index in range(len(test))]
-    perfect = [each | {"masks": each["masks"].bool(), "scores": torch.ones(len(each["labels"]))} for each in found]
+    perfect = [
+        each | {"masks": each["masks"].bool(), "scores": torch.ones(len(each["labels"]))}
+        for each in found
+    ]
     assert set(average_precision(test, perfect).values()) == {100.0}
 
 
 def test_ids_of_images_may_be_any_numbers(folder: Path) -> None:
-    path = write_parts(folder, SQUARE | {"image_id": 2**70}, OTHER_SQUARE | {"image_id": 0}, TINY | {"image_id": 0})
+    path = write_parts(
+        folder, SQUARE | {"image_id": 2**70}, OTHER_SQUARE | {"image_id": 0}, TINY | {"image_id": 0}
+    )
     content = json.loads(path.read_text())
-    content["images"] = [each | {"id": number} for each, number in zip(content["images"], (2**70, 0), strict=True)]
+    content["images"] = [
+        each | {"id": number} for each, number in zip(content["images"], (2**70, 0), strict=True)
+    ]
     content["images"][1] |= {"width": 12}
     path.write_text(json.dumps(content))
     test = load_scenes(f"coco:{folder}", folder).test
     found = [target_of(test, index) for index in range(len(test))]
-    perfect = [each | {"masks": each["masks"].bool(), "scores": torch.ones(len(each["labels"]))} for each in found]
+    perfect = [
+        each | {"masks": each["masks"].bool(), "scores": torch.ones(len(each["labels"]))}
+        for each in found
+    ]
     assert set(average_precision(test, perfect).values()) == {100.0}
 
 
 def test_nothing_to_find_has_no_average_precision(folder: Path) -> None:
     scenes = load_scenes(f"coco:{folder}", folder).test
     empty = scenes.kept([1])
-    nothing = {"boxes": torch.empty(0, 4), "scores": torch.empty(0), "labels": torch.empty(0, dtype=torch.int64)}
+    nothing = {
+        "boxes": torch.empty(0, 4),
+        "scores": torch.empty(0),
+        "labels": torch.empty(0, dtype=torch.int64),
+    }
     assert set(average_precision(empty, [nothing]).values()) == {None}
 
 
@@ -288,11 +340,20 @@ def test_validation_images_without_an_object_are_refused(folder: Path) -> None:
             {"bbox": [6, 2, 10, 7], "segmentation": FAR},
             "1 of 1 boxes fit their outlines only as left, top, right and bottom",
         ),
-        ({"bbox": [0.5, 0.25, 1, 1], "segmentation": FAR}, "1 of 1 boxes are not where their outlines are"),
-        ({"segmentation": {"counts": [66, 4, 6, 2, 17], "size": [8, 12]}}, "has runs of 95 pixels in all"),
+        (
+            {"bbox": [0.5, 0.25, 1, 1], "segmentation": FAR},
+            "1 of 1 boxes are not where their outlines are",
+        ),
+        (
+            {"segmentation": {"counts": [66, 4, 6, 2, 17], "size": [8, 12]}},
+            "has runs of 95 pixels in all",
+        ),
         ({"segmentation": {"counts": [100, -4], "size": [8, 12]}}, "has runs of 96 pixels in all"),
         ({"segmentation": {"counts": "", "size": [8, 12]}}, "has runs of 0 pixels in all"),
-        ({"segmentation": {"counts": "R2460~", "size": [8, 12]}}, "has a character that no run lengths have"),
+        (
+            {"segmentation": {"counts": "R2460~", "size": [8, 12]}},
+            "has a character that no run lengths have",
+        ),
     ],
 )
 @pytest.mark.parametrize("part", ["train", "val"])
@@ -325,6 +386,8 @@ def test_compressed_runs_add_up_as_pycocotools_writes_them(folder: Path) -> None
         write_parts(folder, SQUARE, TINY | {"segmentation": {"counts": counts, "size": [8, 12]}})
         test = load_scenes(f"coco:{folder}", folder).test
         assert np.array_equal(mask_of(test.objects[0][1], test.pictures[0]), drawn)
-        write_parts(folder, SQUARE, TINY | {"segmentation": {"counts": counts[:-1], "size": [8, 12]}})
+        write_parts(
+            folder, SQUARE, TINY | {"segmentation": {"counts": counts[:-1], "size": [8, 12]}}
+        )
         with pytest.raises(FailureError, match="annotation 8"):
             load_scenes(f"coco:{folder}", folder)

@@ -1,4 +1,6 @@
-"""The detector: its backbone is the chain with the chain's weights, its numbers are COCO's, and it learns."""
+"""The detector: its backbone is the chain with the chain's weights, its numbers are COCO's, and it
+learns.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,13 @@ from torchvision.models import resnet34
 
 from locbench.detection.costs import detector_parameters, detector_seconds
 from locbench.detection.dataset import Scenes
-from locbench.detection.detector import Pyramid, backbone_chain, build_detector, keep_weights, load_backbone
+from locbench.detection.detector import (
+    Pyramid,
+    backbone_chain,
+    build_detector,
+    keep_weights,
+    load_backbone,
+)
 from locbench.detection.evaluation import average_precision
 from locbench.detection.loader import target_of
 from locbench.detection.loading import load_scenes
@@ -30,7 +38,9 @@ from locbench.training.lr_schedule import detector_rate
 pytest.importorskip("pycocotools")
 
 LEVEL = 20.0
-"""Box AP50 in percent that the drawn shapes must reach, set before any was measured: most large objects found once."""
+"""Box AP50 in percent that the drawn shapes must reach, set before any was measured: most large
+objects found once.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -56,24 +66,35 @@ def scenes(limit: int = 16) -> Scenes:
 def truth_as_found(of: Scenes) -> list[dict[str, Tensor]]:
     """Return what a perfect detector would find."""
     truth = [target_of(of, index) for index in range(len(of))]
-    return [{**each, "masks": each["masks"].bool(), "scores": torch.ones(len(each["labels"]))} for each in truth]
+    return [
+        {**each, "masks": each["masks"].bool(), "scores": torch.ones(len(each["labels"]))}
+        for each in truth
+    ]
 
 
 def test_perfect_detections_have_100_percent() -> None:
     some = scenes()
     found = average_precision(some, truth_as_found(some))
-    assert found == dict.fromkeys(("box_ap", "box_ap50", "box_ap75", "mask_ap", "mask_ap50", "mask_ap75"), 100.0)
+    assert found == dict.fromkeys(
+        ("box_ap", "box_ap50", "box_ap75", "mask_ap", "mask_ap50", "mask_ap75"), 100.0
+    )
 
 
 def test_no_detection_has_0_percent() -> None:
     some = scenes()
-    nothing = {"boxes": torch.empty(0, 4), "scores": torch.empty(0), "labels": torch.empty(0, dtype=torch.int64)}
+    nothing = {
+        "boxes": torch.empty(0, 4),
+        "scores": torch.empty(0),
+        "labels": torch.empty(0, dtype=torch.int64),
+    }
     nothing["masks"] = torch.empty(0, 96, 96, dtype=torch.bool)
     assert set(average_precision(some, [nothing] * len(some)).values()) == {0.0}
 
 
 def test_overlap_decides_which_thresholds_are_met() -> None:
-    """A box shifted so that it covers 2/3 of the truth's area counts at 0.5, 0.55, 0.6 and 0.65: AP is 40 %."""
+    """A box shifted so that it covers 2/3 of the truth's area counts at 0.5, 0.55, 0.6 and 0.65: AP
+    is 40 %.
+    """
     some = scenes(1)
     some = replace(some, objects=((some.objects[0][0],),))
     (found,) = truth_as_found(some)
@@ -100,7 +121,9 @@ def test_pyramid_stands_on_the_chains_features() -> None:
     x, expected = torch.randn(2, 3, 64, 64), []
     with torch.no_grad():
         features = x
-        for unit, spec, following in zip(chain.units, chain.specs, [*chain.specs[1:], None], strict=True):
+        for unit, spec, following in zip(
+            chain.units, chain.specs, [*chain.specs[1:], None], strict=True
+        ):
             features = unit(features)
             if spec.stage and (following is None or following.stage != spec.stage):
                 expected.append(features)
@@ -113,16 +136,22 @@ def test_pyramid_stands_on_the_chains_features() -> None:
 
 
 def test_maps_in_bfloat16_are_close_and_given_in_float32(weights: Path) -> None:
-    """So that anchors and boxes, made in the type of the maps, keep coordinates that bfloat16 has no digits for."""
+    """So that anchors and boxes, made in the type of the maps, keep coordinates that bfloat16 has
+    no digits for.
+    """
     recipe = detector_recipe()
     found = []
     for precision in ("fp32", "bf16"):
         torch.manual_seed(1)
         chain = chain_of(recipe)
         load_backbone(chain, recipe.network, weights)
-        detector = build_detector(msgspec.structs.replace(recipe, precision=precision), chain, 3).eval()
+        detector = build_detector(
+            msgspec.structs.replace(recipe, precision=precision), chain, 3
+        ).eval()
         with torch.no_grad():
-            maps = detector.backbone(torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(2)))
+            maps = detector.backbone(
+                torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+            )
             boxes = detector([torch.full((3, 90, 70), 0.5)])[0]["boxes"]
         found.append(maps)
         assert {each.dtype for each in (*maps.values(), boxes)} == {torch.float32}
@@ -157,7 +186,9 @@ def test_weights_are_really_loaded(weights: Path) -> None:
     assert len(own) > 100
     assert all(torch.equal(each, kept[f"units.{name}"]) for name, each in own.items())
     torch.manual_seed(99)
-    assert not torch.equal(chain_of(recipe).state_dict()["units.0.0.weight"], kept["units.0.0.weight"])
+    assert not torch.equal(
+        chain_of(recipe).state_dict()["units.0.0.weight"], kept["units.0.0.weight"]
+    )
 
 
 def test_published_layers_are_frozen() -> None:
@@ -168,7 +199,9 @@ def test_published_layers_are_frozen() -> None:
     body(torch.randn(2, 3, 64, 64))["0"].sum().backward()
     assert all(map(torch.equal, before, body.units.buffers()))
     for index, spec in enumerate(chain.specs):
-        learning = [name for name, each in body.units[index].named_parameters() if each.requires_grad]
+        learning = [
+            name for name, each in body.units[index].named_parameters() if each.requires_grad
+        ]
         assert bool(learning) == (spec.stage >= 2)
         assert not [name for name in learning if "bn" in name or "downsample.1" in name]
 
@@ -198,34 +231,64 @@ def test_file_of_other_weights_is_refused(tmp_path: Path, weights: Path, fault: 
 def test_counted_parameters_are_the_detectors(weights: Path) -> None:
     recipe = detector_recipe()
     built = build_detector(recipe, chain_of(recipe), 3)
-    assert detector_parameters(recipe) == {"primary": sum(map(Tensor.numel, built.parameters())), "auxiliary": 0}
+    assert detector_parameters(recipe) == {
+        "primary": sum(map(Tensor.numel, built.parameters())),
+        "auxiliary": 0,
+    }
     longer = msgspec.structs.replace(recipe, epochs=4, test_every=4)
-    assert 0 < detector_seconds(recipe, 1e9) < detector_seconds(longer, 1e9) < 2 * detector_seconds(recipe, 1e9) + 1
+    assert (
+        0
+        < detector_seconds(recipe, 1e9)
+        < detector_seconds(longer, 1e9)
+        < 2 * detector_seconds(recipe, 1e9) + 1
+    )
 
 
 def test_rate_of_the_published_schedule() -> None:
     recipe = load_table("auglocal-coco").cells[0].recipe
     assert recipe is not None
-    rates = {step: detector_rate(recipe, step, 1000) for step in (0, 250, 500, 7999, 8000, 10_999, 11_000, 11_999)}
+    rates = {
+        step: detector_rate(recipe, step, 1000)
+        for step in (0, 250, 500, 7999, 8000, 10_999, 11_000, 11_999)
+    }
     assert rates == pytest.approx(
-        {0: 1e-7, 250: 5.005e-5, 500: 1e-4, 7999: 1e-4, 8000: 1e-5, 10_999: 1e-5, 11_000: 1e-6, 11_999: 1e-6}
+        {
+            0: 1e-7,
+            250: 5.005e-5,
+            500: 1e-4,
+            7999: 1e-4,
+            8000: 1e-5,
+            10_999: 1e-5,
+            11_000: 1e-6,
+            11_999: 1e-6,
+        }
     )
 
 
 def test_rate_of_a_shorter_run_falls_at_the_same_shares() -> None:
-    recipe = detector_recipe(epochs=3)  # 8 of 12 epochs are 2 of 3; 11 of 12 are no whole epoch of 3
-    assert [detector_rate(recipe, 10 * epoch + 9, 10) for epoch in range(3)] == pytest.approx([2e-3, 2e-3, 2e-4])
+    recipe = detector_recipe(
+        epochs=3
+    )  # 8 of 12 epochs are 2 of 3; 11 of 12 are no whole epoch of 3
+    assert [detector_rate(recipe, 10 * epoch + 9, 10) for epoch in range(3)] == pytest.approx(
+        [2e-3, 2e-3, 2e-4]
+    )
 
 
 # Training
 
 
 def numbers(run: DetectionRun) -> list[dict[str, float | None]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in run.state.history]
+    return [
+        {name: value for name, value in row.items() if name != "seconds"}
+        for row in run.state.history
+    ]
 
 
 def test_resumed_run_gives_the_same_numbers(tmp_path: Path, weights: Path) -> None:
-    recipe, split = detector_recipe(epochs=2, test_every=1), load_scenes("shapes", Path(), limit=8, test_limit=4)
+    recipe, split = (
+        detector_recipe(epochs=2, test_every=1),
+        load_scenes("shapes", Path(), limit=8, test_limit=4),
+    )
     whole = DetectionRun(recipe, split, weights)
     whole.train()
 
@@ -245,7 +308,9 @@ def test_resumed_run_gives_the_same_numbers(tmp_path: Path, weights: Path) -> No
     again.train()
     assert again.state.resumed == 1
     assert numbers(again) == numbers(whole)
-    for left, right in zip(again.detector.state_dict().values(), whole.detector.state_dict().values(), strict=True):
+    for left, right in zip(
+        again.detector.state_dict().values(), whole.detector.state_dict().values(), strict=True
+    ):
         assert torch.equal(left, right)
 
 
@@ -258,7 +323,9 @@ def test_run_that_diverges_says_so(weights: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_average_precision_rises_above_a_level(weights: Path) -> None:
-    """From random weights of the backbone, on 160 images of shapes of a quarter to half their side, in four epochs."""
+    """From random weights of the backbone, on 160 images of shapes of a quarter to half their side,
+    in four epochs.
+    """
     recipe = detector_recipe(epochs=4, test_every=4)
     run = DetectionRun(recipe, load_scenes("shapes", Path(), limit=160, test_limit=40), weights)
     row = run.train().history[-1]

@@ -1,4 +1,6 @@
-"""A table of detectors from the command line to the report: backbones first, then detectors, on drawn shapes."""
+"""A table of detectors from the command line to the report: backbones first, then detectors, on
+drawn shapes.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +113,9 @@ ONE = ("table", "detectors", "--rows", "BP")
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     made = Bench(tmp_path, monkeypatch, capsys)
     made.write(DETECTORS, "detectors")
     return made
@@ -136,7 +140,9 @@ def test_backbones_are_trained_first_and_then_detectors(bench: Bench) -> None:
     ]
     said = bench.call("table", "detectors", "--json")
     assert said.code == 0
-    assert [line[:5] for line in said.err.splitlines() if line.startswith("[")] == [f"[{i}/4]" for i in range(1, 5)]
+    assert [line[:5] for line in said.err.splitlines() if line.startswith("[")] == [
+        f"[{i}/4]" for i in range(1, 5)
+    ]
     records = bench.records()
     detectors = [each for each in records if each.recipe.detection]
     backbones = {each.key: each for each in records if not each.recipe.detection}
@@ -202,7 +208,11 @@ def test_backbone_runs_again_only_where_a_detector_needs_it(bench: Bench) -> Non
     assert states(bench, "--rerun", "all") == [("to do", ("BP",)), ("to do", ())]
     bench.call(*ONE, "--seeds", "2")
     assert states(bench, "--rerun", "all") == [("done", ("BP",)), ("to do", ())]
-    seeds = [(each.recipe.seed, each.recipe.backbone.seed) for each in bench.records() if each.recipe.backbone]
+    seeds = [
+        (each.recipe.seed, each.recipe.backbone.seed)
+        for each in bench.records()
+        if each.recipe.backbone
+    ]
     assert sorted(seeds) == [(0, 0), (1, 0)]
 
 
@@ -231,7 +241,9 @@ def test_weights_of_a_file_take_the_backbones_place(bench: Bench) -> None:
     assert "method unknown" in comparison["how"]
     assert [each["n"] for each in comparison["entries"]] == [1, 1]
     own = next(each for each in bench.records() if each.recipe.detection)
-    assert comparison["entries"][0]["measured"] == own.metrics["box_ap"]  # the same weights: the same numbers
+    assert (
+        comparison["entries"][0]["measured"] == own.metrics["box_ap"]
+    )  # the same weights: the same numbers
 
 
 def test_any_folder_of_cocos_layout_can_stand_in(bench: Bench) -> None:
@@ -256,7 +268,9 @@ def refused(bench: Bench, code: int, *arguments: str) -> str:
     return said.err
 
 
-def test_no_pycocotools_is_said_before_anything_is_trained(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_pycocotools_is_said_before_anything_is_trained(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("locbench.detection.evaluation.find_spec", lambda name: None)
     assert "pip install 'locbench[coco]'" in refused(bench, 1, *ONE)
 
@@ -264,15 +278,24 @@ def test_no_pycocotools_is_said_before_anything_is_trained(bench: Bench, monkeyp
 def test_no_coco_is_said_before_anything_is_trained(bench: Bench) -> None:
     bench.write(DETECTORS.replace('dataset = "shapes"', 'dataset = "coco"'), "detectors")
     message = refused(bench, 1, *ONE)
-    assert f"COCO 2017 is missing: there is no folder {bench.folder / 'data' / 'coco' / 'train2017'}" in message
+    assert (
+        f"COCO 2017 is missing: there is no folder {bench.folder / 'data' / 'coco' / 'train2017'}"
+        in message
+    )
     assert "cocodataset.org" in message
 
 
 @pytest.mark.parametrize(
     ("fault", "words"),
-    [("annotations", "is no annotation file"), ("image", "ten.png is missing"), ("folder", "no folder")],
+    [
+        ("annotations", "is no annotation file"),
+        ("image", "ten.png is missing"),
+        ("folder", "no folder"),
+    ],
 )
-def test_faults_of_a_folder_are_said_before_anything_is_trained(bench: Bench, fault: str, words: str) -> None:
+def test_faults_of_a_folder_are_said_before_anything_is_trained(
+    bench: Bench, fault: str, words: str
+) -> None:
     folder = write_coco(bench.folder / "some", annotations(SQUARE))
     if fault == "annotations":
         (folder / "annotations" / "instances_train2017.json").write_text("{}")
@@ -288,9 +311,18 @@ def test_faults_of_a_folder_are_said_before_anything_is_trained(bench: Bench, fa
         ((*ONE, "--dataset", "cifar10"), "'cifar10' holds images in classes"),
         ((*ONE, "--dataset", "digits", "--preset", "smoke"), "'digits' holds images in classes"),
         (("table", "mini", "--dataset", "coco"), "'coco' holds boxes and masks"),
-        (("table", "mini", "--dataset", "shapes", "--preset", "smoke"), "'shapes' holds boxes and masks"),
-        (("run", "--network", "resnet8", "--method", "bp", "--dataset", "coco"), "'coco' holds boxes and masks"),
-        (("costs", "--network", "resnet8", "--method", "bp", "--dataset", "coco"), "'coco' holds boxes and masks"),
+        (
+            ("table", "mini", "--dataset", "shapes", "--preset", "smoke"),
+            "'shapes' holds boxes and masks",
+        ),
+        (
+            ("run", "--network", "resnet8", "--method", "bp", "--dataset", "coco"),
+            "'coco' holds boxes and masks",
+        ),
+        (
+            ("costs", "--network", "resnet8", "--method", "bp", "--dataset", "coco"),
+            "'coco' holds boxes and masks",
+        ),
         ((*ONE, "--memory", "lean"), "lean memory is not for detectors"),
         ((*ONE, "--dataset", "coca"), "unknown data set 'coca'"),
         (("costs", "detectors"), "detectors, whose memory and operations depend on what they find"),
@@ -302,7 +334,9 @@ def test_requests_that_do_not_fit(bench: Bench, arguments: tuple[str, ...], word
 
 def test_one_file_cannot_be_the_weights_of_two_backbones(bench: Bench) -> None:
     (bench.folder / "file.pt").write_bytes(b"no weights")
-    assert "--weights is one file" in refused(bench, 2, "table", "detectors", "--weights", "file.pt")
+    assert "--weights is one file" in refused(
+        bench, 2, "table", "detectors", "--weights", "file.pt"
+    )
     assert "file.pt is no weight file" in refused(bench, 1, *ONE, "--weights", "file.pt")
 
 
@@ -313,8 +347,16 @@ def test_one_file_cannot_be_the_weights_of_two_backbones(bench: Bench) -> None:
         ("proposals = 16", "proposals = 1", "detection.proposals is 1"),
         ("proposals = 16", "regions = 16", "regions"),
         ('rate = "steps"', 'rate = "cosine-epoch"', "a detector's rate is 'steps'"),
-        ('dataset = "shapes"\nmethod = "bp"', 'dataset = "shapes"\nmethod = "dgl"', "trained by backpropagation"),
-        ('network = "resnet34-narrow"\ndataset = "digits"', 'network = "resnet8"\ndataset = "digits"', "'resnet8'"),
+        (
+            'dataset = "shapes"\nmethod = "bp"',
+            'dataset = "shapes"\nmethod = "dgl"',
+            "trained by backpropagation",
+        ),
+        (
+            'network = "resnet34-narrow"\ndataset = "digits"',
+            'network = "resnet8"\ndataset = "digits"',
+            "'resnet8'",
+        ),
         ('dataset = "digits"', 'dataset = "shapes"', "'shapes' holds boxes and masks"),
         ("[recipe.detection]", "[recipe.detector]", "detector"),
     ],
@@ -341,7 +383,11 @@ def test_backbones_are_the_cells_of_table_3() -> None:
         assert each.recipe is not None
         assert each.recipe.backbone is not None
         assert each.recipe.backbone.key == own.key
-        assert (each.recipe.epochs, each.recipe.batch_size, each.recipe.optimizer) == (12, 16, "adamw")
+        assert (each.recipe.epochs, each.recipe.batch_size, each.recipe.optimizer) == (
+            12,
+            16,
+            "adamw",
+        )
 
 
 def test_keys_of_runs_without_detectors_are_what_they_were() -> None:
@@ -360,19 +406,39 @@ def test_backbones_method_and_schedule_tell_detectors_apart_as_they_should() -> 
     assert len({each.key for each in (bp, local, *small)}) == 4
     assert [same_task_key(each) for each in small] == [same_task_key(bp), same_task_key(local)]
     assert same_task_key(bp) != same_task_key(local)
-    assert all(each.dataset == "shapes" and each.backbone and each.backbone.dataset == "digits" for each in small)
+    assert all(
+        each.dataset == "shapes" and each.backbone and each.backbone.dataset == "digits"
+        for each in small
+    )
     assert bp.backbone is not None
     other = {**_settings(), "backbone": {**_backbone(), "method": "dgl"}}
     assert make_recipe(other).key != make_recipe(_settings()).key
-    assert make_recipe({**_settings(), "backbone": {**_backbone(), "modules": 17}}).key == make_recipe(_settings()).key
+    assert (
+        make_recipe({**_settings(), "backbone": {**_backbone(), "modules": 17}}).key
+        == make_recipe(_settings()).key
+    )
 
 
 def _backbone() -> dict[str, object]:
-    return {"network": "resnet34", "dataset": "digits", "method": "bp", "epochs": 1, "batch_size": 8, "lr": 0.1}
+    return {
+        "network": "resnet34",
+        "dataset": "digits",
+        "method": "bp",
+        "epochs": 1,
+        "batch_size": 8,
+        "lr": 0.1,
+    }
 
 
 def _settings() -> dict[str, object]:
-    own = {"network": "resnet34", "dataset": "shapes", "method": "bp", "epochs": 1, "batch_size": 8, "lr": 0.1}
+    own = {
+        "network": "resnet34",
+        "dataset": "shapes",
+        "method": "bp",
+        "epochs": 1,
+        "batch_size": 8,
+        "lr": 0.1,
+    }
     return own | {"rate": "steps", "detection": {}, "backbone": _backbone()}
 
 
@@ -405,7 +471,9 @@ def test_plan_says_what_does_not_reach_a_backbone(bench: Bench) -> None:
     assert f"{kept} --precision; use a preset" in notes("--precision", "bf16")
 
 
-def test_a_sweep_reads_its_data_once_and_limits_what_it_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_reads_its_data_once_and_limits_what_it_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[str] = []
 
     def counted(name: str, root: Path, *limits: int | None) -> SceneSplit:

@@ -1,4 +1,7 @@
-"""Estimates of time: recorded times first, then those of like runs, then counted operations; and what is missing."""
+"""Estimates of time: recorded times first, then those of like runs, then counted operations.
+
+And what is missing.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,11 @@ ONE = recipe_of("bp", {}, epochs=4, train_limit=200, test_limit=100)
 
 
 def recorded(recipe: Recipe, seconds: float, seed: int = 0, **changes: Any) -> Record:
-    made = {"device": device_name(CPU), "threads": torch.get_num_threads(), "seconds": seconds} | changes
+    made = {
+        "device": device_name(CPU),
+        "threads": torch.get_num_threads(),
+        "seconds": seconds,
+    } | changes
     return make_record(recipe, 90.0, seed, provenance=made)
 
 
@@ -41,19 +48,27 @@ def rate(monkeypatch: pytest.MonkeyPatch) -> float:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
 def test_recorded_times_of_the_same_recipe_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("locbench.costs.time_estimate.measured_rate", None)  # would fail if it were called
+    monkeypatch.setattr(
+        "locbench.costs.time_estimate.measured_rate", None
+    )  # would fail if it were called
     records = [recorded(ONE, seconds, seed) for seed, seconds in enumerate((10.0, 14.0, 11.0))]
     found = Estimator(records, CPU).of(msgspec.structs.replace(ONE, seed=7))
     assert (found.seconds, found.basis) == (11.0, "recorded")
 
 
-@pytest.mark.parametrize("changes", [{"device": "another processor"}, {"threads": 99}, {"beside": 2}, {"seconds": 0.0}])
-def test_other_devices_and_runs_beside_others_do_not_count(rate: float, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "changes", [{"device": "another processor"}, {"threads": 99}, {"beside": 2}, {"seconds": 0.0}]
+)
+def test_other_devices_and_runs_beside_others_do_not_count(
+    rate: float, changes: dict[str, Any]
+) -> None:
     seconds = {"seconds": 10.0} | changes
     found = Estimator([recorded(ONE, **seconds)], CPU).of(ONE)
     assert found.basis == "counted"
@@ -67,7 +82,10 @@ def test_a_failed_run_says_nothing_of_the_time(rate: float) -> None:
 
 
 def test_a_run_of_the_same_network_and_method_is_scaled_by_its_images_and_epochs() -> None:
-    """Training on an image is three forward passes, a test one; the second run is tested once, after its last epoch."""
+    """Training on an image is three forward passes, a test one.
+
+    The second run is tested once, after its last epoch.
+    """
     longer = recipe_of("bp", {}, epochs=20, test_every=20, train_limit=400, test_limit=100, lr=0.5)
     found = Estimator([recorded(ONE, 10.0)], CPU).of(longer)
     assert found.basis == "similar"
@@ -77,7 +95,10 @@ def test_a_run_of_the_same_network_and_method_is_scaled_by_its_images_and_epochs
 def test_a_record_read_from_a_file_is_of_the_kind_of_a_planned_run(rate: float) -> None:
     """A float that was read is no other option than the same one in code."""
     planned = recipe_of("auglocal", {}, epochs=4, train_limit=200, test_limit=100)
-    composition = {"branches": [{"kind": "auglocal", "decay": 0.5, "weight": [1.0, 1.0]}], "merge_top": 1}
+    composition = {
+        "branches": [{"kind": "auglocal", "decay": 0.5, "weight": [1.0, 1.0]}],
+        "merge_top": 1,
+    }
     read = msgspec.convert(msgspec.to_builtins(planned) | {"composition": composition}, Recipe)
     assert read == planned
     found = Estimator([recorded(read, 10.0)], CPU).of(msgspec.structs.replace(planned, epochs=8))
@@ -85,7 +106,9 @@ def test_a_record_read_from_a_file_is_of_the_kind_of_a_planned_run(rate: float) 
 
 
 def test_the_nearest_batch_is_scaled(rate: float) -> None:
-    near, far = (recipe_of("bp", {}, batch_size=size, train_limit=200, test_limit=100) for size in (16, 256))
+    near, far = (
+        recipe_of("bp", {}, batch_size=size, train_limit=200, test_limit=100) for size in (16, 256)
+    )
     wanted = recipe_of("bp", {}, batch_size=32, train_limit=200, test_limit=100)
     found = Estimator([recorded(far, 1.0), recorded(near, 3.0)], CPU).of(wanted)
     assert (found.seconds, found.basis) == (pytest.approx(3.0), "similar")
@@ -93,7 +116,9 @@ def test_the_nearest_batch_is_scaled(rate: float) -> None:
 
 
 def test_the_probe_takes_cpu_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that goes a quarter of a second from one look to the next, whatever the machine does besides."""
+    """A clock that goes a quarter of a second from one look to the next, whatever the machine does
+    besides.
+    """
     ticks = iter(range(10_000))
     monkeypatch.setattr("locbench.costs.time_estimate.time.process_time", lambda: next(ticks) / 4)
     monkeypatch.setattr("locbench.costs.time_estimate.time.perf_counter", None)
@@ -111,18 +136,25 @@ def test_what_estimates_are_taken_from_is_said() -> None:
 
 
 def test_traces_that_a_table_still_needs_are_counted(tmp_path: Path) -> None:
-    """Four columns of DGL and InfoPro take one trace each, those of PGL's three heads two; backpropagation one."""
+    """Four columns of DGL and InfoPro take one trace each, those of PGL's three heads two.
+
+    Backpropagation one.
+    """
     table = load_table("pgl-costs")
     published = [cell for cell in table.cells if "gpu_memory" in cell.published]
     wanted = {
         (cell.recipe.key, guided)
         for cell in published
         if cell.recipe
-        for guided in ((False, True) if isinstance(cell.recipe.composition.phases, Periodic) else (False,))
+        for guided in (
+            (False, True) if isinstance(cell.recipe.composition.phases, Periodic) else (False,)
+        )
     }
     found = missing_traces(table, tmp_path)
     assert len(found) == len(wanted) == 33
-    assert trace_seconds(found) == pytest.approx(2.0 + 0.04 * 16 * 33)  # ResNet-32 has 16 local layers
+    assert trace_seconds(found) == pytest.approx(
+        2.0 + 0.04 * 16 * 33
+    )  # ResNet-32 has 16 local layers
     assert missing_traces(table, Path(__file__).parents[2] / "results") == ()
     assert trace_seconds(()) == 0
 
@@ -146,14 +178,18 @@ def test_data_sets_that_are_missing_are_told_once(tmp_path: Path) -> None:
     assert missing_for(jobs(*cifar, state="done"), tmp_path) == []
 
 
-def test_weights_that_would_be_fetched_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_would_be_fetched_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     settings = {"network": "resnet34", "dataset": "digits", "image_size": 32, "init": "torchvision"}
     one = recipe_of("bp", {}, **settings)
     (line,) = missing_for(jobs(one), tmp_path)
     assert "pretrained weights of ResNet-34" in line
     assert "--weights FILE" in line
-    assert missing_for(jobs(msgspec.structs.replace(one, weights="0123456789abcdef")), tmp_path) == []
+    assert (
+        missing_for(jobs(msgspec.structs.replace(one, weights="0123456789abcdef")), tmp_path) == []
+    )
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     (tmp_path / "hub" / "checkpoints" / "resnet34-b627a593.pth").touch()
     assert missing_for(jobs(one), tmp_path) == []
@@ -161,7 +197,11 @@ def test_weights_that_would_be_fetched_are_told(tmp_path: Path, monkeypatch: pyt
 
 def test_pycocotools_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("locbench.execution.readiness.find_spec", lambda name: None)
-    detector = next(cell.recipe for cell in load_table("auglocal-coco").cells if cell.recipe and cell.recipe.detection)
+    detector = next(
+        cell.recipe
+        for cell in load_table("auglocal-coco").cells
+        if cell.recipe and cell.recipe.detection
+    )
     assert any("locbench[coco]" in each for each in missing_for(jobs(detector), tmp_path))
     assert missing_for(jobs(ONE), tmp_path) == []
 

@@ -34,10 +34,23 @@ def make_table(**changes: Any) -> Table:
         "source": "Nobody 2024, Table 9",
         "trials": 3,
         "rows": [Axis(label, recipe, alone=label == "Backprop") for label, recipe in ROWS.items()],
-        "columns": [Axis(label, {"modules": modules}) for label, modules in zip(COLUMNS, (16, 8, 2), strict=True)],
+        "columns": [
+            Axis(label, {"modules": modules})
+            for label, modules in zip(COLUMNS, (16, 8, 2), strict=True)
+        ],
         "metrics": {"test_err": Metric("%", better="lower")},
-        "published": {"test_err": {row: ["9.0"] if row == "Backprop" else ["9.0", "8.0", "7.0"] for row in ROWS}},
-        "recipe": {"network": "resnet32", "dataset": "cifar10", "epochs": 400, "batch_size": 1024, "lr": 0.8},
+        "published": {
+            "test_err": {
+                row: ["9.0"] if row == "Backprop" else ["9.0", "8.0", "7.0"] for row in ROWS
+            }
+        },
+        "recipe": {
+            "network": "resnet32",
+            "dataset": "cifar10",
+            "epochs": 400,
+            "batch_size": 1024,
+            "lr": 0.8,
+        },
     }
     settings["published"]["test_err"]["Backprop"] = ["9.0", "", ""]
     return Table(**settings | changes)
@@ -90,7 +103,12 @@ def test_parts_of_labels() -> None:
 
 def test_several_patterns_by_comma_or_by_repetition() -> None:
     expected = {"CIFAR-10 / ResNet-32 / PredSim", "Backprop"}
-    assert rows_of("PredSim,Backprop") == rows_of("PredSim", "Backprop") == rows_of(" predsim , backprop ") == expected
+    assert (
+        rows_of("PredSim,Backprop")
+        == rows_of("PredSim", "Backprop")
+        == rows_of(" predsim , backprop ")
+        == expected
+    )
 
 
 def test_a_comma_that_belongs_to_the_label_does_not_split() -> None:
@@ -99,7 +117,9 @@ def test_a_comma_that_belongs_to_the_label_does_not_split() -> None:
 
 
 def test_unknown_labels_have_suggestions() -> None:
-    with pytest.raises(UsageError, match=r"table example has no row 'PrdSim'[\s\S]*Did you mean") as raised:
+    with pytest.raises(
+        UsageError, match=r"table example has no row 'PrdSim'[\s\S]*Did you mean"
+    ) as raised:
         rows_of("PrdSim")
     assert raised.value.exit_code == 2
     with pytest.raises(UsageError, match="no column 'J=4'"):
@@ -154,22 +174,35 @@ def test_order_of_the_wishes_is_irrelevant(plan_of: Any) -> None:
 
 
 def test_cells_of_one_recipe_run_once(plan_of: Any) -> None:
-    rows = [Axis("DGL", {"method": "dgl"}), Axis("IL", {"method": "hpff+dgl", "options": {"levels": "IL", "pff": 0}})]
-    table = make_table(rows=rows, published={"test_err": {"DGL": ["9", "8", "7"], "IL": ["9", "8", "7"]}})
+    rows = [
+        Axis("DGL", {"method": "dgl"}),
+        Axis("IL", {"method": "hpff+dgl", "options": {"levels": "IL", "pff": 0}}),
+    ]
+    table = make_table(
+        rows=rows, published={"test_err": {"DGL": ["9", "8", "7"], "IL": ["9", "8", "7"]}}
+    )
     plan = plan_of(table, seeds=1, columns=("J=16",))
     assert [job.cells for job in plan.jobs] == [(("DGL", "J=16"), ("IL", "J=16"))]
 
 
 @pytest.mark.parametrize(
-    ("wishes", "seeds"), [({}, 3), ({"seeds": 5}, 5), ({"preset": "quick"}, 1), ({"preset": "smoke", "seeds": 2}, 2)]
+    ("wishes", "seeds"),
+    [({}, 3), ({"seeds": 5}, 5), ({"preset": "quick"}, 1), ({"preset": "smoke", "seeds": 2}, 2)],
 )
 def test_number_of_seeds(plan_of: Any, wishes: dict[str, Any], seeds: int) -> None:
-    assert {job.recipe.seed for job in plan_of(rows=("Backprop",), **wishes).jobs} == set(range(seeds))
+    assert {job.recipe.seed for job in plan_of(rows=("Backprop",), **wishes).jobs} == set(
+        range(seeds)
+    )
 
 
 def test_paper_preset_is_the_published_recipe(plan_of: Any) -> None:
     recipe = plan_of(rows=("PredSim",), columns=("J=8",)).jobs[0].recipe
-    assert (recipe.dataset, recipe.epochs, recipe.batch_size, recipe.lr) == ("cifar10", 400, 1024, 0.8)
+    assert (recipe.dataset, recipe.epochs, recipe.batch_size, recipe.lr) == (
+        "cifar10",
+        400,
+        1024,
+        0.8,
+    )
     assert recipe.train_limit is None
 
 
@@ -182,12 +215,19 @@ def test_smoke_preset(plan_of: Any) -> None:
 def test_overrides_of_a_preset(plan_of: Any) -> None:
     wishes = {"epochs": 32, "limit": 100, "precision": "bf16"}
     recipe = plan_of(preset="quick", rows=("Backprop",), **wishes).jobs[0].recipe
-    assert (recipe.epochs, recipe.warmup_epochs, recipe.train_limit, recipe.precision) == (32, 2, 100, "bf16")
+    assert (recipe.epochs, recipe.warmup_epochs, recipe.train_limit, recipe.precision) == (
+        32,
+        2,
+        100,
+        "bf16",
+    )
     assert recipe.test_every == 5
     assert plan_of(preset="quick", rows=("Backprop",), epochs=2).jobs[0].recipe.test_every == 2
 
 
-@pytest.mark.parametrize("wishes", [{"seeds": 0}, {"epochs": 0}, {"limit": 0}, {"limit": -3}, {"seeds": -1}])
+@pytest.mark.parametrize(
+    "wishes", [{"seeds": 0}, {"epochs": 0}, {"limit": 0}, {"limit": -3}, {"seeds": -1}]
+)
 def test_numbers_below_one(plan_of: Any, wishes: dict[str, Any]) -> None:
     ((name, value),) = wishes.items()
     with pytest.raises(UsageError, match=f"--{name} is {value}"):
@@ -196,7 +236,9 @@ def test_numbers_below_one(plan_of: Any, wishes: dict[str, Any]) -> None:
 
 def test_blocked_cells_are_named_and_do_not_run(plan_of: Any) -> None:
     rows = [Axis("DGL", {"method": "dgl"}), Axis("Swin", {}, blocked="needs Swin")]
-    table = make_table(rows=rows, published={"test_err": {"DGL": ["9", "8", "7"], "Swin": ["9", "", ""]}})
+    table = make_table(
+        rows=rows, published={"test_err": {"DGL": ["9", "8", "7"], "Swin": ["9", "", ""]}}
+    )
     plan = plan_of(table, seeds=1)
     assert [cell.row for cell in plan.blocked] == ["Swin"]
     assert {row for job in plan.jobs for row, _ in job.cells} == {"DGL"}
@@ -207,9 +249,12 @@ def test_cells_without_trained_numbers_do_not_run(plan_of: Any) -> None:
     assert plan_of(table).jobs == ()
 
 
-def test_jpeg_copy_stands_in_and_is_said_once(plan_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jpeg_copy_stands_in_and_is_said_once(
+    plan_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
-        "locbench.execution.plan.resolve", lambda name, root: {"cifar10": "cifar10-jpeg"}.get(name, name)
+        "locbench.execution.plan.resolve",
+        lambda name, root: {"cifar10": "cifar10-jpeg"}.get(name, name),
     )
     plan = plan_of()
     assert {job.recipe.dataset for job in plan.jobs} == {"cifar10-jpeg", "svhn"}

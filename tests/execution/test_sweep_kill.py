@@ -1,4 +1,6 @@
-"""A sweep that is killed again and again ends with the numbers of one that never was, to the last bit."""
+"""A sweep that is killed again and again ends with the numbers of one that never was, to the last
+bit.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,18 @@ from locbench.training.state import load_checkpoint
 
 KILLS = 5
 EPOCHS = 7
-COMMAND = [sys.executable, "-u", "-m", "locbench", "table", "mini", "--epochs", str(EPOCHS), "--device", "cpu"]
+COMMAND = [
+    sys.executable,
+    "-u",
+    "-m",
+    "locbench",
+    "table",
+    "mini",
+    "--epochs",
+    str(EPOCHS),
+    "--device",
+    "cpu",
+]
 
 
 class Sweeps:
@@ -39,7 +52,10 @@ class Sweeps:
         (folder / "tables").mkdir()
         (folder / "tables" / "mini.toml").write_text(MINI, encoding="utf-8")
         self.folder = folder
-        self.environment = os.environ | {"LOCBENCH_TABLES": str(folder / "tables"), "OMP_NUM_THREADS": "1"}
+        self.environment = os.environ | {
+            "LOCBENCH_TABLES": str(folder / "tables"),
+            "OMP_NUM_THREADS": "1",
+        }
 
     def start(self, results: str, seeds: int = 2) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -72,7 +88,10 @@ class Sweeps:
 
     def unfinished(self, results: str) -> list[int]:
         """Return the epochs that the checkpoints hold."""
-        found = [load_checkpoint(path, torch.device("cpu")) for path in self.store(results).checkpoints.glob("*.pt")]
+        found = [
+            load_checkpoint(path, torch.device("cpu"))
+            for path in self.store(results).checkpoints.glob("*.pt")
+        ]
         assert None not in found, "a checkpoint was written in part"
         return [state["epoch"] for state in found if state]
 
@@ -106,7 +125,10 @@ def killed(sweeps: Sweeps, results: str, epochs: int, seconds: float) -> str:
 
 
 def written(folder: Path) -> Iterator[tuple[str, int]]:
-    """Yield the records and checkpoints with the time they were written; every whole epoch changes one."""
+    """Yield the records and checkpoints with the time they were written.
+
+    Every whole epoch changes one.
+    """
     for path in [*folder.glob("records/*.json"), *folder.glob(".checkpoints/*.pt")]:
         with contextlib.suppress(FileNotFoundError):
             yield path.name, path.stat().st_mtime_ns

@@ -43,7 +43,14 @@ LEFT = [
     ".probe-01234567xxxx",
     ".cifar10-train-0123.89abcdef.partial",
 ]
-OWN = [".movie.part", "abcd_123.part", ".locbench-notes", ".probe-data.json", "x.partial", ".hidden.partial"]
+OWN = [
+    ".movie.part",
+    "abcd_123.part",
+    ".locbench-notes",
+    ".probe-data.json",
+    "x.partial",
+    ".hidden.partial",
+]
 
 
 def test_what_killed_processes_left_goes_and_nothing_else(tmp_path: Path) -> None:
@@ -97,8 +104,13 @@ def test_names_are_readable_and_short_enough() -> None:
         file_name(["resnet8", "", "bp", "imagefolder:a/b c", "0123"], ".json")
         == "resnet8-bp-imagefolder-a-b-c-0123.json"
     )
-    long = file_name(["resnet8", "bp", "imagefolder:" + "x/" * 200 + "birds", "e1", "s0", "0123"], ".json")
+    long = file_name(
+        ["resnet8", "bp", "imagefolder:" + "x/" * 200 + "birds", "e1", "s0", "0123"], ".json"
+    )
     assert len(os.fsencode(long)) <= files.NAME_BYTES
     assert long.startswith("resnet8-bp-x-x-")
     assert long.endswith("-x-birds-e1-s0-0123.json")
-    assert len(file_name(["m" * 500, "é" * 500, "d" * 500, "s" + "9" * 400, "0123456789ab"], ".json")) <= 200
+    assert (
+        len(file_name(["m" * 500, "é" * 500, "d" * 500, "s" + "9" * 400, "0123456789ab"], ".json"))
+        <= 200
+    )

@@ -1,4 +1,7 @@
-"""What every registered method, branch and network must do; a new one is covered by being registered."""
+"""What every registered method, branch and network must do.
+
+A new one is covered by being registered.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,16 @@ from locbench.learning.learner import Learner, build_learner
 from locbench.learning.modules import build_branch
 from locbench.networks.chain import build_chain
 from locbench.networks.flops import forward_flops
-from locbench.spec.components import BUILDERS, AnyBranch, AugLocal, Cascade, Checkpointed, Isolated, Patches, SharedStem
+from locbench.spec.components import (
+    BUILDERS,
+    AnyBranch,
+    AugLocal,
+    Cascade,
+    Checkpointed,
+    Isolated,
+    Patches,
+    SharedStem,
+)
 from locbench.spec.methods import METHODS
 from locbench.spec.modifiers import MODIFIERS
 from locbench.spec.networks import NETWORKS
@@ -30,13 +42,17 @@ SIDE = 16
 
 
 def expressions() -> list[str]:
-    """Return every base method alone, under every modifier, and under two of which one routes or sets phases."""
+    """Return every base method alone, under every modifier, and under two of which one routes or
+    sets phases.
+    """
     found = []
     for base in METHODS:
         for count in (0, 1, 2):
             for modifiers in combinations(MODIFIERS, count):
                 expression = "+".join((*modifiers, base))
-                if {"hpff", "pff"} <= set(modifiers) or (count == 2 and not {"hpff", "pgl"} & set(modifiers)):
+                if {"hpff", "pff"} <= set(modifiers) or (
+                    count == 2 and not {"hpff", "pgl"} & set(modifiers)
+                ):
                     continue  # HPFF has patch feature fusion of its own
                 try:
                     recipe(expression)
@@ -56,7 +72,9 @@ def small(of: Recipe) -> Learner:
 def test_every_name_takes_part() -> None:
     names = {name for expression in EXPRESSIONS for name in expression.split("+")}
     assert names == {*METHODS, *MODIFIERS}
-    assert {"bp", "checkpointed+bp", "hpff+pgl+infopro", "hpff+reconstruction+auglocal"} <= set(EXPRESSIONS)
+    assert {"bp", "checkpointed+bp", "hpff+pgl+infopro", "hpff+reconstruction+auglocal"} <= set(
+        EXPRESSIONS
+    )
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
@@ -71,7 +89,9 @@ def test_method(expression: str) -> None:
     assert all(each.grad is None or each.grad.isfinite().all() for each in net.parameters())
     counted = net.parameter_counts()
     assert counted == parameter_counts(chosen)
-    assert counted["primary"] == sum(each.numel() for each in build_chain("resnet8", CLASSES, SIDE).parameters())
+    assert counted["primary"] == sum(
+        each.numel() for each in build_chain("resnet8", CLASSES, SIDE).parameters()
+    )
     local = net.composition.branches and net.modules_count > 1
     assert (counted["auxiliary"] > 0) == bool(local)
     guided = net.step(*data, guided=True)
@@ -89,13 +109,17 @@ def assert_flops_countable(net: Learner) -> None:
             name = next(name for name, each in net.named_modules() if each is branch)
             spec = net.chain.specs[net.partition.ends[int(name.split(".")[1])]]
             side = spec.side // 2 if net.composition.patches or ".decoders." in name else spec.side
-            counted = forward_flops(lambda each=branch: each.to("meta"), (spec.channels, side, side))
+            counted = forward_flops(
+                lambda each=branch: each.to("meta"), (spec.channels, side, side)
+            )
             assert counted.flops >= counted.macs > 0
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_gradients_stay_where_routing_allows(expression: str) -> None:
-    """Changing the last module changes what reaches one module back in a cascade, none when isolated, all otherwise."""
+    """Changing the last module changes what reaches one module back in a cascade, none when
+    isolated, all otherwise.
+    """
     net, data = small(recipe(expression)), batch(4, SIDE, torch.float32)
     how, top = net.composition.routing, net.modules_count - 1
     net.step(*data)
@@ -109,7 +133,11 @@ def test_gradients_stay_where_routing_allows(expression: str) -> None:
     reach = {Isolated: 0, Cascade: 1, Checkpointed: top}[type(how)]
     for index in range(top):
         units = tuple(f"chain.units.{unit}." for unit in net.partition.ranges[index])
-        changed = any(not torch.equal(each, after[name]) for name, each in before.items() if name.startswith(units))
+        changed = any(
+            not torch.equal(each, after[name])
+            for name, each in before.items()
+            if name.startswith(units)
+        )
         assert changed == (index >= top - reach), index
 
 
@@ -125,16 +153,22 @@ def test_saved_and_loaded_it_goes_on_with_the_same_numbers(expression: str) -> N
     net.step(*first)
     optimizers[0].step()
     again.load_state_dict(net.state_dict())
-    optimizers[1].load_state_dict(deepcopy(optimizers[0].state_dict()))  # by itself it shares the momentum
+    optimizers[1].load_state_dict(
+        deepcopy(optimizers[0].state_dict())
+    )  # by itself it shares the momentum
     for each, optimizer in zip((net, again), optimizers, strict=True):
         optimizer.zero_grad()
         each.step(*second)
         optimizer.step()
-    for (name, left), (_, right) in zip(net.state_dict().items(), again.state_dict().items(), strict=True):
+    for (name, left), (_, right) in zip(
+        net.state_dict().items(), again.state_dict().items(), strict=True
+    ):
         assert torch.equal(left, right), name
 
 
-@pytest.mark.parametrize("expression", ["bp", "dgl", "predsim", "infopro", "hpff+infopro", "pff+dgl", "pgl+auglocal"])
+@pytest.mark.parametrize(
+    "expression", ["bp", "dgl", "predsim", "infopro", "hpff+infopro", "pff+dgl", "pgl+auglocal"]
+)
 def test_bfloat16_gives_finite_losses_and_all_gradients(expression: str) -> None:
     net, exact = small(recipe(expression)), small(recipe(expression))
     data = batch(8, SIDE, torch.float32)
@@ -142,7 +176,9 @@ def test_bfloat16_gives_finite_losses_and_all_gradients(expression: str) -> None
         found = net.step(*data)
     expected = exact.step(*data)
     torch.testing.assert_close(found.losses, expected.losses, rtol=0.1, atol=0.1)
-    for (name, left), (_, right) in zip(net.named_parameters(), exact.named_parameters(), strict=True):
+    for (name, left), (_, right) in zip(
+        net.named_parameters(), exact.named_parameters(), strict=True
+    ):
         assert (left.grad is None) == (right.grad is None), name
 
 
@@ -161,7 +197,9 @@ def test_branch(options: AnyBranch, layer: int, patches: int) -> None:
     cut = cut_at(layer, "resnet8", SIDE, patches)
     branch: Branch = build_branch(options, cut)
     if patches > 1 and isinstance(options, SharedStem):
-        pytest.skip("what its decoder restores is not split into patches; 'pff' and 'hpff' are refused")
+        pytest.skip(
+            "what its decoder restores is not split into patches; 'pff' and 'hpff' are refused"
+        )
     if patches > 1:
         branch = PatchFusion(branch, Patches())
     features = torch.randn(4, cut.spec.channels, cut.spec.side, cut.spec.side).requires_grad_()
@@ -177,7 +215,10 @@ def test_branch(options: AnyBranch, layer: int, patches: int) -> None:
     for each in branch.parameters():
         each.grad = None
     branch.backward(features.detach(), targets, 4.0)
-    assert_same({k: v.double() for k, v in gradients(branch).items()}, {k: 2 * v.double() for k, v in once.items()})
+    assert_same(
+        {k: v.double() for k, v in gradients(branch).items()},
+        {k: 2 * v.double() for k, v in once.items()},
+    )
 
 
 SELECTIONS = (
@@ -196,7 +237,9 @@ SELECTIONS = (
 @pytest.mark.parametrize("depth", [2, 3])
 def test_every_selection_of_auglocal(selection: Any, depth: int) -> None:
     for layer in range(3):
-        branch = build_branch(AugLocal(depth=depth, selection=selection), cut_at(layer, "resnet8", SIDE))
+        branch = build_branch(
+            AugLocal(depth=depth, selection=selection), cut_at(layer, "resnet8", SIDE)
+        )
         spec = cut_at(layer, "resnet8", SIDE).spec
         assert branch(torch.randn(2, spec.channels, spec.side, spec.side)).shape == (2, CLASSES)
 
@@ -215,7 +258,8 @@ def test_network(name: str) -> None:
         assert x.shape == (2, spec.channels, spec.side, spec.side)
     assert chain.head(x).shape == (2, CLASSES)
     counted = forward_flops(lambda: build_chain(name, CLASSES, 32), (3, 32, 32))
-    # A transformer has neither BatchNorm nor adaptive pooling layers, which alone count beside multiply-accumulates.
+    # A transformer has neither BatchNorm nor adaptive pooling layers, which alone count beside
+    # multiply-accumulates.
     assert counted.flops >= counted.macs > 0
     assert (counted.flops > counted.macs) == (info.transformer is None)
     for modules, split in info.splits.items():

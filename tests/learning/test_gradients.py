@@ -1,4 +1,6 @@
-"""Which gradient reaches what, in float64: every routing against the plain autograd of its definition."""
+"""Which gradient reaches what, in float64: every routing against the plain autograd of its
+definition.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +51,13 @@ def auxiliary_loss(auxiliary: nn.Module, h: Tensor, targets: Targets) -> Tensor:
     return total
 
 
-def definition(net: Learner, x: Tensor, targets: Targets, independent: float, cascade: float, first: int = 0) -> Tensor:
-    """Return the sum of all losses of HPFF's equations, cut where they cut; cascade 0 is isolated training."""
+def definition(
+    net: Learner, x: Tensor, targets: Targets, independent: float, cascade: float, first: int = 0
+) -> Tensor:
+    """Return the sum of all losses of HPFF's equations, cut where they cut.
+
+    Cascade 0 is isolated training.
+    """
     top, total = net.modules_count - 1, x.new_zeros(())
     inputs = [x]
     for index in range(top):
@@ -64,12 +71,18 @@ def definition(net: Learner, x: Tensor, targets: Targets, independent: float, ca
             )
     for end in range(1, top + 1) if cascade else ():
         h = net.run_module(end, net.run_module(end - 1, inputs[end - 1]))
-        loss = F.cross_entropy(h, targets.labels) if end == top else auxiliary_loss(net.cascades[str(end)], h, targets)
+        loss = (
+            F.cross_entropy(h, targets.labels)
+            if end == top
+            else auxiliary_loss(net.cascades[str(end)], h, targets)
+        )
         total = total + cascade * loss
     return total
 
 
-def stepped(net: Learner, data: tuple[Tensor, Targets], *, guided: bool = False) -> dict[str, Tensor]:
+def stepped(
+    net: Learner, data: tuple[Tensor, Targets], *, guided: bool = False
+) -> dict[str, Tensor]:
     net.zero_grad()
     net.step(*data, guided=guided)
     return gradients(net)
@@ -88,7 +101,9 @@ def chain_only(found: dict[str, Tensor]) -> dict[str, Tensor]:
 def of_module(net: Learner, index: int, found: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the gradients of a module, its own auxiliary net's included."""
     prefixes = [f"chain.units.{unit}." for unit in net.partition.ranges[index]]
-    prefixes += [f"independents.{index}."] + (["chain.head."] if index == net.modules_count - 1 else [])
+    prefixes += [f"independents.{index}."] + (
+        ["chain.head."] if index == net.modules_count - 1 else []
+    )
     return {name: each for name, each in found.items() if name.startswith(tuple(prefixes))}
 
 
@@ -142,10 +157,15 @@ def test_one_module_is_backpropagation() -> None:
 @pytest.mark.parametrize("segments", [8, 0, 2, 5])
 def test_checkpointing_changes_nothing(segments: int) -> None:
     settings: dict[str, Any] = {"network": "resnet20", "side": SIDE}
-    plain, checked = learner("bp", **settings), learner("bp+checkpointed", segments=segments, **settings)
+    plain, checked = (
+        learner("bp", **settings),
+        learner("bp+checkpointed", segments=segments, **settings),
+    )
     data = batch(side=SIDE)
     assert_same(stepped(plain, data), stepped(checked, data))
-    for (name, left), (_, right) in zip(plain.named_buffers(), checked.named_buffers(), strict=True):
+    for (name, left), (_, right) in zip(
+        plain.named_buffers(), checked.named_buffers(), strict=True
+    ):
         assert torch.equal(left, right), name
 
 
@@ -169,14 +189,19 @@ def weights_of(options: dict[str, Any]) -> tuple[float, float, int]:
 @pytest.mark.parametrize("base", ["dgl", "predsim", "infopro"])
 def test_hpff_is_its_definition(base: str, pff: int, options: dict[str, Any]) -> None:
     data = batch(4, SIDE)
-    nets = [learner(f"hpff+{base}", side=SIDE, pff=pff, engine=each, **options) for each in ("reuse", "recompute")]
+    nets = [
+        learner(f"hpff+{base}", side=SIDE, pff=pff, engine=each, **options)
+        for each in ("reuse", "recompute")
+    ]
     expected = backed(nets[0], definition(nets[0], *data, *weights_of(options)))
     assert_same(stepped(nets[0], data), expected)
     assert_same(stepped(nets[1], data), expected)
     losses = [net.step(*data).losses for net in nets]
     torch.testing.assert_close(losses[0], losses[1])
     if options.get("levels") != "IL":
-        assert losses[0].sum().item() == pytest.approx(definition(nets[0], *data, *weights_of(options)).item())
+        assert losses[0].sum().item() == pytest.approx(
+            definition(nets[0], *data, *weights_of(options)).item()
+        )
 
 
 @pytest.mark.parametrize("modules", [2, 3])
@@ -184,7 +209,10 @@ def test_hpff_is_its_definition(base: str, pff: int, options: dict[str, Any]) ->
 @pytest.mark.parametrize("options", CASCADES, ids=str)
 def test_hpff_with_few_modules(modules: int, engine: str, options: dict[str, Any]) -> None:
     """With K = 2 there is one window, the whole network."""
-    net, data = learner("hpff+dgl", side=SIDE, modules=modules, engine=engine, **options), batch(4, SIDE)
+    net, data = (
+        learner("hpff+dgl", side=SIDE, modules=modules, engine=engine, **options),
+        batch(4, SIDE),
+    )
     assert_same(stepped(net, data), backed(net, definition(net, *data, *weights_of(options))))
     if modules == 2 and options == {"levels": "CL"}:
         plain = stepped(learner("bp", side=SIDE), data)
@@ -219,7 +247,9 @@ def test_official_edges_leave_the_first_module_to_its_window(engine: str) -> Non
 @pytest.mark.parametrize("engine", ["reuse", "recompute"])
 @pytest.mark.parametrize("end", [1, 2, 3])
 def test_a_window_trains_its_two_modules_only(engine: str, end: int) -> None:
-    """Silence every other window: gradients are linear in the windows' weights, so the top's is taken off."""
+    """Silence every other window: gradients are linear in the windows' weights, so the top's is
+    taken off.
+    """
     net, data = (
         learner("hpff+dgl", network="resnet14", modules=5, side=SIDE, levels="CL", engine=engine),
         batch(4, SIDE),
@@ -229,7 +259,9 @@ def test_a_window_trains_its_two_modules_only(engine: str, end: int) -> None:
     silent = stepped(net, data)
     net.cascades[str(end)].weights = [1.0]  # type: ignore[assignment]
     heard = stepped(net, data)
-    touched = {name for name in heard if not torch.allclose(heard[name], silent[name], rtol=0, atol=1e-13)}
+    touched = {
+        name for name in heard if not torch.allclose(heard[name], silent[name], rtol=0, atol=1e-13)
+    }
     own = {name for index in (end - 1, end) for name in of_module(net, index, heard)}
     assert touched
     assert touched <= own | {name for name in heard if name.startswith(f"cascades.{end}.")}
@@ -248,7 +280,9 @@ def test_cascade_reaches_one_module_back() -> None:
 
 
 def test_infopros_ramp_runs_over_the_windows() -> None:
-    """K=6, (5, 0.5) -> (0, 0): the window that ends at module j has r = (j - 1) / 4, the last one weight 0."""
+    """K=6, (5, 0.5) -> (0, 0): the window that ends at module j has r = (j - 1) / 4, the last one
+    weight 0.
+    """
     options = {"reconstruction_weight": (5, 0), "task_weight": (0.5, 0)}
     net = learner("hpff+infopro", network="resnet14", modules=6, side=SIDE, **options)
     found = {int(key): each.weights for key, each in net.cascades.items()}
@@ -283,7 +317,10 @@ def test_patch_fusion_in_two_passes_retained_and_by_definition(base: str) -> Non
 
 
 def test_patch_fusion_of_a_contrastive_head() -> None:
-    nets = [learner("pff+infopro", side=SIDE, loss="contrast", passes=each) for each in ("two", "retain")]
+    nets = [
+        learner("pff+infopro", side=SIDE, loss="contrast", passes=each)
+        for each in ("two", "retain")
+    ]
     data = batch(side=SIDE)
     expected = backed(nets[0], definition(nets[0], *data, 1.0, 0.0))
     for net in nets:
@@ -292,7 +329,10 @@ def test_patch_fusion_of_a_contrastive_head() -> None:
 
 @pytest.mark.parametrize("method", ["pgl+head", "pgl+auglocal", "pgl+infopro", "pgl+pff+dgl"])
 def test_global_phase(method: str) -> None:
-    """The backbone's gradient is backpropagation's; auxiliary nets train as in the local phase on the same features."""
+    """The backbone's gradient is backpropagation's.
+
+    Auxiliary nets train as in the local phase on the same features.
+    """
     net, data = learner(method, side=SIDE), batch(side=SIDE)
     found, local = stepped(net, data, guided=True), stepped(net, data)
     plain = stepped(learner("bp", side=SIDE), data)
@@ -343,14 +383,20 @@ def test_batchnorm_sees_each_batch_once(method: str, guided: bool) -> None:
     mean = stem[0](images).mean(dim=(0, 2, 3))  # type: ignore[index]
     torch.testing.assert_close(stem[1].running_mean, 0.1 * mean.detach())  # type: ignore[index]
     for auxiliary in [*net.independents.values(), *net.cascades.values()]:
-        ran = [each for each, weight in zip(auxiliary.branches, auxiliary.weights, strict=True) if weight]
+        ran = [
+            each
+            for each, weight in zip(auxiliary.branches, auxiliary.weights, strict=True)
+            if weight
+        ]
         for branch in ran:
             # Behind patch fusion a net sees four patches, each once.
             assert counts(branch) <= ({4} if isinstance(branch, PatchFusion) else {1})
 
 
 def test_recomputing_engine_counts_as_the_released_code() -> None:
-    """Three forward passes for inner modules, two for the last, one for the stem, which is the first module here."""
+    """Three forward passes for inner modules, two for the last, one for the stem, which is the
+    first module here.
+    """
     net = learner("hpff+dgl", side=SIDE, engine="recompute")
     net.step(*batch(side=SIDE))
     assert [counts(unit) for unit in net.chain.units] == [{1}, {3}, {3}, {2}]
@@ -360,7 +406,9 @@ def test_patch_fusion_leaves_statistics_of_one_pass() -> None:
     nets = [learner("pff+dgl", side=SIDE, passes=each) for each in ("two", "retain")]
     for net in nets:
         net.step(*batch(side=SIDE))
-    for (name, left), (_, right) in zip(nets[0].named_buffers(), nets[1].named_buffers(), strict=True):
+    for (name, left), (_, right) in zip(
+        nets[0].named_buffers(), nets[1].named_buffers(), strict=True
+    ):
         torch.testing.assert_close(left, right, msg=name)
 
 

@@ -1,4 +1,6 @@
-"""HPFF on ImageNet: InfoPro's head and decoder there, steps of both levels, and Tables 2, 3 and 4b as printed."""
+"""HPFF on ImageNet: InfoPro's head and decoder there, steps of both levels, and Tables 2, 3 and 4b
+as printed.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,13 @@ from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import trace_step
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import Branch, Cut, Targets
-from locbench.learning.auxiliary.infopro import DoublingDecoder, QuadrantDecoders, build_decoder, build_head, doublings
+from locbench.learning.auxiliary.infopro import (
+    DoublingDecoder,
+    QuadrantDecoders,
+    build_decoder,
+    build_head,
+    doublings,
+)
 from locbench.learning.auxiliary.pff import PatchFusion
 from locbench.learning.learner import Learner, build_learner
 from locbench.learning.modules import Auxiliary
@@ -31,7 +39,8 @@ from locbench.spec.tables import Table
 NETWORKS = ("resnet101", "resnet152", "resnext101-32x8d")
 STARRED = {"reconstruction_weight": [5, 5], "task_weight": [0.75, 0.75]}
 
-# By hand, layer by layer: weights of a convolution, its bias or the two vectors of BatchNorm, the linear layer.
+# By hand, layer by layer: weights of a convolution, its bias or the two vectors of BatchNorm, the
+# linear layer.
 HEAD_1024 = (
     (1024 * 256 + 2 * 256)
     + (9 * 256 * 256 + 2 * 256)
@@ -39,7 +48,9 @@ HEAD_1024 = (
     + (512 * 2048 + 2 * 2048)
     + (2048 * 1000 + 1000)
 )
-HEAD_512 = HEAD_1024 - (1024 * 256 + 2 * 256) - 9 * 256 * 256 + (512 * 128 + 2 * 128) + 9 * 128 * 256
+HEAD_512 = (
+    HEAD_1024 - (1024 * 256 + 2 * 256) - 9 * 256 * 256 + (512 * 128 + 2 * 128) + 9 * 128 * 256
+)
 DECODER_1024 = (
     (1024 * 128 + 3 * 128)
     + (9 * 128 * 64 + 3 * 64)
@@ -47,7 +58,9 @@ DECODER_1024 = (
     + (9 * 32 * 16 + 3 * 16)
     + (9 * 16 * 3 + 3)
 )
-DECODER_512 = (512 * 128 + 3 * 128) + (9 * 128 * 32 + 3 * 32) + (9 * 32 * 12 + 3 * 12) + (9 * 12 * 3 + 3)
+DECODER_512 = (
+    (512 * 128 + 3 * 128) + (9 * 128 * 32 + 3 * 32) + (9 * 32 * 12 + 3 * 12) + (9 * 12 * 3 + 3)
+)
 
 
 def size(net: nn.Module) -> int:
@@ -69,7 +82,9 @@ def test_head_of_1024_channels() -> None:
         net = build_head(Head(net="imagenet"), K4)
     assert size(net) == HEAD_1024 == 5_135_336
     convs = [each for each in net.modules() if isinstance(each, nn.Conv2d)]
-    shapes = [(each.in_channels, each.out_channels, each.kernel_size[0], each.stride[0]) for each in convs]
+    shapes = [
+        (each.in_channels, each.out_channels, each.kernel_size[0], each.stride[0]) for each in convs
+    ]
     assert shapes == [(1024, 256, 1, 1), (256, 256, 3, 2), (256, 512, 3, 2), (512, 2048, 1, 1)]
     assert all(each.bias is None for each in convs)
     assert net(torch.empty(2, 1024, 14, 14, device="meta")).shape == (2, 1000)
@@ -108,7 +123,12 @@ def test_decoder_totals() -> None:
 
 @pytest.mark.parametrize(
     ("start", "side", "expected"),
-    [(14, 224, [28, 56, 112, 224]), (2, 32, [4, 8, 16, 32]), (4, 33, [5, 9, 17, 33]), (224, 224, [224])],
+    [
+        (14, 224, [28, 56, 112, 224]),
+        (2, 32, [4, 8, 16, 32]),
+        (4, 33, [5, 9, 17, 33]),
+        (224, 224, [224]),
+    ],
 )
 def test_doublings(start: int, side: int, expected: list[int]) -> None:
     assert doublings(start, side) == expected
@@ -148,7 +168,10 @@ def test_patches_and_quadrants_of_the_decoder() -> None:
     _, targets = batch(size=3, side=32)
     assert targets.pixels is not None
     features = torch.randn(3, 8, 4, 4, dtype=torch.float64)
-    shared, four = DoublingDecoder(8, 16, 2).double(), QuadrantDecoders(8, 32, lambda c, s: DoublingDecoder(c, s, 2))
+    shared, four = (
+        DoublingDecoder(8, 16, 2).double(),
+        QuadrantDecoders(8, 32, lambda c, s: DoublingDecoder(c, s, 2)),
+    )
     for branch, share in ((PatchFusion(shared, Patches()), 0.25), (four.double(), 1.0)):
         found = passed(branch, features, targets)
         branch.zero_grad()
@@ -175,7 +198,12 @@ def test_patches_without_a_pixel_are_refused() -> None:
     with pytest.raises(UsageError, match="1 x 1 cannot be cut into 2 x 2 patches"):
         build_learner(imagenet_recipe("hpff+dgl", "vgg13", 10), 10, 16)
     whole = cut_at(8, "resnet101", side=16)
-    assert build_decoder(Decoder(variant="doubling"), whole)(torch.randn(2, 1024, 1, 1)).shape == (2, 3, 16, 16)
+    assert build_decoder(Decoder(variant="doubling"), whole)(torch.randn(2, 1024, 1, 1)).shape == (
+        2,
+        3,
+        16,
+        16,
+    )
 
 
 def test_aux_adapt_is_refused_at_the_fourth_stage() -> None:
@@ -183,7 +211,9 @@ def test_aux_adapt_is_refused_at_the_fourth_stage() -> None:
         build_head(Head(net="adapt"), large_cut(31))
 
 
-def composed(method: str, network: str, dataset: str = "imagenet", modules: int = 4, **options: Any) -> Composition:
+def composed(
+    method: str, network: str, dataset: str = "imagenet", modules: int = 4, **options: Any
+) -> Composition:
     return compose(method, options, Site(network=network, dataset=dataset, modules=modules))
 
 
@@ -196,7 +226,9 @@ def test_nets_and_weights_of_imagenets_networks(network: str) -> None:
     assert composed("infopro", network, modules=2).branches == (head, decoder)
     head, decoder = composed("infopro", network, net="2C2F", decoder="resize").branches
     assert (head, decoder) == (Head(net="2C2F", weight=(task, task)), Decoder(weight=(5.0, 5.0)))
-    assert composed("reconstruction+auglocal", network).branches[-1] == Decoder(variant="doubling", weight=(5.0, 5.0))
+    assert composed("reconstruction+auglocal", network).branches[-1] == Decoder(
+        variant="doubling", weight=(5.0, 5.0)
+    )
 
 
 @pytest.mark.parametrize("network", ["resnet32", "vgg19", "resnet34"])
@@ -204,12 +236,20 @@ def test_nets_of_other_networks_are_what_they_were(network: str) -> None:
     head, decoder = composed("infopro", network, "cifar10", 16).branches
     assert head == Head(weight=(0.05, 0.5))
     assert decoder == Decoder(weight=(5.0, 0.2))
-    chosen = composed("infopro", network, "cifar10", 16, net="imagenet", decoder="doubling").branches
-    assert chosen == (Head(net="imagenet", weight=(0.05, 0.5)), Decoder(variant="doubling", weight=(5.0, 0.2)))
+    chosen = composed(
+        "infopro", network, "cifar10", 16, net="imagenet", decoder="doubling"
+    ).branches
+    assert chosen == (
+        Head(net="imagenet", weight=(0.05, 0.5)),
+        Decoder(variant="doubling", weight=(5.0, 0.2)),
+    )
 
 
 def test_levels_of_infopro() -> None:
-    """The independent level has the classifier alone, the cascade level both; patches are the paper's."""
+    """The independent level has the classifier alone, the cascade level both.
+
+    Patches are the paper's.
+    """
     made = composed("hpff+infopro", "resnet152", **STARRED)
     assert made.branches == (
         Head(net="imagenet", level="independent"),
@@ -228,9 +268,12 @@ def test_learners_at_full_size(network: str) -> None:
     with torch.device("meta"):
         first, second = (build_learner(each, 1000, 224) for each in (plain, starred))
     assert first.parameter_counts()["auxiliary"] == 3 * (HEAD_1024 + DECODER_1024)
-    # Three independent classifiers; windows end at the second and third module, and at the network's end.
+    # Three independent classifiers; windows end at the second and third module, and at the
+    # network's end.
     assert second.parameter_counts()["auxiliary"] == 3 * HEAD_1024 + 2 * (HEAD_1024 + DECODER_1024)
-    assert [weights(first, "independents", index) for index in range(3)] == [plain_weights(network)] * 3
+    assert [weights(first, "independents", index) for index in range(3)] == [
+        plain_weights(network)
+    ] * 3
     assert [weights(second, "independents", index) for index in range(3)] == [[1.0]] * 3
     assert [weights(second, "cascades", index) for index in (1, 2)] == [plain_weights(network)] * 2
 
@@ -245,7 +288,9 @@ def weights(net: Learner, level: str, index: int) -> list[float]:
     return auxiliary.weights
 
 
-def imagenet_recipe(method: str, network: str = "resnet101", modules: int | None = 4, **settings: Any) -> Recipe:
+def imagenet_recipe(
+    method: str, network: str = "resnet101", modules: int | None = 4, **settings: Any
+) -> Recipe:
     options = settings.pop("options", {})
     return recipe_of(method, options, network=network, modules=modules, **settings)
 
@@ -283,7 +328,9 @@ STEPS: list[tuple[str, str, int, dict[str, Any]]] = [
 @pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize(("method", "network", "modules", "options"), STEPS)
 def test_one_step_of_hpff(method: str, network: str, modules: int, options: dict[str, Any]) -> None:
-    """Finite, every parameter learns, and a window of two modules is as far as a gradient goes back."""
+    """Finite, every parameter learns, and a window of two modules is as far as a gradient goes
+    back.
+    """
     net = build_learner(imagenet_recipe(method, network, modules, options=options), 20, 64)
     data = batch(4, 64, torch.float32)
     before = stepped(net, data)
@@ -297,9 +344,13 @@ def test_one_step_of_hpff(method: str, network: str, modules: int, options: dict
         assert same == [True] * (changed - 1) + [False]
 
 
-def unchanged(net: Learner, index: int, before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
+def unchanged(
+    net: Learner, index: int, before: dict[str, Tensor], after: dict[str, Tensor]
+) -> bool:
     own = tuple(f"chain.units.{unit}." for unit in net.partition.ranges[index])
-    return all(torch.equal(each, after[name]) for name, each in before.items() if name.startswith(own))
+    return all(
+        torch.equal(each, after[name]) for name, each in before.items() if name.startswith(own)
+    )
 
 
 @pytest.mark.usefixtures("narrow")
@@ -312,13 +363,17 @@ def test_lean_memory_gives_the_same_gradients() -> None:
 
 
 def test_dgl_on_vgg13() -> None:
-    """MLP-SR of DGL's own code on nine of ten layers: three 1x1 convolutions, three hidden layers with bias."""
+    """MLP-SR of DGL's own code on nine of ten layers: three 1x1 convolutions, three hidden layers
+    with bias.
+    """
     chosen = imagenet_recipe("dgl", "vgg13", 10, options={"variant": "official"})
     starred = imagenet_recipe("hpff+dgl", "vgg13", 10, options={"variant": "official"})
     nets = []
     for c in (64, 64, 128, 128, 256, 256, 512, 512, 512):
         width = 4 * c
-        nets.append(3 * (c * c + 2 * c) + 3 * (width * width + width + 2 * width) + width * 1000 + 1000)
+        nets.append(
+            3 * (c * c + 2 * c) + 3 * (width * width + width + 2 * width) + width * 1000 + 1000
+        )
     with torch.device("meta"):
         assert build_learner(chosen, 1000, 224).parameter_counts()["auxiliary"] == sum(nets)
         learner = build_learner(starred, 1000, 224)
@@ -329,11 +384,14 @@ def test_dgl_on_vgg13() -> None:
 def test_hpff_needs_less_memory_than_backpropagation() -> None:
     """At the paper's batch, on tensors that hold nothing."""
     setting = TraceOptions(batch_size=128, side=224, classes=1000)
-    whole, starred = (trace_step(imagenet_recipe(method), setting).peak for method in ("bp", "hpff+infopro"))
+    whole, starred = (
+        trace_step(imagenet_recipe(method), setting).peak for method in ("bp", "hpff+infopro")
+    )
     assert starred < whole
 
 
-# Typed from the paper: BP, the method, the method with HPFF; top-1 and top-5; then the printed drops.
+# Typed from the paper: BP, the method, the method with HPFF; top-1 and top-5; then the printed
+# drops.
 TABLE_2 = {
     "VGG13 K=10": ("DGL", "28.41 9.63", "35.60 14.20", "32.49 11.22", "3.11 2.98"),
     "ResNet-101 K=4": ("InfoPro", "22.03 5.93", "22.81 6.54", "21.14 5.49", "1.67 1.05"),
@@ -373,7 +431,9 @@ def test_table_2_as_printed() -> None:
         assert drops(table, rows[2]) == fall
         assert [derived.against[rows[2]] for derived in table.derived] == [rows[1]] * 2
         before, after = (each.split() for each in errors[1:])
-        assert [f"{float(a) - float(b):.2f}" for a, b in zip(before, after, strict=True)] == fall.split()
+        assert [
+            f"{float(a) - float(b):.2f}" for a, b in zip(before, after, strict=True)
+        ] == fall.split()
 
 
 def test_table_3_as_printed() -> None:
@@ -397,25 +457,47 @@ def recipes(table_id: str) -> dict[str, Recipe]:
     return {row: each for row, each in found.items() if each.dataset == "imagenet"}
 
 
-@pytest.mark.parametrize(("table_id", "rows"), [("hpff-imagenet", 12), ("hpff-memory", 6), ("hpff-ablation", 4)])
+@pytest.mark.parametrize(
+    ("table_id", "rows"), [("hpff-imagenet", 12), ("hpff-memory", 6), ("hpff-ablation", 4)]
+)
 def test_schedules(table_id: str, rows: int) -> None:
-    """Section 4.2: epochs, rates and batches by network; SGD as the released code has it, and no warm-up."""
+    """Section 4.2: epochs, rates and batches by network.
+
+    SGD as the released code has it, and no warm-up.
+    """
     expected = {"vgg13": (64, 0.025), "resnet101": (128, 0.05), "resnet152": (128, 0.05)}
     found = recipes(table_id)
     assert len(found) == rows
     for row, each in found.items():
         assert (each.batch_size, each.lr) == expected.get(each.network, (64, 0.025)), row
-        assert (each.epochs, each.warmup_epochs, each.rate, each.augmentation) == (90, 0, "cosine-epoch0", "imagenet")
-        assert (each.optimizer, each.momentum, each.nesterov, each.weight_decay) == ("sgd", 0.9, True, 1e-4)
-        assert each.modules == (None if each.method == "bp" else 10 if each.network == "vgg13" else 4)
+        assert (each.epochs, each.warmup_epochs, each.rate, each.augmentation) == (
+            90,
+            0,
+            "cosine-epoch0",
+            "imagenet",
+        )
+        assert (each.optimizer, each.momentum, each.nesterov, each.weight_decay) == (
+            "sgd",
+            0.9,
+            True,
+            1e-4,
+        )
+        assert each.modules == (
+            None if each.method == "bp" else 10 if each.network == "vgg13" else 4
+        )
 
 
 def test_tables_share_their_runs() -> None:
-    errors, memory, ablation = (recipes(f"hpff-{name}") for name in ("imagenet", "memory", "ablation"))
+    errors, memory, ablation = (
+        recipes(f"hpff-{name}") for name in ("imagenet", "memory", "ablation")
+    )
     assert len({each.key for each in errors.values()}) == 12
     for network in TABLE_3:
         for here, there in (("BP", "BP"), ("InfoPro* K=4", "InfoPro*")):
-            assert memory[f"ImageNet / {network} / {here}"].key == errors[f"{network} K=4 / {there}"].key
+            assert (
+                memory[f"ImageNet / {network} / {here}"].key
+                == errors[f"{network} K=4 / {there}"].key
+            )
     row = "ImageNet / ResNet-101 K=4 / InfoPro"
     assert ablation[f"{row} / IL"].key == errors["ResNet-101 K=4 / InfoPro"].key
     assert ablation[f"{row} / IL+CL+PFF"].key == errors["ResNet-101 K=4 / InfoPro*"].key
@@ -424,8 +506,15 @@ def test_tables_share_their_runs() -> None:
 
 def test_starred_rows_have_the_released_codes_weights() -> None:
     for row, each in recipes("hpff-imagenet").items():
-        ramps = [(branch.weight, type(branch)) for branch in each.composition.branches if branch.level == "cascade"]
-        assert not row.endswith("InfoPro*") or ramps == [((0.75, 0.75), Head), ((5.0, 5.0), Decoder)]
+        ramps = [
+            (branch.weight, type(branch))
+            for branch in each.composition.branches
+            if branch.level == "cascade"
+        ]
+        assert not row.endswith("InfoPro*") or ramps == [
+            ((0.75, 0.75), Head),
+            ((5.0, 5.0), Decoder),
+        ]
 
 
 def test_cut_of_small_images_is_not_touched() -> None:

@@ -20,7 +20,13 @@ from locbench.data.batches import Batch
 from locbench.data.images import Split, load
 from locbench.errors import UsageError
 from locbench.learning.learner import Learner, build_learner
-from locbench.networks.low_memory import LeanBlock, LeanSequential, lighten, norm_relu, norm_relu_conv
+from locbench.networks.low_memory import (
+    LeanBlock,
+    LeanSequential,
+    lighten,
+    norm_relu,
+    norm_relu_conv,
+)
 from locbench.networks.resnet_cifar import BasicBlock
 from locbench.spec.components import Isolated
 from locbench.spec.recipe import Recipe
@@ -53,37 +59,55 @@ def digits() -> Split:
 
 
 def run_of(
-    memory: str, method: str, network: str, modules: int | None, options: dict[str, Any], path: Path | None = None
+    memory: str,
+    method: str,
+    network: str,
+    modules: int | None,
+    options: dict[str, Any],
+    path: Path | None = None,
 ) -> Run:
-    chosen = recipe_of(method, options, network=network, modules=modules, memory=memory, epochs=2, batch_size=16)
+    chosen = recipe_of(
+        method, options, network=network, modules=modules, memory=memory, epochs=2, batch_size=16
+    )
     return Run(chosen, digits(), path, dtype=torch.float64)
 
 
 def three_steps(run: Run) -> tuple[dict[str, Tensor], Tensor]:
-    """Take steps, the second one guided where the method has such; return everything that is trained, and losses."""
+    """Take steps, the second one guided where the method has such.
+
+    Return everything that is trained, and losses.
+    """
     run.learner.train()
     losses = []
     for seed in range(3):
         images, targets = batch(8, SIDE, seed=seed)
         run.optimizer.zero_grad(set_to_none=True)
         guided = seed == 1 and run.recipe.method.startswith("pgl")
-        output = run.engine.accumulate_and_step(Batch(images, targets.labels, targets.pixels), targets, guided=guided)
+        output = run.engine.accumulate_and_step(
+            Batch(images, targets.labels, targets.pixels), targets, guided=guided
+        )
         losses.append(torch.cat([output.losses, output.logits.flatten()]))
     state = {name: each.clone() for name, each in run.learner.state_dict().items()}
     for name, each in run.learner.named_parameters():
-        momentum = run.optimizer.state[each]["momentum_buffer"] if each in run.optimizer.state else None
+        momentum = (
+            run.optimizer.state[each]["momentum_buffer"] if each in run.optimizer.state else None
+        )
         state[f"{name}, momentum"] = torch.zeros(()) if momentum is None else momentum
     return state, torch.stack(losses)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}-{case[2]}")
-def test_three_steps_are_those_of_the_plain_one(case: tuple[str, str, int | None, dict[str, Any]]) -> None:
+def test_three_steps_are_those_of_the_plain_one(
+    case: tuple[str, str, int | None, dict[str, Any]],
+) -> None:
     """Parameters, BatchNorm's statistics and counters, momentum and losses."""
     plain, plain_losses = three_steps(run_of("plain", *case))
     lean, lean_losses = three_steps(run_of("lean", *case))
     assert plain.keys() == lean.keys()
     for name, each in plain.items():
-        torch.testing.assert_close(lean[name], each, rtol=0, atol=1e-12, msg=lambda text, name=name: name + text)
+        torch.testing.assert_close(
+            lean[name], each, rtol=0, atol=1e-12, msg=lambda text, name=name: name + text
+        )
     torch.testing.assert_close(lean_losses, plain_losses, rtol=0, atol=1e-12)
 
 
@@ -103,7 +127,9 @@ def test_gradients_are_there_for_one_module_at_a_time() -> None:
 
     def finished(index: int) -> None:
         told.append(index)
-        own = {id(each) for each in (*net.module_parameters(index), *net.auxiliary_parameters(index))}
+        own = {
+            id(each) for each in (*net.module_parameters(index), *net.auxiliary_parameters(index))
+        }
         assert {id(each) for each in net.parameters() if each.grad is not None} == own
         optimizer.step_module(index)
 
@@ -115,7 +141,9 @@ def test_gradients_are_there_for_one_module_at_a_time() -> None:
 
 def lean_and_plain(method: str, **options: Any) -> tuple[Learner, Learner]:
     made = [
-        build_learner(msgspec.structs.replace(recipe(method, **options), memory=memory), 10, SIDE).double()
+        build_learner(
+            msgspec.structs.replace(recipe(method, **options), memory=memory), 10, SIDE
+        ).double()
         for memory in ("lean", "plain")
     ]
     return made[0], made[1]
@@ -172,11 +200,15 @@ class Interrupting:
 
 
 def numbers(state: RunState) -> list[dict[str, float | None]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in state.history]
+    return [
+        {name: value for name, value in row.items() if name != "seconds"} for row in state.history
+    ]
 
 
 @pytest.mark.parametrize("method", ["dgl", "pgl+head"])
-def test_resumed_run_is_the_uninterrupted_one_and_the_plain_one(method: str, tmp_path: Path) -> None:
+def test_resumed_run_is_the_uninterrupted_one_and_the_plain_one(
+    method: str, tmp_path: Path
+) -> None:
     case = (method, "resnet8", None, {})
     whole, plain = run_of("lean", *case), run_of("plain", *case)
     expected, other = whole.train(), plain.train()
@@ -187,10 +219,14 @@ def test_resumed_run_is_the_uninterrupted_one_and_the_plain_one(method: str, tmp
     assert found.resumed == 1
     assert numbers(found) == numbers(expected)
     weights = whole.learner.state_dict()
-    assert all(torch.equal(each, weights[name]) for name, each in again.learner.state_dict().items())
+    assert all(
+        torch.equal(each, weights[name]) for name, each in again.learner.state_dict().items()
+    )
     for name, each in plain.learner.state_dict().items():
         torch.testing.assert_close(weights[name], each, rtol=0, atol=1e-9)
-    assert [row["test_acc"] for row in other.history] == [row["test_acc"] for row in expected.history]
+    assert [row["test_acc"] for row in other.history] == [
+        row["test_acc"] for row in expected.history
+    ]
 
 
 def small(memory: str, method: str = "auglocal", **options: Any) -> Recipe:
@@ -199,20 +235,30 @@ def small(memory: str, method: str = "auglocal", **options: Any) -> Recipe:
 
 @pytest.mark.parametrize(
     ("method", "options", "most"),
-    [("auglocal", {"depth": 3}, 0.75), ("auglocal", {"depth": 6}, 0.75), ("dgl", {}, 0.9), ("bp", {}, 0.85)],
+    [
+        ("auglocal", {"depth": 3}, 0.75),
+        ("auglocal", {"depth": 6}, 0.75),
+        ("dgl", {}, 0.9),
+        ("bp", {}, 0.85),
+    ],
 )
 def test_predicted_peak(method: str, options: dict[str, Any], most: float) -> None:
     setting = TraceOptions(batch_size=256, side=SIDE)
-    plain, lean = (peak_bytes(small(each, method, **options), setting) for each in ("plain", "lean"))
+    plain, lean = (
+        peak_bytes(small(each, method, **options), setting) for each in ("plain", "lean")
+    )
     assert lean < most * plain
     freed = msgspec.structs.replace(setting, keep_gradients=False)
-    assert lean < peak_bytes(small("plain", method, **options), freed), "not by the freed gradients alone"
+    assert lean < peak_bytes(small("plain", method, **options), freed), (
+        "not by the freed gradients alone"
+    )
 
 
 def test_prediction_is_what_a_real_step_holds() -> None:
     setting = TraceOptions(batch_size=8, side=SIDE)
     fake, real = (
-        peak_bytes(small("lean", depth=3), msgspec.structs.replace(setting, fake=each)) for each in (True, False)
+        peak_bytes(small("lean", depth=3), msgspec.structs.replace(setting, fake=each))
+        for each in (True, False)
     )
     assert fake == real
 
@@ -224,7 +270,13 @@ def test_convolutions(depth: int) -> None:
         net = build_learner(small(memory, depth=depth), 10, SIDE)
         with FlopCounterMode(display=False) as counter:
             net.step(*batch(2, SIDE, torch.float32))
-        counts.append(sum(count for op, count in counter.get_flop_counts()["Global"].items() if "conv" in str(op)))
+        counts.append(
+            sum(
+                count
+                for op, count in counter.get_flop_counts()["Global"].items()
+                if "conv" in str(op)
+            )
+        )
     assert counts[0] < counts[1] <= 1.15 * counts[0]
 
 
@@ -248,11 +300,21 @@ LAYERS: dict[str, Any] = {
         nn.BatchNorm2d(4),
         nn.ReLU(),
     ),
-    "norm first": lambda: nn.Sequential(nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3, groups=2, dilation=2)),
-    "same padding": lambda: nn.Sequential(nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3, padding="same")),
-    "no statistics": lambda: nn.Sequential(nn.BatchNorm2d(4, track_running_stats=False), nn.ReLU(), nn.Conv2d(4, 6, 1)),
-    "cumulative": lambda: nn.Sequential(nn.BatchNorm2d(4, momentum=None), nn.ReLU(), nn.Conv2d(4, 6, 1)),
-    "vectors": lambda: nn.Sequential(nn.Flatten(), nn.Linear(400, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)),
+    "norm first": lambda: nn.Sequential(
+        nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3, groups=2, dilation=2)
+    ),
+    "same padding": lambda: nn.Sequential(
+        nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3, padding="same")
+    ),
+    "no statistics": lambda: nn.Sequential(
+        nn.BatchNorm2d(4, track_running_stats=False), nn.ReLU(), nn.Conv2d(4, 6, 1)
+    ),
+    "cumulative": lambda: nn.Sequential(
+        nn.BatchNorm2d(4, momentum=None), nn.ReLU(), nn.Conv2d(4, 6, 1)
+    ),
+    "vectors": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(400, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)
+    ),
     "norm last": lambda: nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6)),
 }
 
@@ -263,7 +325,9 @@ def test_layers(layers: str, autocast: bool) -> None:
     """Output, input gradient, parameter gradients and statistics are those of the plain layers."""
     results = []
     for net in twins(LAYERS[layers]):
-        x = torch.randn(5, 4, 10, 10, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        x = torch.randn(
+            5, 4, 10, 10, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+        )
         if autocast:
             net, x = net.float(), x.float()
         x.requires_grad_()
@@ -302,10 +366,15 @@ def test_under_autocast_it_trains_like_the_plain_step() -> None:
         net.float()
         with torch.autocast("cpu", torch.bfloat16):
             net.step(*batch(8, SIDE, torch.float32))
-        assert all(each.grad is not None and each.grad.dtype == torch.float32 for each in net.parameters())
+        assert all(
+            each.grad is not None and each.grad.dtype == torch.float32 for each in net.parameters()
+        )
         found.append(gradients(net))
     for name, each in found[1].items():
-        assert torch.linalg.vector_norm(found[0][name] - each) <= 0.1 * torch.linalg.vector_norm(each) + 1e-3, name
+        assert (
+            torch.linalg.vector_norm(found[0][name] - each)
+            <= 0.1 * torch.linalg.vector_norm(each) + 1e-3
+        ), name
 
 
 @pytest.mark.parametrize("method", ["hpff+dgl", "bp+checkpointed"])
@@ -324,19 +393,40 @@ def test_on_the_command_line(
     bench = Bench(tmp_path, monkeypatch, capsys)
     refused = bench.call("table", "mini", "--memory", "lean", "--plan")
     assert refused.code == 2
-    assert "Digits / DGL*, J=4: lean memory is for isolated modules" in " ".join(refused.err.split())
+    assert "Digits / DGL*, J=4: lean memory is for isolated modules" in " ".join(
+        refused.err.split()
+    )
     assert "--rows" in refused.err
     table = ("table", "mini", *ONE_CELL, "--epochs", "1", "--json")
     entries = [bench.call(*table).json, bench.call(*table, "--memory", "lean").json]
-    assert [record.recipe.memory for record in bench.records()] in (["plain", "lean"], ["lean", "plain"])
-    assert len(entries[0]["comparisons"]) == len(entries[1]["comparisons"]) == 1  # not a reduction of its own
-    assert bench.call("run", "--network", "resnet8", "--method", "hpff+dgl", "--memory", "lean").code == 2
-    plan = bench.call("run", "--network", "resnet8", "--method", "dgl", "--memory", "lean", "--plan", "--json").json
+    assert [record.recipe.memory for record in bench.records()] in (
+        ["plain", "lean"],
+        ["lean", "plain"],
+    )
+    assert (
+        len(entries[0]["comparisons"]) == len(entries[1]["comparisons"]) == 1
+    )  # not a reduction of its own
+    assert (
+        bench.call("run", "--network", "resnet8", "--method", "hpff+dgl", "--memory", "lean").code
+        == 2
+    )
+    plan = bench.call(
+        "run", "--network", "resnet8", "--method", "dgl", "--memory", "lean", "--plan", "--json"
+    ).json
     assert "lean" in str(plan)
 
 
 def test_keys_of_plain_recipes_are_what_they_were() -> None:
-    settings = {"network": "resnet8", "dataset": "digits", "method": "dgl", "epochs": 1, "batch_size": 8, "lr": 0.1}
-    implied, plain, lean = (make_recipe(settings | more) for more in ({}, {"memory": "plain"}, {"memory": "lean"}))
+    settings = {
+        "network": "resnet8",
+        "dataset": "digits",
+        "method": "dgl",
+        "epochs": 1,
+        "batch_size": 8,
+        "lr": 0.1,
+    }
+    implied, plain, lean = (
+        make_recipe(settings | more) for more in ({}, {"memory": "plain"}, {"memory": "lean"})
+    )
     assert implied.key == plain.key != lean.key
     assert '"memory"' not in msgspec.json.encode(plain).decode()

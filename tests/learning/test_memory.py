@@ -29,7 +29,9 @@ class Held:
 
 
 class Meter:
-    """Bytes of storages that graphs keep alive, parameters aside, and the modules whose graphs do so."""
+    """Bytes of storages that graphs keep alive, parameters aside, and the modules whose graphs do
+    so.
+    """
 
     def __init__(self, net: Learner) -> None:
         self.parameters = {each.untyped_storage().data_ptr() for each in net.parameters()}
@@ -40,7 +42,11 @@ class Meter:
         self.net, self.run = net, net.run_module
 
     def pack(self, tensor: Tensor) -> Tensor | Held:
-        return tensor if tensor.untyped_storage().data_ptr() in self.parameters else Held(tensor.detach(), self)
+        return (
+            tensor
+            if tensor.untyped_storage().data_ptr() in self.parameters
+            else Held(tensor.detach(), self)
+        )
 
     def unpack(self, packed: Tensor | Held) -> Tensor:
         return packed.tensor if isinstance(packed, Held) else packed
@@ -51,7 +57,9 @@ class Meter:
         self.storages[storage.data_ptr()] += 1
         self.tags[tag] += 1
         self.peak = max(self.peak, self.bytes)
-        self.most_modules = max(self.most_modules, sum(count > 0 and each >= 0 for each, count in self.tags.items()))
+        self.most_modules = max(
+            self.most_modules, sum(count > 0 and each >= 0 for each, count in self.tags.items())
+        )
 
     def release(self, tensor: Tensor, tag: int) -> None:
         storage = tensor.untyped_storage()
@@ -86,14 +94,18 @@ def test_isolated_modules_need_less_than_backpropagation(method: str) -> None:
 
 
 def test_auxiliary_nets_are_gone_before_the_next_module() -> None:
-    """PGL's global phase keeps the backbone's graph and one auxiliary net's at a time, not all of them."""
+    """PGL's global phase keeps the backbone's graph and one auxiliary net's at a time, not all of
+    them.
+    """
     whole, guided = measured("bp"), measured("pgl+head", guided=True)
     assert guided.most_modules == 10
     assert whole.peak <= guided.peak < 1.1 * whole.peak
 
 
 @pytest.mark.parametrize("base", ["dgl", "predsim", "infopro"])
-@pytest.mark.parametrize("options", [{}, {"levels": "CL"}, {"official_edges": True}, {"pff": 0}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"levels": "CL"}, {"official_edges": True}, {"pff": 0}], ids=str
+)
 def test_two_module_graphs_at_a_time_in_the_cascade(base: str, options: dict[str, Any]) -> None:
     meter = measured(f"hpff+{base}", **options)
     assert meter.most_modules == 2

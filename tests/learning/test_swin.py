@@ -1,4 +1,6 @@
-"""Steps of Swin feature reconstruction: which gradient reaches what, in float64, against a plain implementation."""
+"""Steps of Swin feature reconstruction: which gradient reaches what, in float64, against a plain
+implementation.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,11 @@ def goal_of(kind: str, x: Tensor) -> Tensor:
     return x if kind == "raw-mse" else 1 / (1 + torch.exp(-x))
 
 
-def definition(net: Learner, x: Tensor, targets: Targets, weights: list[tuple[float, float]], kind: str) -> Tensor:
-    """Return the sum of the losses of all modules as one graph, cut by detaching what goes from one to the next.
+def definition(
+    net: Learner, x: Tensor, targets: Targets, weights: list[tuple[float, float]], kind: str
+) -> Tensor:
+    """Return the sum of the losses of all modules as one graph, cut by detaching what goes from one
+    to the next.
 
     ``kind`` is the feature target, or ``image``.
     """
@@ -54,7 +59,9 @@ def definition(net: Learner, x: Tensor, targets: Targets, weights: list[tuple[fl
         if kind == "raw-mse":
             total = total + alpha * (restored - goal).square().mean()
         else:
-            total = total - alpha * (goal * restored.log() + (1 - goal) * (1 - restored).log()).mean()
+            total = (
+                total - alpha * (goal * restored.log() + (1 - goal) * (1 - restored).log()).mean()
+            )
         total = total + beta * contrast(feature, targets.labels)
     z = z.detach()
     for unit in ranges[-1]:
@@ -85,7 +92,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("method", "modules", "options", "kind"), CASES, ids=str)
-def test_a_step_is_its_definition(method: str, modules: int, options: dict[str, Any], kind: str) -> None:
+def test_a_step_is_its_definition(
+    method: str, modules: int, options: dict[str, Any], kind: str
+) -> None:
     """K separate backward passes, two in each block, equal one gradient of the sum of all losses."""
     net, (images, targets) = learner(method, modules, **options), batch(side=SIDE)
     reference = deepcopy(net)
@@ -111,7 +120,10 @@ def test_a_branch_of_weight_zero_is_not_trained(options: dict[str, Any]) -> None
     net = learner(OURS, 2, **options)
     net.step(*batch(side=SIDE))
     block = block_of(net, 0)
-    ran = [any(each.grad is not None for each in branch.parameters()) for branch in (block.decoder, block.task)]
+    ran = [
+        any(each.grad is not None for each in branch.parameters())
+        for branch in (block.decoder, block.task)
+    ]
     assert ran == ["reconstruction_weight" not in options, "task_weight" not in options]
     assert all(each.grad is not None for each in net.chain.parameters())
     first = any(bool(each.any()) for each in gradients(net.chain.units[1]).values())
@@ -132,10 +144,15 @@ def test_modules_do_not_feel_later_losses(method: str) -> None:
                 for each in louder.chain.head.parameters():
                     each.mul_(1000)
         else:
-            louder.independents[str(later)].weights = [1000 * each for each in net.independents[str(later)].weights]  # type: ignore[union-attr, assignment]
+            louder.independents[str(later)].weights = [
+                1000 * each for each in net.independents[str(later)].weights
+            ]  # type: ignore[union-attr, assignment]
         after = stepped(louder, data)
         for index in range(net.modules_count):
-            same = all(torch.equal(each, after[name]) for name, each in of_module(net, index, before).items())
+            same = all(
+                torch.equal(each, after[name])
+                for name, each in of_module(net, index, before).items()
+            )
             assert same == (index != later), (later, index)
 
 
@@ -144,7 +161,10 @@ def test_a_louder_loss_is_a_larger_gradient() -> None:
     before = stepped(net, data)
     net.independents["1"].weights = [1000.0]  # type: ignore[assignment]
     after = stepped(net, data)
-    assert_same(of_module(net, 1, after), {name: 1000 * each for name, each in of_module(net, 1, before).items()})
+    assert_same(
+        of_module(net, 1, after),
+        {name: 1000 * each for name, each in of_module(net, 1, before).items()},
+    )
 
 
 def test_patch_embedding_is_trained_by_the_first_loss_alone() -> None:
@@ -159,7 +179,9 @@ def test_patch_embedding_is_trained_by_the_first_loss_alone() -> None:
 
 
 def test_the_target_carries_no_gradient() -> None:
-    """Restored features alone train module 1: what the decoder gives is all that the loss depends on."""
+    """Restored features alone train module 1: what the decoder gives is all that the loss depends
+    on.
+    """
     net, (images, targets) = learner(OURS, 2, task_weight=[0, 0]), batch(side=SIDE)
     found = part(stepped(net, (images, targets)), "chain.units.0.")
     z = net.chain.units[0](images)
@@ -172,9 +194,13 @@ def test_the_target_carries_no_gradient() -> None:
     detached = 3 * F.binary_cross_entropy(restored, goal_of("sigmoid-ln", goal))
     parameters = dict(net.chain.units[0].named_parameters())
     expected = torch.autograd.grad(detached, list(parameters.values()), retain_graph=True)
-    assert_same(found, dict(zip((f"chain.units.0.{name}" for name in parameters), expected, strict=True)))
+    assert_same(
+        found, dict(zip((f"chain.units.0.{name}" for name in parameters), expected, strict=True))
+    )
     attached_goal = goal_of("sigmoid-ln", z)
-    attached = -3 * (attached_goal * restored.log() + (1 - attached_goal) * (1 - restored).log()).mean()
+    attached = (
+        -3 * (attached_goal * restored.log() + (1 - attached_goal) * (1 - restored).log()).mean()
+    )
     other = torch.autograd.grad(attached, list(parameters.values()))
     assert not any(torch.allclose(one, two) for one, two in zip(expected, other, strict=True))
 
@@ -199,7 +225,9 @@ def test_targets_are_the_inputs_of_the_modules() -> None:
         torch.testing.assert_close(one, two.detach())
 
 
-def recorded(original: Callable[[Tensor, Targets], Tensor], to: list[Tensor]) -> Callable[[Tensor, Targets], Tensor]:
+def recorded(
+    original: Callable[[Tensor, Targets], Tensor], to: list[Tensor]
+) -> Callable[[Tensor, Targets], Tensor]:
     def record(restored: Tensor, targets: Targets) -> Tensor:
         assert targets.features is not None
         to.append(targets.features)
@@ -221,7 +249,9 @@ def test_without_reconstruction_ours_is_greedy_contrast() -> None:
 
 
 def test_what_the_feed_is_asked_for() -> None:
-    asked = {method: learner(method) for method in (OURS, INFOPRO, "swin-greedy", "swin-contrast", "bp")}
+    asked = {
+        method: learner(method) for method in (OURS, INFOPRO, "swin-greedy", "swin-contrast", "bp")
+    }
     assert [name for name, net in asked.items() if net.restores_features] == [OURS]
     assert [name for name, net in asked.items() if net.restores_image] == [INFOPRO]
     images, targets = batch(side=SIDE)
@@ -243,7 +273,9 @@ def test_source_of_every_cut() -> None:
         chosen = swin(OURS, 4, "swin-tiny")
         net = build_learner(chosen, CLASSES, 224)
     sources = [
-        Cut(net.partition.ends[index], index, 4, net.partition.ends, net.chain.specs, CLASSES, 224).source
+        Cut(
+            net.partition.ends[index], index, 4, net.partition.ends, net.chain.specs, CLASSES, 224
+        ).source
         for index in range(3)
     ]
     assert sources == [(96, 56), (192, 28), (384, 14)]
@@ -281,11 +313,15 @@ def test_lean_memory_is_refused_with_drop_path() -> None:
 
 
 @pytest.mark.parametrize("memory", ["plain", "lean"])
-@pytest.mark.parametrize("options", [{}, {"feature_target": "raw-mse"}, {"decoder": "interp"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"feature_target": "raw-mse"}, {"decoder": "interp"}], ids=str
+)
 @pytest.mark.parametrize("guided", [False, True])
 def test_losses_in_bfloat16(memory: str, options: dict[str, Any], guided: bool) -> None:
     """Criteria are computed outside of autocast, and what is reported is not rounded to eight bits."""
-    made = recipe_of(f"pgl+{OURS}", options, network="swin-micro", modules=4, memory=memory, image_size=SIDE)
+    made = recipe_of(
+        f"pgl+{OURS}", options, network="swin-micro", modules=4, memory=memory, image_size=SIDE
+    )
     net, exact = build_learner(made, CLASSES, SIDE), build_learner(made, CLASSES, SIDE)
     data, reported = batch(8, SIDE, torch.float32), []
     independent = net.independent
@@ -308,7 +344,9 @@ def test_losses_in_bfloat16(memory: str, options: dict[str, Any], guided: bool) 
 # What goes together
 
 
-@pytest.mark.parametrize("method", [f"{modifier}+{base}" for modifier in ("hpff", "pff") for base in (OURS, INFOPRO)])
+@pytest.mark.parametrize(
+    "method", [f"{modifier}+{base}" for modifier in ("hpff", "pff") for base in (OURS, INFOPRO)]
+)
 def test_restored_maps_are_not_split_into_patches(method: str) -> None:
     with pytest.raises(UsageError, match="patches"):
         swin(method)
@@ -320,7 +358,12 @@ def test_auglocal_has_no_rule_for_transformers(method: str) -> None:
         swin(method)
 
 
-COMBINED = [*(name for name in METHODS if name != "auglocal"), "hpff+swin-greedy", "pff+swin-contrast", "hpff+dgl"]
+COMBINED = [
+    *(name for name in METHODS if name != "auglocal"),
+    "hpff+swin-greedy",
+    "pff+swin-contrast",
+    "hpff+dgl",
+]
 COMBINED += ["similarity+swin-reconstruction", "reconstruction+swin-greedy", "bp+checkpointed"]
 
 

@@ -1,4 +1,5 @@
-"""One training step of every network with every method that any table names; a new table is covered by being there.
+"""One training step of every network with every method that any table names; a new table is covered
+by being there.
 
 Large networks are taken at the width that reduced runs give them.
 """
@@ -23,7 +24,10 @@ Pair = tuple[str, str]
 
 
 def trained() -> Iterator[Recipe]:
-    """Return the recipe of every cell of every table; a detector's backbone is one too, the detector is not."""
+    """Return the recipe of every cell of every table.
+
+    A detector's backbone is one too, the detector is not.
+    """
     for table in load_tables():
         for cell in table.cells:
             if cell.recipe is not None:
@@ -45,7 +49,9 @@ def modules_of(of: Recipe) -> int:
 
 
 def small(of: Recipe) -> tuple[Recipe, int]:
-    """Return the recipe on a network as reduced runs have it, and a side of images on which its patches have pixels."""
+    """Return the recipe on a network as reduced runs have it, and a side of images on which its
+    patches have pixels.
+    """
     info = NETWORKS[stand_in(of.network)]
     side = info.transformer.side if info.transformer else 32 if of.dataset == "imagenet" else 16
     return msgspec.structs.replace(of, network=info.name, image_size=side, drop_path=0.0), side
@@ -61,7 +67,8 @@ def test_one_training_step(pair: Pair) -> None:
 
 
 def test_every_cell_of_every_table_is_divided_as_its_recipe_says() -> None:
-    """All that differs within a pair are options and K: a small network is divided as its large one, for every K.
+    """All that differs within a pair are options and K: a small network is divided as its large
+    one, for every K.
 
     On ResNet-32, on which most options are tried, the learner is built with each of them too.
     """
@@ -69,7 +76,9 @@ def test_every_cell_of_every_table_is_divided_as_its_recipe_says() -> None:
         chosen, side = small(each)
         assert partition_of(chosen).ends == partition_of(each).ends
         if each.network == "resnet32":
-            assert build_learner(chosen, CLASSES, side).modules_count == len(partition_of(each).ends)
+            assert build_learner(chosen, CLASSES, side).modules_count == len(
+                partition_of(each).ends
+            )
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if stand_in(name) != name])

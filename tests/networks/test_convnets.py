@@ -1,4 +1,6 @@
-"""VGG19, MobileNetV2, EfficientNet-B0 and RegNetX-400MF: layers, parameters, FLOPs, training steps, tables."""
+"""VGG19, MobileNetV2, EfficientNet-B0 and RegNetX-400MF: layers, parameters, FLOPs, training steps,
+tables.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +27,21 @@ from locbench.spec.networks import NETWORKS
 from locbench.spec.table_files import load_table
 
 Counts = tuple[int, int]
-"""Parameters and multiply-accumulates of a layer: with the generators below, a second implementation in numbers."""
+"""Parameters and multiply-accumulates of a layer: with the generators below, a second
+implementation in numbers.
+"""
 
 
-def conv(inputs: int, outputs: int, kernel: int, side: int, groups: int = 1, bias: bool = False) -> Counts:
+def conv(
+    inputs: int, outputs: int, kernel: int, side: int, groups: int = 1, bias: bool = False
+) -> Counts:
     weights = inputs // groups * outputs * kernel * kernel
     return weights + outputs * bias, weights * side * side
 
 
-def conv_bn(inputs: int, outputs: int, kernel: int, side: int, groups: int = 1, bias: bool = False) -> Counts:
+def conv_bn(
+    inputs: int, outputs: int, kernel: int, side: int, groups: int = 1, bias: bool = False
+) -> Counts:
     parameters, macs = conv(inputs, outputs, kernel, side, groups, bias)
     return parameters + 2 * outputs, macs
 
@@ -104,8 +112,8 @@ def regnetx_400mf() -> Iterator[Counts]:
     yield linear(384, 10)
 
 
-# The totals of the public CIFAR-10 collection as commonly quoted; its EfficientNet-B0 has 1,088 parameters more, a
-# widening convolution with BatchNorm (32 * 32 + 2 * 32) that it never runs.
+# The totals of the public CIFAR-10 collection as commonly quoted; its EfficientNet-B0 has 1,088
+# parameters more, a widening convolution with BatchNorm (32 * 32 + 2 * 32) that it never runs.
 TOTALS = {
     "vgg19": (vgg19, 20_040_522),
     "mobilenetv2": (mobilenetv2, 2_296_922),
@@ -120,12 +128,19 @@ def test_parameters_and_multiply_accumulates(name: str) -> None:
     counted = list(parts())
     assert sum(parameters for parameters, _ in counted) == total
     assert parameter_counts(recipe("bp", name)) == {"primary": total, "auxiliary": 0}
-    assert forward_flops(lambda: build_chain(name, 10, 32), (3, 32, 32)).macs == sum(macs for _, macs in counted)
+    assert forward_flops(lambda: build_chain(name, 10, 32), (3, 32, 32)).macs == sum(
+        macs for _, macs in counted
+    )
 
 
 def runs(text: str) -> list[int]:
     """Read ``64x2 128x2`` as two 64s and two 128s."""
-    return [int(value) for each in text.split() for value, count in [each.split("x")] for _ in range(int(count))]
+    return [
+        int(value)
+        for each in text.split()
+        for value, count in [each.split("x")]
+        for _ in range(int(count))
+    ]
 
 
 LAYERS = {
@@ -163,7 +178,9 @@ def test_pooling_belongs_to_the_layer_after_it() -> None:
         for name, after in (("vgg19", {2, 4, 8, 12}), ("vgg13", {2, 4, 6, 8})):
             chain = build_chain(name, CLASSES, 32)
             pooled = {
-                index for index, each in enumerate(chain.units) if isinstance(next(each.children()), nn.MaxPool2d)
+                index
+                for index, each in enumerate(chain.units)
+                if isinstance(next(each.children()), nn.MaxPool2d)
             }
             assert pooled == after
             assert isinstance(next(chain.head.children()), nn.MaxPool2d)
@@ -184,12 +201,16 @@ def by_hand(block: nn.Module, x: Tensor, stride: int) -> Tensor:
         out = act(normalised(F.conv2d(out, convs[0].weight), norms[0]))
     deep, last = convs[-2], convs[-1]
     groups = deep.out_channels // (16 if isinstance(block, XBlock) else 1)
-    out = F.conv2d(out, deep.weight, stride=stride, padding=deep.weight.shape[-1] // 2, groups=groups)
+    out = F.conv2d(
+        out, deep.weight, stride=stride, padding=deep.weight.shape[-1] // 2, groups=groups
+    )
     out = act(normalised(out, norms[-2]))
     if isinstance(block, MBConv):
         first, second = (each for each in layers[-3].gate.children() if isinstance(each, nn.Conv2d))  # type: ignore[union-attr]
         gate = F.conv2d(
-            F.silu(F.conv2d(out.mean((2, 3), keepdim=True), first.weight, first.bias)), second.weight, second.bias
+            F.silu(F.conv2d(out.mean((2, 3), keepdim=True), first.weight, first.bias)),
+            second.weight,
+            second.bias,
         )
         out = out * gate.sigmoid()
     out = normalised(F.conv2d(out, last.weight), norms[-1])
@@ -201,8 +222,12 @@ def by_hand(block: nn.Module, x: Tensor, stride: int) -> Tensor:
     return out.relu() if isinstance(block, XBlock) else out
 
 
-@pytest.mark.parametrize(("inputs", "outputs", "stride"), [(32, 32, 1), (32, 48, 1), (32, 48, 2), (32, 32, 2)])
-@pytest.mark.parametrize("kind", ["mobile-1", "mobile-6", "efficient-1-3", "efficient-6-5", "regnet"])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "stride"), [(32, 32, 1), (32, 48, 1), (32, 48, 2), (32, 32, 2)]
+)
+@pytest.mark.parametrize(
+    "kind", ["mobile-1", "mobile-6", "efficient-1-3", "efficient-6-5", "regnet"]
+)
 def test_blocks_compute_what_they_say(kind: str, inputs: int, outputs: int, stride: int) -> None:
     torch.manual_seed(0)
     family, *numbers = kind.split("-")
@@ -247,10 +272,17 @@ def test_one_training_step(network: str, method: str, options: dict[str, Any]) -
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if NETWORKS[name].transformer is None])
 def test_local_layers_draw_no_random_numbers(name: str) -> None:
-    """Lean memory runs all modules but the last twice; dropout may stand before the last classifier alone."""
+    """Lean memory runs all modules but the last twice.
+
+    Dropout may stand before the last classifier alone.
+    """
     with torch.device("meta"):
         chain = build_chain(name, CLASSES, 32)
-    drops = [path for path, each in chain.named_modules() if isinstance(each, nn.modules.dropout._DropoutNd)]
+    drops = [
+        path
+        for path, each in chain.named_modules()
+        if isinstance(each, nn.modules.dropout._DropoutNd)
+    ]
     heads = {"head"} if name.removesuffix("-narrow") in ("vgg13", "efficientnet-b0") else set()
     assert {path.partition(".")[0] for path in drops} == heads
 
@@ -266,14 +298,19 @@ def test_lean_memory_gives_the_same_gradients(name: str) -> None:
     for left, right in zip(*found, strict=True):
         assert left.keys() == right.keys()
         for key, each in left.items():
-            torch.testing.assert_close(right[key], each, rtol=1e-9, atol=1e-11, msg=lambda text, key=key: key + text)
+            torch.testing.assert_close(
+                right[key], each, rtol=1e-9, atol=1e-11, msg=lambda text, key=key: key + text
+            )
 
 
 def test_tables_as_printed() -> None:
     """Typed from the paper, apart from the files."""
     first, second = load_table("auglocal-vgg19"), load_table("auglocal-convnets")
     assert (first.values, second.values) == (12, 15)
-    printed = {(cell.row, cell.column): cell.published["test_acc"].text for cell in (*first.cells, *second.cells)}
+    printed = {
+        (cell.row, cell.column): cell.published["test_acc"].text
+        for cell in (*first.cells, *second.cells)
+    }
     assert printed["CIFAR-10", "PredSim"] == "86.49 ± 0.30"
     assert printed["SVHN", "DGL"] == "96.63 ± 0.08"
     assert printed["CIFAR-10", "AugLocal d=4"] == "93.69 ± 0.05"

@@ -1,4 +1,6 @@
-"""VGG13, ResNets and ResNeXt for ImageNet: torchvision's networks as chains, and the auxiliary nets on them."""
+"""VGG13, ResNets and ResNeXt for ImageNet: torchvision's networks as chains, and the auxiliary nets
+on them.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,13 @@ PUBLISHED = {
 }
 """What torchvision says of its networks; nothing is fetched."""
 
-UNITS = {"vgg13": 10, "resnet34": 1 + 16, "resnet101": 1 + 33, "resnet152": 1 + 50, "resnext101-32x8d": 1 + 33}
+UNITS = {
+    "vgg13": 10,
+    "resnet34": 1 + 16,
+    "resnet101": 1 + 33,
+    "resnet152": 1 + 50,
+    "resnext101-32x8d": 1 + 33,
+}
 BLOCKS = {"resnet34": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3), "resnet152": (3, 8, 36, 3)}
 
 
@@ -59,8 +67,13 @@ def test_local_layers(name: str) -> None:
     assert len(specs) == NETWORKS[name].units == UNITS[name]
     assert "ImageNet" in NETWORKS[name].label
     if name == "vgg13":
-        expected = [(width, side) for width, side in zip((64, 128, 256, 512, 512), (224, 112, 56, 28, 14), strict=True)]
-        assert [(each.channels, each.side) for each in specs] == [each for each in expected for _ in range(2)]
+        expected = [
+            (width, side)
+            for width, side in zip((64, 128, 256, 512, 512), (224, 112, 56, 28, 14), strict=True)
+        ]
+        assert [(each.channels, each.side) for each in specs] == [
+            each for each in expected for _ in range(2)
+        ]
         return
     expansion = 1 if name == "resnet34" else 4
     blocks = BLOCKS[name.replace("resnext101-32x8d", "resnet101")]
@@ -70,7 +83,10 @@ def test_local_layers(name: str) -> None:
         for count, (stage, width, side) in zip(blocks, stages, strict=True)
         for _ in range(count)
     ]
-    assert [(each.stage, each.channels, each.base_width, each.side) for each in specs] == [(0, 64, 64, 56), *layers]
+    assert [(each.stage, each.channels, each.base_width, each.side) for each in specs] == [
+        (0, 64, 64, 56),
+        *layers,
+    ]
 
 
 def twin(name: str, classes: int = 1000) -> tuple[nn.Module, Chain]:
@@ -125,7 +141,10 @@ def test_weights_of_another_number_of_classes_leave_the_classifier() -> None:
             lambda weights: weights.update({"layer9.0.conv1.weight": torch.zeros(1)}),
             "'layer9.0.conv1.weight' is unknown",
         ),
-        (lambda weights: weights.update({"conv1.weight": torch.zeros(64, 3, 3, 3)}), r"\(64, 3, 3, 3\) instead of"),
+        (
+            lambda weights: weights.update({"conv1.weight": torch.zeros(64, 3, 3, 3)}),
+            r"\(64, 3, 3, 3\) instead of",
+        ),
     ],
 )
 def test_weights_of_another_network_are_refused(change: Any, match: str) -> None:
@@ -138,7 +157,9 @@ def test_weights_of_another_network_are_refused(change: Any, match: str) -> None
 
 
 def test_initial_weights() -> None:
-    """As torchvision draws them: He over the outputs for convolutions, and N(0, 0.01) for VGG's linear layers."""
+    """As torchvision draws them: He over the outputs for convolutions, and N(0, 0.01) for VGG's
+    linear layers.
+    """
     torch.manual_seed(0)
     conv = build_chain("resnet34", CLASSES, 64).units[-1].conv2.weight.detach()  # type: ignore[union-attr, operator]
     assert float(conv.std()) == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.01)
@@ -154,12 +175,16 @@ def test_initial_weights() -> None:
     assert float(last.weight.detach().std()) == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.01)
 
 
-# (stage, block) after which the official code cuts, stages from 1 and blocks from 0; the end is not in the lists.
+# (stage, block) after which the official code cuts, stages from 1 and blocks from 0; the end is not
+# in the lists.
 CUTS = {
     ("resnet101", 2): [(2, 0)],
     ("resnet152", 2): [(2, 5)],
     ("resnext101-32x8d", 2): [(2, 2)],
-    **{(name, 4): [(3, 0), (3, 9), (3, 17)] for name in ("resnet101", "resnet152", "resnext101-32x8d")},
+    **{
+        (name, 4): [(3, 0), (3, 9), (3, 17)]
+        for name in ("resnet101", "resnet152", "resnext101-32x8d")
+    },
     **{
         (name, 8): [(2, 0), (3, 1), (3, 5), (3, 9), (3, 13), (3, 17), (3, 21)]
         for name in ("resnet101", "resnet152", "resnext101-32x8d")
@@ -171,7 +196,9 @@ CUTS = {
 def test_published_splits(name: str, modules: int) -> None:
     blocks = BLOCKS[name.replace("resnext101-32x8d", "resnet101")]
     before = dict(enumerate(accumulate(blocks, initial=0), 1))
-    ends = [before[stage] + block + 1 for stage, block in CUTS[name, modules]]  # the stem is layer 0
+    ends = [
+        before[stage] + block + 1 for stage, block in CUTS[name, modules]
+    ]  # the stem is layer 0
     split = units_per_module(name, modules)
     assert list(accumulate(split)) == [*(end + 1 for end in ends), UNITS[name]]
     specs = meta_chain(name).specs
@@ -179,7 +206,9 @@ def test_published_splits(name: str, modules: int) -> None:
         assert [(specs[end].channels, specs[end].side) for end in ends] == [(512, 28)]
     if modules == 4:
         assert [(specs[end].channels, specs[end].side) for end in ends] == [(1024, 14)] * 3
-        assert [split[0] - 1, *split[1:]] == ([12, 9, 8, 21] if name == "resnet152" else [8, 9, 8, 8])
+        assert [split[0] - 1, *split[1:]] == (
+            [12, 9, 8, 21] if name == "resnet152" else [8, 9, 8, 8]
+        )
 
 
 def test_vgg13_is_cut_after_every_convolution() -> None:
@@ -195,7 +224,9 @@ def large_cut(layer: int, network: str) -> Cut:
 
 def net_at(network: str, layer: int, copied: int) -> Branch:
     with torch.device("meta"):
-        return build_branch(AugLocal(depth=copied + 1, decay=0.0, head_bn=False), large_cut(layer, network))
+        return build_branch(
+            AugLocal(depth=copied + 1, decay=0.0, head_bn=False), large_cut(layer, network)
+        )
 
 
 def blocks_of(net: nn.Module) -> list[tuple[int, int, int]]:
@@ -212,21 +243,48 @@ def blocks_of(net: nn.Module) -> list[tuple[int, int, int]]:
 @pytest.mark.parametrize(
     ("network", "layer", "copied", "expected"),
     [
-        ("resnet34", 0, 4, [(64, 128, 2), (128, 256, 2), (256, 256, 1), (256, 512, 2)]),  # 4, 8, 12, 16
+        (
+            "resnet34",
+            0,
+            4,
+            [(64, 128, 2), (128, 256, 2), (256, 256, 1), (256, 512, 2)],
+        ),  # 4, 8, 12, 16
         ("resnet34", 0, 1, [(64, 512, 2)]),
-        ("resnet34", 9, 4, [(256, 256, 1), (256, 256, 1), (256, 512, 2), (512, 512, 1)]),  # 10.75, 12.5, 14.25, 16
+        (
+            "resnet34",
+            9,
+            4,
+            [(256, 256, 1), (256, 256, 1), (256, 512, 2), (512, 512, 1)],
+        ),  # 10.75, 12.5, 14.25, 16
         ("resnet34", 14, 4, [(512, 512, 1)] * 2),
-        # 8, 16, 25, 33: the base width goes from 64 to 256, so two copies stride, though 16 times the channels come out
+        # 8, 16, 25, 33: the base width goes from 64 to 256, so two copies stride, though 16 times
+        # the channels come out
         ("resnet101", 0, 4, [(64, 1024, 2), (1024, 1024, 2), (1024, 1024, 1), (1024, 2048, 2)]),
-        ("resnet101", 4, 4, [(512, 1024, 2), (1024, 1024, 1), (1024, 1024, 1), (1024, 2048, 2)]),  # 11, 18, 26, 33
-        ("resnet101", 3, 2, [(256, 1024, 2), (1024, 2048, 2)]),  # 18, 33; a halving of the first is left to the second
+        (
+            "resnet101",
+            4,
+            4,
+            [(512, 1024, 2), (1024, 1024, 1), (1024, 1024, 1), (1024, 2048, 2)],
+        ),  # 11, 18, 26, 33
+        (
+            "resnet101",
+            3,
+            2,
+            [(256, 1024, 2), (1024, 2048, 2)],
+        ),  # 18, 33; a halving of the first is left to the second
         ("resnet101", 32, 4, [(2048, 2048, 1)]),
     ],
 )
-def test_copied_blocks(network: str, layer: int, copied: int, expected: list[tuple[int, int, int]]) -> None:
+def test_copied_blocks(
+    network: str, layer: int, copied: int, expected: list[tuple[int, int, int]]
+) -> None:
     net = net_at(network, layer, copied)
     assert blocks_of(net) == expected
-    assert [type(each) for each in net.net.children()][-3:] == [GlobalAveragePool, nn.Flatten, nn.Linear]  # type: ignore[union-attr]
+    assert [type(each) for each in net.net.children()][-3:] == [
+        GlobalAveragePool,
+        nn.Flatten,
+        nn.Linear,
+    ]  # type: ignore[union-attr]
 
 
 def test_copied_bottlenecks_keep_their_groups() -> None:
@@ -236,7 +294,9 @@ def test_copied_bottlenecks_keep_their_groups() -> None:
 
 
 def test_nets_of_vgg13() -> None:
-    """Layers 2, 4, 7 and 9, pooled before the first three, then 512 averaged values and three linear layers."""
+    """Layers 2, 4, 7 and 9, pooled before the first three, then 512 averaged values and three
+    linear layers.
+    """
     net = net_at("vgg13", 0, 4)
     kinds = (nn.MaxPool2d, nn.Conv2d, nn.AdaptiveAvgPool1d, nn.BatchNorm1d, nn.Linear)
     names = [type(each).__name__ for each in net.modules() if isinstance(each, kinds)]
@@ -252,7 +312,9 @@ def test_dgl_on_vgg13() -> None:
     for layer, first, channels in ((0, 56, 64), (3, 28, 128), (5, 14, 256), (7, 7, 512)):
         with torch.device("meta"):
             net = build_branch(Mlp(), large_cut(layer, "vgg13"))
-        assert [each.output_size for each in net.modules() if isinstance(each, nn.AdaptiveAvgPool2d)] == [first, 2]
+        assert [
+            each.output_size for each in net.modules() if isinstance(each, nn.AdaptiveAvgPool2d)
+        ] == [first, 2]
         linears = [each for each in net.modules() if isinstance(each, nn.Linear)]
         assert [each.in_features for each in linears] == [4 * channels] * 3
         assert linears[-1].out_features == 1000
@@ -290,7 +352,11 @@ PAIRS: list[tuple[str, str, int | None, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("network", "method", "modules", "options"), PAIRS)
 def test_one_training_step(
-    network: str, method: str, modules: int | None, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    network: str,
+    method: str,
+    modules: int | None,
+    options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With an eighth of the channels."""
     monkeypatch.setattr(vgg, "WIDTHS", (8, 16, 32, 64, 64))
@@ -301,16 +367,25 @@ def test_one_training_step(
 
 
 def test_these_are_the_pairs_of_the_table() -> None:
-    named = {(each.network, each.method) for each in (cell.recipe for cell in table_cells()) if each is not None}
+    named = {
+        (each.network, each.method)
+        for each in (cell.recipe for cell in table_cells())
+        if each is not None
+    }
     assert named <= {(network, method) for network, method, _, _ in PAIRS}
     for cell in table_cells():
         assert cell.recipe is not None
         if cell.recipe.method == "auglocal":
-            assert cell.recipe.composition == recipe("auglocal", cell.recipe.network, **AUGLOCAL).composition
+            assert (
+                cell.recipe.composition
+                == recipe("auglocal", cell.recipe.network, **AUGLOCAL).composition
+            )
 
 
 def table_cells() -> list[Cell]:
-    memory = [cell for cell in load_table("auglocal-memory").cells if cell.row.startswith("ImageNet")]
+    memory = [
+        cell for cell in load_table("auglocal-memory").cells if cell.row.startswith("ImageNet")
+    ]
     assert len(memory) == 4
     return [*load_table("auglocal-imagenet").cells, *memory]
 
@@ -326,17 +401,29 @@ def test_table_as_printed() -> None:
     assert printed["VGG13 / AugLocal"] == ["70.92", "90.13"]
     assert printed["ResNet-34 / BP"] == ["74.28", "91.76"]
     assert printed["ResNet-101 / AugLocal"] == ["76.70", "93.29"]
-    schedules = {"vgg13": (90, 256, 0.1), "resnet34": (200, 1024, 0.4), "resnet101": (200, 512, 0.2)}
+    schedules = {
+        "vgg13": (90, 256, 0.1),
+        "resnet34": (200, 1024, 0.4),
+        "resnet101": (200, 512, 0.2),
+    }
     for cell in table_cells():
         assert cell.recipe is not None
-        assert (cell.recipe.epochs, cell.recipe.batch_size, cell.recipe.lr) == schedules[cell.recipe.network]
-        assert (cell.recipe.dataset, cell.recipe.warmup_epochs, cell.recipe.modules) == ("imagenet", 0, None)
+        assert (cell.recipe.epochs, cell.recipe.batch_size, cell.recipe.lr) == schedules[
+            cell.recipe.network
+        ]
+        assert (cell.recipe.dataset, cell.recipe.warmup_epochs, cell.recipe.modules) == (
+            "imagenet",
+            0,
+            None,
+        )
 
 
 def test_a_thousand_classes_on_the_meta_device() -> None:
     with torch.device("meta"):
         learner = build_learner(recipe("dgl", "vgg13"), 1000, 224)
-    heads = [each[-1] for each in learner.modules() if isinstance(each, nn.Sequential) and len(each)]
+    heads = [
+        each[-1] for each in learner.modules() if isinstance(each, nn.Sequential) and len(each)
+    ]
     assert sum(isinstance(each, nn.Linear) and each.out_features == 1000 for each in heads) == 10
 
 

@@ -11,7 +11,9 @@ from locbench.networks.pooling import GlobalAveragePool
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("shape", [(3, 5, 4, 6), (2, 1, 8, 8), (4, 7, 1, 1)])
-def test_same_numbers_and_gradients_as_pytorchs(shape: tuple[int, ...], layout: torch.memory_format) -> None:
+def test_same_numbers_and_gradients_as_pytorchs(
+    shape: tuple[int, ...], layout: torch.memory_format
+) -> None:
     x = torch.randn(shape, dtype=torch.float64).to(memory_format=layout)
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     weight = torch.randn(shape[:2], dtype=torch.float64)[:, :, None, None]

@@ -1,4 +1,6 @@
-"""Pretrained weights: files in timm's and in the original naming load, and everything else fails with a remedy."""
+"""Pretrained weights: files in timm's and in the original naming load, and everything else fails
+with a remedy.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +28,20 @@ from locbench.training.run import Run
 
 State = dict[str, Tensor]
 TINY = "swin_tiny_patch4_window7_224"
-MICRO: dict[str, Any] = {"img_size": 64, "embed_dim": 24, "depths": (2, 2, 6, 2), "num_heads": (1, 2, 4, 8)}
+MICRO: dict[str, Any] = {
+    "img_size": 64,
+    "embed_dim": 24,
+    "depths": (2, 2, 6, 2),
+    "num_heads": (1, 2, 4, 8),
+}
 
 
 @cache
 def model(classes: int = 21, window: int = 4) -> SwinTransformer:
-    """Return timm's network of swin-micro's shape; no parameter is as it is drawn, biases and norms included."""
+    """Return timm's network of swin-micro's shape.
+
+    No parameter is as it is drawn, biases and norms included.
+    """
     torch.manual_seed(classes)
     made = SwinTransformer(**MICRO, window_size=window, num_classes=classes).eval()
     with torch.no_grad():
@@ -41,13 +51,21 @@ def model(classes: int = 21, window: int = 4) -> SwinTransformer:
 
 
 def original(state: State) -> State:
-    """Return a state in the naming of 2021: a merging ends its stage, and there are buffers that timm derives."""
+    """Return a state in the naming of 2021: a merging ends its stage, and there are buffers that
+    timm derives.
+    """
     renamed: State = {}
     for name, each in state.items():
-        moved = re.sub(r"layers\.(\d)\.downsample", lambda found: f"layers.{int(found[1]) - 1}.downsample", name)
+        moved = re.sub(
+            r"layers\.(\d)\.downsample",
+            lambda found: f"layers.{int(found[1]) - 1}.downsample",
+            name,
+        )
         renamed[moved.replace("head.fc.", "head.")] = each
     for stage, side in ((0, 16), (1, 8), (2, 4)):
-        renamed[f"layers.{stage}.blocks.0.attn.relative_position_index"] = torch.zeros(16, 16, dtype=torch.long)
+        renamed[f"layers.{stage}.blocks.0.attn.relative_position_index"] = torch.zeros(
+            16, 16, dtype=torch.long
+        )
         renamed[f"layers.{stage}.blocks.1.attn_mask"] = torch.zeros((side // 4) ** 2, 16, 16)
     return renamed
 
@@ -71,8 +89,14 @@ FORMS: list[tuple[str, Callable[[State], Any]]] = [
     ("timm.pt", lambda state: state),
     ("original.pth", lambda state: {"model": original(state)}),
     ("wrapped.pth", lambda state: {"state_dict": state}),
-    ("headless.pt", lambda state: {name: each for name, each in state.items() if not name.startswith("head.")}),
-    ("headless-original.pt", lambda state: {k: v for k, v in original(state).items() if not k.startswith("head.")}),
+    (
+        "headless.pt",
+        lambda state: {name: each for name, each in state.items() if not name.startswith("head.")},
+    ),
+    (
+        "headless-original.pt",
+        lambda state: {k: v for k, v in original(state).items() if not k.startswith("head.")},
+    ),
 ]
 
 
@@ -106,7 +130,9 @@ def test_a_file_of_as_many_classes_keeps_the_fresh_head_too(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("side", [32, 128])
 def test_weights_fit_other_image_sizes(side: int, tmp_path: Path) -> None:
-    """At 32 pixels the windows of the third and fourth stage are of 2 and 1 tokens, and position biases are resized."""
+    """At 32 pixels the windows of the third and fourth stage are of 2 and 1 tokens, and position
+    biases are resized.
+    """
     path = written(tmp_path / "micro.safetensors", model().state_dict())
     chain = fresh(side=side).eval()
     load_pretrained(chain, "swin-micro", CLASSES, side, path)
@@ -129,7 +155,11 @@ def test_position_biases_of_another_window_are_resized(tmp_path: Path) -> None:
         state[name] = torch.full_like(state[name], 0.25)
     chain = fresh()
     load_pretrained(chain, "swin-micro", CLASSES, 64, written(tmp_path / "wide.pt", state))
-    tables = {name: each for name, each in chain.named_parameters() if name.endswith("relative_position_bias_table")}
+    tables = {
+        name: each
+        for name, each in chain.named_parameters()
+        if name.endswith("relative_position_bias_table")
+    }
     assert len(tables) == 12
     assert tables["units.1.layers.0.attn.relative_position_bias_table"].shape == (49, 1)
     for name, each in tables.items():
@@ -153,23 +183,41 @@ def changed(name: str, to: Tensor) -> Callable[[], State]:
 WRONG: list[tuple[str, str, Callable[[], Any]]] = [
     ("resnet", "swin-micro", lambda: state_of("resnet18")),
     ("vit", "swin-micro", lambda: state_of("vit_tiny_patch16_224")),
-    ("beit", "swin-micro", lambda: {"blocks.0.attn.relative_position_bias_table": torch.zeros(732, 12)}),
+    (
+        "beit",
+        "swin-micro",
+        lambda: {"blocks.0.attn.relative_position_bias_table": torch.zeros(732, 12)},
+    ),
     ("tiny", "swin-micro", lambda: state_of(TINY)),
     ("micro", "swin-tiny", lambda: model().state_dict()),
-    ("deeper", "swin-micro", lambda: SwinTransformer(**{**MICRO, "depths": (2, 2, 18, 2)}, window_size=4).state_dict()),
+    (
+        "deeper",
+        "swin-micro",
+        lambda: SwinTransformer(**{**MICRO, "depths": (2, 2, 18, 2)}, window_size=4).state_dict(),
+    ),
     ("micro in deeper", "swin-micro-deep", lambda: model().state_dict()),
     ("nothing", "swin-micro", dict),
     ("a weight less", "swin-micro", without("layers.2.blocks.3.mlp.fc1.weight")),
     ("a weight more", "swin-micro", changed("layers.0.extra.weight", torch.zeros(3))),
     ("flat patches", "swin-micro", changed("patch_embed.proj.weight", torch.zeros(24, 48))),
-    ("flat table", "swin-micro", changed("layers.0.blocks.0.attn.relative_position_bias_table", torch.zeros(49))),
-    ("odd table", "swin-micro", changed("layers.0.blocks.0.attn.relative_position_bias_table", torch.zeros(50, 1))),
+    (
+        "flat table",
+        "swin-micro",
+        changed("layers.0.blocks.0.attn.relative_position_bias_table", torch.zeros(49)),
+    ),
+    (
+        "odd table",
+        "swin-micro",
+        changed("layers.0.blocks.0.attn.relative_position_bias_table", torch.zeros(50, 1)),
+    ),
     ("numbered", "swin-micro", lambda: {0: torch.zeros(3)}),
 ]
 
 
 @pytest.mark.parametrize(("name", "network", "state"), WRONG, ids=[name for name, *_ in WRONG])
-def test_weights_of_another_model(name: str, network: str, state: Callable[[], Any], tmp_path: Path) -> None:
+def test_weights_of_another_model(
+    name: str, network: str, state: Callable[[], Any], tmp_path: Path
+) -> None:
     side = 224 if network == "swin-tiny" else 64
     chain, path = fresh(network=network, side=side), written(tmp_path / "other.pt", state())
     before = {key: each.clone() for key, each in chain.state_dict().items()}
@@ -223,7 +271,9 @@ def test_spoilt_files(kind: str, suffix: str, tmp_path: Path) -> None:
     assert "--weights" in failed.value.remedy
 
 
-@pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), {"model": [1]}, {"epoch": 3}, "text"], ids=str)
+@pytest.mark.parametrize(
+    "content", [[1, 2], torch.zeros(3), {"model": [1]}, {"epoch": 3}, "text"], ids=str
+)
 def test_a_torch_file_without_a_state(content: Any, tmp_path: Path) -> None:
     path = tmp_path / "other.pt"
     torch.save(content, path)
@@ -252,14 +302,24 @@ def test_no_code_of_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    "error", [OSError("no network"), RuntimeError("Invalid pretrained tag\nand more"), ValueError(""), TimeoutError()]
+    "error",
+    [
+        OSError("no network"),
+        RuntimeError("Invalid pretrained tag\nand more"),
+        ValueError(""),
+        TimeoutError(),
+    ],
 )
-def test_without_a_network_the_hub_fails_with_a_remedy(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_hub_fails_with_a_remedy(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> nn.Module:
         raise error
 
     monkeypatch.setattr(timm, "create_model", refuse)
-    with pytest.raises(FailureError, match=r"swin_tiny_patch4_window7_224.ms_in1k could not be fetched") as failed:
+    with pytest.raises(
+        FailureError, match=r"swin_tiny_patch4_window7_224.ms_in1k could not be fetched"
+    ) as failed:
         load_pretrained(fresh(), "swin-tiny", CLASSES, 224)
     assert len(str(failed.value).removesuffix(failed.value.remedy).strip().splitlines()) == 1
     assert "--weights" in failed.value.remedy
@@ -268,7 +328,9 @@ def test_without_a_network_the_hub_fails_with_a_remedy(error: Exception, monkeyp
 
 def test_the_hub_is_asked_for_the_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, bool]] = []
-    theirs = SwinTransformer(embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), num_classes=1000)
+    theirs = SwinTransformer(
+        embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), num_classes=1000
+    )
 
     def give(name: str, pretrained: bool = False, **_: object) -> nn.Module:
         asked.append((name, pretrained))
@@ -312,7 +374,10 @@ def test_a_network_without_published_weights() -> None:
 
 
 def test_a_run_starts_from_the_weights_of_a_file(tmp_path: Path) -> None:
-    """Auxiliary nets and classifier as from scratch, the backbone as in the file; in float64 and on channels-last."""
+    """Auxiliary nets and classifier as from scratch, the backbone as in the file.
+
+    In float64 and on channels-last.
+    """
     path = written(tmp_path / "micro.pt", model().state_dict())
     chosen = recipe_of("swin-reconstruction", {}, network="swin-micro", modules=4, drop_path=0.1)
     pretrained = msgspec.structs.replace(chosen, init="pretrained", weights=digest(path))

@@ -22,7 +22,9 @@ CONVOLUTIONAL = [name for name in NETWORKS if NETWORKS[name].transformer is None
 
 
 def endangered(net: nn.Module) -> list[str]:
-    """Return the strided 1x1 convolutions of one group and under 16 channels that are left to PyTorch."""
+    """Return the strided 1x1 convolutions of one group and under 16 channels that are left to
+    PyTorch.
+    """
     return [
         name
         for name, each in net.named_modules()
@@ -43,11 +45,14 @@ def test_no_network_has_an_endangered_layer(name: str) -> None:
     with torch.device("meta"):
         chain = build_chain(name, CLASSES, 32)
     assert not endangered(chain)
-    # 8, 16, 32 and 64 channels with a stride between: the other networks have at least 16 before each.
+    # 8, 16, 32 and 64 channels with a stride between: the other networks have at least 16 before
+    # each.
     assert len(subsampled(chain)) == (name == "resnet34-narrow")
 
 
-@pytest.mark.parametrize("name", ["resnet34-narrow", "regnetx-400mf-narrow", "mobilenetv2-narrow", "resnet8"])
+@pytest.mark.parametrize(
+    "name", ["resnet34-narrow", "regnetx-400mf-narrow", "mobilenetv2-narrow", "resnet8"]
+)
 def test_nor_has_an_auxiliary_net(name: str) -> None:
     with torch.device("meta"):
         learner = build_learner(recipe("auglocal", name, depth=6), CLASSES, 32)
@@ -132,6 +137,8 @@ def test_a_step_takes_the_memory_that_it_took(monkeypatch: pytest.MonkeyPatch) -
 
 def test_names_and_shapes_of_the_weights_stay() -> None:
     ours, theirs = projection(8, 16, 2), nn.Conv2d(8, 16, 1, 2, bias=False)
-    assert {key: each.shape for key, each in ours.state_dict().items()} == {"weight": theirs.weight.shape}
+    assert {key: each.shape for key, each in ours.state_dict().items()} == {
+        "weight": theirs.weight.shape
+    }
     assert type(projection(16, 16, 2)) is type(projection(8, 16, 1)) is nn.Conv2d
     assert F.mse_loss(ours(torch.zeros(1, 8, 4, 4)), torch.zeros(1, 16, 2, 2)) == 0

@@ -1,4 +1,6 @@
-"""Runs that start from torchvision's ImageNet weights: from the hub or a file, from the command line, and refused."""
+"""Runs that start from torchvision's ImageNet weights: from the hub or a file, from the command
+line, and refused.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +35,16 @@ RESNET = ("run", "--network", "resnet34", "--method", "bp", *SHORT)
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
 def model(classes: int) -> nn.Module:
-    """Return torchvision's ResNet-34 with norms and statistics that are not the initial ones, as after training."""
+    """Return torchvision's ResNet-34 with norms and statistics that are not the initial ones, as
+    after training.
+    """
     torch.manual_seed(classes)
     made: nn.Module = models.resnet34(num_classes=classes)
     with torch.no_grad():
@@ -49,12 +55,19 @@ def model(classes: int) -> nn.Module:
 
 
 def written(path: Path, classes: int) -> Path:
-    torch.save({"model": model(classes).state_dict(), "epoch": 90}, path)  # as torchvision's training script does
+    torch.save(
+        {"model": model(classes).state_dict(), "epoch": 90}, path
+    )  # as torchvision's training script does
     return path
 
 
 def starting(path: Path, **settings: Any) -> Recipe:
-    settings |= {"network": "resnet34", "image_size": 32, "init": "torchvision", "weights": digest(path)}
+    settings |= {
+        "network": "resnet34",
+        "image_size": 32,
+        "init": "torchvision",
+        "weights": digest(path),
+    }
     return recipe_of("bp", {}, **settings)
 
 
@@ -77,12 +90,18 @@ def test_the_classifier_of_other_classes_is_drawn_anew(tmp_path: Path) -> None:
     scratch = msgspec.structs.replace(starting(path), init="scratch", weights="")
     plain = Run(scratch, split).learner.chain.state_dict()
     same = {name for name, each in plain.items() if torch.equal(each, found[name])}
-    assert {name for name in same if not name.endswith("num_batches_tracked")} == {"head.2.weight", "head.2.bias"}
+    assert {name for name in same if not name.endswith("num_batches_tracked")} == {
+        "head.2.weight",
+        "head.2.bias",
+    }
 
 
 def test_from_the_command_line(bench: Bench, tmp_path: Path) -> None:
     path = written(tmp_path / "weights.pth", 1000)
-    for said in (("--init", "torchvision"), ()):  # a file alone is of the network's own source: the same run
+    for said in (
+        ("--init", "torchvision"),
+        (),
+    ):  # a file alone is of the network's own source: the same run
         assert bench.call(*RESNET, *said, "--weights", str(path)).code == 0
     (record,) = bench.records()
     assert (record.recipe.init, record.recipe.weights) == ("torchvision", digest(path))
@@ -120,7 +139,10 @@ def broken(path: Path, kind: str) -> Path:
         state["layer1.0.conv1.weight"] = torch.zeros(64, 64, 1, 1)
     if kind == "less":
         del state["layer4.2.bn2.bias"]
-    content: Any = {"another network": models.resnet18().state_dict(), "numbers": {0: torch.zeros(1)}}.get(kind, state)
+    content: Any = {
+        "another network": models.resnet18().state_dict(),
+        "numbers": {0: torch.zeros(1)},
+    }.get(kind, state)
     if kind == "text":
         path.write_text("hello")
     elif kind != "nothing":
@@ -154,12 +176,29 @@ def test_wrong_files(bench: Bench, tmp_path: Path, kind: str) -> None:
     ("network", "init", "message", "remedy"),
     [
         ("resnet32", "torchvision", "torchvision has no weights of ResNet-32", "--init scratch,"),
-        ("swin-micro", "torchvision", "torchvision has no weights of Swin-micro", "--init pretrained or scratch"),
-        ("resnet34-narrow", "torchvision", "torchvision has no weights of ResNet-34", "--init scratch,"),
-        ("resnet34", "pretrained", "timm has no weights of ResNet-34", "--init torchvision or scratch"),
+        (
+            "swin-micro",
+            "torchvision",
+            "torchvision has no weights of Swin-micro",
+            "--init pretrained or scratch",
+        ),
+        (
+            "resnet34-narrow",
+            "torchvision",
+            "torchvision has no weights of ResNet-34",
+            "--init scratch,",
+        ),
+        (
+            "resnet34",
+            "pretrained",
+            "timm has no weights of ResNet-34",
+            "--init torchvision or scratch",
+        ),
     ],
 )
-def test_networks_without_such_weights(bench: Bench, network: str, init: str, message: str, remedy: str) -> None:
+def test_networks_without_such_weights(
+    bench: Bench, network: str, init: str, message: str, remedy: str
+) -> None:
     called = bench.call("run", "--network", network, "--method", "bp", "--init", init)
     assert called.code == 2
     assert message in called.err
@@ -173,7 +212,9 @@ def planned(tmp_path: Path, *rows: str, **wishes: Any) -> Plan:
 
 def test_a_table_from_torchvisions_weights_is_shown_marked(tmp_path: Path) -> None:
     table = load_table("auglocal-imagenet")
-    (published,) = {each.recipe.key: each.recipe for each in planned(tmp_path, "ResNet-34 / BP").jobs}.values()
+    (published,) = {
+        each.recipe.key: each.recipe for each in planned(tmp_path, "ResNet-34 / BP").jobs
+    }.values()
     (job,) = planned(tmp_path, "ResNet-34 / BP", init="torchvision").jobs
     assert job.recipe.key != published.key
     said = ["from torchvision's ImageNet weights"]
@@ -219,4 +260,6 @@ def test_every_network_named_has_first_weights() -> None:
     for name in named:
         assert VERSION in models.get_model_weights(name).__members__
     with pytest.raises(FailureError, match="no weight file"):
-        load_pretrained(build_chain("resnet34", CLASSES, 32), "resnet34", CLASSES, 32, Path("nowhere.pth"))
+        load_pretrained(
+            build_chain("resnet34", CLASSES, 32), "resnet34", CLASSES, 32, Path("nowhere.pth")
+        )

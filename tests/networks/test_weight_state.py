@@ -1,4 +1,6 @@
-"""Weights as others keep them: in checkpoints, of networks trained in parallel or averaged, without a classifier."""
+"""Weights as others keep them: in checkpoints, of networks trained in parallel or averaged, without
+a classifier.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,11 @@ def zeros() -> State:
 HABITS: dict[str, Callable[[], Any]] = {
     "bare": state,
     "state_dict": lambda: {"state_dict": state(), "epoch": 3},
-    "model_state_dict": lambda: {"epoch": 3, "model_state_dict": state(), "optimizer_state_dict": {"state": {}}},
+    "model_state_dict": lambda: {
+        "epoch": 3,
+        "model_state_dict": state(),
+        "optimizer_state_dict": {"state": {}},
+    },
     "model": lambda: {"model": state(), "optimizer": {"param_groups": [{"lr": 0.1}]}},
     "net": lambda: {"net": state(), "acc": 91.5},
     "parallel": lambda: prefixed("module."),
@@ -98,7 +104,9 @@ def test_habits_of_others_load(habit: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("averages", [False, True])
 def test_what_is_loaded_computes_the_same(averages: bool, tmp_path: Path) -> None:
-    content = {"model_ema": averaged(model)} if averages else {"state_dict": prefixed("module.", whole)}
+    content = (
+        {"model_ema": averaged(model)} if averages else {"state_dict": prefixed("module.", whole)}
+    )
     torch.save(content, tmp_path / "theirs.pth")
     images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():
@@ -151,7 +159,10 @@ class Config(dict[str, Any]):
 
 UNSAFE: dict[str, tuple[Callable[[], Any], str]] = {
     "code": (lambda: {"model": state(), "x": Surprise()}, "mkdir"),
-    "code among the arguments": (lambda: {"model": state(), "args": argparse.Namespace(x=Surprise())}, "mkdir"),
+    "code among the arguments": (
+        lambda: {"model": state(), "args": argparse.Namespace(x=Surprise())},
+        "mkdir",
+    ),
     "code as arguments' state": (lambda: {"model": Surprise()}, "mkdir"),
     "a whole network": (small, "torch.nn.modules"),
     "a configuration": (lambda: {"model": state(), "config": Config()}, "Config"),
@@ -178,7 +189,10 @@ def test_objects_are_named_and_never_made(
 def test_a_program_is_no_weight_file(tmp_path: Path) -> None:
     with pytest.warns(match="deprecated"):
         torch.jit.save(torch.jit.script(nn.Linear(1, 1)), tmp_path / "program.pt")
-    with pytest.warns(UserWarning, match="TorchScript"), pytest.raises(FailureError, match="TorchScript program"):
+    with (
+        pytest.warns(UserWarning, match="TorchScript"),
+        pytest.raises(FailureError, match="TorchScript program"),
+    ):
         weights_in(tmp_path / "program.pt")
 
 
@@ -195,7 +209,9 @@ def test_a_program_is_no_weight_file(tmp_path: Path) -> None:
 )
 def test_weights_that_cannot_be_trained(spoilt: Tensor, tmp_path: Path) -> None:
     torch.save(state() | {"1.bias": spoilt}, tmp_path / "theirs.pth")
-    with pytest.raises(FailureError, match=r"'1.bias' (has values that are not finite|is quantized)"):
+    with pytest.raises(
+        FailureError, match=r"'1.bias' (has values that are not finite|is quantized)"
+    ):
         weights_in(tmp_path / "theirs.pth")
 
 
@@ -220,7 +236,10 @@ ENDLESS["model"] = ENDLESS
     ],
 )
 def test_what_a_file_has_instead(content: dict[str, Any], said: str, tmp_path: Path) -> None:
-    torch.save({name: each() if callable(each) else each for name, each in content.items()}, tmp_path / "theirs.pth")
+    torch.save(
+        {name: each() if callable(each) else each for name, each in content.items()},
+        tmp_path / "theirs.pth",
+    )
     with pytest.raises(FailureError) as failed:
         weights_in(tmp_path / "theirs.pth")
     assert said in failed.value.message
@@ -234,9 +253,18 @@ def test_what_a_file_has_instead(content: dict[str, Any], said: str, tmp_path: P
             lambda: prefixed("backbone.") | {"head.fc.bias": torch.zeros(7)},
             "none of its names fits, such as 'backbone.",
         ),
-        (lambda: {name: each for name, each in whole().items() if name != "fc.bias"}, "'head.2.bias' is missing"),
-        (lambda: whole() | {"conv1.weight": torch.zeros(())}, "'units.0.0.weight' is () instead of (64, 3, 7, 7)"),
-        (lambda: whole() | {"fc.bias": torch.ones(7, dtype=torch.int8)}, "is of torch.int8 instead of torch.float32"),
+        (
+            lambda: {name: each for name, each in whole().items() if name != "fc.bias"},
+            "'head.2.bias' is missing",
+        ),
+        (
+            lambda: whole() | {"conv1.weight": torch.zeros(())},
+            "'units.0.0.weight' is () instead of (64, 3, 7, 7)",
+        ),
+        (
+            lambda: whole() | {"fc.bias": torch.ones(7, dtype=torch.int8)},
+            "is of torch.int8 instead of torch.float32",
+        ),
     ],
 )
 def test_names_of_another_network(names: Callable[[], State], fault: str, tmp_path: Path) -> None:

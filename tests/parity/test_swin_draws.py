@@ -1,4 +1,6 @@
-"""What the batched Swin pipeline draws, against what timm's and torchvision's per-image pipelines draw."""
+"""What the batched Swin pipeline draws, against what timm's and torchvision's per-image pipelines
+draw.
+"""
 
 import random
 
@@ -21,8 +23,13 @@ from locbench.data.swin.randaugment import NONE, OPERATIONS, draw_jitter, draw_r
 def test_crops_are_distributed_as_timms(height: int, width: int) -> None:
     count, image = 4000, picture(photographs(1, height, width)[0])
     random.seed(0)
-    timms = [RandomResizedCropAndInterpolation.get_params(image, (0.08, 1.0), (3 / 4, 4 / 3)) for _ in range(count)]
-    _same_distributions(draw_crops(count, (height, width), Generator().manual_seed(1)), torch.tensor(timms))
+    timms = [
+        RandomResizedCropAndInterpolation.get_params(image, (0.08, 1.0), (3 / 4, 4 / 3))
+        for _ in range(count)
+    ]
+    _same_distributions(
+        draw_crops(count, (height, width), Generator().manual_seed(1)), torch.tensor(timms)
+    )
 
 
 def test_rectangles_reach_their_bounds_and_not_further() -> None:
@@ -45,7 +52,9 @@ def test_half_of_the_images_are_flipped() -> None:
     assert abs(draws.flips.float().mean() - 0.5) < 4 * (0.25 / 40_000) ** 0.5
 
 
-@pytest.mark.parametrize(("height", "width", "crop"), [(4, 400, [0, 197, 4, 5]), (400, 4, [197, 0, 5, 4])])
+@pytest.mark.parametrize(
+    ("height", "width", "crop"), [(4, 400, [0, 197, 4, 5]), (400, 4, [197, 0, 5, 4])]
+)
 def test_a_crop_that_never_fits_is_the_middle(height: int, width: int, crop: list[int]) -> None:
     # The smallest area, 128 pixels, needs at least 9.8 pixels of either side.
     assert draw_crops(3, (height, width), Generator().manual_seed(0)).tolist() == [crop] * 3
@@ -54,12 +63,19 @@ def test_a_crop_that_never_fits_is_the_middle(height: int, width: int, crop: lis
 def test_erasures_are_distributed_as_timms() -> None:
     count, side = 6000, 48
     random.seed(0)
-    erased = RandomErasing(0.25, mode="pixel", max_count=1, device="cpu")(torch.zeros(count, 3, side, side))[:, 0] != 0
+    erased = (
+        RandomErasing(0.25, mode="pixel", max_count=1, device="cpu")(
+            torch.zeros(count, 3, side, side)
+        )[:, 0]
+        != 0
+    )
     found = draw_erasures(count, side, Generator().manual_seed(1))
     share = (found[:, 2] > 0).float().mean()
     assert abs(share - 0.25) < 4 * (0.25 * 0.75 / count) ** 0.5
     assert abs(erased.any(1).any(1).float().mean() - share) < 4 * (2 * 0.25 * 0.75 / count) ** 0.5
-    _same_distributions(found[found[:, 2] > 0], torch.tensor([_box(each) for each in erased if each.any()]))
+    _same_distributions(
+        found[found[:, 2] > 0], torch.tensor([_box(each) for each in erased if each.any()])
+    )
 
 
 def _box(mask: Tensor) -> tuple[int, int, int, int]:
@@ -68,7 +84,9 @@ def _box(mask: Tensor) -> tuple[int, int, int, int]:
 
 
 def _same_distributions(found: Tensor, wanted: Tensor) -> None:
-    """Hold each column, and the area, within 4 standard errors in the mean and to Kolmogorov and Smirnov's test."""
+    """Hold each column, and the area, within 4 standard errors in the mean and to Kolmogorov and
+    Smirnov's test.
+    """
     for one, other in zip(_with_area(found), _with_area(wanted), strict=True):
         error = (one.var() / len(one) + other.var() / len(other)) ** 0.5
         assert abs(one.mean() - other.mean()) < 4 * error
@@ -89,7 +107,9 @@ def test_operations_are_drawn_alike_and_every_second_time() -> None:
     assert abs(both - 0.25) < 4 * (0.25 * 0.75 / count) ** 0.5
 
 
-@pytest.mark.parametrize("name", ["Rotate", "ColorIncreasing", "PosterizeIncreasing", "SolarizeAdd"])
+@pytest.mark.parametrize(
+    "name", ["Rotate", "ColorIncreasing", "PosterizeIncreasing", "SolarizeAdd"]
+)
 def test_arguments_are_distributed_as_timms(name: str) -> None:
     hparams = {"img_mean": (0, 0, 0), "magnitude_std": 0.5}
     operation = auto_augment.AugmentOp(name, prob=1.0, magnitude=9, hparams=hparams)
@@ -99,9 +119,14 @@ def test_arguments_are_distributed_as_timms(name: str) -> None:
     steps = draw_randaugment(40_000, Generator().manual_seed(5))
     index = [each.name for each in OPERATIONS].index(name)
     found = steps.arguments[steps.operations == index].numpy()
-    assert abs(found.mean() - timms.mean()) < 4 * (found.var() / len(found) + timms.var() / 5000) ** 0.5
+    assert (
+        abs(found.mean() - timms.mean())
+        < 4 * (found.var() / len(found) + timms.var() / 5000) ** 0.5
+    )
     assert stats.ks_2samp(found, timms).pvalue > 1e-3
-    if name == "Rotate":  # N(9, 0.5) cut off at 10 = 2 standard deviations, times 3 degrees: mean 3 (9 - 0.5 * 0.00849)
+    if (
+        name == "Rotate"
+    ):  # N(9, 0.5) cut off at 10 = 2 standard deviations, times 3 degrees: mean 3 (9 - 0.5 * 0.00849)
         assert abs(np.abs(found).mean() - 26.98727) < 4 * np.abs(found).std() / len(found) ** 0.5
 
 

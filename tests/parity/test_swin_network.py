@@ -1,4 +1,6 @@
-"""Swin Transformers as chains: against timm's own models, and against counts worked out from the published shapes."""
+"""Swin Transformers as chains: against timm's own models, and against counts worked out from the
+published shapes.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,10 @@ def test_shapes_are_those_of_timms_models(network: str) -> None:
 
 
 def units_of(model: nn.Module) -> Iterator[nn.ModuleList]:
-    """Yield timm's layers as the paper groups them: patch embedding; each block, with a merging that follows it."""
+    """Yield timm's layers as the paper groups them: patch embedding.
+
+    Each block, with a merging that follows it.
+    """
     yield nn.ModuleList([model.patch_embed])
     for index, stage in enumerate(model.layers):
         for place, block in enumerate(stage.blocks):
@@ -106,11 +111,16 @@ def micro(side: int, depths: tuple[int, ...] = SHALLOW, drop_path: float = 0.0) 
 
 @pytest.mark.parametrize("side", [32, 64, 128])
 @pytest.mark.parametrize("step", [0.0, 1 / 64])
-@pytest.mark.parametrize(("network", "depths"), [("swin-micro", SHALLOW), ("swin-micro-deep", DEEP)])
+@pytest.mark.parametrize(
+    ("network", "depths"), [("swin-micro", SHALLOW), ("swin-micro-deep", DEEP)]
+)
 def test_micro_is_timms_model_forward_and_backward(
     network: str, depths: tuple[int, ...], side: int, step: float
 ) -> None:
-    """In training mode, where both leave out the same blocks; the rates are such that timm's float32 does not round."""
+    """In training mode, where both leave out the same blocks.
+
+    The rates are such that timm's float32 does not round.
+    """
     torch.manual_seed(0)
     drop_path = step * (sum(depths) - 1)
     model = micro(side, depths, drop_path)
@@ -132,10 +142,15 @@ def test_micro_is_timms_model_forward_and_backward(
 def rates(net: nn.Module) -> list[tuple[float, ...]]:
     blocks = [each for each in net.modules() if isinstance(each, SwinTransformerBlock)]
     pairs = [(each.drop_path1, each.drop_path2) for each in blocks]
-    return [tuple(path.drop_prob if isinstance(path, DropPath) else 0.0 for path in pair) for pair in pairs]
+    return [
+        tuple(path.drop_prob if isinstance(path, DropPath) else 0.0 for path in pair)
+        for pair in pairs
+    ]
 
 
-@pytest.mark.parametrize(("network", "rate"), [("swin-tiny", 0.2), ("swin-base", 0.5), ("swin-large", 0.2)])
+@pytest.mark.parametrize(
+    ("network", "rate"), [("swin-tiny", 0.2), ("swin-base", 0.5), ("swin-large", 0.2)]
+)
 def test_drop_path_rises_over_the_blocks_as_in_timm(network: str, rate: float) -> None:
     shape = NETWORKS[network].transformer
     assert shape is not None
@@ -162,14 +177,19 @@ def test_attention_is_materialised_whatever_timms_default() -> None:
     before = use_fused_attn(), use_fused_attn(experimental=True)
     set_fused_attn(True, experimental=True)
     try:
-        blocks = [each for each in on_meta("swin-micro").modules() if isinstance(each, SwinTransformerBlock)]
+        blocks = [
+            each
+            for each in on_meta("swin-micro").modules()
+            if isinstance(each, SwinTransformerBlock)
+        ]
     finally:
         set_fused_attn(*before)
     assert len(blocks) == 12
     assert not any(each.attn.fused_attn for each in blocks)
 
 
-# Blocks per module, and the map that each module but the last gives (Pathak et al. 2023, Table 1 and section 3.1).
+# Blocks per module, and the map that each module but the last gives (Pathak et al. 2023, Table 1
+# and section 3.1).
 TABLE_1: dict[tuple[str, int], tuple[tuple[int, ...], list[tuple[int, int, int]]]] = {
     ("swin-tiny", 2): ((2, 10), [(192, 28, 28)]),
     ("swin-tiny", 4): ((2, 2, 2, 6), [(192, 28, 28), (384, 14, 14), (384, 14, 14)]),
@@ -190,7 +210,13 @@ def test_published_splits(network: str, modules: int) -> None:
     counts, shapes = [], []
     for each in ranges:
         units = [chain.units[index] for index in each]
-        counts.append(sum(isinstance(layer, SwinTransformerBlock) for unit in units for layer in unit.modules()))
+        counts.append(
+            sum(
+                isinstance(layer, SwinTransformerBlock)
+                for unit in units
+                for layer in unit.modules()
+            )
+        )
         for unit in units:
             x = unit(x)
         shapes.append(tuple(x.shape[1:]))
@@ -202,7 +228,9 @@ def test_published_splits(network: str, modules: int) -> None:
 def test_parameters_of_modules() -> None:
     """Swin-T, K = 4, without the patch embedding, the last norm and the classifier."""
     chain = on_meta("swin-tiny")
-    ranges = partition_of(recipe_of("swin-reconstruction", {}, network="swin-tiny", modules=4)).ranges
+    ranges = partition_of(
+        recipe_of("swin-reconstruction", {}, network="swin-tiny", modules=4)
+    ).ranges
     found = [sum(count(chain.units[index]) for index in each if index) for each in ranges]
     assert found == [299_190, 1_188_204, 3_552_984, 22_472_544]
     outside = 48 * 96 + 96 + 2 * 96 + 2 * 768 + 768 * CLASSES + CLASSES
@@ -211,7 +239,9 @@ def test_parameters_of_modules() -> None:
 
 @pytest.mark.parametrize("network", SWINS)
 def test_cuts_come_after_pairs_of_blocks(network: str) -> None:
-    """A module holds whole pairs of a plain and a shifted window as long as there are as many pairs as modules."""
+    """A module holds whole pairs of a plain and a shifted window as long as there are as many pairs
+    as modules.
+    """
     pairs = (NETWORKS[network].units - 1) // 2
     for modules in range(1, pairs + 1):
         first, *others = units_per_module(network, modules)
@@ -230,16 +260,27 @@ def test_cuts_come_after_pairs_of_blocks(network: str) -> None:
         ("swin-base", 8, (3, 2, 2, 2, 4, 4, 4, 4)),  # 12 pairs
     ],
 )
-def test_unpublished_splits_are_even_in_pairs(network: str, modules: int, expected: tuple[int, ...]) -> None:
-    """Smaller modules first, as for the other networks; the patch embedding counts with the first."""
+def test_unpublished_splits_are_even_in_pairs(
+    network: str, modules: int, expected: tuple[int, ...]
+) -> None:
+    """Smaller modules first, as for the other networks.
+
+    The patch embedding counts with the first.
+    """
     assert units_per_module(network, modules) == expected
 
 
 def test_modules_run_in_order_are_the_network() -> None:
-    learner = build_learner(recipe_of("swin-reconstruction", {}, network="swin-micro", modules=4), CLASSES, 64)
+    learner = build_learner(
+        recipe_of("swin-reconstruction", {}, network="swin-micro", modules=4), CLASSES, 64
+    )
     x = images = torch.randn(2, 3, 64, 64)
     for index in range(4):
-        x, features = (learner.run_module(index, x), None) if index == 3 else learner.run_module_from(index, x)
+        x, features = (
+            (learner.run_module(index, x), None)
+            if index == 3
+            else learner.run_module_from(index, x)
+        )
         assert (features is None) == (index == 3)
     assert torch.equal(x, learner.chain(images))
 
@@ -285,7 +326,11 @@ def test_the_size_that_is_recommended_is_accepted() -> None:
     for network in SWINS:
         with pytest.raises(UsageError) as refused:
             check_side(network, 100)
-        sizes = [int(word.strip(",.")) for word in refused.value.remedy.split() if word.strip(",.").isdigit()]
+        sizes = [
+            int(word.strip(",."))
+            for word in refused.value.remedy.split()
+            if word.strip(",.").isdigit()
+        ]
         assert len(sizes) == 2
         for each in (*sizes, 2 * sizes[0]):
             check_side(network, each)
@@ -314,13 +359,20 @@ def test_maps_keep_their_channels_last_in_memory() -> None:
 
 
 def test_initial_weights_are_the_pipelines() -> None:
-    """Truncated normal of deviation 0.02 for linear layers and position biases; biases 0, norms 1 and 0."""
+    """Truncated normal of deviation 0.02 for linear layers and position biases.
+
+    Biases 0, norms 1 and 0.
+    """
     torch.manual_seed(0)
     chain = build_chain("swin-micro", CLASSES, 64)
     for name, each in chain.named_parameters():
         layer = chain.get_submodule(name.rpartition(".")[0])
-        if name.endswith("relative_position_bias_table") or (isinstance(layer, nn.Linear) and each.ndim == 2):
-            tolerance = 5 * 0.02 / (2 * each.numel()) ** 0.5  # five standard errors of a standard deviation
+        if name.endswith("relative_position_bias_table") or (
+            isinstance(layer, nn.Linear) and each.ndim == 2
+        ):
+            tolerance = (
+                5 * 0.02 / (2 * each.numel()) ** 0.5
+            )  # five standard errors of a standard deviation
             assert each.std().item() == pytest.approx(0.02, abs=tolerance), name
         elif isinstance(layer, nn.LayerNorm) and name.endswith("weight"):
             assert each.eq(1).all(), name
@@ -334,13 +386,20 @@ def test_networks_start_alike_whatever_the_method_and_drop_path() -> None:
         return build_learner(made, CLASSES, 64).chain.state_dict()
 
     expected = weights("bp")
-    for found in (weights("swin-infopro", modules=4), weights("swin-greedy", modules=2, drop_path=0.2)):
+    for found in (
+        weights("swin-infopro", modules=4),
+        weights("swin-greedy", modules=2, drop_path=0.2),
+    ):
         assert all(torch.equal(each, found[name]) for name, each in expected.items())
-    assert not all(torch.equal(each, weights("bp", seed=1)[name]) for name, each in expected.items())
+    assert not all(
+        torch.equal(each, weights("bp", seed=1)[name]) for name, each in expected.items()
+    )
 
 
 def test_operations_of_tiny_by_formula() -> None:
-    """4.5 G in the paper's Table 1: 12 h w C^2 + 2 M^2 h w C per block (Liu et al. 2021, eq. 2, and the MLP)."""
+    """4.5 G in the paper's Table 1: 12 h w C^2 + 2 M^2 h w C per block (Liu et al. 2021, eq. 2, and
+    the MLP).
+    """
     tokens, macs = 56 * 56, 56 * 56 * 96 * 48
     for stage, depth in enumerate(SHALLOW):
         channels = 96 * 2**stage

@@ -22,7 +22,9 @@ def _drawn(count: int) -> tuple[Tensor, Tensor]:
 
 def _by_timm(operation: Operation, images: Tensor, arguments: Tensor) -> Tensor:
     pairs = zip(images, arguments.tolist(), strict=True)
-    return torch.stack([levels(operated(operation.name, picture(each), argument)) for each, argument in pairs])
+    return torch.stack(
+        [levels(operated(operation.name, picture(each), argument)) for each, argument in pairs]
+    )
 
 
 def _differences(found: Tensor, wanted: Tensor) -> Tensor:
@@ -52,8 +54,12 @@ def test_arguments_are_timms(operation: Operation) -> None:
 def test_operation_is_pillows(operation: Operation, shape: tuple[int, int]) -> None:
     images = photographs(24, *shape)
     arguments = operation.argument(*_drawn(24))
-    differences = _differences(operation.apply(images, arguments), _by_timm(operation, images, arguments))
-    if operation.name in GEOMETRIC:  # float32 here, double there, and cut off: now and then another side of a whole
+    differences = _differences(
+        operation.apply(images, arguments), _by_timm(operation, images, arguments)
+    )
+    if (
+        operation.name in GEOMETRIC
+    ):  # float32 here, double there, and cut off: now and then another side of a whole
         assert differences.max() <= 1
         assert (differences > 0).float().mean() < 0.005
     else:
@@ -62,7 +68,11 @@ def test_operation_is_pillows(operation: Operation, shape: tuple[int, int]) -> N
 
 @every_operation
 def test_operation_on_even_images_is_pillows(operation: Operation) -> None:
-    images = torch.tensor([0, 1, 77, 128, 254, 255], dtype=torch.uint8).view(-1, 1, 1, 1).repeat(4, 12, 10, 3)
+    images = (
+        torch.tensor([0, 1, 77, 128, 254, 255], dtype=torch.uint8)
+        .view(-1, 1, 1, 1)
+        .repeat(4, 12, 10, 3)
+    )
     images[12:, 5, 5, 1] = 90  # one pixel, so that the histogram has two levels
     arguments = operation.argument(*_drawn(24))
     found, wanted = operation.apply(images, arguments), _by_timm(operation, images, arguments)
@@ -73,7 +83,9 @@ def test_operation_on_even_images_is_pillows(operation: Operation) -> None:
 def test_equalizing_few_pixels_is_pillows() -> None:
     equalize = next(each for each in OPERATIONS if each.name == "Equalize")
     # 20 * 15 = 300 pixels: the step between levels is 0 or 1, and levels beyond 255 are cut off.
-    images = torch.cat([photographs(10, 20, 15), torch.randint(256, (10, 20, 15, 3), dtype=torch.uint8)])
+    images = torch.cat(
+        [photographs(10, 20, 15), torch.randint(256, (10, 20, 15, 3), dtype=torch.uint8)]
+    )
     nothing = torch.zeros(20, dtype=torch.float64)
     assert torch.equal(equalize.apply(images, nothing), _by_timm(equalize, images, nothing))
 
@@ -87,7 +99,9 @@ def test_posterizing_to_no_bits_leaves_black() -> None:
 def test_steps_are_done_in_order_and_left_out_where_none() -> None:
     images, names = photographs(5, 16), [each.name for each in OPERATIONS]
     invert, solarize = names.index("Invert"), names.index("SolarizeIncreasing")
-    operations = torch.tensor([[NONE, NONE], [invert, solarize], [solarize, invert], [NONE, invert], [invert, invert]])
+    operations = torch.tensor(
+        [[NONE, NONE], [invert, solarize], [solarize, invert], [NONE, invert], [invert, invert]]
+    )
     found = augmented(images, Steps(operations, torch.full((5, 2), 26.0, dtype=torch.float64)))
     inverted = 255 - images
     solarized = torch.where(images < 26, images, 255 - images)
@@ -114,19 +128,25 @@ def test_crops_are_torchvisions(stored: int, side: int) -> None:
         for image, crop in zip(images, crops.tolist(), strict=True)
     ]
     wanted = [tv.hflip(image) if flip else image for image, flip in zip(wanted, flips, strict=True)]
-    assert torch.equal(_cropped(images, crops, flips, side), torch.stack([levels(each) for each in wanted]))
+    assert torch.equal(
+        _cropped(images, crops, flips, side), torch.stack([levels(each) for each in wanted])
+    )
 
 
 @pytest.mark.parametrize("length", [41, 64, 97])
 def test_shrinking_is_pillows(length: int) -> None:
     images = photographs(6, 100)
-    crops = torch.tensor([[2, 1, length, length], [0, 3, length, length], [3, 3, length, length]]).repeat(2, 1)
+    crops = torch.tensor(
+        [[2, 1, length, length], [0, 3, length, length], [3, 3, length, length]]
+    ).repeat(2, 1)
     wanted = [
         levels(tv.resized_crop(picture(image), *crop, [40, 40], BICUBIC))
         for image, crop in zip(images, crops.tolist(), strict=True)
     ]
     # Of a square, every version of Pillow takes the columns first.
-    assert torch.equal(_cropped(images, crops, torch.zeros(6, dtype=torch.bool), 40), torch.stack(wanted))
+    assert torch.equal(
+        _cropped(images, crops, torch.zeros(6, dtype=torch.bool), 40), torch.stack(wanted)
+    )
 
 
 def test_pieces_cannot_reach_past_their_crop() -> None:

@@ -15,10 +15,21 @@ from locbench.data.batches import Batch
 from locbench.data.images import Images
 from locbench.data.swin import pipeline
 from locbench.data.swin.draws import Draws, draw_epoch
-from locbench.data.swin.pipeline import IMAGENET_MEAN, IMAGENET_STD, swin_test_batches, swin_train_batches
+from locbench.data.swin.pipeline import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    swin_test_batches,
+    swin_train_batches,
+)
 
 MEAN, STD = (torch.tensor(each).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
-SWIN = {"re_prob": 0.25, "re_mode": "pixel", "re_count": 1, "interpolation": "bicubic", "color_jitter": 0.4}
+SWIN = {
+    "re_prob": 0.25,
+    "re_mode": "pixel",
+    "re_count": 1,
+    "interpolation": "bicubic",
+    "color_jitter": 0.4,
+}
 
 
 def _images(count: int, height: int = 32, width: int | None = None) -> Images:
@@ -26,7 +37,9 @@ def _images(count: int, height: int = 32, width: int | None = None) -> Images:
 
 
 def _joined(batches: list[Batch]) -> tuple[Tensor, Tensor]:
-    return torch.cat([each.images for each in batches]), torch.cat([each.labels for each in batches])
+    return torch.cat([each.images for each in batches]), torch.cat(
+        [each.labels for each in batches]
+    )
 
 
 def _draws(count: int, side: int, *, seed: int, epoch: int, color_jitter: float = 0.0) -> Draws:
@@ -45,7 +58,9 @@ def _unerased(erasures: Tensor, side: int) -> Tensor:
 def test_images_are_those_of_the_per_image_pipeline(color_jitter: float) -> None:
     images, side = _images(150), 40
     draws = _draws(150, side, seed=3, epoch=7, color_jitter=color_jitter)
-    batches = list(swin_train_batches(images, 64, side=side, seed=3, epoch=7, color_jitter=color_jitter))
+    batches = list(
+        swin_train_batches(images, 64, side=side, seed=3, epoch=7, color_jitter=color_jitter)
+    )
     found, labels = _joined(batches)
     wanted = per_image(images.pixels, draws, side).permute(0, 3, 1, 2)
     kept = _unerased(draws.erasures, side)[:, None].expand(-1, 3, -1, -1)
@@ -98,11 +113,15 @@ def test_batches_are_the_same_again_and_in_any_size(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(pipeline, "_AT_ONCE", size // 3)
         batches = list(swin_train_batches(images, size, side=24, seed=1, epoch=2))
         assert [len(each.labels) for each in batches] == [size] * (50 // size) + [50 % size]
-        assert all(torch.equal(*pair) for pair in zip(_joined(batches), (found, labels), strict=True))
+        assert all(
+            torch.equal(*pair) for pair in zip(_joined(batches), (found, labels), strict=True)
+        )
     assert sorted(labels.tolist()) == list(range(50))
     assert torch.equal(torch.get_rng_state(), before)
     for seed, epoch in ((1, 3), (2, 2)):
-        others, order = _joined(list(swin_train_batches(images, 50, side=24, seed=seed, epoch=epoch)))
+        others, order = _joined(
+            list(swin_train_batches(images, 50, side=24, seed=seed, epoch=epoch))
+        )
         assert not torch.equal(order, labels)
         assert not torch.equal(others, found)
 
@@ -121,8 +140,13 @@ def test_double_precision_is_the_same_but_for_rounding() -> None:
 def test_pixels_are_the_images_before_normalisation_within_0_and_1() -> None:
     images = _images(40)
     batch = next(swin_train_batches(images, 40, side=24, seed=1, epoch=2, pixels=True))
-    assert all(each.is_contiguous(memory_format=torch.channels_last) for each in (batch.images, batch.pixels))
-    torch.testing.assert_close(batch.pixels, (batch.images * STD + MEAN).clamp(0, 1), rtol=0, atol=1e-6)
+    assert all(
+        each.is_contiguous(memory_format=torch.channels_last)
+        for each in (batch.images, batch.pixels)
+    )
+    torch.testing.assert_close(
+        batch.pixels, (batch.images * STD + MEAN).clamp(0, 1), rtol=0, atol=1e-6
+    )
     assert batch.pixels.min() == 0
     assert batch.pixels.max() == 1
     assert next(swin_train_batches(images, 40, side=24, seed=1, epoch=2)).pixels is None
@@ -134,7 +158,9 @@ def test_other_statistics_normalise() -> None:
     kept = _unerased(draws.erasures, 24)[:, None].expand(-1, 3, -1, -1)
     batch = next(swin_train_batches(images, 12, side=24, seed=1, epoch=2))
     other = next(swin_train_batches(images, 12, side=24, seed=1, epoch=2, mean=mean, std=std))
-    wanted = (batch.images * STD + MEAN - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
+    wanted = (batch.images * STD + MEAN - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(
+        std
+    ).view(1, 3, 1, 1)
     torch.testing.assert_close(other.images[kept], wanted[kept], rtol=0, atol=2e-6)
 
 

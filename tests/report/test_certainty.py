@@ -1,4 +1,7 @@
-"""How certain a rank is: its interval, cells at chance, and too few cells; and what is said of numbers."""
+"""How certain a rank is: its interval, cells at chance, and too few cells.
+
+And what is said of numbers.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ from locbench.spec.tables import Axis, Metric, Table
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
@@ -32,13 +37,17 @@ MEASURED = [45.0, 47.1, 46.0, 46.0, 44.9, 46.3, 46.9, 46.5, 45.8, 49.7]
 PUBLISHED = [83.6, 88.6, 87.9, 87.8, 87.3, 90.4, 88.9, 88.4, 88.1, 90.9]
 
 
-def bootstrapped(values: list[list[float]], published: list[float], draws: int = 1500) -> tuple[float, float]:
+def bootstrapped(
+    values: list[list[float]], published: list[float], draws: int = 1500
+) -> tuple[float, float]:
     """The interval by the plain way: one replicate after the other, tau by scipy."""
     draw, taus = random.Random(1), []
     for _ in range(draws):
         means = [statistics.fmean(draw.choices(own, k=len(own))) for own in values]
         chosen = draw.choices(range(len(published)), k=len(published))
-        taus.append(kendalltau([means[i] for i in chosen], [published[i] for i in chosen]).statistic)
+        taus.append(
+            kendalltau([means[i] for i in chosen], [published[i] for i in chosen]).statistic
+        )
     cuts = statistics.quantiles([tau for tau in taus if tau == tau], n=40)
     return cuts[0], cuts[-1]
 
@@ -61,7 +70,8 @@ def test_seeds_that_differ_widen_the_interval() -> None:
 
 
 def test_perfect_order_is_not_certain() -> None:
-    # Wilson's bound of 2.5 agreements in 2.5 trials: p = 2.5 / (2.5 + 1.96^2) = 0.3942, tau = 2 p - 1
+    # Wilson's bound of 2.5 agreements in 2.5 trials: p = 2.5 / (2.5 + 1.96^2) = 0.3942, tau = 2 p -
+    # 1
     assert widest(1.0, 5) == pytest.approx((-0.2116, 1.0), abs=1e-4)
     assert widest(-1.0, 5) == pytest.approx((-1.0, 0.2116), abs=1e-4)
     assert tau_interval([[1.0], [2.0], [3.0], [4.0], [5.0]], [1, 2, 3, 4, 5], 1.0) == widest(1.0, 5)
@@ -70,7 +80,10 @@ def test_perfect_order_is_not_certain() -> None:
 
 def table_of(count: int) -> Table:
     names = [f"R{index}" for index in range(count)]
-    rows = [Axis(name, {"method": "dgl", "momentum": 0.5 + index / 1000}) for index, name in enumerate(names)]
+    rows = [
+        Axis(name, {"method": "dgl", "momentum": 0.5 + index / 1000})
+        for index, name in enumerate(names)
+    ]
     published = {"test_acc": {name: [str(80 + index), ""] for index, name in enumerate(names)}}
     return table_with(rows, published)
 
@@ -87,7 +100,9 @@ def compared(accuracies: list[float], test: int, fewest: int = 5) -> tuple[Table
     table = table_of(len(accuracies))
     records = [
         make_record(
-            reduced(recipe_at(table, f"R{index}"), "quick"), accuracy, data=DataUsed("cifar10", "x", "f", 500, test)
+            reduced(recipe_at(table, f"R{index}"), "quick"),
+            accuracy,
+            data=DataUsed("cifar10", "x", "f", 500, test),
         )
         for index, accuracy in enumerate(accuracies)
     ]
@@ -107,13 +122,17 @@ def test_cells_at_chance_are_not_ranked(accuracies: list[float]) -> None:
     (rank,) = comparison.ranks
     assert (rank.tau, rank.why, rank.at_chance, rank.n) == (None, "at chance", 6, 6)
     assert all(entry.at_chance for entry in comparison.entries)
-    assert tau_lines(table, comparison)[0].endswith("the whole table: all 6 cells at chance, not ranked")
+    assert tau_lines(table, comparison)[0].endswith(
+        "the whole table: all 6 cells at chance, not ranked"
+    )
 
 
 def test_cells_above_chance_are_ranked_with_an_interval() -> None:
     table, comparison = compared([21.0, 24.0, 22.0, 23.0, 21.5, 10.0], test=500)
     (rank,) = comparison.ranks
-    assert rank.tau == pytest.approx(kendalltau([21.0, 24.0, 22.0, 23.0, 21.5, 10.0], range(6)).statistic)
+    assert rank.tau == pytest.approx(
+        kendalltau([21.0, 24.0, 22.0, 23.0, 21.5, 10.0], range(6)).statistic
+    )
     assert rank.low is not None
     assert rank.high is not None
     assert -1 <= rank.low < 0 < rank.high <= 1  # noise has no order
@@ -139,7 +158,9 @@ def test_errors_and_unknown_classes() -> None:
 
 def test_fewer_than_five_cells_are_ranked_only_if_asked() -> None:
     table, comparison = compared([30.0, 40.0, 50.0], test=500)
-    assert [(rank.tau, rank.why, rank.n) for rank in comparison.ranks] == [(None, "fewer than 5", 3)]
+    assert [(rank.tau, rank.why, rank.n) for rank in comparison.ranks] == [
+        (None, "fewer than 5", 3)
+    ]
     assert tau_lines(table, comparison)[0].endswith("3 cells not ranked: fewer than 5")
     _, asked = compared([30.0, 40.0, 50.0], test=500, fewest=3)
     assert [rank.tau for rank in asked.ranks] == [1.0]
@@ -152,7 +173,10 @@ def test_equal_numbers_say_so() -> None:
 
 
 def test_predicted_costs_are_not_judged_and_follow_the_papers_decimals() -> None:
-    metrics = {"gpu_memory": Metric(unit="MiB", kind="predicted", better="lower"), "net": Metric(unit="", kind="text")}
+    metrics = {
+        "gpu_memory": Metric(unit="MiB", kind="predicted", better="lower"),
+        "net": Metric(unit="", kind="text"),
+    }
     published = {"gpu_memory": {"DGL": ["14769", ""]}, "net": {"DGL": ["Uniform Selection", ""]}}
     table = make_table(published, metrics=metrics)
     values = {("CIFAR-10 / DGL", "K=16"): {"gpu_memory": 11076.58, "net": "Uniform Selection"}}
@@ -160,7 +184,11 @@ def test_predicted_costs_are_not_judged_and_follow_the_papers_decimals() -> None
     memory, net = comparison.entries
     # 11076.58 - 14769 = -3692.42; 11076.58 / 14769 = 0.74998
     assert ours_text(memory) == "11077 (-3692, 75 %)"
-    assert (memory.verdict, memory.measured, memory.ratio) == ("predicted", 11076.58, pytest.approx(0.749989))
+    assert (memory.verdict, memory.measured, memory.ratio) == (
+        "predicted",
+        11076.58,
+        pytest.approx(0.749989),
+    )
     assert net.verdict == "match"
     assert verdict_words(comparison) == "1 value: 1 predicted; 1 text: 1 match"
     for ending in ("md", "tex"):
@@ -170,7 +198,9 @@ def test_predicted_costs_are_not_judged_and_follow_the_papers_decimals() -> None
 def test_the_report_shows_what_is_chosen(bench: Bench) -> None:
     bench.write(MINI)
     table = load_table("mini")
-    recipe = next(cell.recipe for cell in table.cells if cell.row == "Digits / DGL" and cell.column == "J=2")
+    recipe = next(
+        cell.recipe for cell in table.cells if cell.row == "Digits / DGL" and cell.column == "J=2"
+    )
     assert recipe is not None
     Store(bench.results).save(make_record(recipe, 85.0))
     whole = bench.call("report", "mini", "--json").json["comparisons"][0]
@@ -179,10 +209,22 @@ def test_the_report_shows_what_is_chosen(bench: Bench) -> None:
     assert [(each["row"], each["column"]) for each in run["entries"]] == [("Digits / DGL", "J=2")]
     assert run["hidden"] == 4
     text = bench.call("report", "mini", "--only-run").out
-    assert "1 value: 1 unconfirmed; 4 more in rows and columns of which nothing was run are left out" in text
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
-    assert (lines[0], lines[2][:2]) == (["Digits", "", "J=2"], ["DGL", "ours"])  # the column's name stays
-    rows = bench.call("report", "mini", "--rows", "Backprop", "--columns", "J=4", "--json").json["comparisons"]
+    assert (
+        "1 value: 1 unconfirmed; 4 more in rows and columns of which nothing was run are left out"
+        in text
+    )
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+    assert (lines[0], lines[2][:2]) == (
+        ["Digits", "", "J=2"],
+        ["DGL", "ours"],
+    )  # the column's name stays
+    rows = bench.call("report", "mini", "--rows", "Backprop", "--columns", "J=4", "--json").json[
+        "comparisons"
+    ]
     assert [each["row"] for each in rows[0]["entries"]] == ["Backprop"]
     refused = bench.call("report", "mini", "--rows", "Bakprop")
     assert (refused.code, refused.out) == (2, "")

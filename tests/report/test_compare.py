@@ -16,13 +16,20 @@ from locbench.terminal.tables import list_entry
 
 
 def entry_of(comparison, row, column="K=16", metric="test_acc"):
-    (found,) = [e for e in comparison.entries if (e.row, e.column, e.metric) == (f"CIFAR-10 / {row}", column, metric)]
+    (found,) = [
+        e
+        for e in comparison.entries
+        if (e.row, e.column, e.metric) == (f"CIFAR-10 / {row}", column, metric)
+    ]
     return found
 
 
 def test_mean_and_sample_spread_by_hand():
     table = make_table()
-    records = [make_record(recipe_at(table, "DGL"), acc, seed) for seed, acc in enumerate([89.9, 90.0, 90.4])]
+    records = [
+        make_record(recipe_at(table, "DGL"), acc, seed)
+        for seed, acc in enumerate([89.9, 90.0, 90.4])
+    ]
     (comparison,) = compare(table, records)
     entry = entry_of(comparison, "DGL")
     # deviations from 90.1 are -0.2, -0.1 and 0.3: 0.14 / 2 = 0.07
@@ -53,7 +60,9 @@ def test_full_quick_and_smoke_runs_of_one_cell_never_mix():
     records += [make_record(quick, 40.0), make_record(quick, 42.0, 1), make_record(smoke, 95.0)]
     records += [make_record(longer, 50.0)]
     comparisons = compare(table, reversed(records))
-    found = {c.how: (c.reduced, entry_of(c, "DGL").measured, entry_of(c, "DGL").n) for c in comparisons}
+    found = {
+        c.how: (c.reduced, entry_of(c, "DGL").measured, entry_of(c, "DGL").n) for c in comparisons
+    }
     assert comparisons[0].how == ""
     assert found == {
         "": (False, 91.0, 3),
@@ -96,7 +105,10 @@ def test_records_of_other_runs_are_passed_over():
 def same_run(recipe: Recipe, published: Recipe) -> bool:
     """Whether a recipe is a published one apart from its schedule and seed."""
     schedule = {name: getattr(published, name) for name in SCHEDULE}
-    return msgspec.structs.replace(recipe, seed=0, **schedule).key == msgspec.structs.replace(published, seed=0).key
+    return (
+        msgspec.structs.replace(recipe, seed=0, **schedule).key
+        == msgspec.structs.replace(published, seed=0).key
+    )
 
 
 def test_groups_agree_with_same_run():
@@ -127,7 +139,11 @@ def test_a_run_on_one_columns_data_set_stays_in_that_column():
     table = dataset_table()
     recipe = recipe_at(table, "DGL", "CIFAR-10")
     jpeg = msgspec.structs.replace(recipe, dataset="cifar10-jpeg")
-    records = [make_record(recipe, 90.0), make_record(reduced(recipe, "quick"), 40.0), make_record(jpeg, 80.0)]
+    records = [
+        make_record(recipe, 90.0),
+        make_record(reduced(recipe, "quick"), 40.0),
+        make_record(jpeg, 80.0),
+    ]
     for comparison in compare(table, records):
         assert entry_of(comparison, "DGL", "CIFAR-10").measured is not None
         assert entry_of(comparison, "DGL", "SVHN").verdict == "missing"
@@ -145,7 +161,9 @@ def test_the_list_counts_a_run_in_its_own_column_alone():
 def test_columns_reduced_in_the_same_way_stand_in_one_comparison():
     table = dataset_table()
     columns = ("CIFAR-10", "SVHN", "STL-10")
-    quick = [make_record(reduced(recipe_at(table, "DGL", column), "quick"), 50.0) for column in columns]
+    quick = [
+        make_record(reduced(recipe_at(table, "DGL", column), "quick"), 50.0) for column in columns
+    ]
     full = [make_record(recipe_at(table, "DGL", column), 90.0) for column in columns]
     first, second = compare(table, [*quick, *full])
     assert not first.reduced
@@ -156,8 +174,12 @@ def test_columns_reduced_in_the_same_way_stand_in_one_comparison():
 
 def test_words_of_columns_with_different_data_sets_are_merged():
     table = dataset_table()
-    (comparison,) = compare(table, [make_record(reduced(recipe_at(table, "DGL", "SVHN"), "smoke"), 50.0)])
-    expected = "data set digits (scikit-learn) instead of CIFAR-10 or SVHN or STL-10, 4 of 160 epochs, "
+    (comparison,) = compare(
+        table, [make_record(reduced(recipe_at(table, "DGL", "SVHN"), "smoke"), 50.0)]
+    )
+    expected = (
+        "data set digits (scikit-learn) instead of CIFAR-10 or SVHN or STL-10, 4 of 160 epochs, "
+    )
     expected += "batch 64, learning rate 0.05"
     assert comparison.how == expected
     assert {entry.verdict for entry in comparison.entries} == {"reduced"}
@@ -170,8 +192,16 @@ def test_failed_runs():
     records += [make_record(head, 90.0), make_record(head, None, 2)]
     (comparison,) = compare(table, records)
     failed, partly = entry_of(comparison, "DGL"), entry_of(comparison, "Head")
-    assert (failed.verdict, failed.detail, failed.measured) == ("failed", "seeds 0, 1 failed: loss is nan", None)
-    assert (partly.verdict, partly.detail, partly.n) == ("unconfirmed", "seed 2 failed: loss is nan", 1)
+    assert (failed.verdict, failed.detail, failed.measured) == (
+        "failed",
+        "seeds 0, 1 failed: loss is nan",
+        None,
+    )
+    assert (partly.verdict, partly.detail, partly.n) == (
+        "unconfirmed",
+        "seed 2 failed: loss is nan",
+        1,
+    )
     assert comparison.sources.runs == 1
 
 
@@ -187,7 +217,10 @@ def test_a_finished_run_replaces_a_failed_one_of_its_seed_and_seeds_count_once()
 
 
 def test_blocked_cells_say_why():
-    rows = [Axis("CIFAR-10 / DGL", {"method": "dgl"}), Axis("CIFAR-10 / BP", blocked="needs ImageNet")]
+    rows = [
+        Axis("CIFAR-10 / DGL", {"method": "dgl"}),
+        Axis("CIFAR-10 / BP", blocked="needs ImageNet"),
+    ]
     table = make_table({"test_acc": {"DGL": ["90", ""], "BP": ["91", ""]}}, rows=rows)
     (comparison,) = compare(table, [make_record(recipe_at(table, "DGL"), 90.0)])
     blocked = entry_of(comparison, "BP")
@@ -203,7 +236,9 @@ def costs_table():
         "net": Metric(unit="", kind="text", better="none"),
     }
     grids = {"test_acc": "90.00", "params": "0.86", "memory": "1.62", "net": "AP-10FC"}
-    return make_table({name: {"DGL": [text, text]} for name, text in grids.items()}, metrics=metrics)
+    return make_table(
+        {name: {"DGL": [text, text]} for name, text in grids.items()}, metrics=metrics
+    )
 
 
 def test_computed_values_need_no_runs_and_stand_in_every_comparison():
@@ -213,7 +248,9 @@ def test_computed_values_need_no_runs_and_stand_in_every_comparison():
     assert compare(table, [], {}) == []
     recipe = recipe_at(table, "DGL")
     (alone,) = compare(table, [], computed)
-    full, quick = compare(table, [make_record(recipe, 90.0), make_record(reduced(recipe, "quick"), 40.0)], computed)
+    full, quick = compare(
+        table, [make_record(recipe, 90.0), make_record(reduced(recipe, "quick"), 40.0)], computed
+    )
     for comparison in (alone, full, quick):
         params, memory = (entry_of(comparison, "DGL", metric=name) for name in ("params", "memory"))
         assert (params.verdict, params.n, params.std) == ("match", 0, None)
@@ -236,9 +273,16 @@ def test_runs_of_a_table_without_trained_numbers_are_no_comparison_of_it():
 
 def test_an_illegible_cell_is_shown_but_not_judged():
     table = make_table({"test_acc": {"DGL": ["", "80"]}}, computed=True)
-    (comparison,) = compare(table, [make_record(recipe_at(table, "DGL"), 90.0, seed) for seed in range(3)])
+    (comparison,) = compare(
+        table, [make_record(recipe_at(table, "DGL"), 90.0, seed) for seed in range(3)]
+    )
     entry = entry_of(comparison, "DGL")
-    assert (entry.published, entry.measured, entry.verdict, entry.difference) == (None, 90.0, "unconfirmed", None)
+    assert (entry.published, entry.measured, entry.verdict, entry.difference) == (
+        None,
+        90.0,
+        "unconfirmed",
+        None,
+    )
     assert len(comparison.entries) == 2
 
 
@@ -264,8 +308,12 @@ def test_different_versions_of_a_data_set_are_never_averaged():
     old, new = make_record(recipe, 90.0), make_record(recipe, 80.0, 1, fingerprint="ba2")
     later = msgspec.structs.replace(new.provenance, started="2024-06-01T00:00:00")
     latest, before = compare(table, [msgspec.structs.replace(new, provenance=later), old])
-    assert [(each.measured, each.n) for each in latest.entries if each.n] == [(pytest.approx(80.0), 1)]
-    assert [(each.measured, each.n) for each in before.entries if each.n] == [(pytest.approx(90.0), 1)]
+    assert [(each.measured, each.n) for each in latest.entries if each.n] == [
+        (pytest.approx(80.0), 1)
+    ]
+    assert [(each.measured, each.n) for each in before.entries if each.n] == [
+        (pytest.approx(90.0), 1)
+    ]
     assert (latest.reduced, before.reduced) == (False, True)
     assert before.how == "another version of the data (f00)"
 
@@ -274,7 +322,9 @@ def test_sources_count_a_run_once_and_mark_a_changed_checkout():
     table = make_table()
     bp = recipe_at(table, "BP")  # backpropagation is one run, whatever K the columns say
     dirty = {"dirty": True, "started": "2024-06-01T00:00:00", "resumed": 1}
-    (comparison,) = compare(table, [make_record(bp, 93.0), make_record(bp, 93.2, 1, provenance=dirty)])
+    (comparison,) = compare(
+        table, [make_record(bp, 93.0), make_record(bp, 93.2, 1, provenance=dirty)]
+    )
     assert entry_of(comparison, "BP", "K=16").n == entry_of(comparison, "BP", "K=8").n == 2
     made = comparison.sources
     assert (made.runs, made.seconds, made.resumed, made.seeds) == (2, 120.0, 1, (0, 1))
@@ -290,12 +340,22 @@ def test_nothing_measured():
 
 def test_many_records_take_well_under_a_second():
     columns = [Axis(f"K={k}", {"modules": k}) for k in range(2, 16)]
-    rows = [Axis(f"CIFAR-10 / d={d}", {"method": "auglocal", "options": {"depth": d}}) for d in range(2, 10)]
+    rows = [
+        Axis(f"CIFAR-10 / d={d}", {"method": "auglocal", "options": {"depth": d}})
+        for d in range(2, 10)
+    ]
     grid = {"test_acc": {f"d={d}": ["90"] * 14 for d in range(2, 10)}}
     table = make_table(grid, rows=rows, columns=columns)
     recipes = [cell.recipe for cell in table.cells]
-    records = [make_record(recipe, 80.0 + i % 7, seed) for i, recipe in enumerate(recipes) for seed in range(5)]
-    compare(make_table(), [make_record(recipe_at(make_table(), row), 90.0) for row in ("DGL", "BP", "Head")])
+    records = [
+        make_record(recipe, 80.0 + i % 7, seed)
+        for i, recipe in enumerate(recipes)
+        for seed in range(5)
+    ]
+    compare(
+        make_table(),
+        [make_record(recipe_at(make_table(), row), 90.0) for row in ("DGL", "BP", "Head")],
+    )
     start = time.perf_counter()
     (comparison,) = compare(table, records)
     assert time.perf_counter() - start < 1.0

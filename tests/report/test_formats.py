@@ -25,14 +25,26 @@ HOW = "12 of 160 epochs, 5,000 training images, batch 64, learning rate 0.05"
 
 
 def example():
-    printed = {"DGL": ["90.00", "80.00"], "BP": ["90.00", ""], "PredSim": ["70.00", ""], "Head": ["90.00", "79.00"]}
+    printed = {
+        "DGL": ["90.00", "80.00"],
+        "BP": ["90.00", ""],
+        "PredSim": ["70.00", ""],
+        "Head": ["90.00", "79.00"],
+    }
     table = make_table({"test_acc": printed}, notes=["A 5 % note & more."])
     recipe = recipe_at(table, "DGL")
-    records = [make_record(recipe, 90.0 + shift, seed) for seed, shift in enumerate((-0.1, 0.0, 0.1))]
+    records = [
+        make_record(recipe, 90.0 + shift, seed) for seed, shift in enumerate((-0.1, 0.0, 0.1))
+    ]
     records += [make_record(recipe_at(table, "Head"), 85.0 + seed, seed) for seed in range(3)]
-    records += [make_record(recipe_at(table, "PredSim"), None), make_record(recipe_at(table, "BP"), 93.0)]
+    records += [
+        make_record(recipe_at(table, "PredSim"), None),
+        make_record(recipe_at(table, "BP"), 93.0),
+    ]
     quick = {"DGL": 50.0, "Head": 45.5, "PredSim": 40.25}
-    records += [make_record(reduced(recipe_at(table, row), "quick"), acc) for row, acc in quick.items()]
+    records += [
+        make_record(reduced(recipe_at(table, row), "quick"), acc) for row, acc in quick.items()
+    ]
     return table, compare(table, records, fewest=3)
 
 
@@ -54,7 +66,11 @@ def test_cells_in_words():
 def test_markdown_shows_ours_above_the_papers():
     table, comparisons = example()
     text = sections(render(table, comparisons, "md"))["Full runs: the published schedule"]
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
     assert lines[0] == ["CIFAR-10", "", "K=16", "K=8"]
     assert lines[2] == ["DGL", "ours", "90.00 ± 0.10 (3) match", "—"]
     assert lines[3] == ["", "paper", "90.00", "80.00"]
@@ -79,7 +95,14 @@ def test_markdown_names_the_sources():
     table, comparisons = example()
     text = render(table, comparisons, "md")
     assert text.startswith("# PGL, Table 9: An example\n")
-    for fact in ("a processor", "torch 2.6", "0123456789ab", "fingerprint f00", "seeds: 0, 1, 2", "A 5 % note & more."):
+    for fact in (
+        "a processor",
+        "torch 2.6",
+        "0123456789ab",
+        "fingerprint f00",
+        "seeds: 0, 1, 2",
+        "A 5 % note & more.",
+    ):
         assert fact in text
 
 
@@ -88,8 +111,14 @@ def test_markdown_escapes_what_would_change_the_table():
 
 
 def test_row_groups_get_a_heading_each():
-    rows = [Axis("CIFAR-10 / DGL", {"method": "dgl"}), Axis("SVHN / DGL", {"method": "dgl", "dataset": "svhn"})]
-    table = _published(make_table(rows=rows), {"test_acc": {"CIFAR-10 / DGL": ["1", "2"], "SVHN / DGL": ["3", "4"]}})
+    rows = [
+        Axis("CIFAR-10 / DGL", {"method": "dgl"}),
+        Axis("SVHN / DGL", {"method": "dgl", "dataset": "svhn"}),
+    ]
+    table = _published(
+        make_table(rows=rows),
+        {"test_acc": {"CIFAR-10 / DGL": ["1", "2"], "SVHN / DGL": ["3", "4"]}},
+    )
     (comparison,) = compare(table, [make_record(recipe_at(table, "CIFAR-10 / DGL"), 1.0)])
     (grid,) = grids(table, comparison)
     assert [(line.kind, line.cells[0]) for line in grid.lines] == [
@@ -103,7 +132,10 @@ def test_row_groups_get_a_heading_each():
 
 
 def costs():
-    metrics = {"test_acc": Metric(unit="%"), "params": Metric(unit="M", kind="exact", better="lower")}
+    metrics = {
+        "test_acc": Metric(unit="%"),
+        "params": Metric(unit="M", kind="exact", better="lower"),
+    }
     published = {"test_acc": {"DGL": ["90.00", ""]}, "params": {"DGL": ["0.86", ""]}}
     table = make_table(published, metrics=metrics)
     record = make_record(reduced(recipe_at(table, "DGL"), "quick"), 40.0)
@@ -118,7 +150,9 @@ def test_one_column_of_several_metrics_is_one_grid_and_exact_numbers_are_not_mar
 
 
 def test_latex_text():
-    assert escaped("a & b_c 5 % #1 {x} ~ ^ $") == (r"a \& b\_c 5 \% \#1 \{x\} \textasciitilde{} \textasciicircum{} \$")
+    assert escaped("a & b_c 5 % #1 {x} ~ ^ $") == (
+        r"a \& b\_c 5 \% \#1 \{x\} \textasciitilde{} \textasciicircum{} \$"
+    )
     assert escaped("1 ± 2 × 3 → ↑ ↓ — †") == (
         r"1 $\pm$ 2 $\times$ 3 $\rightarrow$ $\uparrow$ $\downarrow$ --- $^\dagger$"
     )
@@ -139,7 +173,11 @@ def test_latex_is_well_formed(make):
         assert depth >= 0
     assert depth == 0
     for environment in ("table", "tabular"):
-        assert text.count(f"\\begin{{{environment}}}") == text.count(f"\\end{{{environment}}}") == len(comparisons)
+        assert (
+            text.count(f"\\begin{{{environment}}}")
+            == text.count(f"\\end{{{environment}}}")
+            == len(comparisons)
+        )
     for rule in ("toprule", "midrule", "bottomrule", "caption{", "label{tab:"):
         assert text.count(f"\\{rule}") == len(comparisons)
     assert "\\hline" not in text
@@ -155,13 +193,18 @@ def test_latex_rows_have_as_many_cells_as_the_header():
 
 def test_latex_marks_reduced_runs_in_caption_and_on_numbers():
     table, comparisons = example()
-    full, quick = re.findall(r"\\begin\{table\}.*?\\end\{table\}", render(table, comparisons, "tex"), re.S)
+    full, quick = re.findall(
+        r"\\begin\{table\}.*?\\end\{table\}", render(table, comparisons, "tex"), re.S
+    )
     assert "dagger" not in full
     assert f"Reduced run: {HOW}" in quick
     assert r"50.00$^\dagger$" in quick
     assert "one seed" in quick
     assert r"90.00 $\pm$ 0.10 (3)$^=$" in full
-    assert not any(word in full.split("\\midrule")[1].split("\\bottomrule")[0] for word in ("match", "off", "missing"))
+    assert not any(
+        word in full.split("\\midrule")[1].split("\\bottomrule")[0]
+        for word in ("match", "off", "missing")
+    )
 
 
 def test_latex_group_rows_span_the_table():
@@ -172,7 +215,9 @@ def test_latex_group_rows_span_the_table():
 
 def _grouped():
     rows = [Axis("CIFAR-10 & more / DGL", {"method": "dgl"}), Axis("BP", {"method": "bp"})]
-    return _published(make_table(rows=rows), {"test_acc": {"CIFAR-10 & more / DGL": ["1", "2"], "BP": ["3", "4"]}})
+    return _published(
+        make_table(rows=rows), {"test_acc": {"CIFAR-10 & more / DGL": ["1", "2"], "BP": ["3", "4"]}}
+    )
 
 
 def _published(table, published):
@@ -203,7 +248,12 @@ def test_json_holds_everything():
     assert read["notes"] == ["A 5 % note & more."]
     full, quick = read["comparisons"]
     assert full["counts"] == {"match": 1, "off": 1, "unconfirmed": 1, "missing": 2, "failed": 1}
-    assert full["entries"][0]["published"] == {"text": "90.00", "value": 90.0, "std": None, "decimals": 2}
+    assert full["entries"][0]["published"] == {
+        "text": "90.00",
+        "value": 90.0,
+        "std": None,
+        "decimals": 2,
+    }
     assert quick["reduced"]
     assert quick["how"] == HOW
     assert quick["ranks"][0] == {
@@ -289,15 +339,24 @@ def test_terminal_takes_brackets_literally():
 
 
 def test_derived_values_in_every_format():
-    derived = Derived("drop", "test_acc", "pp", "difference", {"CIFAR-10 / DGL": "CIFAR-10 / BP"}, {})
+    derived = Derived(
+        "drop", "test_acc", "pp", "difference", {"CIFAR-10 / DGL": "CIFAR-10 / BP"}, {}
+    )
     table = make_table(derived=[derived])
     rows = {"DGL": 40.0, "BP": 50.0}
-    records = [make_record(reduced(recipe_at(table, row), "quick"), acc) for row, acc in rows.items()]
+    records = [
+        make_record(reduced(recipe_at(table, row), "quick"), acc) for row, acc in rows.items()
+    ]
     comparisons = compare(table, records)
     assert "10.00†" in render(table, comparisons, "md")
     assert r"10.00$^\dagger$" in render(table, comparisons, "tex")
     assert "10.00†" in printed(comparisons[0], table)
-    assert json.loads(render(table, comparisons, "json"))["comparisons"][0]["derived"][0]["from_measured"] == 10.0
+    assert (
+        json.loads(render(table, comparisons, "json"))["comparisons"][0]["derived"][0][
+            "from_measured"
+        ]
+        == 10.0
+    )
 
 
 def test_durations():

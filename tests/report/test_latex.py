@@ -30,11 +30,16 @@ def tabulars(text: str) -> list[list[list[str]]]:
 
 
 def shown(latex: str) -> str:
-    """About what a cell prints; a paragraph box is as wide as it says, in characters of 5 points."""
+    """About what a cell prints.
+
+    A paragraph box is as wide as it says, in characters of 5 points.
+    """
     box = re.match(r"\s*\\parbox\[.\]\{(\d+)pt\}", latex)
     if box:
         return "x" * (int(box[1]) // 5)
-    return re.sub(r"\\[a-z]+\{?\}?|[${}^\\]", "", latex.replace("\\pm", "+").replace("\\allowbreak{}", "")).strip()
+    return re.sub(
+        r"\\[a-z]+\{?\}?|[${}^\\]", "", latex.replace("\\pm", "+").replace("\\allowbreak{}", "")
+    ).strip()
 
 
 def test_widths_are_computer_moderns() -> None:
@@ -49,7 +54,9 @@ def test_widths_are_computer_moderns() -> None:
 
 
 @pytest.mark.parametrize("columns", [1, 4, 9, 30])
-@pytest.mark.parametrize("label", ["DGL", "a rather long label of a row that nobody would print / so long", "k" * 90])
+@pytest.mark.parametrize(
+    "label", ["DGL", "a rather long label of a row that nobody would print / so long", "k" * 90]
+)
 def test_wide_tables_are_split_and_lose_nothing(columns: int, label: str) -> None:
     header = tuple(map(cell, ("", "", *(f"ResNet-110 K={index}" for index in range(columns)))))
     numbers = tuple(cell(f"{index}.00 ± 0.10 (3)", "$^=$") for index in range(columns))
@@ -72,7 +79,9 @@ def test_long_tables_are_split_between_rows_and_groups_named_again() -> None:
     assert len(pages) > 1
     assert [page.count("\\textbf{Group}") for page in pages] == [1] * len(pages)
     for page in pages:
-        assert page.count("ours") == page.count("paper") <= 22  # 44 lines of 11 pt are less than a page of 550
+        assert (
+            page.count("ours") == page.count("paper") <= 22
+        )  # 44 lines of 11 pt are less than a page of 550
         assert page.index("ours") < page.index("paper")
     assert sum(page.count("ours") for page in pages) == 60
 
@@ -81,7 +90,10 @@ def test_rows_without_a_number_in_a_block_are_left_out() -> None:
     header = tuple(map(cell, ("", "", *(f"a long head of column {index}" for index in range(8)))))
     only_last = (*(cell("") for _ in range(7)), cell("93.00 ± 0.10"))
     every = tuple(cell("88.00 ± 0.10 (3)") for _ in range(8))
-    lines = (Line((cell("DGL"), cell("ours"), *every)), Line((cell("BP"), cell("ours"), *only_last)))
+    lines = (
+        Line((cell("DGL"), cell("ours"), *every)),
+        Line((cell("BP"), cell("ours"), *only_last)),
+    )
     found = [each for body in floats(Sheet(header, 2, lines)) for each in tabulars(body)]
     assert len(found) > 1
     assert ["BP" in str(rows) for rows in found] == [False] * (len(found) - 1) + [True]
@@ -94,7 +106,11 @@ def mixed() -> tuple[Table, str]:
         "gpu_memory": Metric(unit="GB", kind="predicted", better="lower"),
     }
     rows = {"DGL": ["90.00", "80.00"], "BP": ["90.00", "91.00"]}
-    published = {"test_acc": rows, "params": {"DGL": ["0.86", "0.90"]}, "gpu_memory": {"DGL": ["1.62", "1.87"]}}
+    published = {
+        "test_acc": rows,
+        "params": {"DGL": ["0.86", "0.90"]},
+        "gpu_memory": {"DGL": ["1.62", "1.87"]},
+    }
     table = make_table(published, metrics=metrics)
     recipe = recipe_at(table, "DGL")
     records = [make_record(recipe, 90.0 + seed, seed) for seed in range(3)]
@@ -125,7 +141,13 @@ def test_captions_fit_their_numbers() -> None:
 
 def test_number_cells_hold_numbers_and_marks_alone() -> None:
     _, text = mixed()
-    cells = [shown(text) for rows in tabulars(text) for row in rows[1:] if len(row) > 2 for text in row[2:]]
+    cells = [
+        shown(text)
+        for rows in tabulars(text)
+        for row in rows[1:]
+        if len(row) > 2
+        for text in row[2:]
+    ]
     assert "91.00 + 1.00=" in cells or "91.00 +1.00=" in cells
     for each in cells:
         assert re.fullmatch(r"[-\d. +]*(=|neq|\?|dagger)?|---|times|", each), each
@@ -134,25 +156,41 @@ def test_number_cells_hold_numbers_and_marks_alone() -> None:
 def test_a_long_name_neither_widens_the_caption_nor_the_table(tmp_path: Path) -> None:
     name = f"imagefolder:/{'deep/' * 30}{'x' * 120}"
     rows = [Axis(name, {"method": "dgl"})]
-    table = msgspec.structs.replace(make_table(rows=rows), published={"test_acc": {name: ["90", "80"]}})
+    table = msgspec.structs.replace(
+        make_table(rows=rows), published={"test_acc": {name: ["90", "80"]}}
+    )
     record = make_record(reduced(recipe_at(table, name), "quick"), 50.0, label=name)
     text = render(table, compare(table, [record]), "tex")
     compiled(tmp_path, text)
 
 
 def test_a_sheet_without_values_is_nothing() -> None:
-    sheet = Sheet((cell(""), cell("a")), 1, (Line((cell("G"),), heading=True), Line((cell("x"), cell("")))))
+    sheet = Sheet(
+        (cell(""), cell("a")), 1, (Line((cell("G"),), heading=True), Line((cell("x"), cell(""))))
+    )
     assert floats(sheet) == []
 
 
 def test_names_drawn_at_random_compile_and_stay_on_the_page(tmp_path: Path) -> None:
     draw = random.Random(3)
-    alphabet = [*map(chr, range(0x20, 0x7F)), *map(chr, range(0xA0, 0x180)), *"猫αΔ👩…→±\x1b\u202e\n"]
-    names = ["".join(draw.choices(alphabet, k=length)).strip() or "x" for length in (3, 10, 40, 150)]
+    alphabet = [
+        *map(chr, range(0x20, 0x7F)),
+        *map(chr, range(0xA0, 0x180)),
+        *"猫αΔ👩…→±\x1b\u202e\n",
+    ]
+    names = [
+        "".join(draw.choices(alphabet, k=length)).strip() or "x" for length in (3, 10, 40, 150)
+    ]
     rows = [Axis(f"{name}{index}", {"method": "dgl"}) for index, name in enumerate(names)]
     published = {"test_acc": {row.label: ["90", "80"] for row in rows}}
-    table = msgspec.structs.replace(make_table(rows=rows, title=names[2], notes=[names[3]]), published=published)
-    records = [make_record(reduced(cell.recipe, "quick"), 50.0, label=names[2]) for cell in table.cells if cell.recipe]
+    table = msgspec.structs.replace(
+        make_table(rows=rows, title=names[2], notes=[names[3]]), published=published
+    )
+    records = [
+        make_record(reduced(cell.recipe, "quick"), 50.0, label=names[2])
+        for cell in table.cells
+        if cell.recipe
+    ]
     compiled(tmp_path, render(table, compare(table, records), "tex"))
 
 
@@ -165,7 +203,10 @@ def test_the_committed_tables_are_no_wider_than_a_page(path: Path) -> None:
 
 
 def test_all_committed_tables_compile(tmp_path: Path) -> None:
-    compiled(tmp_path, "\n".join(f"\\input{{{path}}}\\clearpage" for path in sorted(RESULTS.glob("*.tex"))))
+    compiled(
+        tmp_path,
+        "\n".join(f"\\input{{{path}}}\\clearpage" for path in sorted(RESULTS.glob("*.tex"))),
+    )
 
 
 def compiled(folder: Path, text: str) -> None:
@@ -176,7 +217,9 @@ def compiled(folder: Path, text: str) -> None:
         f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}\n{text}\n\\end{{document}}\n"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
+    )
     assert done.returncode == 0, done.stdout[-2000:]
     wide = [float(each) for each in re.findall(r"Overfull \\hbox \(([\d.]+)pt", done.stdout)]
     assert max(wide, default=0.0) <= 1.0

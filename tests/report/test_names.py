@@ -1,4 +1,6 @@
-"""Names from outside in reports, on terminals and in files: shown as they are, and taken for nothing else."""
+"""Names from outside in reports, on terminals and in files: shown as they are, and taken for
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def named(name: str) -> tuple[Table, list[Comparison]]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
@@ -96,7 +100,9 @@ def test_progress_takes_names_literally(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_run_is_told_by_accuracy_and_error() -> None:
-    assert "45.05 % test accuracy (54.95 % error)" in summary(make_record(recipe_at(make_table(), "DGL"), 45.05))
+    assert "45.05 % test accuracy (54.95 % error)" in summary(
+        make_record(recipe_at(make_table(), "DGL"), 45.05)
+    )
 
 
 def test_errors_send_no_escape_codes(bench: Bench) -> None:
@@ -110,24 +116,54 @@ def test_errors_send_no_escape_codes(bench: Bench) -> None:
 
 
 def test_markdown_has_no_links_pictures_formulas_or_lists() -> None:
-    assert in_markdown("![p](x) [l](y) <b> &lt; A & B $x$") == r"!\[p\](x) \[l\](y) \<b> \&lt; A & B \$x\$"
-    assert in_markdown("https://a.b www.a.b x@a.b arXiv:2208.1") == r"https\://a.b www\.a.b x\@a.b arXiv:2208.1"
-    starts = {"# x": r"\# x", "- x": r"\- x", "> x": r"\> x", "12. x": r"12\. x", "+3.00": "+3.00", "-1.5": "-1.5"}
+    assert (
+        in_markdown("![p](x) [l](y) <b> &lt; A & B $x$")
+        == r"!\[p\](x) \[l\](y) \<b> \&lt; A & B \$x\$"
+    )
+    assert (
+        in_markdown("https://a.b www.a.b x@a.b arXiv:2208.1")
+        == r"https\://a.b www\.a.b x\@a.b arXiv:2208.1"
+    )
+    starts = {
+        "# x": r"\# x",
+        "- x": r"\- x",
+        "> x": r"\> x",
+        "12. x": r"12\. x",
+        "+3.00": "+3.00",
+        "-1.5": "-1.5",
+    }
     assert {text: in_markdown(text) for text in starts} == starts
     table, comparisons = named(LINK)
     text = render(table, comparisons, "md")
     for raw in ("![", "](", " <img", "&lt;", " $x$", " `c`"):
-        assert raw not in text.replace("\\[", "").replace("\\]", "").replace("\\<", "").replace("\\&", "")
+        assert raw not in text.replace("\\[", "").replace("\\]", "").replace("\\<", "").replace(
+            "\\&", ""
+        )
     assert text.count("!\\[p\\](http\\://a.b/p.png)") >= 4  # row, data, device, failure
 
 
-@pytest.mark.parametrize("name", [FORMULA, "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", " =1", "＝1"])
+@pytest.mark.parametrize(
+    "name", [FORMULA, "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", " =1", "＝1"]
+)
 def test_a_spreadsheet_sees_no_formula(name: str) -> None:
     assert as_cell(name).startswith("'")
     table, comparisons = named(name)
-    frame = pd.read_csv(io.StringIO(render(table, comparisons, "csv")), dtype=str, keep_default_na=False)
+    frame = pd.read_csv(
+        io.StringIO(render(table, comparisons, "csv")), dtype=str, keep_default_na=False
+    )
     assert frame["row"][0] == as_cell(name)
-    for column in ("table", "row", "column", "metric", "unit", "kind", "how", "dataset", "data_label", "detail"):
+    for column in (
+        "table",
+        "row",
+        "column",
+        "metric",
+        "unit",
+        "kind",
+        "how",
+        "dataset",
+        "data_label",
+        "detail",
+    ):
         assert not frame[column].str.match(r"\s*[=+\-@＝]").any()
 
 
@@ -166,7 +202,10 @@ def test_several_tables_are_one_document() -> None:
     frame = pd.read_csv(io.StringIO(render_all(found, "csv")))
     assert len(frame) == sum(len(each.entries) for _, comparisons in found for each in comparisons)
     assert not (frame["table"] == "table").any()
-    assert [each["table"] for each in json.loads(render_all(found, "json"))] == ["example", "example"]
+    assert [each["table"] for each in json.loads(render_all(found, "json"))] == [
+        "example",
+        "example",
+    ]
     assert json.loads(render_all(found[:1], "json"))["table"] == "example"  # one table as ever
 
 
@@ -179,8 +218,14 @@ def test_the_report_command_prints_one_document(bench: Bench) -> None:
     recipe = load_table("mini").cells[0].recipe
     assert recipe is not None
     Store(bench.results).save(make_record(recipe, 85.0))
-    assert [each["table"] for each in bench.call("report", "mini", "second", "--json").json] == ["mini", "second"]
-    assert bench.call("report", "mini", "--json").json == bench.call("report", "mini", "--format", "json").json
+    assert [each["table"] for each in bench.call("report", "mini", "second", "--json").json] == [
+        "mini",
+        "second",
+    ]
+    assert (
+        bench.call("report", "mini", "--json").json
+        == bench.call("report", "mini", "--format", "json").json
+    )
     text = bench.call("report", "second", "mini", "--format", "csv").out
     assert text.count("table,row,column") == 1
     assert list(pd.read_csv(io.StringIO(text))["table"].unique()) == ["second", "mini"]
@@ -191,12 +236,18 @@ def test_the_report_command_prints_one_document(bench: Bench) -> None:
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles_with_every_character_of_latin_1_and_every_command(tmp_path: Path) -> None:
-    name = "".join(map(chr, (*range(0x20, 0x7F), *range(0xA0, 0x100)))) + r" \input{x} \end{table} 猫 👩 " + TURNED
+    name = (
+        "".join(map(chr, (*range(0x20, 0x7F), *range(0xA0, 0x100))))
+        + r" \input{x} \end{table} 猫 👩 "
+        + TURNED
+    )
     table, comparisons = named(name)
     (tmp_path / "t.tex").write_text(render(table, comparisons, "tex"), encoding="utf-8")
     (tmp_path / "m.tex").write_text(
         "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{t.tex}\\end{document}"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "m.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False
+    )
     assert done.returncode == 0, done.stdout[-2000:]

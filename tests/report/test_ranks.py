@@ -29,14 +29,20 @@ PRINTED = {"DGL": ["84", "86"], "BP": ["93", ""], "PredSim": ["80", "82"], "Head
 
 def test_ranks_over_the_table_and_along_columns_with_three_cells():
     table = make_table({"test_acc": PRINTED})
-    measured = {("DGL", "K=16"): 50.0, ("Head", "K=16"): 45.0, ("PredSim", "K=16"): 40.0, ("Head", "K=8"): 60.0}
+    measured = {
+        ("DGL", "K=16"): 50.0,
+        ("Head", "K=16"): 45.0,
+        ("PredSim", "K=16"): 40.0,
+        ("Head", "K=8"): 60.0,
+    }
     records = [
         make_record(reduced(recipe_at(table, row, column), "quick"), accuracy)
         for (row, column), accuracy in measured.items()
     ]
     (comparison,) = compare(table, records, fewest=3)
     found = {(rank.scope, rank.label): (rank.tau, rank.n) for rank in comparison.ranks}
-    # table: only DGL and Head at K=16 stand the wrong way round: (5 - 1) / 6; column K=16: (2 - 1) / 3
+    # table: only DGL and Head at K=16 stand the wrong way round: (5 - 1) / 6; column K=16: (2 - 1)
+    # / 3
     assert found == {
         ("table", ""): (pytest.approx(4 / 6), 4),
         ("column", "K=16"): (pytest.approx(1 / 3), 3),
@@ -51,7 +57,10 @@ def test_two_cells_have_no_tau():
 
 
 def test_failed_and_missing_cells_are_not_ranked_and_metrics_never_mix():
-    metrics = {"test_acc": Metric(unit="%"), "params": Metric(unit="M", kind="exact", better="lower")}
+    metrics = {
+        "test_acc": Metric(unit="%"),
+        "params": Metric(unit="M", kind="exact", better="lower"),
+    }
     table = make_table({"test_acc": PRINTED, "params": {"DGL": ["0.9", "0.8"]}}, metrics=metrics)
     records = [make_record(recipe_at(table, row), None) for row in ("DGL", "Head", "PredSim")]
     (comparison,) = compare(table, records, {("CIFAR-10 / DGL", "K=16"): {"params": 0.9}})
@@ -81,20 +90,28 @@ def derived_table(printed: list[str]):
 
 def test_derived_from_the_papers_numbers_and_from_ours():
     table = derived_table(["3.55", "3.1"])
-    records = [make_record(recipe_at(table, "DGL"), 92.0), make_record(recipe_at(table, "PredSim"), 89.0)]
+    records = [
+        make_record(recipe_at(table, "DGL"), 92.0),
+        make_record(recipe_at(table, "PredSim"), 89.0),
+    ]
     (comparison,) = compare(table, records)
     first, second = comparison.derived
     assert first.from_published == pytest.approx(3.55)
     assert first.from_measured == pytest.approx(3.0)
     assert (first.agrees, first.reduced, first.reference) == (True, False, "CIFAR-10 / PredSim")
     assert (second.from_measured, second.agrees) == (None, False)
-    assert comparison.notes == ("drop of CIFAR-10 / DGL (K=8): the paper prints 3.1, its own numbers give 3.0.",)
+    assert comparison.notes == (
+        "drop of CIFAR-10 / DGL (K=8): the paper prints 3.1, its own numbers give 3.0.",
+    )
 
 
 def test_derived_of_reduced_runs_is_marked_and_unprinted_ones_need_a_measurement():
     table = derived_table(["", ""])
     rows = {"DGL": 40.0, "PredSim": 30.0}
-    records = [make_record(reduced(recipe_at(table, row), "quick"), accuracy) for row, accuracy in rows.items()]
+    records = [
+        make_record(reduced(recipe_at(table, row), "quick"), accuracy)
+        for row, accuracy in rows.items()
+    ]
     (comparison,) = compare(table, records)
     (value,) = comparison.derived
     assert value.from_measured == pytest.approx(10.0)

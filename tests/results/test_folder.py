@@ -1,4 +1,6 @@
-"""A results folder: names that file systems take, what is tried before training, and whose records are in it."""
+"""A results folder: names that file systems take, what is tried before training, and whose records
+are in it.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ TABLE = ("table", "mini")
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
@@ -66,7 +70,11 @@ def test_a_long_name_of_an_earlier_version_is_found_and_replaced(tmp_path: Path)
 def test_names_of_predictions_and_measurements_are_short_enough(tmp_path: Path) -> None:
     recipe = deep_recipe()
     measured = MeasurementStore(tmp_path).path(recipe, TraceOptions(), "GPU " * 9, benchmark=True)
-    for path in (PredictionStore(tmp_path).path(recipe, TraceOptions()), SplitStore(tmp_path).path(recipe), measured):
+    for path in (
+        PredictionStore(tmp_path).path(recipe, TraceOptions()),
+        SplitStore(tmp_path).path(recipe),
+        measured,
+    ):
         assert len(os.fsencode(path.name)) < 255
     assert measured.name.endswith("-GPU-GPU-eager-benchmark.json")
 
@@ -112,7 +120,9 @@ def test_a_folder_in_the_place_of_a_file_is_met_first(tmp_path: Path, what: str)
         store.prepare([recipe])
 
 
-def test_nothing_is_trained_that_could_not_be_recorded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_trained_that_could_not_be_recorded(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Path, "open", short_names(20))
     monkeypatch.setattr("locbench.execution.sweep.Sweep._record", None)
     called = bench.call(*TABLE, *ONE_CELL, "--epochs", "1")
@@ -142,9 +152,13 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_records_that_came_with_the_repository_are_told_apart(checkout: Path, tmp_path: Path) -> None:
+def test_records_that_came_with_the_repository_are_told_apart(
+    checkout: Path, tmp_path: Path
+) -> None:
     store = Store(checkout / "results")
-    dgl, bp, own = (make_record(recipe_at(make_table(), row), 40.0) for row in ("DGL", "BP", "PredSim"))
+    dgl, bp, own = (
+        make_record(recipe_at(make_table(), row), 40.0) for row in ("DGL", "BP", "PredSim")
+    )
     store.save(own)
     assert store.shipped() == 2
     assert store.shipped([dgl.key, own.key, "0" * 12]) == 1
@@ -155,12 +169,16 @@ def test_records_that_came_with_the_repository_are_told_apart(checkout: Path, tm
     assert Store(tmp_path / "elsewhere").shipped() == 0
 
 
-def test_where_git_does_not_answer_nothing_is_said(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_git_does_not_answer_nothing_is_said(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "")
     assert Store(checkout / "results").shipped() == 0
 
 
-def test_the_commands_say_whose_records_there_are(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_say_whose_records_there_are(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     command = (*TABLE, *ONE_CELL, "--epochs", "1")
     bench.call(*command)
     said = "1 of the recorded runs came with the repository and were not made here: --results DIR runs them in a folder"

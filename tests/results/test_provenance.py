@@ -39,7 +39,9 @@ def head(folder: Path) -> str:
 def test_a_checkout_and_its_changes(tmp_path: Path) -> None:
     root = checkout(tmp_path / "own")
     (root / "results").mkdir()
-    (root / "results" / "record.json").write_text("{}")  # what a sweep writes is no change of the code
+    (root / "results" / "record.json").write_text(
+        "{}"
+    )  # what a sweep writes is no change of the code
     assert code_of(root) == Code(head(root), dirty=False)
     (root / "locbench" / "code.py").write_text("2\n")
     assert code_of(root) == Code(head(root), dirty=True)
@@ -50,13 +52,17 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     assert code_of(root) == Code(head(root), dirty=False)
 
 
-def test_outside_a_checkout_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_a_checkout_nothing_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkout(tmp_path / "theirs")
     monkeypatch.setattr(subprocess, "run", None)
     assert code_of(tmp_path / "theirs" / "locbench") == Code()
 
 
-def test_a_hook_of_git_names_another_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hook_of_git_names_another_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = checkout(tmp_path / "own")
     expected = Code(head(root), dirty=False)
     monkeypatch.setenv("GIT_DIR", str(checkout(tmp_path / "other") / ".git"))
@@ -76,10 +82,19 @@ def answering(**known: Any) -> Callable[..., Any]:
     ("answer", "reason"),
     [
         (answering(raises=FileNotFoundError()), "git is not installed"),
-        (answering(raises=subprocess.TimeoutExpired("git", 30)), "git did not answer within 30 seconds"),
-        (answering(raises=PermissionError(13, "Permission denied")), "git cannot be run: [Errno 13] Permission denied"),
         (
-            answering(code=128, said=b"fatal: detected dubious ownership in repository at '%s'\nTo add ..."),
+            answering(raises=subprocess.TimeoutExpired("git", 30)),
+            "git did not answer within 30 seconds",
+        ),
+        (
+            answering(raises=PermissionError(13, "Permission denied")),
+            "git cannot be run: [Errno 13] Permission denied",
+        ),
+        (
+            answering(
+                code=128,
+                said=b"fatal: detected dubious ownership in repository at '%s'\nTo add ...",
+            ),
             "detected dubious ownership in repository at 'the checkout'",
         ),
         (answering(code=3, said=b""), "git ended with exit code 3"),
@@ -113,10 +128,16 @@ def test_git_is_asked_once_per_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_report_says_why_there_is_no_commit() -> None:
     recipe = recipe_at(make_table(), "DGL")
     refused = make_record(
-        recipe, 50.0, 0, provenance={"commit": "", "dirty": None, "no_commit": "git is not installed"}
+        recipe,
+        50.0,
+        0,
+        provenance={"commit": "", "dirty": None, "no_commit": "git is not installed"},
     )
     outside = make_record(recipe, 50.0, 1, provenance={"commit": "", "dirty": None})
-    assert sources_of([refused, outside]).commits == ("unknown (git is not installed)", "outside a checkout")
+    assert sources_of([refused, outside]).commits == (
+        "unknown (git is not installed)",
+        "outside a checkout",
+    )
 
 
 def test_a_record_without_the_reason_is_read() -> None:

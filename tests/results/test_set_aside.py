@@ -1,4 +1,6 @@
-"""Files among the records that are no records: set aside with a reason, never read for long, replaced or removed."""
+"""Files among the records that are no records: set aside with a reason, never read for long,
+replaced or removed.
+"""
 
 from __future__ import annotations
 
@@ -85,10 +87,19 @@ SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
     "list": (text(b"[]"), "Expected `object`, got `array`"),
     "nested list": (text(b"[" * 100_000), "no record"),
     "nested object": (text(b'{"described": ' * 100_000), "no record"),
-    "long number": (edited(lambda plain: plain.update(schema=0)), "no locbench made such: its schema is 0"),
+    "long number": (
+        edited(lambda plain: plain.update(schema=0)),
+        "no locbench made such: its schema is 0",
+    ),
     "digits": (text(b'{"schema": ' + b"9" * 5000 + b"}"), "out of range"),
-    "newer": (edited(lambda plain: plain.update(schema=2, new={})), "a newer locbench made it: its schema is 2"),
-    "unknown field": (edited(lambda plain: plain.update(new=1)), "a newer locbench may have made it"),
+    "newer": (
+        edited(lambda plain: plain.update(schema=2, new={})),
+        "a newer locbench made it: its schema is 2",
+    ),
+    "unknown field": (
+        edited(lambda plain: plain.update(new=1)),
+        "a newer locbench may have made it",
+    ),
     "unknown setting": (recipe(new=1), "a newer locbench may have made it"),
     "no metrics": (edited(lambda plain: plain.pop("metrics")), "missing required field `metrics`"),
     "status": (edited(lambda plain: plain.update(status="finished")), "status"),
@@ -97,10 +108,22 @@ SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
     "other recipe": (recipe(lr=0.9), "its recipe has the key"),
     "other key": (edited(lambda plain: plain.update(key="0" * 12)), "it says '000000000000'"),
     "accuracy and error": (metric(test_err=49.0), "test_acc 50 and test_err 49 do not make 100"),
-    "other than the history": (row(159, test_acc=51.0), "metrics.test_acc is 50, and 51 after the last epoch"),
-    "better than the history": (metric(best_acc=99.0), "metrics.best_acc is 99, and 50.5 is the best of the history"),
-    "done with an error": (edited(lambda plain: plain.update(error="out of memory")), "error is 'out of memory'"),
-    "done without data": (edited(lambda plain: plain.update(data=None)), "data is missing, and the run is done"),
+    "other than the history": (
+        row(159, test_acc=51.0),
+        "metrics.test_acc is 50, and 51 after the last epoch",
+    ),
+    "better than the history": (
+        metric(best_acc=99.0),
+        "metrics.best_acc is 99, and 50.5 is the best of the history",
+    ),
+    "done with an error": (
+        edited(lambda plain: plain.update(error="out of memory")),
+        "error is 'out of memory'",
+    ),
+    "done without data": (
+        edited(lambda plain: plain.update(data=None)),
+        "data is missing, and the run is done",
+    ),
     "far future": (made(started="2999-01-01T00:00:00"), "which is yet to come"),
     "commit": (made(commit="HEAD"), "provenance.commit is 'HEAD'"),
     "no image": (edited(lambda plain: plain["data"].update(test=0)), "data.test is 0, not from 1"),
@@ -109,9 +132,18 @@ SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
     "best epoch": (metric(best_epoch=161), "metrics.best_epoch is 161, not one of 160 epochs"),
     "half an epoch": (metric(best_epoch=1.5), "metrics.best_epoch is 1.5"),
     "no accuracy": (edited(lambda plain: plain["metrics"].pop("test_acc")), "test_acc is missing"),
-    "no history": (edited(lambda plain: plain.update(history=[])), "history: 0 epochs of a run of 160"),
-    "short history": (edited(lambda plain: plain["history"].pop()), "history: 159 epochs of a run of 160"),
-    "long history": (edited(lambda plain: plain["history"].append({"epoch": 161})), "161 epochs of a run of 160"),
+    "no history": (
+        edited(lambda plain: plain.update(history=[])),
+        "history: 0 epochs of a run of 160",
+    ),
+    "short history": (
+        edited(lambda plain: plain["history"].pop()),
+        "history: 159 epochs of a run of 160",
+    ),
+    "long history": (
+        edited(lambda plain: plain["history"].append({"epoch": 161})),
+        "161 epochs of a run of 160",
+    ),
     "gap": (edited(lambda plain: plain["history"].pop(0)), "not 1, 2, 3"),
     "accuracy of an epoch": (row(3, test_acc=100.5), "history, epoch 4: test_acc is 100.5"),
     "time of an epoch": (row(0, seconds=-1), "history, epoch 1: seconds is -1"),
@@ -120,15 +152,27 @@ SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
     "endless time": (made(seconds=1e300), "provenance.seconds is 1e+300"),
     "threads": (made(threads=-1), "provenance.threads is -1"),
     "start": (made(started="yesterday"), "provenance.started is 'yesterday'"),
-    "parameters": (edited(lambda plain: plain.update(parameters={"primary": -4})), "parameters.primary is -4"),
-    "other data": (edited(lambda plain: plain["data"].update(name="digits")), "data.name is 'digits'"),
-    "unknown data": (edited(lambda plain: plain["data"].update(name="cifar12")), "unknown data set 'cifar12'"),
+    "parameters": (
+        edited(lambda plain: plain.update(parameters={"primary": -4})),
+        "parameters.primary is -4",
+    ),
+    "other data": (
+        edited(lambda plain: plain["data"].update(name="digits")),
+        "data.name is 'digits'",
+    ),
+    "unknown data": (
+        edited(lambda plain: plain["data"].update(name="cifar12")),
+        "unknown data set 'cifar12'",
+    ),
     "number of images": (edited(lambda plain: plain["data"].update(train=-1)), "data.train is -1"),
     "folder": (instead(Path.mkdir), "not a regular file"),
     "pipe": (instead(os.mkfifo), "not a regular file"),
     "device": (instead(lambda path: path.symlink_to("/dev/zero")), "not a regular file"),
     "dangling link": (instead(lambda path: path.symlink_to("nowhere")), "No such file"),
-    "a gigabyte": (instead(lambda path: path.write_bytes(b"") or os.truncate(path, 1 << 30)), "1024 MB"),
+    "a gigabyte": (
+        instead(lambda path: path.write_bytes(b"") or os.truncate(path, 1 << 30)),
+        "1024 MB",
+    ),
 }
 
 
@@ -151,12 +195,20 @@ def test_a_foreign_file_is_set_aside_and_kept(store: Store, kind: str) -> None:
     assert store.find(own.key) == own
     assert store.save(own) == beside
     after = path.lstat()
-    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (
+        before.st_ino,
+        before.st_size,
+        before.st_mtime_ns,
+    )
 
 
 def test_a_recipe_out_of_range_is_no_record(store: Store) -> None:
     table = make_table()
-    for change in ({"batch_size": 0}, {"dataset": "cifar12"}, {"memory": "lean", "drop_path": -1.0}):
+    for change in (
+        {"batch_size": 0},
+        {"dataset": "cifar12"},
+        {"memory": "lean", "drop_path": -1.0},
+    ):
         spoilt = make_record(msgspec.structs.replace(recipe_at(table, "DGL"), **change), 50.0)
         spoilt = msgspec.structs.replace(spoilt, data=None)
         assert first_fault(spoilt).startswith("recipe: ")
@@ -173,8 +225,13 @@ def test_a_record_that_could_not_be_used_is_told_when_it_is_written(store: Store
 
 @pytest.mark.parametrize(("part", "limit"), [("train", 49_999), ("test", 9_999)])
 def test_more_images_than_the_recipe_allows_are_told(part: str, limit: int) -> None:
-    own, used = recipe_at(make_table(), "DGL"), DataUsed("cifar10", "CIFAR-10", "f00", 50_000, 10_000)
-    allowed, exceeded = (msgspec.structs.replace(own, **{f"{part}_limit": most}) for most in (limit + 1, limit))
+    own, used = (
+        recipe_at(make_table(), "DGL"),
+        DataUsed("cifar10", "CIFAR-10", "f00", 50_000, 10_000),
+    )
+    allowed, exceeded = (
+        msgspec.structs.replace(own, **{f"{part}_limit": most}) for most in (limit + 1, limit)
+    )
     assert not first_fault(make_record(allowed, 50.0, data=used))
     fault = first_fault(make_record(exceeded, 50.0, data=used))
     assert fault == f"data.{part} is {limit + 1}, and the recipe's limit {limit}"
@@ -216,7 +273,9 @@ def test_of_two_files_of_one_run_the_newest_finished_one_counts(store: Store) ->
 
 
 @pytest.mark.parametrize("place", ["link to nowhere", "file", "refused"])
-def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+def test_a_folder_that_cannot_be_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     store = Store(tmp_path)
     if place == "link to nowhere":
         store.records.symlink_to(tmp_path / "unmounted")
@@ -225,7 +284,11 @@ def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: py
     else:
         store.records.mkdir()
         monkeypatch.setattr(Path, "iterdir", refusing)
-    for read in (lambda: list(store.all()), lambda: store.find("0" * 12), lambda: read_records(tmp_path)):
+    for read in (
+        lambda: list(store.all()),
+        lambda: store.find("0" * 12),
+        lambda: read_records(tmp_path),
+    ):
         with pytest.raises(FailureError, match="cannot read the records in"):
             read()
 
@@ -237,7 +300,9 @@ def refusing(path: Path) -> list[Path]:
 def test_a_report_of_a_folder_without_one_usable_file_is_refused(store: Store) -> None:
     path = store.save(record())
     path.write_bytes(b"")
-    with pytest.raises(FailureError, match=r"no file in .* can be used as a record, and there are 1"):
+    with pytest.raises(
+        FailureError, match=r"no file in .* can be used as a record, and there are 1"
+    ):
         read_records(store.folder)
 
 
@@ -253,7 +318,9 @@ def test_what_another_process_records_is_seen(store: Store) -> None:
     assert store.find(second.key) is None
 
 
-def test_the_folder_is_listed_once_for_many_keys(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_is_listed_once_for_many_keys(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = record()
     store.save(own)
     os.utime(store.records, (0, 0))
@@ -289,14 +356,56 @@ def test_every_committed_record_is_valid() -> None:
 
 # Generated ones
 
-NASTY = [None, True, 0, -1, 2, 10**15, 2**63, -(2**64), 1e308, -1e308, 1e-320, 100.5, "", "nan", "=1+1", "\x1b[31m"]
-NASTY += ["a" * 10_000, [], {}, [[]], {"a": 1}, "2024-13-01", "imagefolder:", "imagefolder:x?side=9", "coco:/x", "svhn"]
+NASTY = [
+    None,
+    True,
+    0,
+    -1,
+    2,
+    10**15,
+    2**63,
+    -(2**64),
+    1e308,
+    -1e308,
+    1e-320,
+    100.5,
+    "",
+    "nan",
+    "=1+1",
+    "\x1b[31m",
+]
+NASTY += [
+    "a" * 10_000,
+    [],
+    {},
+    [[]],
+    {"a": 1},
+    "2024-13-01",
+    "imagefolder:",
+    "imagefolder:x?side=9",
+    "coco:/x",
+    "svhn",
+]
 
 
 def places(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Every place in a record but the description, which is not read."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
-    return [place, *(each for name, below in inner if name != "described" for each in places(below, (*place, name)))]
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value[:3])
+        if isinstance(value, list)
+        else ()
+    )
+    return [
+        place,
+        *(
+            each
+            for name, below in inner
+            if name != "described"
+            for each in places(below, (*place, name))
+        ),
+    ]
 
 
 def spoilt(plain: dict[str, Any], draw: random.Random) -> dict[str, Any]:
@@ -328,12 +437,18 @@ def test_a_drawn_record_is_usable_or_set_aside(store: Store, seed: int) -> None:
         plain = spoilt(draw.choice(sound), draw)
         path = store.records / f"{number}-{plain.get('key')}.json"
         content = msgspec.json.encode(plain)
-        path.write_bytes(content if draw.random() < 0.9 else content[: draw.randrange(len(content))])
+        path.write_bytes(
+            content if draw.random() < 0.9 else content[: draw.randrange(len(content))]
+        )
     for each in store.all():
         usable += 1
         assert summary(each)
         compare(table, [each])
-        assert all(0 <= value <= 100 for name, value in each.metrics.items() if name.endswith(("acc", "err")))
+        assert all(
+            0 <= value <= 100
+            for name, value in each.metrics.items()
+            if name.endswith(("acc", "err"))
+        )
         assert each.provenance.seconds >= 0
         assert each.status == "failed" or len(each.history) == each.recipe.epochs
     assert usable + len(store.set_aside.why) == 100

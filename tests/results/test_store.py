@@ -32,7 +32,11 @@ def failing(error: BaseException) -> Callable[..., NoReturn]:
 
 
 def parts(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.name.endswith(".part") or path.name.startswith(".probe")]
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.name.endswith(".part") or path.name.startswith(".probe")
+    ]
 
 
 @pytest.fixture
@@ -60,7 +64,9 @@ def test_empty_folder_holds_nothing(tmp_path: Path) -> None:
 def test_saving_replaces_a_file_of_the_same_key_under_another_name(store: Store) -> None:
     made = record()
     store.save(made)
-    renamed = msgspec.structs.replace(made, recipe=msgspec.structs.replace(made.recipe, method="renamed"))
+    renamed = msgspec.structs.replace(
+        made, recipe=msgspec.structs.replace(made.recipe, method="renamed")
+    )
     store.save(renamed)
     assert [path.name for path in store.records.iterdir()] == [store.path(renamed).name]
 
@@ -91,7 +97,9 @@ def test_failing_write_leaves_the_old_content(
     assert parts(tmp_path) == []
 
 
-def test_interrupted_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_write_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "record.json"
     write_atomically(path, b"old")
     monkeypatch.setattr(os, "fsync", failing(KeyboardInterrupt()))

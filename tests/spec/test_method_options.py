@@ -20,12 +20,18 @@ def test_every_name_and_option_is_described() -> None:
         struct = METHODS[name] if method.kind == "base" else MODIFIERS[name]
         assert [each.name for each in method.options] == list(struct.__struct_fields__)
         assert method.meaning.endswith(".")
-    assert [f"{method.name}.{each.name}" for method, each in OPTIONS if len(each.meaning.split()) < 3] == []
+    assert [
+        f"{method.name}.{each.name}" for method, each in OPTIONS if len(each.meaning.split()) < 3
+    ] == []
     assert [each.meaning for _, each in OPTIONS if not each.meaning.endswith(".")] == []
 
 
 def test_an_option_without_one_default_says_what_it_is() -> None:
-    assert [each.name for _, each in OPTIONS if each.default is None and "The default is" not in each.meaning] == []
+    assert [
+        each.name
+        for _, each in OPTIONS
+        if each.default is None and "The default is" not in each.meaning
+    ] == []
 
 
 def test_every_word_that_an_option_takes_is_explained() -> None:
@@ -35,19 +41,36 @@ def test_every_word_that_an_option_takes_is_explained() -> None:
         if len(words) < 2 or each.name == "selection":
             continue
         words = ["xCyF" if word[0].isdigit() else word for word in words]
-        assert [word for word in words if word not in each.meaning and word != "IL+CL"] == [], (method.name, each.name)
+        assert [word for word in words if word not in each.meaning and word != "IL+CL"] == [], (
+            method.name,
+            each.name,
+        )
 
 
 def test_options_by_hand() -> None:
-    assert [each.name for each in METHOD["auglocal"].options][:4] == ["depth", "decay", "selection", "width"]
+    assert [each.name for each in METHOD["auglocal"].options][:4] == [
+        "depth",
+        "decay",
+        "selection",
+        "width",
+    ]
     assert option("auglocal", "decay") == Option(
-        "decay", "number from 0 to 1", 0.5, "Tau of the pyramidal depth (eq. 3); 0 keeps the depth constant."
+        "decay",
+        "number from 0 to 1",
+        0.5,
+        "Tau of the pyramidal depth (eq. 3); 0 keeps the depth constant.",
     )
     assert option("auglocal", "selection").values.endswith("uniform, or 3 of them joined by commas")
-    assert (option("hpff", "pff").values, option("hpff", "pff").default) == ("whole number from 0 to 64", 2)
+    assert (option("hpff", "pff").values, option("hpff", "pff").default) == (
+        "whole number from 0 to 64",
+        2,
+    )
     assert (option("pgl", "period").values, option("pgl", "period").default) == ("whole number", 10)
     assert option("infopro", "task_weight").values == "first,last"
-    assert (option("swin-contrast", "temperature").values, option("head", "literal_stem").default) == (
+    assert (
+        option("swin-contrast", "temperature").values,
+        option("head", "literal_stem").default,
+    ) == (
         "number above 0",
         False,
     )

@@ -21,7 +21,8 @@ SPLITS = {
     ("resnet110", 55): [1] * 55,
 }
 
-# (stage, block) after which the module ends, both as InfoPro counts them; the last module ends with the network.
+# (stage, block) after which the module ends, both as InfoPro counts them; the last module ends with
+# the network.
 CUTS = {
     ("resnet32", 2): "2,1",
     ("resnet32", 4): "1,2 2,1 3,0",

@@ -18,8 +18,8 @@ GLOBAL = {
     ("sum", 2): (45, 26, 18, 14),
     # The specification has 21 at P=20; six cycles of 23 give 18 and epochs 158 and 159 make it 20.
     ("sum", 3): (60, 36, 25, 20),
-    # The first Q of every P epochs from the second cycle on: 160 / P - 1 whole cycles of Q; P=15 has 9 and epochs
-    # 150-159, whose first Q count as well.
+    # The first Q of every P epochs from the second cycle on: 160 / P - 1 whole cycles of Q; P=15
+    # has 9 and epochs 150-159, whose first Q count as well.
     ("hybrid", 1): (31, 15, 10, 7),
     ("hybrid", 2): (62, 30, 20, 14),
     ("hybrid", 3): (93, 45, 30, 21),
@@ -44,7 +44,10 @@ def test_which_epochs_are_global() -> None:
 def test_full_run_switches_between_epochs_only() -> None:
     phases, per_epoch = Periodic(10, 2), 7
     for epoch in range(160):
-        steps = [is_global(phases, epoch * per_epoch + index, 160 * per_epoch) for index in range(per_epoch)]
+        steps = [
+            is_global(phases, epoch * per_epoch + index, 160 * per_epoch)
+            for index in range(per_epoch)
+        ]
         assert steps == [epoch % 10 >= 8] * per_epoch
 
 

@@ -8,13 +8,26 @@ import msgspec
 import pytest
 
 from locbench.report.grouping import way_of_reducing
-from locbench.spec.presets import SCHEDULE, reductions, same_task_key, scaled_rate, schedule_of, with_preset
+from locbench.spec.presets import (
+    SCHEDULE,
+    reductions,
+    same_task_key,
+    scaled_rate,
+    schedule_of,
+    with_preset,
+)
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
 
 
 def recipe(method: str = "dgl", **changes: Any) -> Recipe:
-    settings = {"network": "resnet32", "modules": 16, "dataset": "cifar10", "epochs": 160, "batch_size": 1024}
+    settings = {
+        "network": "resnet32",
+        "modules": 16,
+        "dataset": "cifar10",
+        "epochs": 160,
+        "batch_size": 1024,
+    }
     return make_recipe({**settings, "lr": 0.8, "method": method, **changes})
 
 
@@ -43,7 +56,10 @@ def test_reductions_in_words(changes: dict[str, Any], words: list[str]) -> None:
 
 
 def test_longer_than_a_reduced_table_is_said_too() -> None:
-    assert reductions(PUBLISHED, shorter(train_limit=100, test_limit=50)) == ["all training images", "all test images"]
+    assert reductions(PUBLISHED, shorter(train_limit=100, test_limit=50)) == [
+        "all training images",
+        "all test images",
+    ]
 
 
 def test_reductions_keep_their_order() -> None:
@@ -81,10 +97,14 @@ def test_same_task_whatever_the_schedule_and_seed() -> None:
     published = recipe()
     shortened = shorter(epochs=2, dataset="digits", seed=7)
     assert same_task_key(shortened) == same_task_key(published)
-    assert same_task_key(msgspec.structs.replace(published, method="another name")) == same_task_key(published)
+    assert same_task_key(
+        msgspec.structs.replace(published, method="another name")
+    ) == same_task_key(published)
 
 
-@pytest.mark.parametrize("other", [recipe("bp"), recipe(modules=8), recipe(network="resnet110"), recipe("pff+dgl")])
+@pytest.mark.parametrize(
+    "other", [recipe("bp"), recipe(modules=8), recipe(network="resnet110"), recipe("pff+dgl")]
+)
 def test_other_methods_and_cuts_are_other_tasks(other: Recipe) -> None:
     assert same_task_key(other) != same_task_key(recipe())
 
@@ -97,13 +117,20 @@ def test_weights_that_follow_the_data_set_are_another_task() -> None:
 
 def test_task_keys_do_not_see_the_schedule() -> None:
     made = recipe()
-    assert same_task_key(shorter(**dict(schedule_of(with_preset(made, "quick"))), seed=2)) == same_task_key(made)
+    assert same_task_key(
+        shorter(**dict(schedule_of(with_preset(made, "quick"))), seed=2)
+    ) == same_task_key(made)
 
 
 def test_presets() -> None:
     assert with_preset(PUBLISHED, "paper") is PUBLISHED
     quick = with_preset(PUBLISHED, "quick")
-    assert (quick.dataset, quick.epochs, quick.train_limit, quick.test_limit) == ("cifar10", 10, 4000, None)
+    assert (quick.dataset, quick.epochs, quick.train_limit, quick.test_limit) == (
+        "cifar10",
+        10,
+        4000,
+        None,
+    )
     smoke = with_preset(PUBLISHED, "smoke")
     assert (smoke.dataset, smoke.epochs, smoke.train_limit) == ("digits", 4, None)
     for each in (quick, smoke):
@@ -112,17 +139,33 @@ def test_presets() -> None:
 
 
 def imagenet(network: str) -> Recipe:
-    return recipe("bp", modules=None, network=network, dataset="imagenet", epochs=90, warmup_epochs=0)
+    return recipe(
+        "bp", modules=None, network=network, dataset="imagenet", epochs=90, warmup_epochs=0
+    )
 
 
 def test_presets_make_large_networks_narrow() -> None:
     """As many local layers, on images that a step takes no more time for than on CIFAR-10's."""
     published = imagenet("resnet101")
     smoke, quick = with_preset(published, "smoke"), with_preset(published, "quick")
-    assert (smoke.network, smoke.image_size) == (quick.network, quick.image_size) == ("resnet101-narrow", 32)
-    assert (smoke.dataset, smoke.train_limit, quick.dataset, quick.train_limit) == ("digits", 400, "imagenet", 4000)
+    assert (
+        (smoke.network, smoke.image_size)
+        == (quick.network, quick.image_size)
+        == ("resnet101-narrow", 32)
+    )
+    assert (smoke.dataset, smoke.train_limit, quick.dataset, quick.train_limit) == (
+        "digits",
+        400,
+        "imagenet",
+        4000,
+    )
     small = with_preset(recipe("bp", modules=None, network="vgg19"), "smoke")
-    assert (small.network, small.image_size, small.train_limit, small.test_limit) == ("vgg19-narrow", None, 800, None)
+    assert (small.network, small.image_size, small.train_limit, small.test_limit) == (
+        "vgg19-narrow",
+        None,
+        800,
+        None,
+    )
     started = msgspec.structs.replace(published, init="torchvision", weights="0123456789abcdef")
     made = with_preset(started, "smoke")
     assert (made.init, made.weights) == ("scratch", "")

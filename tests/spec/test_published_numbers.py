@@ -95,7 +95,13 @@ SPOT = [
     ("auglocal-matched-flops", "PredSim", "d=5", "test_acc", "88.27 ± 0.72"),
     ("auglocal-matched-flops", "InfoPro", "d=2", "test_acc", "83.71 ± 0.20"),
     ("auglocal-ablation", "Replace with repe. in Stage 2", "Acc.", "test_acc", "91.73 ± 0.11"),
-    ("auglocal-ablation", "Replace with repe. in Stage 1", "Stage 3", "architecture", "Uniform Selection"),
+    (
+        "auglocal-ablation",
+        "Replace with repe. in Stage 1",
+        "Stage 3",
+        "architecture",
+        "Uniform Selection",
+    ),
     ("auglocal-infopro", "CE + reconstruction", "d=3", "test_acc", "92.75 ± 0.50"),
     ("auglocal-vgg19", "SVHN", "DGL", "test_acc", "96.63 ± 0.08"),
     ("auglocal-convnets", "RegNetX_400MF", "AugLocal d=5", "test_acc", "95.09 ± 0.10"),
@@ -109,14 +115,22 @@ SPOT = [
     ("hpff-benchmarks", "STL-10 / InfoPro", "ResNet-32 K=16", "test_err", "29.28"),
     ("hpff-benchmarks", "STL-10 / BP", "ResNet-110", "test_err", "19.67"),
     ("hpff-benchmarks", "SVHN / DGL*", "ResNet-110 K=55", "test_err", "3.53"),
-    ("hpff-ablation", "ImageNet / ResNet-101 K=4 / InfoPro / IL+CL", "Top5-Error", "top5_err", "5.68"),
+    (
+        "hpff-ablation",
+        "ImageNet / ResNet-101 K=4 / InfoPro / IL+CL",
+        "Top5-Error",
+        "top5_err",
+        "5.68",
+    ),
     ("hpff-pff", "CIFAR-10 / ResNet-32 K=16 / InfoPro+HPFF", "GPU Memory", "gpu_memory", "2.31"),
     ("hpff-pff", f"{R110_K55} / InfoPro", "Test Error", "test_err", "13.62"),
 ]
 
 
 def cell(table_id: str, row: str, column: str) -> Cell:
-    return next(each for each in load_table(table_id).cells if (each.row, each.column) == (row, column))
+    return next(
+        each for each in load_table(table_id).cells if (each.row, each.column) == (row, column)
+    )
 
 
 def key(table_id: str, row: str, column: str) -> str:
@@ -174,13 +188,17 @@ def test_percentages_and_notes_are_plausible(table_id: str) -> None:
         for metric, published in each.published.items():
             if table.metrics[metric].unit == "%":
                 assert published.value is not None
-                assert 0 < published.value < (100 if table.metrics[metric].kind == "trained" else 300)
+                assert (
+                    0 < published.value < (100 if table.metrics[metric].kind == "trained" else 300)
+                )
                 assert published.std is None or published.std < 2
     assert table.notes
     assert all(note.endswith(".") for note in table.notes)
 
 
-@pytest.mark.parametrize("table_id", ["auglocal-depth", "auglocal-aux", "auglocal-matched-flops", "auglocal-infopro"])
+@pytest.mark.parametrize(
+    "table_id", ["auglocal-depth", "auglocal-aux", "auglocal-matched-flops", "auglocal-infopro"]
+)
 def test_auglocal_prints_a_spread_everywhere(table_id: str) -> None:
     for each in load_table(table_id).cells:
         assert each.published["test_acc"].std is not None
@@ -188,10 +206,18 @@ def test_auglocal_prints_a_spread_everywhere(table_id: str) -> None:
 
 
 def test_printed_drops_follow_from_the_errors() -> None:
-    drops = {table_id: list(derived_pairs(load_table(table_id))) for table_id in ("hpff-benchmarks", "hpff-ablation")}
+    drops = {
+        table_id: list(derived_pairs(load_table(table_id)))
+        for table_id in ("hpff-benchmarks", "hpff-ablation")
+    }
     assert len(drops["hpff-benchmarks"]) == 36
     assert len(drops["hpff-ablation"]) == 9
-    wrong = [pair for pairs in drops.values() for pair in pairs if not math.isclose(pair[2], pair[3], abs_tol=1e-6)]
+    wrong = [
+        pair
+        for pairs in drops.values()
+        for pair in pairs
+        if not math.isclose(pair[2], pair[3], abs_tol=1e-6)
+    ]
     assert wrong == []  # no exception is known
 
 
@@ -250,7 +276,10 @@ SHARED = [
     (("pgl-period", f"{R32} J=16 / DGL", "P=5"), ("pgl-blocks", f"{R32} / DGL (Baseline)", "J=16")),
     (("pgl-costs", "Backprop", "J=16"), ("pgl-blocks", f"{R32} / Backprop", "Backprop")),
     *(
-        (("pgl-costs", f"{R32} / {there}", f"J={modules}"), ("pgl-blocks", f"{R32} / {here}", f"J={modules}"))
+        (
+            ("pgl-costs", f"{R32} / {there}", f"J={modules}"),
+            ("pgl-blocks", f"{R32} / {here}", f"J={modules}"),
+        )
         for modules in (16, 8, 4, 2)
         for there, here in {
             "DGL (Baseline)": "DGL (Baseline)",
@@ -263,41 +292,68 @@ SHARED = [
     # AugLocal's depths on ResNet-110 and CIFAR-10.
     *((("auglocal-aux", "Unif.", depth), ("auglocal-infopro", "CE", depth)) for depth in DEPTHS),
     *(
-        (("auglocal-aux", "Unif.", depth), ("auglocal-depth", f"ResNet-110 / AugLocal {depth}", "CIFAR-10"))
+        (
+            ("auglocal-aux", "Unif.", depth),
+            ("auglocal-depth", f"ResNet-110 / AugLocal {depth}", "CIFAR-10"),
+        )
         for depth in DEPTHS[:5]
     ),
-    *((("auglocal-matched-flops", "AugLocal", depth), ("auglocal-aux", "Unif.", depth)) for depth in DEPTHS[:5]),
-    *((("auglocal-matched-flops", "DGL", depth), ("auglocal-aux", "C3x3", depth)) for depth in DEPTHS[:5]),
+    *(
+        (("auglocal-matched-flops", "AugLocal", depth), ("auglocal-aux", "Unif.", depth))
+        for depth in DEPTHS[:5]
+    ),
+    *(
+        (("auglocal-matched-flops", "DGL", depth), ("auglocal-aux", "C3x3", depth))
+        for depth in DEPTHS[:5]
+    ),
     (("auglocal-ablation", "AugLocal d=6", "Acc."), ("auglocal-aux", "Unif.", "d=6")),
     (("auglocal-ablation", "DGL", "Acc."), ("auglocal-depth", "ResNet-110 / DGL", "CIFAR-10")),
     *(
-        (("auglocal-auxnets", "Stage 1", method), ("auglocal-depth", f"ResNet-110 / {method}", "CIFAR-10"))
+        (
+            ("auglocal-auxnets", "Stage 1", method),
+            ("auglocal-depth", f"ResNet-110 / {method}", "CIFAR-10"),
+        )
         for method in ("PredSim", "InfoPro", "DGL", "AugLocal d=2")
     ),
     # HPFF: the ablation and the memory table repeat runs of Table 1.
-    (("hpff-ablation", f"{DGL_ABLATION} / IL", "Test Error"), ("hpff-benchmarks", "CIFAR-10 / DGL", "ResNet-32 K=16")),
+    (
+        ("hpff-ablation", f"{DGL_ABLATION} / IL", "Test Error"),
+        ("hpff-benchmarks", "CIFAR-10 / DGL", "ResNet-32 K=16"),
+    ),
     (
         ("hpff-ablation", f"{DGL_ABLATION} / IL+CL+PFF", "Test Error"),
         ("hpff-benchmarks", "CIFAR-10 / DGL*", "ResNet-32 K=16"),
     ),
     *(
-        (("hpff-pff", f"CIFAR-10 / {place} / {there}", "Test Error"), ("hpff-benchmarks", f"CIFAR-10 / {here}", place))
+        (
+            ("hpff-pff", f"CIFAR-10 / {place} / {there}", "Test Error"),
+            ("hpff-benchmarks", f"CIFAR-10 / {here}", place),
+        )
         for place in PLACES
         for there, here in {"InfoPro": "InfoPro", "InfoPro+HPFF": "InfoPro*"}.items()
     ),
     # Across papers: the same 400-epoch recipe with one local layer for each module.
     *(
-        (("hpff-benchmarks", f"{dataset} / DGL", place), ("auglocal-depth", f"{network} / DGL", dataset))
+        (
+            ("hpff-benchmarks", f"{dataset} / DGL", place),
+            ("auglocal-depth", f"{network} / DGL", dataset),
+        )
         for place, network in PLACES.items()
         for dataset in ("CIFAR-10", "SVHN", "STL-10")
     ),
     *(
-        (("hpff-benchmarks", f"{dataset} / BP", network), ("auglocal-depth", f"{network} / BP", dataset))
+        (
+            ("hpff-benchmarks", f"{dataset} / BP", network),
+            ("auglocal-depth", f"{network} / BP", dataset),
+        )
         for network in ("ResNet-32", "ResNet-110")
         for dataset in ("CIFAR-10", "SVHN", "STL-10")
     ),
     *(
-        (("hpff-benchmarks", "CIFAR-10 / InfoPro", place), ("auglocal-depth", f"{network} / InfoPro", "CIFAR-10"))
+        (
+            ("hpff-benchmarks", "CIFAR-10 / InfoPro", place),
+            ("auglocal-depth", f"{network} / InfoPro", "CIFAR-10"),
+        )
         for place, network in PLACES.items()
     ),
 ]
@@ -310,7 +366,8 @@ def test_shared_runs_have_one_key(one: tuple[str, str, str], other: tuple[str, s
 
 def test_runs_that_only_look_alike_have_two_keys() -> None:
     benchmarks = {
-        method: key("hpff-benchmarks", f"CIFAR-10 / {method}", "ResNet-32 K=16") for method in ("DGL", "DGL*")
+        method: key("hpff-benchmarks", f"CIFAR-10 / {method}", "ResNet-32 K=16")
+        for method in ("DGL", "DGL*")
     }
     assert benchmarks["DGL"] != benchmarks["DGL*"]
     assert benchmarks["DGL"] != key("pgl-blocks", f"{R32} / DGL (Baseline)", "J=16")
@@ -325,8 +382,15 @@ def test_runs_that_only_look_alike_have_two_keys() -> None:
     ("dataset", "schedule"),
     [("cifar10", (1024, 0.8)), ("svhn", (1024, 0.8)), ("stl10", (128, 0.1))],
 )
-def test_batch_and_learning_rate_follow_the_data_set(dataset: str, schedule: tuple[int, float]) -> None:
-    recipes = [each.recipe for table_id in CONVOLUTIONAL for each in load_table(table_id).cells if each.recipe]
+def test_batch_and_learning_rate_follow_the_data_set(
+    dataset: str, schedule: tuple[int, float]
+) -> None:
+    recipes = [
+        each.recipe
+        for table_id in CONVOLUTIONAL
+        for each in load_table(table_id).cells
+        if each.recipe
+    ]
     found = [each for each in recipes if each.dataset == dataset]
     assert found
     assert {(each.batch_size, each.lr) for each in found} == {schedule}
@@ -343,12 +407,18 @@ def test_schedule_and_trials_follow_the_paper(table_id: str) -> None:
     trials = 1 if table_id in ONE_TRIAL or not trained else trials
     assert table.trials == trials or table_id == "auglocal-auxnets"
     small = {"cifar10", "cifar100", "svhn", "stl10"}
-    assert {each.recipe.epochs for each in table.cells if each.recipe and each.recipe.dataset in small} <= {epochs}
+    assert {
+        each.recipe.epochs for each in table.cells if each.recipe and each.recipe.dataset in small
+    } <= {epochs}
 
 
 # Epochs, batch and learning rate of each network, from the papers' implementation details.
 ON_IMAGENET = {
-    "auglocal": {"vgg13": (90, 256, 0.1), "resnet34": (200, 1024, 0.4), "resnet101": (200, 512, 0.2)},
+    "auglocal": {
+        "vgg13": (90, 256, 0.1),
+        "resnet34": (200, 1024, 0.4),
+        "resnet101": (200, 512, 0.2),
+    },
     "hpff": {
         "vgg13": (90, 64, 0.025),
         "resnet101": (90, 128, 0.05),
@@ -360,16 +430,29 @@ ON_IMAGENET = {
 
 @pytest.mark.parametrize("paper", ["auglocal", "hpff"])
 def test_schedule_on_imagenet_follows_the_network(paper: str) -> None:
-    cells = [each for table_id in TABLES if table_id.startswith(paper) for each in load_table(table_id).cells]
+    cells = [
+        each
+        for table_id in TABLES
+        if table_id.startswith(paper)
+        for each in load_table(table_id).cells
+    ]
     recipes = [each.recipe for each in cells if each.recipe and each.recipe.dataset == "imagenet"]
-    assert {each.network: (each.epochs, each.batch_size, each.lr) for each in recipes} == ON_IMAGENET[paper]
+    assert {
+        each.network: (each.epochs, each.batch_size, each.lr) for each in recipes
+    } == ON_IMAGENET[paper]
     for each in recipes:
         assert ON_IMAGENET[paper][each.network] == (each.epochs, each.batch_size, each.lr)
-        assert (each.rate, each.warmup_epochs, each.augmentation) == ("cosine-epoch0", 0, "imagenet")
+        assert (each.rate, each.warmup_epochs, each.augmentation) == (
+            "cosine-epoch0",
+            0,
+            "imagenet",
+        )
 
 
 def test_every_data_set_is_known() -> None:
-    recipes = [each.recipe for table_id in TABLES for each in load_table(table_id).cells if each.recipe]
+    recipes = [
+        each.recipe for table_id in TABLES for each in load_table(table_id).cells if each.recipe
+    ]
     found = {recipe.dataset for recipe in recipes}
     assert found == {"cifar10", "cifar100", "svhn", "stl10", "imagenet", "coco"} <= set(names())
 
@@ -379,8 +462,13 @@ def test_no_cell_is_blocked() -> None:
 
 
 def test_rows_on_imagenet() -> None:
-    tables = {table_id: [each for each in load_table(table_id).cells if _on_imagenet(each)] for table_id in TABLES}
-    counts = {table_id: len({each.row for each in cells}) for table_id, cells in tables.items() if cells}
+    tables = {
+        table_id: [each for each in load_table(table_id).cells if _on_imagenet(each)]
+        for table_id in TABLES
+    }
+    counts = {
+        table_id: len({each.row for each in cells}) for table_id, cells in tables.items() if cells
+    }
     assert counts == {
         "auglocal-imagenet": 7,
         "auglocal-memory": 4,
@@ -398,6 +486,8 @@ def test_task_weight_ramps_the_cross_entropy_of_auglocal() -> None:
     site = Site(network="resnet110", dataset="cifar10", modules=55)
     plain = compose("auglocal", {}, site)
     assert plain.branches[0].weight == (1.0, 1.0)
-    ramped = compose("reconstruction+auglocal", {"task_weight": [0, 1], "reconstruction_weight": [5, 0.5]}, site)
+    ramped = compose(
+        "reconstruction+auglocal", {"task_weight": [0, 1], "reconstruction_weight": [5, 0.5]}, site
+    )
     assert [branch.weight for branch in ramped.branches] == [(0.0, 1.0), (5.0, 0.5)]
     assert compose("auglocal", {"task_weight": [1, 1]}, site) == plain

@@ -1,4 +1,6 @@
-"""InfoPro's published loss weights, transcribed from the specification a second time, and what fills the gaps."""
+"""InfoPro's published loss weights, transcribed from the specification a second time, and what
+fills the gaps.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,12 @@ def test_gaps() -> None:
     assert infopro_weights("resnet32", "svhn", 8) == infopro_weights("resnet110", "svhn", 8)
     assert infopro_weights("resnet32", "stl10", 16) == infopro_weights("resnet110", "stl10", 16)
     for modules in (32, 55):
-        assert infopro_weights("resnet110", "stl10", modules) == infopro_weights("resnet110", "stl10", 16)
-    assert infopro_weights("resnet110", "cifar10-jpeg", 55) == infopro_weights("resnet110", "cifar10", 16)
+        assert infopro_weights("resnet110", "stl10", modules) == infopro_weights(
+            "resnet110", "stl10", 16
+        )
+    assert infopro_weights("resnet110", "cifar10-jpeg", 55) == infopro_weights(
+        "resnet110", "cifar10", 16
+    )
 
 
 def test_weights_are_part_of_the_recipe() -> None:

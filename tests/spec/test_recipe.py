@@ -1,4 +1,6 @@
-"""Recipes and their keys: the keys are written out by hand, for a record that exists must keep its name for good."""
+"""Recipes and their keys: the keys are written out by hand, for a record that exists must keep its
+name for good.
+"""
 
 from __future__ import annotations
 
@@ -58,8 +60,12 @@ FROZEN = [
 ]
 
 
-@pytest.mark.parametrize(("method", "options", "composition"), FROZEN, ids=[each[0] for each in FROZEN])
-def test_keys_are_digests_of_the_canonical_json(method: str, options: dict[str, Any], composition: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "options", "composition"), FROZEN, ids=[each[0] for each in FROZEN]
+)
+def test_keys_are_digests_of_the_canonical_json(
+    method: str, options: dict[str, Any], composition: str
+) -> None:
     assert recipe(method, options).key == digest(HEAD + composition + TAIL)
 
 
@@ -71,7 +77,9 @@ def test_two_keys_never_change() -> None:
 def test_every_field_that_differs_from_its_default_is_in_the_key() -> None:
     changed = recipe("dgl", modules=8, seed=2, train_limit=4000, precision="bf16", test_every=5)
     fields = '"dataset":"cifar10","epochs":160,"lr":0.8,"modules":8,"network":"resnet32","precision":"bf16","seed":2'
-    canonical = HEAD + '{"branches":[{"kind":"mlp"}]},' + fields + ',"test_every":5,"train_limit":4000}'
+    canonical = (
+        HEAD + '{"branches":[{"kind":"mlp"}]},' + fields + ',"test_every":5,"train_limit":4000}'
+    )
     assert changed.key == digest(canonical)
 
 
@@ -84,7 +92,10 @@ def test_every_field_that_differs_from_its_default_is_in_the_key() -> None:
         (("pgl", {"duration": 0}), ("head", {})),
         (("hpff+dgl", {"levels": "IL"}), ("pff+dgl", {})),
         (("dgl", {}), (" dgl ", {"variant": "auglocal"})),
-        (("infopro", {}), ("infopro", {"task_weight": [0.05, 0.5], "reconstruction_weight": [5, 0.2]})),
+        (
+            ("infopro", {}),
+            ("infopro", {"task_weight": [0.05, 0.5], "reconstruction_weight": [5, 0.2]}),
+        ),
     ],
 )
 def test_two_names_of_one_composition_share_a_key(
@@ -120,13 +131,22 @@ def test_modules_of_backpropagation_are_no_part_of_the_key() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"seed": 1}, {"lr": 0.4}, {"epochs": 161}, {"dataset": "cifar10-jpeg"}, {"network": "resnet110"}, {"modules": 8}],
+    [
+        {"seed": 1},
+        {"lr": 0.4},
+        {"epochs": 161},
+        {"dataset": "cifar10-jpeg"},
+        {"network": "resnet110"},
+        {"modules": 8},
+    ],
 )
 def test_what_decides_a_number_decides_the_key(changes: dict[str, Any]) -> None:
     assert recipe("dgl", **changes).key != recipe("dgl").key
 
 
-@pytest.mark.parametrize(("method", "options"), [each[:2] for each in FROZEN], ids=[each[0] for each in FROZEN])
+@pytest.mark.parametrize(
+    ("method", "options"), [each[:2] for each in FROZEN], ids=[each[0] for each in FROZEN]
+)
 def test_survives_json(method: str, options: dict[str, Any]) -> None:
     before = recipe(method, options, seed=3, train_limit=100)
     after = msgspec.json.decode(msgspec.json.encode(before), type=Recipe)
@@ -195,7 +215,9 @@ def test_weights_that_json_does_not_know_are_refused() -> None:
         recipe("infopro", {"task_weight": [float("nan"), 1.0]})
 
 
-@pytest.mark.parametrize(("epochs", "warm"), [(160, 10), (400, 10), (16, 1), (17, 2), (4, 1), (1, 1)])
+@pytest.mark.parametrize(
+    ("epochs", "warm"), [(160, 10), (400, 10), (16, 1), (17, 2), (4, 1), (1, 1)]
+)
 def test_warm_up(epochs: int, warm: int) -> None:
     assert warmup_epochs(epochs) == warm
     assert recipe("dgl", epochs=epochs).warmup_epochs == warm

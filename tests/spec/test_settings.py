@@ -1,4 +1,6 @@
-"""Settings of the command line's recipe: each takes effect or is refused, with the option that sets it."""
+"""Settings of the command line's recipe: each takes effect or is refused, with the option that sets
+it.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,9 @@ def test_a_setting_takes_effect(name: str) -> None:
     assert getattr(changed, name) == value
     assert getattr(plain, name) != value
     assert changed.key != plain.key
-    others = [each for each in Recipe.__struct_fields__ if each not in (name, "lr", "warmup_epochs")]
+    others = [
+        each for each in Recipe.__struct_fields__ if each not in (name, "lr", "warmup_epochs")
+    ]
     assert [getattr(changed, each) for each in others] == [getattr(plain, each) for each in others]
 
 
@@ -92,11 +96,17 @@ def test_a_setting_of_another_option_is_refused(name: str) -> None:
 
 def test_warm_up_reaches_the_learning_rate() -> None:
     changed = one(BASE, "epochs=8", "warmup_epochs=4", "lr=1", "warmup_lr=0.2")
-    assert learning_rate(changed, 1) == pytest.approx(0.2)  # the first epoch has the warm-up's own rate
+    assert learning_rate(changed, 1) == pytest.approx(
+        0.2
+    )  # the first epoch has the warm-up's own rate
 
 
 def test_seeds_count_from_the_one_that_is_set() -> None:
-    assert [each.seed for each in recipes_from(BASE, [], 3, Path("nowhere"), ["seed=7"])] == [7, 8, 9]
+    assert [each.seed for each in recipes_from(BASE, [], 3, Path("nowhere"), ["seed=7"])] == [
+        7,
+        8,
+        9,
+    ]
 
 
 def test_what_is_given_twice_is_refused() -> None:
@@ -165,7 +175,9 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("method", "options"), OPTIONS, ids=[f"{each[0]}-{each[1]}"[:40] for each in OPTIONS])
+@pytest.mark.parametrize(
+    ("method", "options"), OPTIONS, ids=[f"{each[0]}-{each[1]}"[:40] for each in OPTIONS]
+)
 def test_options_of_methods_have_bounds(method: str, options: dict[str, Any]) -> None:
     schedule = {"network": "resnet8", "dataset": "digits", "epochs": 4, "batch_size": 32, "lr": 0.1}
     with pytest.raises(UsageError):

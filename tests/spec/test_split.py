@@ -14,8 +14,8 @@ from locbench.spec.partition import partition_of
 from locbench.spec.recipe import Recipe
 from locbench.terminal.splits import published
 
-# (stage, block) after which InfoPro's modules end: (1, 4), (2, 4) of five blocks, (1, 17), (2, 17) of eighteen; the
-# stem is local layer 0.
+# (stage, block) after which InfoPro's modules end: (1, 4), (2, 4) of five blocks, (1, 17), (2, 17)
+# of eighteen; the stem is local layer 0.
 ENDS = {"resnet32": (5, 10, 15), "resnet110": (18, 36, 54)}
 
 
@@ -25,7 +25,9 @@ def test_three_modules_are_infopros(network: str) -> None:
 
 
 @pytest.mark.parametrize(("network", "ends", "key"), [("resnet32", (4, 9, 15), "f70232f2186a")])
-def test_records_of_before_keep_their_split_and_key(network: str, ends: tuple[int, ...], key: str) -> None:
+def test_records_of_before_keep_their_split_and_key(
+    network: str, ends: tuple[int, ...], key: str
+) -> None:
     """Without a split a recipe is one of equal parts, and has the key that it had."""
     made = recipe("dgl", network, 3)
     before = msgspec.structs.replace(made, split=None)
@@ -35,7 +37,9 @@ def test_records_of_before_keep_their_split_and_key(network: str, ends: tuple[in
 
 
 def test_a_split_of_the_users() -> None:
-    name, value = parse_setting("split=15,13,27")  # InfoPro's of balanced memory has cuts of this kind
+    name, value = parse_setting(
+        "split=15,13,27"
+    )  # InfoPro's of balanced memory has cuts of this kind
     chosen = recipe_of("dgl", {}, network="resnet110", **{name: value})
     assert chosen.modules == 3
     assert partition_of(chosen).ends == (14, 27, 54)
@@ -44,7 +48,10 @@ def test_a_split_of_the_users() -> None:
 def test_the_usual_split_makes_no_other_key() -> None:
     plain = recipe_of("dgl", {}, network="resnet32", modules=4)
     assert recipe_of("dgl", {}, network="resnet32", split=[4, 4, 4, 4]).key == plain.key
-    assert recipe_of("bp", {}, network="resnet32", modules=3).key == recipe_of("bp", {}, network="resnet32").key
+    assert (
+        recipe_of("bp", {}, network="resnet32", modules=3).key
+        == recipe_of("bp", {}, network="resnet32").key
+    )
 
 
 @pytest.mark.parametrize(

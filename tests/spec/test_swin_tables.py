@@ -1,4 +1,6 @@
-"""The tables of Swin feature reconstruction: numbers typed again from the paper, shared runs, names that mean one."""
+"""The tables of Swin feature reconstruction: numbers typed again from the paper, shared runs, names
+that mean one.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,13 @@ PRINTED = {  # with the savings: 132 in all
     "swin-base": 11,
     "swin-large": 11,
 }
-NEW_RUNS = {"swin-tiny-pretrained": 44, "swin-tiny-scratch": 33, "swin-losses": 2, "swin-base": 6, "swin-large": 6}
+NEW_RUNS = {
+    "swin-tiny-pretrained": 44,
+    "swin-tiny-scratch": 33,
+    "swin-losses": 2,
+    "swin-base": 6,
+    "swin-large": 6,
+}
 OURS = "K=2 / Deconv. / Ours"
 
 # Typed from the paper, apart from the files. (table, row, column, metric, printed)
@@ -54,7 +62,9 @@ SPOT = [
 
 
 def cell(table_id: str, row: str, column: str) -> Cell:
-    return next(each for each in load_table(table_id).cells if (each.row, each.column) == (row, column))
+    return next(
+        each for each in load_table(table_id).cells if (each.row, each.column) == (row, column)
+    )
 
 
 def key(table_id: str, row: str, column: str) -> str:
@@ -74,7 +84,11 @@ def savings(table: Table) -> list[str]:
 
 
 def trained_keys(table_id: str) -> set[str]:
-    return {each.recipe.key for each in load_table(table_id).cells if each.recipe and "test_acc" in each.published}
+    return {
+        each.recipe.key
+        for each in load_table(table_id).cells
+        if each.recipe and "test_acc" in each.published
+    }
 
 
 # Numbers
@@ -107,7 +121,9 @@ def test_savings_that_do_not_follow_from_their_cells() -> None:
         ("swin-base", "K=4 (Ours)"): "66.59",
     }
     # 1 - 9390 / 9557 and 1 - 12229 / 37728, by hand.
-    assert [each.from_published for each in wrong.values()] == pytest.approx([1.74741, 67.58641], abs=1e-5)
+    assert [each.from_published for each in wrong.values()] == pytest.approx(
+        [1.74741, 67.58641], abs=1e-5
+    )
 
 
 def test_differences_that_the_notes_name() -> None:
@@ -152,7 +168,10 @@ def test_single_runs_with_notes(table_id: str) -> None:
 
 @pytest.mark.parametrize("row", ["Swin-Tiny", "Swin-Base", "Swin-Large"])
 def test_printed_splits_are_the_ones_that_are_trained(row: str) -> None:
-    texts = {column: cell("swin-splits", row, column).published["split"].text for column in ("Configuration", "K=2")}
+    texts = {
+        column: cell("swin-splits", row, column).published["split"].text
+        for column in ("Configuration", "K=2")
+    }
     texts["K=4"] = cell("swin-splits", row, "K=4").published["split"].text
     counts = {column: tuple(map(int, text.split(","))) for column, text in texts.items()}
     network = row.lower()
@@ -204,7 +223,14 @@ def test_memory_is_that_of_the_run_on_cifar100(table_id: str) -> None:
     ],
 )
 def test_schedules(
-    table_id: str, network: str, epochs: set[int], batch: int, warmup: int, drop_path: float, side: int, init: str
+    table_id: str,
+    network: str,
+    epochs: set[int],
+    batch: int,
+    warmup: int,
+    drop_path: float,
+    side: int,
+    init: str,
 ) -> None:
     recipes = [each.recipe for each in load_table(table_id).cells if each.recipe]
     assert {each.epochs for each in recipes} == epochs
@@ -227,7 +253,10 @@ def test_rows_are_the_methods_that_they_name() -> None:
         (branch,) = each.recipe.composition.branches
         assert isinstance(branch, SharedStem)
         assert each.recipe.modules == int(split.removeprefix("K="))
-        assert decoder == {"interp": "Interp.", "linear": "Linear", "deconv": "Deconv."}[branch.decoder]
+        assert (
+            decoder
+            == {"interp": "Interp.", "linear": "Linear", "deconv": "Deconv."}[branch.decoder]
+        )
         assert method == {"image": "InfoPro", "features": "Ours"}[branch.target]
 
 
@@ -261,18 +290,27 @@ def test_name_and_initial_weights_mean_a_table(table_id: str, init: str | None, 
     ("table_id", "init", "message", "remedy"),
     [
         ("swin-tiny", "scrach", "knows no initial weights 'scrach'", "'scratch'"),
-        ("swin-tiny-scratch", "pretrained", "other initial weights than 'pretrained'", "'swin-tiny'"),
+        (
+            "swin-tiny-scratch",
+            "pretrained",
+            "other initial weights than 'pretrained'",
+            "'swin-tiny'",
+        ),
         ("swin-base", "pretrained", "'swin-base' has no choice of initial weights", "swin-tiny"),
     ],
 )
-def test_initial_weights_that_a_table_has_not(table_id: str, init: str, message: str, remedy: str) -> None:
+def test_initial_weights_that_a_table_has_not(
+    table_id: str, init: str, message: str, remedy: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         aliased(table_id, init)
     assert message in caught.value.message
     assert remedy in caught.value.remedy
 
 
-def test_a_name_is_suggested_and_is_no_table_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_suggested_and_is_no_table_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "swin-tiny" not in table_ids()
     with pytest.raises(UsageError) as caught:
         load_table("swin-tny")

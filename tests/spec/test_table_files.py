@@ -28,7 +28,9 @@ SHIPPED = Path(__file__).parents[2] / "tables"
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
@@ -38,40 +40,78 @@ FAULTS = [
     ("trials = 2", "trials = 100000000000", ["key trials", "from 1 to 1000"]),
     ("trials = 2", f"trials = {'9' * 400}", ["mini.toml"]),
     ("trials = 2", f"trials = {'9' * 5000}", ["not valid TOML"]),
-    ('dataset = "digits"', 'dataset = "digit"', ["unknown data set 'digit'", "Did you mean 'digits'?", "row "]),
+    (
+        'dataset = "digits"',
+        'dataset = "digit"',
+        ["unknown data set 'digit'", "Did you mean 'digits'?", "row "],
+    ),
     ('dataset = "digits"', 'dataset = ""', ["unknown data set ''"]),
     ('dataset = "digits"', "dataset = 3", ["'dataset' is 3"]),
-    ('["9.37", ""]', '["much", ""]', ["derived[0].printed.'Digits / DGL'", "'much' is not a number", "J=4"]),
+    (
+        '["9.37", ""]',
+        '["much", ""]',
+        ["derived[0].printed.'Digits / DGL'", "'much' is not a number", "J=4"],
+    ),
     ('["9.37", ""]', f'["{"9" * 400}", ""]', ["derived[0].printed", "out of range"]),
     ('unit = "%"', 'unit = "parsec"', ["metrics.test_acc.unit", "'parsec' is not its unit", "'%'"]),
-    ('unit = "%"', 'unit = "%"\nkind = "exact"', ["metrics.test_acc.kind", "'exact' is not how test_acc comes about"]),
+    (
+        'unit = "%"',
+        'unit = "%"\nkind = "exact"',
+        ["metrics.test_acc.kind", "'exact' is not how test_acc comes about"],
+    ),
     ('"85.70 ± 0.12"', '"85.70 ± 120"', ["published.test_acc", "J=2", "out of range"]),
     ('unit = "%"', 'unit = ""', ["metrics.test_acc.unit"]),
     ('unit = "pp"', 'unit = "GB"', ["derived[0].unit", "'pp'"]),
     ('formula = "difference"', 'formula = "reduction"', ["derived[0].unit", "write '%'"]),
-    ('"Digits / DGL" = "Backprop" }', '"Digits / DGL" = "Digits / DGL" }', ["derived[0].against", "its own reference"]),
+    (
+        '"Digits / DGL" = "Backprop" }',
+        '"Digits / DGL" = "Digits / DGL" }',
+        ["derived[0].against", "its own reference"],
+    ),
     (
         '{ "Digits / DGL" = "Backprop" }',
         '{ "Digits / DGL" = "Backprop", "Backprop" = "Digits / DGL" }',
         ["derived[0].against", "its own reference"],
     ),
-    ('{ "Digits / DGL" = "Backprop" }', '{ "Digits / DGL" = "Backprop", "X" = "Backprop" }', ["against", "'X'"]),
-    ('["83.63"', '["500.0"', ["published.test_acc.'Digits / DGL'", "J=4", "'500.0' is out of range"]),
+    (
+        '{ "Digits / DGL" = "Backprop" }',
+        '{ "Digits / DGL" = "Backprop", "X" = "Backprop" }',
+        ["against", "'X'"],
+    ),
+    (
+        '["83.63"',
+        '["500.0"',
+        ["published.test_acc.'Digits / DGL'", "J=4", "'500.0' is out of range"],
+    ),
     ('["83.63"', '["-1.0"', ["'-1.0' is out of range"]),
     ('["83.63"', '["nan"', ["'nan' is not a number"]),
     ("[metrics.test_acc]", "[metrics.test_ac]", ["metrics.test_ac", "Did you mean 'test_acc'"]),
     ('title = "A small', 'title = "\\u001b[2JA small', ["key title", "cannot be printed"]),
     ('label = "J=4"', 'label = ""', ["columns[0].label", "it is empty"]),
     ('source = "Nobody 2024, Table 9"', 'source = " "', ["key source", "it is empty"]),
-    ('{ method = "dgl" }', '{ method = "later", options = 3 }\nblocked = "not yet"', ["options", "no table of names"]),
-    ('{ method = "dgl" }', f'{{ method = "dgl", batch_size = {10**30} }}', ["'batch_size' is too large"]),
-    ('{ method = "dgl" }', '{ method = "bp+checkpointed", options = { segments = 1e30 } }', ["segments"]),
+    (
+        '{ method = "dgl" }',
+        '{ method = "later", options = 3 }\nblocked = "not yet"',
+        ["options", "no table of names"],
+    ),
+    (
+        '{ method = "dgl" }',
+        f'{{ method = "dgl", batch_size = {10**30} }}',
+        ["'batch_size' is too large"],
+    ),
+    (
+        '{ method = "dgl" }',
+        '{ method = "bp+checkpointed", options = { segments = 1e30 } }',
+        ["segments"],
+    ),
     ('{ method = "dgl" }', "{ method = 1979-05-27 }", ["'method'"]),
 ]
 
 
 @pytest.mark.parametrize(("old", "new", "words"), FAULTS, ids=[each[1][:30] for each in FAULTS])
-def test_a_fault_is_told_with_file_and_key(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
+def test_a_fault_is_told_with_file_and_key(
+    tmp_path: Path, old: str, new: str, words: list[str]
+) -> None:
     path = tmp_path / "mini.toml"
     path.write_text(GOOD, encoding="utf-8")
     assert len(read_table(path).cells) == 5
@@ -94,7 +134,9 @@ def test_a_table_that_is_its_own_calibration_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_windows_editor_may_have_saved_it(tmp_path: Path) -> None:
-    (tmp_path / "mini.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode("utf-8"))
+    (tmp_path / "mini.toml").write_bytes(
+        b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode("utf-8")
+    )
     assert len(read_table(tmp_path / "mini.toml").cells) == 5
 
 
@@ -164,16 +206,22 @@ def test_faults_are_raised_unless_they_are_collected(bench: Bench) -> None:
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let the package lie in a folder of installed packages beside PyTables, and return that folder."""
+    """Let the package lie in a folder of installed packages beside PyTables, and return that
+    folder.
+    """
     monkeypatch.delenv("LOCBENCH_TABLES", raising=False)
     (folder / "tables").mkdir()
     (folder / "tables" / "__init__.py").touch()
     (folder / "locbench").mkdir()
-    monkeypatch.setattr(table_files, "__file__", str(folder / "locbench" / "spec" / "table_files.py"))
+    monkeypatch.setattr(
+        table_files, "__file__", str(folder / "locbench" / "spec" / "table_files.py")
+    )
     return folder
 
 
-def test_an_installed_package_has_its_own_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_package_has_its_own_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = install(tmp_path, monkeypatch)
     with pytest.raises(FailureError, match=r"has no tables: .*published is missing"):
         tables_folder()
@@ -184,7 +232,9 @@ def test_an_installed_package_has_its_own_tables(tmp_path: Path, monkeypatch: py
     assert table_ids() == ["mini"]
 
 
-def test_a_checkout_is_known_by_its_project_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkout_is_known_by_its_project_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = install(tmp_path, monkeypatch)
     (folder / "pyproject.toml").write_text('[project]\nname = "tables"\n', encoding="utf-8")
     with pytest.raises(FailureError, match="has no tables"):
@@ -193,7 +243,9 @@ def test_a_checkout_is_known_by_its_project_file(tmp_path: Path, monkeypatch: py
     assert tables_folder() == folder / "tables"
 
 
-def test_a_named_folder_without_tables_is_no_empty_list(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_folder_without_tables_is_no_empty_list(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (bench.tables / "mini.toml").unlink()
     called = bench.call("list")
     assert (called.code, called.out) == (1, "")

@@ -86,7 +86,11 @@ def spoil(folder: Path, old: str, new: str) -> FailureError:
 
 def test_reads_cells_row_by_row(folder: Path) -> None:
     table = load_table("sample")
-    assert [(each.row, each.column) for each in table.cells] == [("DGL", "J=16"), ("DGL", "J=8"), ("Backprop", "J=16")]
+    assert [(each.row, each.column) for each in table.cells] == [
+        ("DGL", "J=16"),
+        ("DGL", "J=8"),
+        ("Backprop", "J=16"),
+    ]
     assert table.values == 3
     first, second, last = (each.published["test_acc"] for each in table.cells)
     assert (first.value, first.std, first.decimals) == (83.63, None, 2)
@@ -106,14 +110,18 @@ def test_settings_of_a_cell_make_its_recipe(folder: Path) -> None:
 
 
 def test_computed_tables_have_every_cell(folder: Path) -> None:
-    (folder / "sample.toml").write_text(GOOD.replace("[recipe]", "computed = true\n\n[recipe]", 1), encoding="utf-8")
+    (folder / "sample.toml").write_text(
+        GOOD.replace("[recipe]", "computed = true\n\n[recipe]", 1), encoding="utf-8"
+    )
     table = load_table("sample")
     assert len(table.cells) == 4
     assert table.values == 3
 
 
 def test_blocked_rows_have_no_recipe_and_are_not_checked(folder: Path) -> None:
-    text = GOOD.replace('recipe = { method = "dgl" }', 'recipe = { method = "later" }\nblocked = "not yet"')
+    text = GOOD.replace(
+        'recipe = { method = "dgl" }', 'recipe = { method = "later" }\nblocked = "not yet"'
+    )
     (folder / "sample.toml").write_text(text, encoding="utf-8")
     cells = load_table("sample").cells
     assert [each.recipe is None for each in cells] == [True, True, False]
@@ -147,7 +155,9 @@ def test_a_file_that_is_not_text(folder: Path) -> None:
         ('formula = "difference"', 'formula = "ratio"', "$.derived[0].formula"),
     ],
 )
-def test_unknown_keys_and_wrong_types_name_the_key(folder: Path, old: str, new: str, place: str) -> None:
+def test_unknown_keys_and_wrong_types_name_the_key(
+    folder: Path, old: str, new: str, place: str
+) -> None:
     assert place in spoil(folder, old, new).message
 
 
@@ -156,7 +166,11 @@ def test_unknown_keys_and_wrong_types_name_the_key(folder: Path, old: str, new: 
     [
         ('id = "sample"', 'id = "other"', ["key id", "'other'"]),
         ('["93.0", ""]', '["93.0"]', ["published.test_acc.'Backprop'", "1 values for 2 columns"]),
-        ('["93.0", ""]', '["93.0", "", ""]', ["published.test_acc.'Backprop'", "3 values for 2 columns"]),
+        (
+            '["93.0", ""]',
+            '["93.0", "", ""]',
+            ["published.test_acc.'Backprop'", "3 values for 2 columns"],
+        ),
         ('["9.37", ""]', '["9.37"]', ["derived[0].printed.'DGL'", "1 values for 2 columns"]),
         ('label = "Backprop"', 'label = "DGL"', ["rows", "'DGL' is there twice"]),
         ('label = "J=8"', 'label = "J=16"', ["columns", "'J=16' is there twice"]),
@@ -182,8 +196,16 @@ def test_faults_of_the_grid(folder: Path, old: str, new: str, words: list[str]) 
         ('method = "dgl"', 'method = "dgl", options = { depth = 2 }', ["no option 'depth'"]),
         ('method = "dgl"', 'method = "dgl", options = { variant = "huge" }', ["huge"]),
         ('method = "dgl"', 'method = "dgl", options = 3', []),
-        ('method = "dgl"', 'method = "dgl", epoch = 3', ["unknown recipe setting 'epoch'", "epochs"]),
-        ('network = "resnet32"', 'network = "resnet33"', ["unknown network 'resnet33'", "resnet32"]),
+        (
+            'method = "dgl"',
+            'method = "dgl", epoch = 3',
+            ["unknown recipe setting 'epoch'", "epochs"],
+        ),
+        (
+            'network = "resnet32"',
+            'network = "resnet33"',
+            ["unknown network 'resnet33'", "resnet32"],
+        ),
         ("modules = 16", "modules = 17", ["cannot be cut into 17 modules"]),
         ("modules = 16", 'modules = "many"', []),
         ("epochs = 160", "epochs = 0", ["epochs is 0"]),
@@ -223,7 +245,12 @@ def test_merge_joins_options_key_by_key() -> None:
 
 @pytest.mark.parametrize(
     ("text", "value", "std", "decimals"),
-    [("93.73 ± 0.04", 93.73, 0.04, 2), ("93.73 +- 0.04", 93.73, 0.04, 2), ("-1.5", -1.5, None, 1), ("7", 7.0, None, 0)],
+    [
+        ("93.73 ± 0.04", 93.73, 0.04, 2),
+        ("93.73 +- 0.04", 93.73, 0.04, 2),
+        ("-1.5", -1.5, None, 1),
+        ("7", 7.0, None, 0),
+    ],
 )
 def test_parse_published(text: str, value: float, std: float | None, decimals: int) -> None:
     published = parse_published(text, "trained")

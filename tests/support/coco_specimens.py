@@ -14,12 +14,17 @@ from locbench.spec.detector import Detection
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
 
-CATEGORIES = [{"id": 7, "name": "cat", "supercategory": "animal"}, {"id": 3, "name": "cup", "supercategory": "thing"}]
+CATEGORIES = [
+    {"id": 7, "name": "cat", "supercategory": "animal"},
+    {"id": 3, "name": "cup", "supercategory": "thing"},
+]
 
-# On image 10 of 12 x 8 pixels: a square by its corners, an L by uncompressed runs, a crowd; image 11 is empty.
+# On image 10 of 12 x 8 pixels: a square by its corners, an L by uncompressed runs, a crowd; image
+# 11 is empty.
 SQUARE = {"id": 1, "image_id": 10, "category_id": 7, "bbox": [2, 1, 4, 4], "area": 16, "iscrowd": 0}
 SQUARE |= {"segmentation": [[2, 1, 6, 1, 6, 5, 2, 5]]}
-# Column by column of 8 pixels: columns 0 to 7 empty, column 8 rows 2 to 5, column 9 rows 4 and 5, the rest empty.
+# Column by column of 8 pixels: columns 0 to 7 empty, column 8 rows 2 to 5, column 9 rows 4 and 5,
+# the rest empty.
 CORNER = {"id": 2, "image_id": 10, "category_id": 3, "bbox": [8, 2, 2, 4], "area": 6, "iscrowd": 0}
 CORNER |= {"segmentation": {"counts": [66, 4, 6, 2, 18], "size": [8, 12]}}
 CROWD = {"id": 3, "image_id": 10, "category_id": 3, "bbox": [0, 0, 12, 8], "area": 96, "iscrowd": 1}
@@ -51,13 +56,40 @@ def write_coco(folder: Path, content: dict[str, Any] | None = None) -> Path:
 
 def detector_recipe(**changes: Any) -> Recipe:
     """Return a short recipe of a small detector on the drawn shapes."""
-    backbone = {"network": "resnet34-narrow", "dataset": "digits", "method": "bp", "epochs": 1, "batch_size": 64}
+    backbone = {
+        "network": "resnet34-narrow",
+        "dataset": "digits",
+        "method": "bp",
+        "epochs": 1,
+        "batch_size": 64,
+    }
     backbone |= {"lr": 0.05, "rate": "cosine-epoch0", "image_size": 32, "train_limit": 128}
-    small = {"short_side": 96, "long_side": 96, "anchor": 16, "width": 32, "box_width": 64, "candidates": 200}
+    small = {
+        "short_side": 96,
+        "long_side": 96,
+        "anchor": 16,
+        "width": 32,
+        "box_width": 64,
+        "candidates": 200,
+    }
     small |= {"proposals": 32, "warmup_steps": 8, "trained_stages": 9, "norm": "trained"}
-    settings = {"network": "resnet34-narrow", "dataset": "shapes", "method": "bp", "epochs": 2, "batch_size": 8}
-    settings |= {"lr": 2e-3, "optimizer": "adamw", "weight_decay": 0.05, "rate": "steps", "warmup_epochs": 0}
+    settings = {
+        "network": "resnet34-narrow",
+        "dataset": "shapes",
+        "method": "bp",
+        "epochs": 2,
+        "batch_size": 8,
+    }
+    settings |= {
+        "lr": 2e-3,
+        "optimizer": "adamw",
+        "weight_decay": 0.05,
+        "rate": "steps",
+        "warmup_epochs": 0,
+    }
     settings |= {"train_limit": 16, "test_limit": 4, "test_every": 2}
     settings |= {"backbone": backbone | changes.pop("backbone", {})}
-    settings |= {"detection": msgspec.to_builtins(Detection()) | small | changes.pop("detection", {})}
+    settings |= {
+        "detection": msgspec.to_builtins(Detection()) | small | changes.pop("detection", {})
+    }
     return make_recipe(settings | changes)

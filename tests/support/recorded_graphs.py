@@ -1,6 +1,8 @@
-"""A stand-in for CUDA graphs on the CPU: a call's tensor operations are recorded, and run again on the same memory.
+"""A stand-in for CUDA graphs on the CPU: a call's tensor operations are recorded, and run again on
+the same memory.
 
-As in a graph, Python runs once: numbers that it computed are frozen, and reading a tensor's value is an error.
+As in a graph, Python runs once: numbers that it computed are frozen, and reading a tensor's value
+is an error.
 """
 
 from __future__ import annotations
@@ -14,7 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 Call = Callable[[], None]
-_READS = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default, torch.ops.aten.equal.default)
+_READS = (
+    torch.ops.aten._local_scalar_dense.default,
+    torch.ops.aten.nonzero.default,
+    torch.ops.aten.equal.default,
+)
 
 
 class Recorder(TorchDispatchMode):

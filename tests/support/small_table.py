@@ -1,4 +1,6 @@
-"""A table of a few seconds on the embedded digits, and the command line called from within the tests."""
+"""A table of a few seconds on the embedded digits, and the command line called from within the
+tests.
+"""
 
 from __future__ import annotations
 
@@ -82,8 +84,15 @@ class Called:
 class Bench:
     """A folder with the small table, a results folder in it, and the command line."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder, self.results, self._monkeypatch, self._capsys = folder, folder / "results", monkeypatch, capsys
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.folder, self.results, self._monkeypatch, self._capsys = (
+            folder,
+            folder / "results",
+            monkeypatch,
+            capsys,
+        )
         self.tables = folder / "tables"
         self.tables.mkdir()
         self.write(MINI)
@@ -96,7 +105,10 @@ class Bench:
         (self.tables / f"{name}.toml").write_text(text, encoding="utf-8")
 
     def call(self, *arguments: str) -> Called:
-        """Call locbench; the results folder is ``results`` below the current one unless the arguments say otherwise."""
+        """Call locbench.
+
+        The results folder is ``results`` below the current one unless the arguments say otherwise.
+        """
         self._monkeypatch.setattr(sys, "argv", ["locbench", *arguments])
         self._capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
@@ -116,7 +128,9 @@ class Bench:
 
 def numbers(record: Record) -> dict[str, Any]:
     """Return what an interrupted run must share with an uninterrupted one, to the last bit."""
-    history = [{name: value for name, value in row.items() if name != "seconds"} for row in record.history]
+    history = [
+        {name: value for name, value in row.items() if name != "seconds"} for row in record.history
+    ]
     return {
         "status": record.status,
         "metrics": record.metrics,

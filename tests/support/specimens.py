@@ -16,7 +16,9 @@ from locbench.spec.validation import make_recipe
 CLASSES = 10
 
 
-def recipe(method: str, network: str = "resnet8", modules: int | None = None, **options: Any) -> Recipe:
+def recipe(
+    method: str, network: str = "resnet8", modules: int | None = None, **options: Any
+) -> Recipe:
     """Return a short recipe on the digits; ``options`` are the method's."""
     return recipe_of(method, options, network=network, modules=modules)
 
@@ -26,12 +28,19 @@ def recipe_of(method: str, options: dict[str, Any], **settings: Any) -> Recipe:
     return make_recipe({**defaults, **settings, "method": method, "options": options})
 
 
-def learner(method: str, *, side: int = 8, dtype: torch.dtype = torch.float64, **settings: Any) -> Learner:
+def learner(
+    method: str, *, side: int = 8, dtype: torch.dtype = torch.float64, **settings: Any
+) -> Learner:
     return build_learner(recipe(method, **settings), CLASSES, side).to(dtype)
 
 
-def batch(size: int = 6, side: int = 8, dtype: torch.dtype = torch.float64, seed: int = 0) -> tuple[Tensor, Targets]:
-    """Return normalised images and their targets; every class of three occurs, most more than once."""
+def batch(
+    size: int = 6, side: int = 8, dtype: torch.dtype = torch.float64, seed: int = 0
+) -> tuple[Tensor, Targets]:
+    """Return normalised images and their targets.
+
+    Every class of three occurs, most more than once.
+    """
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.rand(size, 3, side, side, generator=generator, dtype=torch.float64).to(dtype)
     return (pixels - 0.5) / 0.5, Targets(torch.arange(size) % 3, pixels)
@@ -48,7 +57,9 @@ def gradients(net: nn.Module) -> dict[str, Tensor]:
 def assert_same(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
     assert left.keys() == right.keys()
     for name, value in left.items():
-        torch.testing.assert_close(value, right[name], rtol=1e-8, atol=1e-11, msg=lambda text, name=name: name + text)
+        torch.testing.assert_close(
+            value, right[name], rtol=1e-8, atol=1e-11, msg=lambda text, name=name: name + text
+        )
 
 
 def cut_at(layer: int, network: str = "resnet32", side: int = 32, patches: int = 1) -> Cut:

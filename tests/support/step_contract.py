@@ -26,15 +26,26 @@ def stepped(net: Learner, data: Any) -> dict[str, Tensor]:
 
 
 def idle(net: Learner) -> tuple[str, ...]:
-    """Return the auxiliary nets at an end where a published weight is 0: what has no weight is not computed."""
+    """Return the auxiliary nets at an end where a published weight is 0: what has no weight is not
+    computed.
+    """
     ends = (0, -1)
-    silent = {end for each in net.composition.branches for end in ends if each.weight and each.weight[end] == 0}
+    silent = {
+        end
+        for each in net.composition.branches
+        for end in ends
+        if each.weight and each.weight[end] == 0
+    }
     kinds = {"independents": net.independents, "cascades": net.cascades}
-    return tuple(f"{kind}.{list(nets)[end]}." for kind, nets in kinds.items() if nets for end in silent)
+    return tuple(
+        f"{kind}.{list(nets)[end]}." for kind, nets in kinds.items() if nets for end in silent
+    )
 
 
 def assert_contract(chosen: Recipe, side: int) -> None:
-    """Losses are finite, every parameter learns, gradients cross no cut they may not, and a saved net goes on alike."""
+    """Losses are finite, every parameter learns, gradients cross no cut they may not, and a saved
+    net goes on alike.
+    """
     net, data = build_learner(chosen, CLASSES, side), batch(4, side, torch.float32)
     before = stepped(net, data)
     for name, parameter in net.named_parameters():
@@ -49,7 +60,9 @@ def assert_contract(chosen: Recipe, side: int) -> None:
     reach = {Isolated: 0, Cascade: 1, Checkpointed: top}[type(net.composition.routing)]
     for index in range(top - reach):
         own = tuple(f"chain.units.{unit}." for unit in net.partition.ranges[index])
-        assert all(torch.equal(each, after[name]) for name, each in before.items() if name.startswith(own)), index
+        assert all(
+            torch.equal(each, after[name]) for name, each in before.items() if name.startswith(own)
+        ), index
     optimizers = [make_optimizer(each, chosen) for each in (net, again)]
     optimizers[0].step()
     again.load_state_dict(net.state_dict())
@@ -57,5 +70,7 @@ def assert_contract(chosen: Recipe, side: int) -> None:
     for learner, optimizer in zip((net, again), optimizers, strict=True):
         stepped(learner, data)
         optimizer.step()
-    for (name, left), (_, right) in zip(net.state_dict().items(), again.state_dict().items(), strict=True):
+    for (name, left), (_, right) in zip(
+        net.state_dict().items(), again.state_dict().items(), strict=True
+    ):
         assert torch.equal(left, right), name

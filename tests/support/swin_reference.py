@@ -1,4 +1,6 @@
-"""What the tests of the batched Swin pipeline are held against: timm's and torchvision's functions, image by image."""
+"""What the tests of the batched Swin pipeline are held against: timm's and torchvision's functions,
+image by image.
+"""
 
 import functools
 import random
@@ -48,14 +50,21 @@ def levels(image: Image.Image) -> Tensor:
 
 
 def posterized(image: Image.Image, bits: int, **_: object) -> Image.Image:
-    """Posterize as timm does; to no bits by hand, which left black until Pillow came to refuse it."""
+    """Posterize as timm does.
+
+    To no bits by hand, which left black until Pillow came to refuse it.
+    """
     return auto_augment.posterize(image, bits) if bits else Image.new("RGB", image.size)
 
 
 def operated(name: str, image: Image.Image, argument: float) -> Image.Image:
     """Do one of timm's operations with what its RandAugment would pass."""
     operation = posterized if name == "PosterizeIncreasing" else auto_augment.NAME_TO_OP[name]
-    arguments = () if auto_augment.LEVEL_TO_ARG[name] is None else (int(argument) if name in _WHOLE else argument,)
+    arguments = (
+        ()
+        if auto_augment.LEVEL_TO_ARG[name] is None
+        else (int(argument) if name in _WHOLE else argument,)
+    )
     return operation(image, *arguments, fillcolor=FILL, resample=Image.Resampling.BICUBIC)
 
 
@@ -69,13 +78,22 @@ def timm_argument(name: str, magnitude: float, negative: bool) -> float | None:
 
 
 def per_image(stored: Tensor, draws: Draws, side: int) -> Tensor:
-    """Crop, flip and augment image by image as drawn; (N, side, side, 3) uint8 in the order of the draws."""
+    """Crop, flip and augment image by image as drawn.
+
+    (N, side, side, 3) uint8 in the order of the draws.
+    """
     done = []
     steps = zip(draws.steps.operations.tolist(), draws.steps.arguments.tolist(), strict=True)
-    for index, crop, flip, step in zip(draws.order, draws.crops.tolist(), draws.flips, steps, strict=True):
+    for index, crop, flip, step in zip(
+        draws.order, draws.crops.tolist(), draws.flips, steps, strict=True
+    ):
         image = tv.resized_crop(picture(stored[index]), *crop, [side, side], BICUBIC)
         image = tv.hflip(image) if flip else image
         for operation, argument in zip(*step, strict=True):
-            image = image if operation == NONE else operated(OPERATIONS[operation].name, image, argument)
+            image = (
+                image
+                if operation == NONE
+                else operated(OPERATIONS[operation].name, image, argument)
+            )
         done.append(levels(image))
     return torch.stack(done)

@@ -18,12 +18,16 @@ SIDE = 32
 OURS, INFOPRO = "swin-reconstruction", "swin-infopro"
 
 
-def swin(method: str, modules: int | None = 4, network: str = "swin-micro", **options: Any) -> Recipe:
+def swin(
+    method: str, modules: int | None = 4, network: str = "swin-micro", **options: Any
+) -> Recipe:
     sizes = {"image_size": SIDE} if network == "swin-micro" else {}
     return recipe_of(method, options, network=network, modules=modules, **sizes)
 
 
-def learner(method: str, modules: int | None = 4, dtype: torch.dtype = torch.float64, **options: Any) -> Learner:
+def learner(
+    method: str, modules: int | None = 4, dtype: torch.dtype = torch.float64, **options: Any
+) -> Learner:
     return build_learner(swin(method, modules, **options), CLASSES, SIDE).to(dtype)
 
 
@@ -35,7 +39,9 @@ def block_of(net: Learner, module: int) -> SharedStemBlock:
     return block
 
 
-def stepped(net: Learner, data: tuple[Tensor, Targets], *, guided: bool = False) -> dict[str, Tensor]:
+def stepped(
+    net: Learner, data: tuple[Tensor, Targets], *, guided: bool = False
+) -> dict[str, Tensor]:
     net.zero_grad()
     net.step(*data, guided=guided)
     return gradients(net)

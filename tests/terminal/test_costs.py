@@ -1,4 +1,5 @@
-"""What `locbench costs` shows beside its counts and predictions: verdicts, calibrations, measurements, the layout.
+"""What `locbench costs` shows beside its counts and predictions: verdicts, calibrations,
+measurements, the layout.
 
 The traces are written by hand, so that every figure is known beforehand and nothing is traced.
 """
@@ -101,7 +102,9 @@ why = "nobody knows"
 """
 
 
-def keep(store: PredictionStore, recipe: Recipe, peak: int, setting: TraceOptions = TraceOptions()) -> None:
+def keep(
+    store: PredictionStore, recipe: Recipe, peak: int, setting: TraceOptions = TraceOptions()
+) -> None:
     """Write a trace of a recipe as the store would."""
     made = {"made_with": made_with(), "peak": peak, "kinds": {}, "backwards": {}}
     step = TracedStep(recipe=without_schedule(recipe), setting=setting, **made)
@@ -122,7 +125,9 @@ def keep_table(table: Table, results: Path, peaks: dict[str, int]) -> None:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
@@ -142,7 +147,9 @@ def test_json_keeps_counts_apart_from_what_stands_beside_them(bench: Bench) -> N
     assert found["id"] == "toy-costs"
     bp, predsim = found["cells"]
     assert (bp["row"], bp["column"]) == ("FLOPs", "Backpropagation")
-    assert bp["places"] == [[row, "Backpropagation"] for row in ("FLOPs", "Parameters", "GPU Memory")]
+    assert bp["places"] == [
+        [row, "Backpropagation"] for row in ("FLOPs", "Parameters", "GPU Memory")
+    ]
     assert (bp["params_primary"], bp["params_auxiliary"]) == (466_906, 0)
     assert (bp["flops"], predsim["flops"]) == (69_759_616, 69_836_416)  # the specification's
     assert (bp["memory_peak_bytes"], predsim["memory_peak_bytes"]) == (2 * GB, 1 * GB)
@@ -157,7 +164,10 @@ def test_json_keeps_counts_apart_from_what_stands_beside_them(bench: Bench) -> N
 
 def test_without_calibration_nothing_is_calibrated(bench: Bench) -> None:
     costs(bench, COSTS, PEAKS)
-    (bp, _), text = bench.call("costs", "toy-costs", "--json").json["cells"], bench.call("costs", "toy-costs").out
+    (bp, _), text = (
+        bench.call("costs", "toy-costs", "--json").json["cells"],
+        bench.call("costs", "toy-costs").out,
+    )
     assert bp["calibrated_bytes"] is None
     assert bp["calibration_role"] is None
     assert "calibrat" not in text
@@ -185,8 +195,16 @@ def test_places_without_costs_say_why(bench: Bench) -> None:
 def test_a_metric_is_off_where_one_of_its_values_is(bench: Bench) -> None:
     (cell, *_) = costs(bench, COSTS, PEAKS).cells
     published = cell.published["flops"]
-    common: dict[str, Any] = {"row": "Stage 1", "column": "BP", "unit": "", "kind": "text", "published": published}
-    one, two = (Entry(metric="architecture", verdict=verdict, **common) for verdict in ("off", "match"))
+    common: dict[str, Any] = {
+        "row": "Stage 1",
+        "column": "BP",
+        "unit": "",
+        "kind": "text",
+        "published": published,
+    }
+    one, two = (
+        Entry(metric="architecture", verdict=verdict, **common) for verdict in ("off", "match")
+    )
     other = Entry(metric="flops", verdict="match", **common)
     row: Any = None
     assert JudgedRow(row, (one, two, other)).verdicts == {"architecture": "off", "flops": "match"}
@@ -206,13 +224,32 @@ def test_calibrated_values_stand_beside_the_prediction_with_their_role(bench: Be
     assert cells_of(lines, "PredSim", "memory (GB)")[1:] == ["1.000", "50%", "0.500", "1.45", "56%"]
     grid = cells_of(lines, "Backpropagation", "calibrated")
     assert grid[1:] == ["2.000", "2.60", "2.500", "-0.100", "fitted"]
-    assert cells_of(lines, "PredSim", "calibrated")[1:] == ["1.000", "1.45", "1.500", "+0.050", "does", "not", "fit"]
+    assert cells_of(lines, "PredSim", "calibrated")[1:] == [
+        "1.000",
+        "1.45",
+        "1.500",
+        "+0.050",
+        "does",
+        "not",
+        "fit",
+    ]
     assert "- does not fit: PredSim: nobody knows" in lines
     assert "never part of the prediction" in " ".join(lines)
     # Mean and worst before and after: |2 - 2.6|, |2.5 - 2.6|; |1 - 1.45|, |1.5 - 1.45|.
     found = [line.split() for line in lines if line.startswith("AugLocal")]
     assert found[0] == ["AugLocal", "fitted", "1", "0.600", "0.600", "0.100", "0.100", "GB"]
-    assert found[1] == ["AugLocal", "does", "not", "fit", "1", "0.450", "0.450", "0.050", "0.050", "GB"]
+    assert found[1] == [
+        "AugLocal",
+        "does",
+        "not",
+        "fit",
+        "1",
+        "0.450",
+        "0.450",
+        "0.050",
+        "0.050",
+        "GB",
+    ]
 
 
 def test_residuals_over_all_tables(bench: Bench) -> None:
@@ -230,7 +267,9 @@ def test_residuals_over_all_tables(bench: Bench) -> None:
 def test_memory_in_mebibytes(bench: Bench) -> None:
     text = COSTS.replace('unit = "GB"', 'unit = "MiB"').replace('"2.60", "1.45"', '"1500", "900"')
     costs(bench, text, {"bp": 1200 * MIB, "predsim": 600 * MIB})
-    assert cells_of(bench.call("costs", "toy-costs").out.splitlines(), "PredSim", "memory (MiB)")[1:] == [
+    assert cells_of(bench.call("costs", "toy-costs").out.splitlines(), "PredSim", "memory (MiB)")[
+        1:
+    ] == [
         *("600", "50%", "300"),
         *("900", "60%"),
     ]
@@ -247,12 +286,24 @@ def test_a_unit_that_is_none_of_memory(bench: Bench) -> None:
 
 
 def test_only_what_was_traced_is_timed(bench: Bench) -> None:
-    words = ("costs", "--network", "resnet8", "--method", "dgl", "--dataset", "digits", "--batch-size", "8")
+    words = (
+        "costs",
+        "--network",
+        "resnet8",
+        "--method",
+        "dgl",
+        "--dataset",
+        "digits",
+        "--batch-size",
+        "8",
+    )
     assert "slowest row" in bench.call(*words).out
     assert "slowest row" not in bench.call(*words).out
 
 
-def measurement(recipe: Recipe, *, benchmark: bool, allocated: int, reserved: int | None) -> Measurement:
+def measurement(
+    recipe: Recipe, *, benchmark: bool, allocated: int, reserved: int | None
+) -> Measurement:
     return Measurement(
         recipe=recipe,
         setting=TraceOptions(),
@@ -278,7 +329,10 @@ def test_measurements_stand_beside_the_prediction(bench: Bench) -> None:
     cell, other = bench.call("costs", "toy-costs", "--json").json["cells"]
     assert cell["memory_peak_bytes"] == 2 * GB  # as before
     assert other["measured"] == []
-    assert [(each["benchmark"], each["allocated_bytes"], each["reserved_bytes"]) for each in cell["measured"]] == [
+    assert [
+        (each["benchmark"], each["allocated_bytes"], each["reserved_bytes"])
+        for each in cell["measured"]
+    ] == [
         (False, 2_500_000_000, 3_000_000_000),
         (True, 4_000_000_000, None),
     ]

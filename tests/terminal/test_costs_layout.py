@@ -48,7 +48,10 @@ def rows_of(table: Table) -> list[CostRow]:
     first: dict[str, CostRow] = {}
     for cell in table.cells:
         if cell.recipe is not None:
-            first.setdefault(cell.recipe.key, row_of(cell.row, cell.column, cell.recipe, published=cell.published))
+            first.setdefault(
+                cell.recipe.key,
+                row_of(cell.row, cell.column, cell.recipe, published=cell.published),
+            )
     return list(first.values())
 
 
@@ -60,7 +63,9 @@ FIGURES = ("123.456", "23.456", "12.345", "12.678", "157.123", "99%", "97.654")
 def test_no_number_is_folded(table_id: str, width: int) -> None:
     table, out = load_table(table_id), io.StringIO()
     rows = rows_of(table)
-    calibrated = Calibrated(table.paper, table.id, "", "", 157.12, 157.123, 160.456, "unfit", "because")
+    calibrated = Calibrated(
+        table.paper, table.id, "", "", 157.12, 157.123, 160.456, "unfit", "because"
+    )
     judged = [JudgedRow(row, calibrated=calibrated) for row in rows]
     print_rows(Console(file=out, width=width), table.id, labels_of(rows), judged)
     lines = out.getvalue().splitlines()
@@ -76,7 +81,11 @@ def test_labels_are_what_distinguishes_the_recipes() -> None:
     assert set(transposed.groups) == {""}
     grid = labels_of(rows_of(load_table("pgl-costs")))
     assert grid.own[0] == "DGL (Baseline), J=16"
-    assert (grid.groups[0], grid.own[-1], grid.groups[-1]) == ("CIFAR-10 / ResNet-32", "Backprop", "")
+    assert (grid.groups[0], grid.own[-1], grid.groups[-1]) == (
+        "CIFAR-10 / ResNet-32",
+        "Backprop",
+        "",
+    )
     alone = labels_of(rows_of(load_table("auglocal-memory")))
     assert "AugLocal" in alone.own
     assert "GPU Memory" not in " ".join(alone.own)

@@ -13,7 +13,9 @@ from locbench.errors import UsageError
 
 
 def listed(*words: str, columns: int = 80) -> Any:
-    return CliRunner(env={"COLUMNS": str(columns)}).invoke(app, ["list", *words], catch_exceptions=False)
+    return CliRunner(env={"COLUMNS": str(columns)}).invoke(
+        app, ["list", *words], catch_exceptions=False
+    )
 
 
 @pytest.mark.parametrize("columns", [60, 80, 132])
@@ -30,7 +32,9 @@ def test_every_option_has_its_values_and_default() -> None:
 
 
 def test_json() -> None:
-    methods = {method["name"]: method for method in json.loads(listed("--methods", "--json").output)}
+    methods = {
+        method["name"]: method for method in json.loads(listed("--methods", "--json").output)
+    }
     assert len(methods) == 16
     assert methods["pgl"]["options"][0] == {
         "name": "period",

@@ -19,18 +19,31 @@ from locbench.errors import UsageError
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
 from locbench.torchrun import process_count
-from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup, join_process_group, leave_process_group
+from locbench.training.distributed import (
+    SINGLE_PROCESS,
+    ProcessGroup,
+    join_process_group,
+    leave_process_group,
+)
 from locbench.training.run import Run
 
 
 def recipe(**more: Any) -> Recipe:
-    settings: dict[str, Any] = {"network": "swin-micro", "dataset": "digits", "image_size": 32, "modules": 4}
+    settings: dict[str, Any] = {
+        "network": "swin-micro",
+        "dataset": "digits",
+        "image_size": 32,
+        "modules": 4,
+    }
     settings |= {"epochs": 2, "batch_size": 8, "lr": 0.05, "warmup_epochs": 0}
     return make_recipe(settings | more)
 
 
 def split(images: int = 21) -> Split:
-    """Return random images; the last batch of an epoch has an odd number, so that shares differ in size."""
+    """Return random images.
+
+    The last batch of an epoch has an odd number, so that shares differ in size.
+    """
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (images, 16, 16, 3), generator=generator, dtype=torch.uint8)
     some = Images(pixels, torch.randint(0, 10, (images,), generator=generator))
@@ -40,15 +53,28 @@ def split(images: int = 21) -> Split:
 def trained(chosen: Recipe, world: ProcessGroup) -> dict[str, Any]:
     run = Run(chosen, split(), dtype=torch.float64, world=world)
     state = run.train()
-    return {"state": run.learner.state_dict(), "history": state.history, "losses": state.local_losses}
+    return {
+        "state": run.learner.state_dict(),
+        "history": state.history,
+        "losses": state.local_losses,
+    }
 
 
 CASES: dict[str, dict[str, Any]] = {
     "bp": {"method": "bp"},
     "head": {"method": "head", "options": {"net": "0C1F"}},
     "lean": {"method": "head", "options": {"net": "0C2F"}, "memory": "lean"},
-    "pgl": {"method": "pgl+head", "options": {"net": "0C1F", "period": 2, "duration": 1, "schedule_epochs": 2}},
-    "adamw": {"method": "head", "options": {"net": "0C1F"}, "optimizer": "adamw", "lr": 1e-3, "clip_norm": 0.5},
+    "pgl": {
+        "method": "pgl+head",
+        "options": {"net": "0C1F", "period": 2, "duration": 1, "schedule_epochs": 2},
+    },
+    "adamw": {
+        "method": "head",
+        "options": {"net": "0C1F"},
+        "optimizer": "adamw",
+        "lr": 1e-3,
+        "clip_norm": 0.5,
+    },
 }
 
 
@@ -79,7 +105,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_train_what_one_trains(name: str, folder: Path) -> None:
     chosen = recipe(**CASES[name])
-    assert not any(isinstance(each, nn.BatchNorm2d) for each in Run(chosen, split()).learner.modules())
+    assert not any(
+        isinstance(each, nn.BatchNorm2d) for each in Run(chosen, split()).learner.modules()
+    )
     alone = trained(chosen, SINGLE_PROCESS)
     first, second = (torch.load(folder / f"{name}-{rank}.pt", weights_only=True) for rank in (0, 1))
     for key, expected in alone["state"].items():
@@ -92,7 +120,11 @@ def test_two_processes_train_what_one_trains(name: str, folder: Path) -> None:
 
 
 def test_shares_are_consecutive_and_leave_nothing_out() -> None:
-    assert [ProcessGroup(rank, 3).shard(8) for rank in range(3)] == [slice(0, 2), slice(2, 5), slice(5, 8)]
+    assert [ProcessGroup(rank, 3).shard(8) for rank in range(3)] == [
+        slice(0, 2),
+        slice(2, 5),
+        slice(5, 8),
+    ]
     assert SINGLE_PROCESS.shard(5) == slice(0, 5)
 
 

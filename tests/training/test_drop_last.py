@@ -1,4 +1,6 @@
-"""The incomplete last batch: left out where the recipe says so, part of the key where that makes another run."""
+"""The incomplete last batch: left out where the recipe says so, part of the key where that makes
+another run.
+"""
 
 from __future__ import annotations
 
@@ -28,18 +30,29 @@ Feed = Callable[..., Iterator[Batch]]
 FEEDS: dict[str, Feed] = {
     "standard": lambda images, size, **more: train_batches(images, KNOWN["digits"], size, **more),
     "swin": partial(swin_train_batches, side=16),
-    "imagenet": lambda images, size, **more: imagenet_train_batches(images, KNOWN["digits"], size, side=16, **more),
+    "imagenet": lambda images, size, **more: imagenet_train_batches(
+        images, KNOWN["digits"], size, side=16, **more
+    ),
 }
 
 
 def images(count: int) -> Images:
-    pixels = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 16, 16, 3).contiguous()
+    pixels = (
+        torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 16, 16, 3).contiguous()
+    )
     return Images(pixels, torch.arange(count))
 
 
 @pytest.mark.parametrize(
     ("count", "size", "used", "steps"),
-    [(50_000, 140, 49_980, 357), (50_000, 40, 50_000, 1250), (10, 3, 9, 3), (3, 3, 3, 1), (2, 3, 2, 1), (1, 1, 1, 1)],
+    [
+        (50_000, 140, 49_980, 357),
+        (50_000, 40, 50_000, 1250),
+        (10, 3, 9, 3),
+        (3, 3, 3, 1),
+        (2, 3, 2, 1),
+        (1, 1, 1, 1),
+    ],
 )
 def test_images_and_steps_of_an_epoch(count: int, size: int, used: int, steps: int) -> None:
     assert images_per_epoch(count, size, drop_last=True) == used
@@ -60,7 +73,9 @@ def test_feeds_drop_the_incomplete_batch_and_change_no_other(name: str) -> None:
 
 @pytest.mark.parametrize("name", FEEDS)
 def test_the_only_batch_is_kept(name: str) -> None:
-    assert [len(each.labels) for each in FEEDS[name](images(3), 4, seed=0, epoch=0, drop_last=True)] == [3]
+    assert [
+        len(each.labels) for each in FEEDS[name](images(3), 4, seed=0, epoch=0, drop_last=True)
+    ] == [3]
 
 
 def test_run_counts_the_images_that_it_trains_on() -> None:
@@ -101,7 +116,9 @@ def sized(dropped: bool, **settings: Any) -> Recipe:
         ({"batch_size": 1000, "train_limit": 99_999}, True),
     ],
 )
-def test_key_counts_the_field_where_it_makes_another_run(settings: dict[str, int], same: bool) -> None:
+def test_key_counts_the_field_where_it_makes_another_run(
+    settings: dict[str, int], same: bool
+) -> None:
     kept, dropped = sized(False, **settings), sized(True, **settings)
     assert (kept.key == dropped.key) == same
     assert (way_of_reducing(kept, dropped) == ()) == same
@@ -124,7 +141,10 @@ def test_detectors_drop_it_too() -> None:
 
     scenes = load_scenes("shapes", Path(), limit=12).train
     sizes = {
-        drop: [len(each) for each in training_samples(scenes, 5, seed=1, epoch=1, flip=True, drop_last=drop)]
+        drop: [
+            len(each)
+            for each in training_samples(scenes, 5, seed=1, epoch=1, flip=True, drop_last=drop)
+        ]
         for drop in (False, True)
     }
     assert sizes == {False: [5, 5, 2], True: [5, 5]}

@@ -51,7 +51,12 @@ METHODS: dict[str, dict[str, Any]] = {
     "lean": {"method": "dgl", "network": "resnet14", "memory": "lean"},
     "clipped": {"method": "dgl", "clip_norm": 0.1},
     "momentum": {"method": "bp", "momentum": 0.0},
-    "swin": {"method": "swin-reconstruction", "network": "swin-micro", "modules": 4, "optimizer": "adamw"},
+    "swin": {
+        "method": "swin-reconstruction",
+        "network": "swin-micro",
+        "modules": 4,
+        "optimizer": "adamw",
+    },
 }
 """The Swin Transformer draws random depths besides."""
 
@@ -75,27 +80,38 @@ def run_of(name: str, dtype: torch.dtype = torch.float64) -> Run:
     return Run(recipe(name), digits(), dtype=dtype)
 
 
-def given(size: int, seed: int, side: int = SIDE, dtype: torch.dtype = torch.float64) -> tuple[Batch, Targets]:
+def given(
+    size: int, seed: int, side: int = SIDE, dtype: torch.dtype = torch.float64
+) -> tuple[Batch, Targets]:
     images, targets = batch(size, side, dtype, seed)
     return Batch(images, targets.labels, targets.pixels), targets
 
 
 def stepped(run: Run, engine: Engine) -> dict[str, Tensor]:
-    """Take four steps, the second guided where the method has such, the third of fewer images; return everything."""
+    """Take four steps, the second guided where the method has such, the third of fewer images.
+
+    Return everything.
+    """
     run.learner.train()
     torch.manual_seed(5)
     found: dict[str, Tensor] = {}
     for index, rate in enumerate(RATES):
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-        images, targets = given(5 if index == 2 else 8, index, run.recipe.side if run.recipe.image_size else SIDE)
+        images, targets = given(
+            5 if index == 2 else 8, index, run.recipe.side if run.recipe.image_size else SIDE
+        )
         guided = index == 1 and run.recipe.method.startswith("pgl")
         output = engine.step(images, targets, guided=guided)
         found[f"losses {index}"], found[f"scores {index}"] = output.losses, output.logits
     found |= {name: each.clone() for name, each in run.learner.state_dict().items()}
     for name, each in run.learner.named_parameters():
         state = run.optimizer.state.get(each, {})
-        found |= {f"{name}, {key}": torch.as_tensor(value) for key, value in state.items() if value is not None}
+        found |= {
+            f"{name}, {key}": torch.as_tensor(value)
+            for key, value in state.items()
+            if value is not None
+        }
     return found
 
 
@@ -128,7 +144,9 @@ def test_replayed_steps_are_eager_ones_bit_for_bit(name: str) -> None:
 
 
 def test_an_interrupted_state_is_taken_over() -> None:
-    """A graph that is captured in mid-run starts from the momentum and the statistics that are there."""
+    """A graph that is captured in mid-run starts from the momentum and the statistics that are
+    there.
+    """
     eager, other = run_of("dgl"), run_of("dgl")
     for run in (eager, other):
         stepped(run, run.engine)
@@ -147,13 +165,18 @@ def test_what_a_step_gives_outlives_the_next_one() -> None:
 
 
 def test_a_whole_run_is_the_eager_one() -> None:
-    """Epochs with a smaller last batch and evaluation between them; rates are rounded to float32 in a graph."""
+    """Epochs with a smaller last batch and evaluation between them.
+
+    Rates are rounded to float32 in a graph.
+    """
     eager, other = run_of("auglocal"), run_of("auglocal")
     other.engine = graphed(other)
     expected, found = eager.train(), other.train()
     assert (expected.engine, found.engine) == ("eager", "graphed")
     assert_close(eager.learner.state_dict(), other.learner.state_dict(), 1e-6)
-    assert [row["test_acc"] for row in found.history] == [row["test_acc"] for row in expected.history]
+    assert [row["test_acc"] for row in found.history] == [
+        row["test_acc"] for row in expected.history
+    ]
 
 
 def test_a_checkpoint_does_not_tell_the_engine() -> None:
@@ -169,7 +192,9 @@ def test_a_checkpoint_does_not_tell_the_engine() -> None:
 class FailingGraphs(RecordedGraphs):
     def capture(self, call: Call) -> Call:
         call()
-        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nand so on")
+        raise RuntimeError(
+            "CUDA error: operation not permitted when stream is capturing\nand so on"
+        )
 
 
 class WrongGraphs(RecordedGraphs):
@@ -184,7 +209,8 @@ class WrongGraphs(RecordedGraphs):
 
 
 @pytest.mark.parametrize(
-    ("graphs", "why"), [(FailingGraphs, "operation not permitted"), (WrongGraphs, "differs from an eager one")]
+    ("graphs", "why"),
+    [(FailingGraphs, "operation not permitted"), (WrongGraphs, "differs from an eager one")],
 )
 def test_a_graph_that_cannot_be_or_is_wrong_is_not_used(
     graphs: type[RecordedGraphs], why: str, capsys: pytest.CaptureFixture[str]
@@ -224,8 +250,13 @@ def test_without_memory_for_a_snapshot_steps_are_eager(
     assert "CUDA out of memory" in capsys.readouterr().err
 
 
-def drawn_after_steps(device: torch.device, graphs: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Tensor]:
-    """Take steps that read a loss back, as no graph can; return the engine that ran and numbers drawn afterwards."""
+def drawn_after_steps(
+    device: torch.device, graphs: Any, monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, Tensor]:
+    """Take steps that read a loss back, as no graph can.
+
+    Return the engine that ran and numbers drawn afterwards.
+    """
     split = load("digits", Path("unused"), limit=44, test_limit=40, device=device.type)
     run = Run(recipe("swin"), split, dtype=torch.float64)
     engine = graphed(run, graphs) if graphs else run.engine
@@ -257,7 +288,9 @@ def drawn_after_steps(device: torch.device, graphs: Any, monkeypatch: pytest.Mon
             CUDA,
             lambda: CudaGraphs(CUDA),
             id="cuda",
-            marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device for graphs"),
+            marks=pytest.mark.skipif(
+                not torch.cuda.is_available(), reason="there is no CUDA device for graphs"
+            ),
         ),
     ],
 )
@@ -279,7 +312,9 @@ def test_mixed_targets_are_inputs_of_a_graph() -> None:
         run.optimizer.param_groups[0]["lr"] = RATES[0]
         for seed in range(3):
             images, targets = given(8, seed)
-            mixed = torch.rand(8, 10, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+            mixed = torch.rand(
+                8, 10, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+            )
             engine.step(images, Targets(targets.labels, None, mixed=mixed), guided=False)
         found.append(run.learner.state_dict())
     assert_close(*found, 0)
@@ -300,7 +335,9 @@ def test_twenty_steps_on_cuda(name: str) -> None:
         for index in range(20):
             images, targets = given(8, index, run.recipe.side if run.recipe.image_size else SIDE)
             own = Batch(images.images.cuda(), images.labels.cuda(), None)
-            aims = Targets(own.labels, targets.pixels.cuda() if targets.pixels is not None else None)
+            aims = Targets(
+                own.labels, targets.pixels.cuda() if targets.pixels is not None else None
+            )
             engine.step(own, aims, guided=index % 5 == 4 and name == "pgl")
         assert engine.name == ("graphed" if graphs else "eager")
         found.append(run.learner.state_dict())
@@ -311,7 +348,9 @@ def test_twenty_steps_on_cuda(name: str) -> None:
 
 
 def compiled(run: Run, backend: str) -> CompiledEngine:
-    return CompiledEngine(EagerEngine(run.learner, run.optimizer, run.recipe, SINGLE_PROCESS, run.device), backend)
+    return CompiledEngine(
+        EagerEngine(run.learner, run.optimizer, run.recipe, SINGLE_PROCESS, run.device), backend
+    )
 
 
 @pytest.mark.parametrize("name", ["pgl", "two windows"])
@@ -336,23 +375,31 @@ def test_steps_of_compiled_code_are_eager_ones(monkeypatch: pytest.MonkeyPatch) 
 def test_first_losses_in_float32() -> None:
     eager, other = run_of("dgl", torch.float32), run_of("dgl", torch.float32)
     found = [
-        engine.step(*given(8, 0, dtype=torch.float32), guided=False).losses for engine in (eager.engine, graphed(other))
+        engine.step(*given(8, 0, dtype=torch.float32), guided=False).losses
+        for engine in (eager.engine, graphed(other))
     ]
     torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=0)
 
 
 def test_a_deeper_network_needs_no_more_compilations() -> None:
-    """Stem, a block of each of three widths and a wider one before each of two, the classifier, three auxiliary nets.
+    """Stem, a block of each of three widths and a wider one before each of two, the classifier,
+    three auxiliary nets.
 
-    ResNet-14 lacks none of these: its stages have two blocks each. Nor does a second run compile anything again.
+    ResNet-14 lacks none of these: its stages have two blocks each. Nor does a second run compile
+    anything again.
     """
     torch._dynamo.reset()
     counted = []
     for network in ("resnet14", "resnet14", "resnet32"):
         eager, other = (Run(recipe_of("dgl", {}, network=network), digits()) for _ in range(2))
         engine = compiled(other, "eager")
-        before, (data, targets) = counters["stats"]["unique_graphs"], given(4, 0, dtype=torch.float32)
-        expected, found = (each.step(data, targets, guided=False).losses for each in (eager.engine, engine))
+        before, (data, targets) = (
+            counters["stats"]["unique_graphs"],
+            given(4, 0, dtype=torch.float32),
+        )
+        expected, found = (
+            each.step(data, targets, guided=False).losses for each in (eager.engine, engine)
+        )
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
         counted.append(counters["stats"]["unique_graphs"] - before)
         spent = engine.compile_seconds
@@ -388,9 +435,13 @@ def test_a_layer_that_does_not_compile_runs_eagerly(capsys: pytest.CaptureFixtur
     engine = compiled(other, "eager")
     assert_close(stepped(eager, eager.engine), stepped(other, engine), 1e-9)
     said = capsys.readouterr().err.count("a layer Talking cannot be compiled")
-    assert said == len({str(each) for each in other.learner.chain.units if isinstance(each, Talking)})
+    assert said == len(
+        {str(each) for each in other.learner.chain.units if isinstance(each, Talking)}
+    )
     assert engine.name == "compiled"
-    assert not any("forward" in vars(each) for each in other.learner.modules() if isinstance(each, nn.Module))
+    assert not any(
+        "forward" in vars(each) for each in other.learner.modules() if isinstance(each, nn.Module)
+    )
 
 
 # Which engine
@@ -418,7 +469,9 @@ def test_auto_is_the_fastest_that_is_safe() -> None:
         ("graped", "dgl", CPU, SINGLE_PROCESS, "Did you mean 'graphed'?"),
     ],
 )
-def test_what_cannot_be_is_refused(name: str, which: str, device: torch.device, world: ProcessGroup, why: str) -> None:
+def test_what_cannot_be_is_refused(
+    name: str, which: str, device: torch.device, world: ProcessGroup, why: str
+) -> None:
     with pytest.raises(UsageError) as refused:
         choose_engine(name, recipe(which), device, world)
     assert why in str(refused.value)
@@ -431,17 +484,38 @@ def test_checkpointing_is_not_captured() -> None:
 
 def test_an_engine_is_no_part_of_a_recipe() -> None:
     assert not {"engine", "engines"} & set(Recipe.__struct_fields__)
-    settings = {"network": "resnet8", "dataset": "digits", "method": "dgl", "epochs": 1, "batch_size": 8, "lr": 0.05}
+    settings = {
+        "network": "resnet8",
+        "dataset": "digits",
+        "method": "dgl",
+        "epochs": 1,
+        "batch_size": 8,
+        "lr": 0.05,
+    }
     with pytest.raises(UsageError, match="unknown recipe setting 'engine'"):
         make_recipe({**settings, "engine": "eager"})
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
-RUN = ("run", "--network", "resnet8", "--method", "dgl", "--limit", "40", "--epochs", "1", "--device", "cpu")
+RUN = (
+    "run",
+    "--network",
+    "resnet8",
+    "--method",
+    "dgl",
+    "--limit",
+    "40",
+    "--epochs",
+    "1",
+    "--device",
+    "cpu",
+)
 
 
 def test_the_command_line_refuses_before_it_trains(bench: Bench) -> None:
@@ -470,7 +544,11 @@ CHILD = "from locbench.training.device import keep_blocks; print(keep_blocks())"
 @pytest.mark.parametrize(("switch", "expected"), [("1", "True"), ("0", "False")])
 def test_blocks_are_kept_unless_it_is_switched_off(switch: str, expected: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CHILD], env={SWITCH: switch}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", CHILD],
+        env={SWITCH: switch},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == expected
 
@@ -487,6 +565,14 @@ def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_batches_of_test_images() -> None:
-    """On CUDA 2000 images of 32 pixels, as many pixels of other sides, and never fewer than on the CPU."""
+    """On CUDA 2000 images of 32 pixels, as many pixels of other sides, and never fewer than on the
+    CPU.
+    """
     assert [testing_size(side, CPU) for side in (16, 32, 96, 224)] == [250, 250, 250, 50]
-    assert [testing_size(side, CUDA) for side in (16, 32, 64, 96, 224)] == [8000, 2000, 500, 250, 50]
+    assert [testing_size(side, CUDA) for side in (16, 32, 64, 96, 224)] == [
+        8000,
+        2000,
+        500,
+        250,
+        50,
+    ]

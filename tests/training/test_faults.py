@@ -1,4 +1,6 @@
-"""What the machine does to a run is no word on its recipe: the sweep ends with one message and loses no whole epoch."""
+"""What the machine does to a run is no word on its recipe: the sweep ends with one message and
+loses no whole epoch.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ ALL = ("table", "mini", "--seeds", "1", "--epochs", "2")
 TRANSIENT = [
     RuntimeError("DataLoader worker (pid 17) is killed by signal: Killed."),
     MemoryError(),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory"
+    ),
     OSError(errno.EIO, os.strerror(errno.EIO)),
     OSError(errno.ESTALE, os.strerror(errno.ESTALE)),
     OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
@@ -53,7 +57,9 @@ def test_what_a_machine_does_is_no_failed_run(error: Exception, epochs: int) -> 
 
 
 @pytest.mark.parametrize("error", OWN, ids=told)
-def test_what_a_computation_raises_is_a_failed_run_unless_it_has_worked_for_an_epoch(error: Exception) -> None:
+def test_what_a_computation_raises_is_a_failed_run_unless_it_has_worked_for_an_epoch(
+    error: Exception,
+) -> None:
     assert is_recipes_own(error, 0)
     assert is_recipes_own(error, 3) == isinstance(error, DivergedError)
 
@@ -73,7 +79,9 @@ def test_what_does_not_fit_is_a_failed_run(error: Exception) -> None:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
@@ -89,7 +97,9 @@ def failing(patch: pytest.MonkeyPatch, error: BaseException, epoch: int) -> None
     patch.setattr(Run, "_steps", steps)
 
 
-@pytest.mark.parametrize("error", [MemoryError("no memory"), RuntimeError("something nobody has met before")], ids=told)
+@pytest.mark.parametrize(
+    "error", [MemoryError("no memory"), RuntimeError("something nobody has met before")], ids=told
+)
 def test_a_transient_fault_keeps_whole_epochs(bench: Bench, error: Exception) -> None:
     whole = bench.call(*ONE, "--results", "whole")
     assert whole.code == 0
@@ -131,7 +141,12 @@ def test_a_diverged_run_leaves_no_checkpoint(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [OSError(errno.ENOSPC, "full"), BrokenPipeError(), OSError(errno.EIO, "gone"), ValueError("closed file")],
+    [
+        OSError(errno.ENOSPC, "full"),
+        BrokenPipeError(),
+        OSError(errno.EIO, "gone"),
+        ValueError("closed file"),
+    ],
     ids=told,
 )
 @pytest.mark.parametrize("name", ["job_started", "epoch_done", "job_done"])
@@ -157,7 +172,9 @@ def test_a_stop_within_the_display_is_a_stop(bench: Bench) -> None:
     assert bench.records() == []
 
 
-def test_a_fault_before_training_ends_the_sweep(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_before_training_ends_the_sweep(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 

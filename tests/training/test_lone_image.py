@@ -1,4 +1,6 @@
-"""A last batch of one image: refused before training where a method cannot take it, and dropped on request."""
+"""A last batch of one image: refused before training where a method cannot take it, and dropped on
+request.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ def test_what_can_train_on_one_image_may(method: str) -> None:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
@@ -72,13 +76,34 @@ def test_the_command_refuses_before_it_trains(bench: Bench) -> None:
     assert "the last batch of an epoch has one image" in called.err
     assert bench.records() == []
     assert bench.call(*RUN, "--method", "bp", "--limit", "65", "--batch-size", "64").code == 0
-    dropped = (*RUN, "--method", "dgl", "--limit", "65", "--batch-size", "64", "--recipe", "drop_last=true")
+    dropped = (
+        *RUN,
+        "--method",
+        "dgl",
+        "--limit",
+        "65",
+        "--batch-size",
+        "64",
+        "--recipe",
+        "drop_last=true",
+    )
     assert bench.call(*dropped).code == 0
     assert [each.status for each in bench.records()] == ["done", "done"]
 
 
 def test_side_by_side_refuses_alike(bench: Bench) -> None:
-    called = bench.call("table", "mini", "--limit", "33", "--epochs", "1", "--jobs-per-device", "2", "--device", "cpu")
+    called = bench.call(
+        "table",
+        "mini",
+        "--limit",
+        "33",
+        "--epochs",
+        "1",
+        "--jobs-per-device",
+        "2",
+        "--device",
+        "cpu",
+    )
     assert called.code == 2
     assert "Digits / DGL, J=4, seed 0: the last batch of an epoch has one image" in called.err
     assert bench.records() == []

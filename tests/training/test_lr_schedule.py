@@ -35,7 +35,9 @@ def test_published_schedule_of_160_epochs() -> None:
     recipe = at(160)
     assert recipe.warmup_epochs == 10
     assert learning_rate(recipe, 1) == 0.01
-    assert learning_rate(recipe, 2) == pytest.approx(0.0889692, abs=1e-7)  # c = 0.4 (1 + cos 2.25 deg); 0.1 c + 0.009
+    assert learning_rate(recipe, 2) == pytest.approx(
+        0.0889692, abs=1e-7
+    )  # c = 0.4 (1 + cos 2.25 deg); 0.1 c + 0.009
     assert learning_rate(recipe, 40) == pytest.approx(0.4 * (1 + 0.5**0.5))
     assert learning_rate(recipe, 80) == pytest.approx(0.4)
 
@@ -46,7 +48,8 @@ def test_last_epoch_stands_still(epochs: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "warm"), [(1, 1), (4, 1), (16, 1), (17, 2), (100, 7), (159, 10), (160, 10), (400, 10)]
+    ("epochs", "warm"),
+    [(1, 1), (4, 1), (16, 1), (17, 2), (100, 7), (159, 10), (160, 10), (400, 10)],
 )
 def test_shorter_runs_warm_up_for_a_sixteenth(epochs: int, warm: int) -> None:
     assert warmup_epochs(epochs) == warm
@@ -54,10 +57,16 @@ def test_shorter_runs_warm_up_for_a_sixteenth(epochs: int, warm: int) -> None:
 
 
 def test_reduced_warmup_by_hand() -> None:
-    """E=32, two warm-up epochs: 0.01, then half of c(2) = 0.4 (1 + cos 11.25 deg) = 0.7923141 and half of 0.01."""
+    """E=32, two warm-up epochs: 0.01, then half of c(2) = 0.4 (1 + cos 11.25 deg) = 0.7923141 and
+    half of 0.01.
+    """
     recipe = at(32)
-    assert [learning_rate(recipe, epoch) for epoch in (1, 2)] == pytest.approx([0.01, 0.4011571], abs=1e-7)
-    assert learning_rate(recipe, 3) == pytest.approx(0.7827762, abs=1e-7)  # 0.4 (1 + cos 16.875 deg)
+    assert [learning_rate(recipe, epoch) for epoch in (1, 2)] == pytest.approx(
+        [0.01, 0.4011571], abs=1e-7
+    )
+    assert learning_rate(recipe, 3) == pytest.approx(
+        0.7827762, abs=1e-7
+    )  # 0.4 (1 + cos 16.875 deg)
 
 
 def test_stl10_warms_up_from_the_same_rate() -> None:

@@ -1,4 +1,6 @@
-"""A checkpoint goes on as the run that it is of: with its recipe, its data, known code, and no run after it."""
+"""A checkpoint goes on as the run that it is of: with its recipe, its data, known code, and no run
+after it.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def digits(test_limit: int = 40) -> Split:
 
 
 def short(**changes: Any) -> Recipe:
-    return msgspec.structs.replace(recipe("bp"), epochs=3, batch_size=20, warmup_epochs=1, **changes)
+    return msgspec.structs.replace(
+        recipe("bp"), epochs=3, batch_size=20, warmup_epochs=1, **changes
+    )
 
 
 class StopError(Exception):
@@ -62,13 +66,19 @@ def stopped(checkpoint: Path, epochs: int = 1, split: Split | None = None, **mor
 
 
 def rows(state: RunState) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in state.history]
+    return [
+        {name: value for name, value in row.items() if name != "seconds"} for row in state.history
+    ]
 
 
-def test_other_data_start_anew_and_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_data_start_anew_and_say_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path, own = tmp_path / "run.pt", digits()
     stopped(path, epochs=2)
-    other = replace(own, train=replace(own.train, pixels=own.train.pixels.flip(1)), fingerprint="0" * 16)
+    other = replace(
+        own, train=replace(own.train, pixels=own.train.pixels.flip(1)), fingerprint="0" * 16
+    )
     kept = path.read_bytes()
     stopped(path, epochs=0, split=other)
     assert path.read_bytes() == kept  # until an epoch with the other data is whole
@@ -80,12 +90,17 @@ def test_other_data_start_anew_and_say_so(tmp_path: Path, capsys: pytest.Capture
     assert f"The run starts anew, not from its checkpoint {path}" in said
 
 
-def test_other_code_goes_on_and_is_named_beside_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_code_goes_on_and_is_named_beside_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "run.pt"
     stopped(path, origin=Origin("a", False))
     stopped(path, origin=Origin("never kept", False), epochs=0)
     stopped(path, origin=Origin("b", True))
-    assert "The code has changed since epoch 1, the record will name both: a; b" in capsys.readouterr().err
+    assert (
+        "The code has changed since epoch 1, the record will name both: a; b"
+        in capsys.readouterr().err
+    )
     found = Run(short(), digits(), path, origin=Origin("c", False)).train()
     assert (found.codes, found.dirty, found.resumed) == (["a", "b", "c"], True, 2)
     assert rows(found) == rows(Run(short(), digits()).train())
@@ -102,7 +117,9 @@ def test_the_same_code_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixtu
 def changed(path: Path, **changes: Any) -> None:
     state = load_checkpoint(path, CPU)
     assert state is not None
-    save_checkpoint(path, {name: value for name, value in (state | changes).items() if value is not None})
+    save_checkpoint(
+        path, {name: value for name, value in (state | changes).items() if value is not None}
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,7 +149,9 @@ def test_what_cannot_be_used_is_said(
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", bytes(100)])
-def test_a_damaged_checkpoint_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
+def test_a_damaged_checkpoint_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
     path = tmp_path / "run.pt"
     path.write_bytes(content)
     assert Run(short(), digits(), path).train().resumed == 0
@@ -158,7 +177,9 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_trained_over(
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
@@ -199,7 +220,9 @@ def test_rerun_starts_anew_beside_a_leftover_and_goes_on_from_its_own_epochs(ben
     assert numbers(third) == numbers(first)
 
 
-def test_a_record_names_all_the_code_that_trained_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_names_all_the_code_that_trained_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("locbench.execution.sweep.code", lambda: Code("a" * 40, True))
     interrupted(bench)
     monkeypatch.setattr("locbench.execution.sweep.code", lambda: Code("b" * 40, False))

@@ -1,4 +1,6 @@
-"""The training loop: interrupted runs end like uninterrupted ones, and nothing depends on the method but the method."""
+"""The training loop: interrupted runs end like uninterrupted ones, and nothing depends on the
+method but the method.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def trained(method: str, checkpoint: Path | None = None) -> tuple[RunState, dict
 
 
 def numbers(state: RunState) -> list[dict[str, float | None]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in state.history]
+    return [
+        {name: value for name, value in row.items() if name != "seconds"} for row in state.history
+    ]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -108,7 +112,14 @@ def test_data_and_their_order_do_not_depend_on_the_method() -> None:
         run, batches = Run(short(method), digits()), []
         step = run.learner.step
 
-        def record(images: Tensor, targets: Any, *, guided: bool = False, step: Any = step, to: Any = batches) -> Any:
+        def record(
+            images: Tensor,
+            targets: Any,
+            *,
+            guided: bool = False,
+            step: Any = step,
+            to: Any = batches,
+        ) -> Any:
             to.append(images.clone())
             to.append(targets.labels.clone())
             return step(images, targets, guided=guided)
@@ -118,7 +129,9 @@ def test_data_and_their_order_do_not_depend_on_the_method() -> None:
         seen[method] = batches
     assert len(seen["bp"]) == 2 * EPOCHS * STEPS
     for method in METHODS:
-        assert all(torch.equal(left, right) for left, right in zip(seen[method], seen["bp"], strict=True)), method
+        assert all(
+            torch.equal(left, right) for left, right in zip(seen[method], seen["bp"], strict=True)
+        ), method
 
 
 def test_networks_start_alike_whatever_the_method() -> None:
@@ -143,9 +156,12 @@ def test_initial_weights_are_he_normal_by_fan_out() -> None:
 
 def test_guided_epochs_are_counted() -> None:
     chosen = short("pgl+head")
-    # 9 steps stand for 160 epochs of P=10, Q=2: step i is epoch 17.78 i of the paper, global if its last digit is >= 8.
+    # 9 steps stand for 160 epochs of P=10, Q=2: step i is epoch 17.78 i of the paper, global if its
+    # last digit is >= 8.
     places = [index * 160 / 9 % 10 for index in range(9)]
-    expected = [sum(place >= 8 for place in places[epoch * 3 : epoch * 3 + 3]) / 3 for epoch in range(3)]
+    expected = [
+        sum(place >= 8 for place in places[epoch * 3 : epoch * 3 + 3]) / 3 for epoch in range(3)
+    ]
     assert [row["global_share"] for row in Run(chosen, digits()).train().history] == expected
 
 
@@ -155,7 +171,9 @@ def test_test_accuracy_is_skipped_between_evaluations() -> None:
 
 
 def test_one_step_of_sgd_by_hand() -> None:
-    """Nesterov's first step moves by lr (g + m g), g with weight decay on every parameter, BatchNorm's included."""
+    """Nesterov's first step moves by lr (g + m g), g with weight decay on every parameter,
+    BatchNorm's included.
+    """
     run = Run(short("dgl"), digits(), dtype=torch.float64)
     before = {name: each.detach().clone() for name, each in run.learner.named_parameters()}
     for group in run.optimizer.param_groups:
@@ -168,7 +186,9 @@ def test_one_step_of_sgd_by_hand() -> None:
     for name, each in run.learner.named_parameters():
         assert each.grad is not None
         decayed = each.grad + 1e-4 * before[name]
-        torch.testing.assert_close(each.detach(), before[name] - 0.1 * (decayed + 0.9 * decayed), msg=name)
+        torch.testing.assert_close(
+            each.detach(), before[name] - 0.1 * (decayed + 0.9 * decayed), msg=name
+        )
 
 
 def test_diverging_run_fails_with_a_remedy() -> None:

@@ -1,4 +1,6 @@
-"""Training of transformers: AdamW's groups, the rate by steps, clipping, mixing, and whole runs on the digits."""
+"""Training of transformers: AdamW's groups, the rate by steps, clipping, mixing, and whole runs on
+the digits.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,23 @@ from locbench.training.state import EpochMetrics, RunState
 
 SIDE = 32
 OURS = "swin-reconstruction"
-PIPELINE = {"optimizer": "adamw", "weight_decay": 0.05, "rate": "cosine-step", "lr": 1e-3, "clip_norm": 5.0}
+PIPELINE = {
+    "optimizer": "adamw",
+    "weight_decay": 0.05,
+    "rate": "cosine-step",
+    "lr": 1e-3,
+    "clip_norm": 5.0,
+}
 
 
 def swin(method: str = OURS, modules: int | None = 4, **settings: Any) -> Recipe:
-    chosen = {"network": "swin-micro", "image_size": SIDE, "modules": modules, **PIPELINE, **settings}
+    chosen = {
+        "network": "swin-micro",
+        "image_size": SIDE,
+        "modules": modules,
+        **PIPELINE,
+        **settings,
+    }
     return recipe_of(method, chosen.pop("options", {}), **chosen)
 
 
@@ -51,7 +65,9 @@ def test_decayed_parameters_of_tiny_by_hand() -> None:
     decayed = sum(depth * 12 * c * c for depth, c, _ in blocks)  # qkv 3, proj 1, MLP 8
     decayed += sum(8 * c * c for c in widths[:3])  # merging 4C -> 2C
     decayed += 48 * 96 + 768 * CLASSES
-    spared = sum(depth * (13 * c + 13 * 13 * h) for depth, c, h in blocks)  # 4 of norms, 9 of biases; tables
+    spared = sum(
+        depth * (13 * c + 13 * 13 * h) for depth, c, h in blocks
+    )  # 4 of norms, 9 of biases; tables
     spared += sum(8 * c for c in widths[:3]) + 3 * 96 + 2 * 768 + CLASSES
     # The auxiliary block of 192 channels: stem 192 -> 96, feature of 128, deconvolution 96 -> 96.
     decayed += 9 * 192 * 96 + 96 * 128 + 4 * 96 * 96
@@ -69,7 +85,9 @@ def test_groups_of_adamw(method: str) -> None:
     optimizer = make_optimizer(net, swin(method))
     assert isinstance(optimizer, torch.optim.AdamW)
     names = {id(each): name for name, each in net.named_parameters()}
-    decayed, spared = ([names[id(each)] for each in group["params"]] for group in optimizer.param_groups)
+    decayed, spared = (
+        [names[id(each)] for each in group["params"]] for group in optimizer.param_groups
+    )
     assert sorted(decayed + spared) == sorted(names.values())
     words = ("bias", "norm", "bn", "relative_position_bias_table")
     layers = dict(net.named_modules())
@@ -77,7 +95,9 @@ def test_groups_of_adamw(method: str) -> None:
         layer = layers[name.rpartition(".")[0]]
         free = any(word in name for word in words) or isinstance(layer, torch.nn.BatchNorm2d)
         assert (name in spared) == free, name
-    assert all(group["betas"] == (0.9, 0.999) and group["eps"] == 1e-8 for group in optimizer.param_groups)
+    assert all(
+        group["betas"] == (0.9, 0.999) and group["eps"] == 1e-8 for group in optimizer.param_groups
+    )
     tables = [name for name in spared if name.endswith("relative_position_bias_table")]
     assert len(tables) == 12
 
@@ -89,10 +109,16 @@ def test_one_step_of_adamw_by_hand() -> None:
     for group in run.optimizer.param_groups:
         group["lr"] = 0.1
     run.engine.accumulate_and_step(*prepared(), guided=False)
-    decays = {id(each): group["weight_decay"] for group in run.optimizer.param_groups for each in group["params"]}
+    decays = {
+        id(each): group["weight_decay"]
+        for group in run.optimizer.param_groups
+        for each in group["params"]
+    }
     for name, each in run.learner.named_parameters():
         assert each.grad is not None
-        expected = before[name] * (1 - 0.1 * decays[id(each)]) - 0.1 * each.grad / (each.grad.abs() + 1e-8)
+        expected = before[name] * (1 - 0.1 * decays[id(each)]) - 0.1 * each.grad / (
+            each.grad.abs() + 1e-8
+        )
         torch.testing.assert_close(each.detach(), expected, msg=name)
 
 
@@ -131,25 +157,42 @@ def test_rate_is_timms_at_every_step(
     )
     for step in range(epochs * steps):
         theirs.step_update(step)
-        assert step_rate(recipe, step, steps) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12), step
+        assert step_rate(recipe, step, steps) == pytest.approx(
+            optimizer.param_groups[0]["lr"], rel=1e-12
+        ), step
 
 
 def test_published_rates_by_hand() -> None:
-    """Batch 140, 357 steps of 50,000 images, 200 epochs of which 20 warm up; scaled by 140 / 512."""
+    """Batch 140, 357 steps of 50,000 images, 200 epochs of which 20 warm up.
+
+    Scaled by 140 / 512.
+    """
     recipe = swin(
-        epochs=200, warmup_epochs=20, batch_size=140, lr=5e-4, warmup_lr=5e-7, min_lr=5e-6, lr_scaling="linear"
+        epochs=200,
+        warmup_epochs=20,
+        batch_size=140,
+        lr=5e-4,
+        warmup_lr=5e-7,
+        min_lr=5e-6,
+        lr_scaling="linear",
     )
     assert 140 / 512 * 5e-4 == 1.3671875e-4
     assert step_rate(recipe, 0, 358) == pytest.approx(1.3671875e-7, rel=1e-12)
-    assert step_rate(recipe, 10 * 358, 358) == pytest.approx((1.3671875e-4 + 1.3671875e-7) / 2, rel=1e-12)
-    assert step_rate(recipe, 100 * 358, 358) == pytest.approx((1.3671875e-4 + 1.3671875e-6) / 2, rel=1e-12)
+    assert step_rate(recipe, 10 * 358, 358) == pytest.approx(
+        (1.3671875e-4 + 1.3671875e-7) / 2, rel=1e-12
+    )
+    assert step_rate(recipe, 100 * 358, 358) == pytest.approx(
+        (1.3671875e-4 + 1.3671875e-6) / 2, rel=1e-12
+    )
     plain = swin(epochs=200, warmup_epochs=20, batch_size=140, lr=5e-4, warmup_lr=5e-7, min_lr=5e-6)
     assert step_rate(plain, 10 * 358, 358) == pytest.approx((5e-4 + 5e-7) / 2, rel=1e-12)
     assert step_rate(plain, 200 * 358, 358) == pytest.approx(5e-6, rel=1e-12)
 
 
 def test_every_step_of_a_run_has_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = swin(epochs=2, warmup_epochs=1, batch_size=16, lr_scaling="linear", warmup_lr=1e-5, min_lr=1e-5)
+    recipe = swin(
+        epochs=2, warmup_epochs=1, batch_size=16, lr_scaling="linear", warmup_lr=1e-5, min_lr=1e-5
+    )
     run, seen = Run(recipe, digits()), []
     step = run.engine.step
 
@@ -192,22 +235,34 @@ def test_gradients_are_clipped_module_by_module(method: str) -> None:
     before = gradients(run.learner)
     whole = norms(run.learner, before)
     assert len(whole) == (1 if method == "bp" else 4)
-    limit = sorted(whole)[0] * 1.01 if len(whole) > 1 else 0.5 * whole[0]  # one module stays as it is
+    limit = (
+        sorted(whole)[0] * 1.01 if len(whole) > 1 else 0.5 * whole[0]
+    )  # one module stays as it is
     clipped = Run(swin(method, clip_norm=limit), digits(), dtype=torch.float64)
     clipped.engine.accumulate_and_step(*prepared(), guided="pgl" in method)
     after = gradients(clipped.learner)
-    assert norms(clipped.learner, after) == pytest.approx([min(each, limit) for each in whole], rel=1e-5)
+    assert norms(clipped.learner, after) == pytest.approx(
+        [min(each, limit) for each in whole], rel=1e-5
+    )
     for index, norm in enumerate(whole):
-        ids = {id(each) for each in run.learner.module_parameters(index) + run.learner.auxiliary_parameters(index)}
+        ids = {
+            id(each)
+            for each in run.learner.module_parameters(index)
+            + run.learner.auxiliary_parameters(index)
+        }
         for name, each in run.learner.named_parameters():
             if id(each) in ids:
                 scale = min(1.0, limit / norm)
-                torch.testing.assert_close(after[name], scale * before[name], rtol=1e-5, atol=1e-12, msg=name)
+                torch.testing.assert_close(
+                    after[name], scale * before[name], rtol=1e-5, atol=1e-12, msg=name
+                )
 
 
 def test_every_parameter_is_clipped_with_one_module() -> None:
     net = build_learner(swin("similarity+swin-reconstruction"), CLASSES, SIDE)
-    per_module = [[*net.module_parameters(index), *net.auxiliary_parameters(index)] for index in range(4)]
+    per_module = [
+        [*net.module_parameters(index), *net.auxiliary_parameters(index)] for index in range(4)
+    ]
     found = [id(each) for parameters in per_module for each in parameters]
     assert sorted(found) == sorted(id(each) for each in net.parameters())
 
@@ -244,15 +299,24 @@ def test_norms_that_clip_nothing_sensible_are_refused(value: float) -> None:
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 @pytest.mark.parametrize("method", [OURS, "swin-infopro", "pgl+swin-reconstruction"])
 def test_three_steps_in_lean_memory_are_the_plain_ones(method: str, optimizer: str) -> None:
-    """Clipping and the step after each module included; the second step is guided where there is guidance."""
+    """Clipping and the step after each module included.
+
+    The second step is guided where there is guidance.
+    """
     found = []
     for memory in ("plain", "lean"):
-        run = Run(swin(method, memory=memory, optimizer=optimizer, clip_norm=0.5), digits(), dtype=torch.float64)
+        run = Run(
+            swin(method, memory=memory, optimizer=optimizer, clip_norm=0.5),
+            digits(),
+            dtype=torch.float64,
+        )
         losses = []
         for seed in range(3):
             run.optimizer.zero_grad(set_to_none=True)
             guided = seed == 1 and method.startswith("pgl")
-            losses.append(run.engine.accumulate_and_step(*prepared(seed=seed), guided=guided).losses)
+            losses.append(
+                run.engine.accumulate_and_step(*prepared(seed=seed), guided=guided).losses
+            )
         found.append(run.learner.state_dict() | {"losses": torch.stack(losses)})
     assert found[0].keys() == found[1].keys()
     for name, each in found[0].items():
@@ -264,12 +328,19 @@ def test_three_steps_in_lean_memory_are_the_plain_ones(method: str, optimizer: s
 
 def constant_batch(size: int, side: int = 16) -> Batch:
     """Return a batch whose image i has the value i everywhere, and class i."""
-    images = torch.arange(size, dtype=torch.float32).view(-1, 1, 1, 1).expand(-1, 3, side, side).contiguous()
+    images = (
+        torch.arange(size, dtype=torch.float32)
+        .view(-1, 1, 1, 1)
+        .expand(-1, 3, side, side)
+        .contiguous()
+    )
     return Batch(images, torch.arange(size), None)
 
 
 def test_mixed_labels_are_the_shares_of_the_images() -> None:
-    """The mean of mixed image i is lam i + (n - 1 - i)(1 - lam), its label 0.9 lam + 0.1 / classes for class i."""
+    """The mean of mixed image i is lam i + (n - 1 - i)(1 - lam), its label 0.9 lam + 0.1 / classes
+    for class i.
+    """
     mixer, kinds = Mixer(CLASSES, 3), set()
     for _ in range(12):
         mixed, targets = mixer(constant_batch(6))
@@ -280,7 +351,10 @@ def test_mixed_labels_are_the_shares_of_the_images() -> None:
         means = shares * torch.arange(6) + (1 - shares) * torch.arange(6).flip(0)
         torch.testing.assert_close(mixed.images.mean(dim=(1, 2, 3)), means, rtol=1e-4, atol=1e-5)
         assert shares.max() - shares.min() < 1e-5
-        cut = all(set(each.flatten().tolist()) <= {float(i), float(5 - i)} for i, each in enumerate(mixed.images))
+        cut = all(
+            set(each.flatten().tolist()) <= {float(i), float(5 - i)}
+            for i, each in enumerate(mixed.images)
+        )
         kinds.add("cutmix" if cut else "mixup")
     assert kinds == {"cutmix", "mixup"}
 
@@ -315,12 +389,18 @@ def test_mixing_comes_from_seed_and_epoch_alone(dtype: torch.dtype) -> None:
 
     first = mixed(1_000_004)
     torch.rand(5)
-    assert all(torch.equal(left, right) for left, right in zip(first, mixed(1_000_004), strict=True))
-    assert not all(torch.equal(left, right) for left, right in zip(first, mixed(1_000_005), strict=True))
+    assert all(
+        torch.equal(left, right) for left, right in zip(first, mixed(1_000_004), strict=True)
+    )
+    assert not all(
+        torch.equal(left, right) for left, right in zip(first, mixed(1_000_005), strict=True)
+    )
 
 
 def test_loss_of_mixed_labels() -> None:
-    """Cross-entropy against shares: minus the sum of share times log-probability, and the hard labels are not used."""
+    """Cross-entropy against shares: minus the sum of share times log-probability, and the hard
+    labels are not used.
+    """
     net = build_learner(swin("bp"), CLASSES, SIDE).double()
     images, targets = batch(side=SIDE)
     shares = torch.rand(6, CLASSES, dtype=torch.float64)
@@ -353,7 +433,9 @@ def test_images_are_scaled_to_the_networks_size() -> None:
     assert first.pixels is not None
     assert first.pixels.shape == first.images.shape
     assert 0 <= first.pixels.min() < first.pixels.max() <= 1
-    assert [each.images.shape for each in feed.eval_loader(recipe, split, torch.float32)] == [(40, 3, SIDE, SIDE)]
+    assert [each.images.shape for each in feed.eval_loader(recipe, split, torch.float32)] == [
+        (40, 3, SIDE, SIDE)
+    ]
 
 
 def test_scaling_is_bicubic_with_antialiasing() -> None:
@@ -388,7 +470,13 @@ def test_accuracy_is_of_the_bare_network_in_evaluation_mode() -> None:
 def short(method: str = OURS, **settings: Any) -> Recipe:
     rates = {"warmup_lr": 1e-5, "min_lr": 1e-5}
     return swin(
-        method, epochs=3, batch_size=16, warmup_epochs=1, drop_path=settings.pop("drop_path", 0.2), **rates, **settings
+        method,
+        epochs=3,
+        batch_size=16,
+        warmup_epochs=1,
+        drop_path=settings.pop("drop_path", 0.2),
+        **rates,
+        **settings,
     )
 
 
@@ -410,7 +498,9 @@ class Stopping:
 
 
 def numbers(state: RunState) -> list[dict[str, float | None]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in state.history]
+    return [
+        {name: value for name, value in row.items() if name != "seconds"} for row in state.history
+    ]
 
 
 @pytest.mark.parametrize(
@@ -424,7 +514,9 @@ def numbers(state: RunState) -> list[dict[str, float | None]]:
     ],
     ids=str,
 )
-def test_resumed_run_is_the_uninterrupted_one(method: str, settings: dict[str, Any], tmp_path: Path) -> None:
+def test_resumed_run_is_the_uninterrupted_one(
+    method: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
     recipe = short(method, **settings)
     whole = Run(recipe, digits())
     expected = whole.train()
@@ -464,7 +556,10 @@ def test_modules_learn_to_restore_their_inputs() -> None:
     before = excess(run.learner, every.images)
     history = run.train().history
     after = excess(run.learner, every.images)
-    assert all(0 < late < 0.9 * early for early, late in zip(before, after, strict=True)), (before, after)
+    assert all(0 < late < 0.9 * early for early, late in zip(before, after, strict=True)), (
+        before,
+        after,
+    )
     losses = [row["train_loss"] for row in history]
     assert losses[-1] is not None
     assert losses[0] is not None

@@ -1,6 +1,8 @@
-"""What is read off a device as it takes training steps: the allocator's peaks, and the time of a step.
+"""What is read off a device as it takes training steps: the allocator's peaks, and the time of a
+step.
 
-Nothing is subtracted from any figure, and the host waits for the device only before and after all measured steps.
+Nothing is subtracted from any figure, and the host waits for the device only before and after all
+measured steps.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ Step = Callable[[], object]
 
 @dataclass(frozen=True)
 class Peaks:
-    """The largest number of bytes that an allocator gave out, and that it held; None where it holds nothing back."""
+    """The largest number of bytes that an allocator gave out, and that it held.
+
+    None where it holds nothing back.
+    """
 
     allocated: int
     reserved: int | None = None
@@ -41,7 +46,9 @@ class Meter(Protocol):
         """Forget what was before, and return the bytes that are allocated nevertheless."""
 
     def warmed(self) -> Peaks | None:
-        """End the warm-up: return the peaks since the start, if the meter knows them, and forget them."""
+        """End the warm-up: return the peaks since the start, if the meter knows them, and forget
+        them.
+        """
 
     def milliseconds(self, step: Step, steps: int) -> list[float]:
         """Take steps and return the time of each."""
@@ -51,15 +58,16 @@ class Meter(Protocol):
 
         Args:
             step: takes a step.
-            resident: prepares a step and returns the bytes that live before it and that it does not free.
+            resident: prepares a step and returns the bytes that live before it and that it does not
+                free.
         """
 
 
 class CudaMeter:
     """Reads a CUDA device: PyTorch's caching allocator, and events in the stream.
 
-    cuBLAS's workspaces and cuDNN's are blocks of that allocator; the device's context and its libraries' code are not,
-    nor is what other processes hold.
+    cuBLAS's workspaces and cuDNN's are blocks of that allocator; the device's context and its
+    libraries' code are not, nor is what other processes hold.
     """
 
     name: MeterName = "cuda allocator"
@@ -69,19 +77,28 @@ class CudaMeter:
         self.device = device
 
     def start(self) -> int:
-        """Free the cached blocks and reset the peaks; whatever is allocated still belongs to somebody else."""
+        """Free the cached blocks and reset the peaks.
+
+        Whatever is allocated still belongs to somebody else.
+        """
         gc.collect()  # an earlier learner may hang in a cycle
         self._reset()
         return torch.cuda.memory_allocated(self.device)
 
     def warmed(self) -> Peaks:
-        """Return the peaks so far; then free the cached blocks, among them those of cuDNN's search, and reset."""
+        """Return the peaks so far.
+
+        Then free the cached blocks, among them those of cuDNN's search, and reset.
+        """
         found = self._read()
         self._reset()
         return found
 
     def milliseconds(self, step: Step, steps: int) -> list[float]:
-        """Mark the stream between steps; a pause in which the device waits for the host counts to the step it is in."""
+        """Mark the stream between steps.
+
+        A pause in which the device waits for the host counts to the step it is in.
+        """
         step()  # takes anew from the device what was freed with the cache
         marks = [torch.cuda.Event(enable_timing=True) for _ in range(steps + 1)]  # type: ignore[no-untyped-call]
         marks[0].record()
@@ -97,7 +114,10 @@ class CudaMeter:
 
     def _read(self) -> Peaks:
         torch.cuda.synchronize(self.device)
-        return Peaks(torch.cuda.max_memory_allocated(self.device), torch.cuda.max_memory_reserved(self.device))
+        return Peaks(
+            torch.cuda.max_memory_allocated(self.device),
+            torch.cuda.max_memory_reserved(self.device),
+        )
 
     def _reset(self) -> None:
         torch.cuda.synchronize(self.device)
@@ -106,7 +126,9 @@ class CudaMeter:
 
 
 class CpuMeter:
-    """Reads PyTorch's CPU allocator with the profiler, which sees what no tensor owns too: oneDNN's scratch buffers."""
+    """Reads PyTorch's CPU allocator with the profiler, which sees what no tensor owns too: oneDNN's
+    scratch buffers.
+    """
 
     name: MeterName = "cpu allocator"
     steps, warmup = 5, 1
@@ -128,7 +150,9 @@ class CpuMeter:
         return [1000 * (after - before) for before, after in pairwise(marks)]
 
     def peaks(self, step: Step, resident: Callable[[], int]) -> Peaks:
-        """Profile one more step: what lived before it, and the largest sum of what it takes and frees from then on."""
+        """Profile one more step: what lived before it, and the largest sum of what it takes and
+        frees from then on.
+        """
         before = resident()
         return Peaks(before + max(accumulate(allocations(step)), default=0))
 
@@ -138,7 +162,9 @@ def allocations(call: Callable[[], object]) -> list[int]:
 
     A block that was taken before and is freed in the call is not among them.
     """
-    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else it says on standard error that it starts and stops
+    os.environ.setdefault(
+        "KINETO_LOG_LEVEL", "6"
+    )  # else it says on standard error that it starts and stops
     with profile(use_kineto=False, profile_memory=True) as seen:
         call()
     events = [event for event in seen.kineto_results.events() if event.name() == "[memory]"]
@@ -152,7 +178,9 @@ def meter_of(device: torch.device) -> CudaMeter | CpuMeter:
 
 @contextmanager
 def switches(device: torch.device, *, benchmark: bool) -> Iterator[None]:
-    """Work on a device with cuDNN's search on or off, and set everything back that a step's arithmetic may switch."""
+    """Work on a device with cuDNN's search on or off, and set everything back that a step's
+    arithmetic may switch.
+    """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
     cudnn.benchmark = benchmark

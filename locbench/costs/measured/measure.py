@@ -1,7 +1,8 @@
 """Measured costs: training steps really taken on a device, at the paper's own batch.
 
-A measurement stands beside a prediction, never in its place: a device holds more than tensors, and what more depends on
-its libraries. The step is the training loop's own, without the loading of images, the running sums and the tests.
+A measurement stands beside a prediction, never in its place: a device holds more than tensors, and
+what more depends on its libraries. The step is the training loop's own, without the loading of
+images, the running sums and the tests.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def measure(
     steps: int | None = None,
     warmup: int | None = None,
 ) -> Measurement:
-    """Take training steps and return what they took; a step that fails is returned too, with its error.
+    """Take training steps and return what they took; a step that fails is returned too, with its
+    error.
 
     Args:
         recipe: what to train; its schedule is passed over.
@@ -62,7 +64,8 @@ def measure(
         benchmark: let cuDNN search for its fastest algorithms, which takes memory.
         setting: as of predictions.
         steps: how many are measured [default: 50, on the CPU 5].
-        warmup: how many come before [default: 10, on the CPU 1]; at least one, since momentum exists from then on.
+        warmup: how many come before [default: 10, on the CPU 1]; at least one, since momentum
+            exists from then on.
 
     Raises:
         FailureError: the device can take no further step.
@@ -94,12 +97,20 @@ def measure(
     )
 
 
-def probe_step(recipe: Recipe, device: torch.device, setting: TraceOptions = TraceOptions()) -> ProbeStep:
-    """Return the step of a recipe under a setting of its size, classes, batch size, phase and gradients."""
+def probe_step(
+    recipe: Recipe, device: torch.device, setting: TraceOptions = TraceOptions()
+) -> ProbeStep:
+    """Return the step of a recipe under a setting of its size, classes, batch size, phase and
+    gradients.
+    """
     side, batch_size = setting.side or recipe.image_size, setting.batch_size or recipe.batch_size
     changed = without_schedule(recipe, lr=PROBE_RATE, image_size=side, batch_size=batch_size)
     return ProbeStep(
-        changed, device, guided=setting.guided, classes=setting.classes, keep_gradients=setting.keep_gradients
+        changed,
+        device,
+        guided=setting.guided,
+        classes=setting.classes,
+        keep_gradients=setting.keep_gradients,
     )
 
 
@@ -189,7 +200,8 @@ def measure_table(
     steps: int | None = None,
     watcher: MeasuringWatcher | None = None,
 ) -> list[Measurement]:
-    """Measure what a table's costs lack on a device; each measurement is written as soon as it exists.
+    """Measure what a table's costs lack on a device; each measurement is written as soon as it
+    exists.
 
     Args:
         table: the table, or a part of it.
@@ -204,7 +216,8 @@ def measure_table(
         The new measurements, those that failed included.
 
     Raises:
-        LocbenchError: see `measure`; or a measurement cannot be written. What was written before is safe.
+        LocbenchError: see `measure`; or a measurement cannot be written. What was written before is
+            safe.
     """
     device = torch.device(device)
     todo, made = missing_steps(table, measurements, device, variant, rerun), []
@@ -236,9 +249,11 @@ def missing_steps(
 
 
 def wanted_steps(table: Table, device: torch.device, variant: Variant = Variant()) -> list[Wanted]:
-    """Return the steps behind a table's costs in a fixed order: before a recipe, backpropagation to hold it against.
+    """Return the steps behind a table's costs in a fixed order: before a recipe, backpropagation to
+    hold it against.
 
-    On CUDA each is wanted without and with cuDNN's search. A recipe that has no such variant is left out.
+    On CUDA each is wanted without and with cuDNN's search. A recipe that has no such variant is
+    left out.
     """
     searches = (False, True) if device.type == "cuda" else (False,)
     found: dict[tuple[str, TraceOptions, bool], Wanted] = {}

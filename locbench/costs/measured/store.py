@@ -1,7 +1,8 @@
 """Measured costs of training steps, kept on disk: one JSON file each below ``<results>/measured``.
 
-A measurement is a fact of a device at a time, so that nothing but the user's wish replaces it: unlike a trace it stays
-when the code changes, and says with which commit and which versions it was made.
+A measurement is a fact of a device at a time, so that nothing but the user's wish replaces it:
+unlike a trace it stays when the code changes, and says with which commit and which versions it was
+made.
 """
 
 from __future__ import annotations
@@ -29,15 +30,19 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         recipe, setting: what was stepped; the recipe without its schedule.
         device: the processor's or accelerator's name.
-        benchmark: whether cuDNN was to search for its fastest algorithms (``torch.backends.cudnn.benchmark``).
+        benchmark: whether cuDNN was to search for its fastest algorithms
+            (``torch.backends.cudnn.benchmark``).
         meter: who counted the bytes.
-        allocated_bytes: the allocator's peak over the measured steps: on CUDA ``max_memory_allocated``, on the CPU the
-            bytes live at the peak of one more, profiled step.
-        reserved_bytes: ``max_memory_reserved`` over the same steps; None on the CPU, whose allocator keeps no reserve.
-        first_allocated_bytes, first_reserved_bytes: the same from the building of the network to the end of the
-            warm-up: with ``benchmark`` the workspaces that cuDNN tries, of the shapes that this process meets here
-            first; None on the CPU.
-        occupied_bytes: what the allocator held before the network was built, and holds in the figures above.
+        allocated_bytes: the allocator's peak over the measured steps: on CUDA
+            ``max_memory_allocated``, on the CPU the bytes live at the peak of one more, profiled
+            step.
+        reserved_bytes: ``max_memory_reserved`` over the same steps; None on the CPU, whose
+            allocator keeps no reserve.
+        first_allocated_bytes, first_reserved_bytes: the same from the building of the network to
+            the end of the warm-up: with ``benchmark`` the workspaces that cuDNN tries, of the
+            shapes that this process meets here first; None on the CPU.
+        occupied_bytes: what the allocator held before the network was built, and holds in the
+            figures above.
         milliseconds: median time of a step.
         spread: first and third quartile of it.
         steps, warmup: measured steps, and steps before them.
@@ -82,27 +87,48 @@ class MeasurementStore(JsonStore[Measurement]):
     def lines(self) -> tuple[str, ...]:
         """What was passed over so far because it cannot be read, one sentence each."""
         faults = self.set_aside.why.items()
-        return tuple(f"The measurement {path} cannot be read and counts as missing: {why}" for path, why in faults)
+        return tuple(
+            f"The measurement {path} cannot be read and counts as missing: {why}"
+            for path, why in faults
+        )
 
     def of(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> tuple[Measurement, ...]:
-        """Return what was measured of a recipe, whatever its schedule, on any device, in the order of the files' names.
+        """Return what was measured of a recipe, whatever its schedule, on any device, in the order
+        of the files' names.
 
         Those that failed, for want of memory or otherwise, are left out; see `tried`.
         """
         return tuple(each for each in self.tried(recipe, setting) if each.fits)
 
-    def tried(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> tuple[Measurement, ...]:
+    def tried(
+        self, recipe: Recipe, setting: TraceOptions = TraceOptions()
+    ) -> tuple[Measurement, ...]:
         """Return the same with what failed."""
         return tuple(self.matching(f"*-{_step_words(recipe, setting)[-1]}-*.json"))
 
     def find(
-        self, recipe: Recipe, setting: TraceOptions, device: str, *, benchmark: bool, engine: str = "eager"
+        self,
+        recipe: Recipe,
+        setting: TraceOptions,
+        device: str,
+        *,
+        benchmark: bool,
+        engine: str = "eager",
     ) -> Measurement | None:
-        """Return a step's measurement on a device; None if it was not measured, or its file cannot be read."""
+        """Return a step's measurement on a device.
+
+        None if it was not measured, or its file cannot be read.
+        """
         return self.read(self.path(recipe, setting, device, benchmark=benchmark, engine=engine))
 
     def path(
-        self, recipe: Recipe, setting: TraceOptions, device: str, *, benchmark: bool, engine: str = "eager"
+        self,
+        recipe: Recipe,
+        setting: TraceOptions,
+        device: str,
+        *,
+        benchmark: bool,
+        engine: str = "eager",
     ) -> Path:
         """Return the file of a measurement: readable words, a key of the step, and the device."""
         *words, key = _step_words(recipe, setting)
@@ -116,7 +142,11 @@ class MeasurementStore(JsonStore[Measurement]):
             FailureError: it cannot be written.
         """
         path = self.path(
-            made.recipe, made.setting, made.device, benchmark=made.benchmark, engine=made.provenance.engine
+            made.recipe,
+            made.setting,
+            made.device,
+            benchmark=made.benchmark,
+            engine=made.provenance.engine,
         )
         self.write(path, made)
         return path

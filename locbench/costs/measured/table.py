@@ -1,6 +1,7 @@
 """What was measured of a table's recipes, beside what was predicted and what the paper prints.
 
-A measured value never takes a prediction's place: it belongs to one device with its libraries, and is labelled so.
+A measured value never takes a prediction's place: it belongs to one device with its libraries, and
+is labelled so.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ class MeasuredCost(msgspec.Struct, frozen=True, kw_only=True):
         device, engine, meter: what was measured on, how steps were run, and who counted the bytes.
         predicted_bytes: the predicted peak of tensors; None where it was not traced.
         published_memory, memory_unit, published_overhead: as printed; None where nothing is.
-        off, on: without and with cuDNN's search for its fastest algorithms; None where not measured.
+        off, on: without and with cuDNN's search for its fastest algorithms; None where not
+            measured.
     """
 
     row: str
@@ -115,7 +117,9 @@ def phase_settings(recipe: Recipe) -> tuple[TraceOptions, ...]:
 
 
 def baseline(recipe: Recipe) -> Recipe:
-    """Return what a recipe's time is held against: backpropagation in the same precision, in plain memory."""
+    """Return what a recipe's time is held against: backpropagation in the same precision, in plain
+    memory.
+    """
     from locbench.costs.table_rows import backpropagation  # imports torch
 
     return msgspec.structs.replace(backpropagation(recipe), memory="plain")
@@ -143,10 +147,18 @@ def _variants(recipe: Recipe) -> Iterator[Recipe]:
 
 
 def _lines(
-    table: Table, cell: CostCell, recipe: Recipe, measurements: MeasurementStore, predictions: PredictionStore
+    table: Table,
+    cell: CostCell,
+    recipe: Recipe,
+    measurements: MeasurementStore,
+    predictions: PredictionStore,
 ) -> Iterator[MeasuredCost]:
     tried = [measurements.tried(recipe, setting) for setting in phase_settings(recipe)]
-    peaks = [_peak(recipe, setting, predictions) for setting in phase_settings(recipe)] if any(tried) else []
+    peaks = (
+        [_peak(recipe, setting, predictions) for setting in phase_settings(recipe)]
+        if any(tried)
+        else []
+    )
     bases = measurements.of(baseline(recipe)) if any(tried) else ()
     for place in dict.fromkeys(_place(each) for step in tried for each in step):
         base = {each.benchmark: each.milliseconds for each in bases if _place(each) == place}
@@ -158,9 +170,14 @@ def _lines(
 
 
 def _kinds(
-    recipe: Recipe, peaks: Sequence[float | None], here: Sequence[Readings], base: Mapping[bool, float]
+    recipe: Recipe,
+    peaks: Sequence[float | None],
+    here: Sequence[Readings],
+    base: Mapping[bool, float],
 ) -> Iterator[tuple[StepKind, float | None, Readings]]:
-    """Yield the recipe's steps, and with phases their mean, each with its predicted peak and its readings."""
+    """Yield the recipe's steps, and with phases their mean, each with its predicted peak and its
+    readings.
+    """
     if len(here) == 1:
         yield "", peaks[0], here[0]
         return
@@ -210,15 +227,18 @@ def _peak(recipe: Recipe, setting: TraceOptions, predictions: PredictionStore) -
 
 def _variant(recipe: Recipe, published: Recipe) -> str:
     words = [f"{recipe.memory} memory"] if recipe.memory != published.memory else []
-    return ", ".join([*words, *([recipe.precision] if recipe.precision != published.precision else [])])
+    return ", ".join(
+        [*words, *([recipe.precision] if recipe.precision != published.precision else [])]
+    )
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What one measurement says, or the mean of a local and a global step over the epochs; fields as in `Measurement`.
+    """What one measurement says, or the mean of a local and a global step over the epochs; fields
+    as in `Measurement`.
 
     Attributes:
-        overhead: time over that of backpropagation on the same device, in percent: 100 * (t / t_BP - 1); None for
-            backpropagation itself and where that was not measured.
+        overhead: time over that of backpropagation on the same device, in percent: 100 * (t / t_BP
+            - 1); None for backpropagation itself and where that was not measured.
         spread, provenance: None for a mean.
     """
 
@@ -239,7 +259,9 @@ Readings = Mapping[bool, Reading]
 """By whether cuDNN was to search for its fastest algorithms."""
 
 
-def readings(measurements: Sequence[Measurement], bases: Mapping[bool, float]) -> dict[bool, Reading]:
+def readings(
+    measurements: Sequence[Measurement], bases: Mapping[bool, float]
+) -> dict[bool, Reading]:
     """Return what measurements of one step on one device say.
 
     Args:
@@ -249,8 +271,13 @@ def readings(measurements: Sequence[Measurement], bases: Mapping[bool, float]) -
     return {each.benchmark: _reading(each, bases.get(each.benchmark)) for each in measurements}
 
 
-def mean_readings(local: Readings, guided: Readings, share: float, bases: Mapping[bool, float]) -> dict[bool, Reading]:
-    """Return the mean over the epochs where both steps were measured; ``share`` of the epochs are global."""
+def mean_readings(
+    local: Readings, guided: Readings, share: float, bases: Mapping[bool, float]
+) -> dict[bool, Reading]:
+    """Return the mean over the epochs where both steps were measured.
+
+    ``share`` of the epochs are global.
+    """
     return {
         benchmark: _mean(local[benchmark], guided[benchmark], share, bases.get(benchmark))
         for benchmark in local
@@ -259,12 +286,19 @@ def mean_readings(local: Readings, guided: Readings, share: float, bases: Mappin
 
 
 def mixed(local: float | None, guided: float | None, share: float) -> float | None:
-    """Return a figure of local and of global steps, weighted by their shares of the epochs; None without either."""
+    """Return a figure of local and of global steps, weighted by their shares of the epochs.
+
+    None without either.
+    """
     return None if local is None or guided is None else weighted(local, guided, share)
 
 
 def _reading(made: Measurement, base: float | None) -> Reading:
-    own = {name: getattr(made, name) for name in Reading.__struct_fields__ if name in Measurement.__struct_fields__}
+    own = {
+        name: getattr(made, name)
+        for name in Reading.__struct_fields__
+        if name in Measurement.__struct_fields__
+    }
     return Reading(**own, overhead=_overhead(made.milliseconds, base) if made.fits else None)
 
 
@@ -273,7 +307,9 @@ def _mean(local: Reading, guided: Reading, share: float, base: float | None) -> 
     return Reading(
         allocated_bytes=weighted(local.allocated_bytes, guided.allocated_bytes, share),
         reserved_bytes=mixed(local.reserved_bytes, guided.reserved_bytes, share),
-        first_allocated_bytes=mixed(local.first_allocated_bytes, guided.first_allocated_bytes, share),
+        first_allocated_bytes=mixed(
+            local.first_allocated_bytes, guided.first_allocated_bytes, share
+        ),
         first_reserved_bytes=mixed(local.first_reserved_bytes, guided.first_reserved_bytes, share),
         occupied_bytes=max(local.occupied_bytes, guided.occupied_bytes),
         milliseconds=milliseconds,

@@ -1,8 +1,9 @@
 """What an operation returns on fake tensors, remembered by the shapes that it was given.
 
-`FakeTensorMode` works every operation out anew or looks it up in a cache whose keys cost more than all else in a trace.
-A training step repeats few distinct operations thousands of times; this cache keeps only what a memory trace needs of
-them: sizes, strides, types, and which result shares whose storage.
+`FakeTensorMode` works every operation out anew or looks it up in a cache whose keys cost more than
+all else in a trace. A training step repeats few distinct operations thousands of times; this cache
+keeps only what a memory trace needs of them: sizes, strides, types, and which result shares whose
+storage.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class _Given:
 
 @dataclass(frozen=True)
 class _Made:
-    """A tensor on storage of its own, or on that of the argument tensor ``index``, ``offset`` elements after it."""
+    """A tensor on storage of its own, or on that of the argument tensor ``index``, ``offset``
+    elements after it.
+    """
 
     size: tuple[int, ...]
     stride: tuple[int, ...]
@@ -63,15 +66,23 @@ class ShapeCache:
     def __init__(self, mode: FakeTensorMode) -> None:
         self._mode = mode
 
-    def __call__(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def __call__(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         """Return what the mode would."""
         if func is _DEVICE:
             return args[0].fake_device
         if _gives_nothing(func):
-            return None  # the mode would run a fused optimizer on real tensors, gigabytes of them, for want of a rule
+            # The mode would run a fused optimizer on real tensors, gigabytes of them, for want of a
+            # rule.
+            return None
         tensors: list[FakeTensor] = []
         try:
-            key = (func, _described(args, tensors), (*kwargs, *_described(kwargs.values(), tensors)))
+            key = (
+                func,
+                _described(args, tensors),
+                (*kwargs, *_described(kwargs.values(), tensors)),
+            )
             known = _KNOWN.get(key)
         except (_UncachedError, TypeError):  # TypeError: not hashable
             return func(*args, **kwargs)
@@ -98,7 +109,9 @@ class ShapeCache:
         if isinstance(result, _Given):
             return tensors[result.index]
         with torch._C._DisableTorchDispatch():  # the modes would make fake tensors of these
-            made = torch.empty_strided(result.size, result.stride, dtype=result.dtype, device="meta")
+            made = torch.empty_strided(
+                result.size, result.stride, dtype=result.dtype, device="meta"
+            )
             if result.index is not None:
                 owner = tensors[result.index]
                 offset = owner.storage_offset() + result.offset
@@ -111,7 +124,10 @@ class ShapeCache:
 
 
 def forget_values(tensors: Iterable[Tensor]) -> None:
-    """Let fake tensors that are known by value be known by shape alone, as all others are; for those nobody reads."""
+    """Let fake tensors that are known by value be known by shape alone, as all others are.
+
+    For those nobody reads.
+    """
     for each in tensors:
         if isinstance(each, FakeTensor):
             each.constant = None
@@ -141,7 +157,11 @@ def _described(values: Iterable[Any], tensors: list[FakeTensor]) -> tuple[Any, .
 def _read(results: tuple[Any, ...], tensors: list[FakeTensor]) -> tuple[_Result, ...]:
     own = {id(each.untyped_storage()): index for index, each in reversed(list(enumerate(tensors)))}
     read = tuple(_read_one(each, tensors, own) for each in results)
-    fresh = [each.untyped_storage() for each, result in zip(results, read, strict=True) if _is_fresh(result)]
+    fresh = [
+        each.untyped_storage()
+        for each, result in zip(results, read, strict=True)
+        if _is_fresh(result)
+    ]
     if len({id(each) for each in fresh}) < len(fresh):
         raise _UncachedError
     return read
@@ -165,7 +185,10 @@ def _read_one(result: Any, tensors: list[FakeTensor], own: dict[int, int]) -> _R
 
 
 def _attributes(result: FakeTensor) -> dict[str, Any]:
-    """Return what a fake tensor carries besides its shape; making one anew takes ten times as long as copying this."""
+    """Return what a fake tensor carries besides its shape.
+
+    Making one anew takes ten times as long as copying this.
+    """
     return {name: value for name, value in result.__dict__.items() if name != "fake_mode"}
 
 
@@ -176,7 +199,9 @@ def _is_fresh(result: _Result) -> bool:
 def _bytes(size: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype) -> int:
     if 0 in size:
         return 0
-    return (1 + sum((each - 1) * step for each, step in zip(size, stride, strict=True))) * dtype.itemsize
+    return (
+        1 + sum((each - 1) * step for each, step in zip(size, stride, strict=True))
+    ) * dtype.itemsize
 
 
 @cache
@@ -187,7 +212,12 @@ def _gives_nothing(func: Any) -> bool:
 
 
 def _particular(func: Any) -> bool:
-    """Return whether more than the shapes of its arguments decide what an operation gives or does to them."""
+    """Return whether more than the shapes of its arguments decide what an operation gives or does
+    to them.
+    """
     tags = getattr(func, "tags", None)
-    absolute = func in (torch.ops.aten.as_strided.default, torch.ops.aten.as_strided_.default)  # offsets in storage
+    absolute = func in (
+        torch.ops.aten.as_strided.default,
+        torch.ops.aten.as_strided_.default,
+    )  # offsets in storage
     return tags is None or torch.Tag.inplace_view in tags or absolute

@@ -19,10 +19,23 @@ from locbench.errors import FailureError, UsageError
 from locbench.spec.components import Periodic
 from locbench.spec.recipe import Recipe, without_schedule
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_UNITS = {
+    "": 1,
+    "k": 10**3,
+    "m": 10**6,
+    "g": 10**9,
+    "t": 10**12,
+    "ki": 2**10,
+    "mi": 2**20,
+    "gi": 2**30,
+    "ti": 2**40,
+}
 
 SMALLEST, LARGEST = 10**6, 10**15
-"""Bounds of a memory that is asked for, in bytes; nothing fits the one, and nobody has the other."""
+"""Bounds of a memory that is asked for, in bytes.
+
+Nothing fits the one, and nobody has the other.
+"""
 
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(|[kmgt]i?)b?\s*$", re.IGNORECASE)
 
@@ -59,14 +72,21 @@ def parse_bytes(text: str) -> int:
         raise UsageError(f"{shown!r} is not a size of memory", "For example: 11GB, 24GiB.")
     size = float(match[1]) * _UNITS[match[2].lower()]
     if not SMALLEST <= size <= LARGEST:
-        bytes_ = f"{size:,.0f} byte{'' if size == 1 else 's'}" if size < SMALLEST else "more than 1000TB"
+        bytes_ = (
+            f"{size:,.0f} byte{'' if size == 1 else 's'}" if size < SMALLEST else "more than 1000TB"
+        )
         meant = f"{match[1]}GB" if not match[2] and 0 < size < SMALLEST else "11GB"
-        raise UsageError(f"a memory of {shown!r} is {bytes_}", f"Write a size with its unit, for example {meant}.")
+        raise UsageError(
+            f"a memory of {shown!r} is {bytes_}",
+            f"Write a size with its unit, for example {meant}.",
+        )
     return int(size)
 
 
 def largest_peak(recipe: Recipe, setting: TraceOptions = TraceOptions()) -> int:
-    """Return the predicted peak of the step that needs most: with PGL that may be one of either phase."""
+    """Return the predicted peak of the step that needs most: with PGL that may be one of either
+    phase.
+    """
     return max(each.peak for each in _steps(recipe, setting))
 
 
@@ -82,7 +102,10 @@ def on_device(held: Held) -> Need:
 
 def _steps(recipe: Recipe, setting: TraceOptions) -> list[Peak]:
     phases = (False, True) if isinstance(recipe.composition.phases, Periodic) else (False,)
-    return [_step(without_schedule(recipe), msgspec.structs.replace(setting, guided=guided)) for guided in phases]
+    return [
+        _step(without_schedule(recipe), msgspec.structs.replace(setting, guided=guided))
+        for guided in phases
+    ]
 
 
 @lru_cache(maxsize=256)
@@ -95,10 +118,11 @@ def _step(recipe: Recipe, setting: TraceOptions) -> Peak:
 def largest_batch(
     recipe: Recipe, memory: int, setting: TraceOptions = TraceOptions(), need: Need = largest_peak
 ) -> tuple[int, int]:
-    """Return the largest batch that fits, and what it needs in bytes: by default the predicted peak of tensors.
+    """Return the largest batch that fits, and what it needs in bytes: by default the predicted peak
+    of tensors.
 
-    The peak grows almost in proportion to the batch; a line through two batches gives a guess, and traced
-    batches decide.
+    The peak grows almost in proportion to the batch; a line through two batches gives a guess, and
+    traced batches decide.
 
     Raises:
         FailureError: not even a batch of two fits (BatchNorm needs two images).
@@ -119,16 +143,22 @@ def largest_batch(
     return low, peak(low)
 
 
-def rank_for_batch(recipes: Iterable[Recipe], memory: int, setting: TraceOptions = TraceOptions()) -> list[Candidate]:
+def rank_for_batch(
+    recipes: Iterable[Recipe], memory: int, setting: TraceOptions = TraceOptions()
+) -> list[Candidate]:
     """Return all recipes with what they need.
 
-    Those that fit with what a device holds besides come first, then those whose tensors alone fit, each the cheapest
-    first, then the others.
+    Those that fit with what a device holds besides come first, then those whose tensors alone fit,
+    each the cheapest first, then the others.
     """
     found = [_candidate(each, setting) for each in recipes]
     return sorted(
         found,
-        key=lambda each: (each.total > memory, each.peak > memory, each.macs if each.peak <= memory else each.peak),
+        key=lambda each: (
+            each.total > memory,
+            each.peak > memory,
+            each.macs if each.peak <= memory else each.peak,
+        ),
     )
 
 

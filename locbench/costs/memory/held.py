@@ -1,7 +1,8 @@
-"""What a device holds when a step's tensors are at their peak: more than tensors, and no trace says how much more.
+"""What a device holds when a step's tensors are at their peak: more than tensors, and no trace says
+how much more.
 
-Where a table has a calibration of the recipe it is taken, else figures that are assumed and said to be. Neither is ever
-part of a prediction.
+Where a table has a calibration of the recipe it is taken, else figures that are assumed and said to
+be. Neither is ever part of a prediction.
 """
 
 from __future__ import annotations
@@ -20,14 +21,19 @@ CONTEXT = 500_000_000
 """Bytes that CUDA's context takes, code and libraries included: 0.4 to 0.6 GB on most devices."""
 
 WORKSPACES = 64 * 2**20
-"""Bytes of cuBLAS's and cuBLASLt's workspaces on a device that gives each 32 MiB; others give less."""
+"""Bytes of cuBLAS's and cuBLASLt's workspaces on a device that gives each 32 MiB.
+
+Others give less.
+"""
 
 FRAGMENTS = 0.1
 """Share of the tensors that the allocator holds besides, since it hands out whole blocks."""
 
 
 class Peak(NamedTuple):
-    """A traced step: its peak, and the live bytes after the first backward pass of each shape of convolution."""
+    """A traced step: its peak, and the live bytes after the first backward pass of each shape of
+    convolution.
+    """
 
     peak: int
     backwards: Mapping[str, int]
@@ -86,7 +92,9 @@ def held_by(recipe: Recipe) -> Held:
         for cell in table.cells if calibration is not None and not calibration.legacy else ():
             if calibration is None or cell.recipe is None or MEMORY not in cell.published:
                 continue
-            if _sizeless(cell.recipe) == wanted and not _is_unfit(cell.row, cell.column, calibration):
+            if _sizeless(cell.recipe) == wanted and not _is_unfit(
+                cell.row, cell.column, calibration
+            ):
                 return Held(table.id, cell.recipe.batch_size, tuple(_terms(calibration)))
     return ASSUMED
 

@@ -17,10 +17,11 @@ class TraceOptions(msgspec.Struct, frozen=True, omit_defaults=True):
         side: side of the images in pixels; None takes the data set's.
         classes: number of classes; None takes the data set's.
         guided: trace a step of PGL's global phase.
-        keep_gradients: gradients stay allocated between steps, as PyTorch before 2.0 did by default; without it they
-            are freed before the next step, as locbench's loop does.
+        keep_gradients: gradients stay allocated between steps, as PyTorch before 2.0 did by
+            default; without it they are freed before the next step, as locbench's loop does.
         kept_softmax: softmax keeps its input for the backward pass, as up to torch 1.10.
-        ddp_buckets: one more copy of all parameters, as DistributedDataParallel's gradient buckets are.
+        ddp_buckets: one more copy of all parameters, as DistributedDataParallel's gradient buckets
+            are.
         fake: trace on fake tensors; without it the step really runs, on the CPU.
     """
 
@@ -35,7 +36,9 @@ class TraceOptions(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def legacy(setting: TraceOptions) -> TraceOptions:
-    """Return the options of training as it was measured in 2022: torch up to 1.10, several processes."""
+    """Return the options of training as it was measured in 2022: torch up to 1.10, several
+    processes.
+    """
     return msgspec.structs.replace(setting, kept_softmax=True, ddp_buckets=True)
 
 
@@ -46,7 +49,15 @@ def measured_part(setting: TraceOptions) -> TraceOptions:
 
 
 def step_words(recipe: Recipe, setting: TraceOptions) -> list[str]:
-    """Return the words of which a step's file is named: readable ones, and last the key of the step."""
-    content = without_schedule(recipe).key.encode() + msgspec.json.encode(setting, order="deterministic")
+    """Return the words of which a step's file is named: readable ones, and last the key of the
+    step.
+    """
+    content = without_schedule(recipe).key.encode() + msgspec.json.encode(
+        setting, order="deterministic"
+    )
     words = [recipe.network, recipe.dataset, f"b{setting.batch_size or recipe.batch_size}"]
-    return [*words, *(["guided"] if setting.guided else []), hashlib.sha256(content).hexdigest()[:12]]
+    return [
+        *words,
+        *(["guided"] if setting.guided else []),
+        hashlib.sha256(content).hexdigest()[:12],
+    ]

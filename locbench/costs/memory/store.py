@@ -1,8 +1,8 @@
 """Predicted memory, kept on disk: a trace takes seconds, a report none.
 
-Each trace is one JSON file below ``<results>/costs``, named by what was traced. It says by which version of the rules
-and with which torch it was made. One of an older version counts as missing and is made anew by the next command that
-may trace; see `costs.trace_store`.
+Each trace is one JSON file below ``<results>/costs``, named by what was traced. It says by which
+version of the rules and with which torch it was made. One of an older version counts as missing and
+is made anew by the next command that may trace; see `costs.trace_store`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from locbench.spec.phases import global_share, weighted
 from locbench.spec.recipe import Recipe, without_schedule
 
 TRACE_VERSION = 1
-"""Version of the rules by which steps are traced: raised by hand when a peak changes, for whatever reason.
+"""Version of the rules by which steps are traced: raised by hand when a peak changes, for whatever
+reason.
 
-A test traces a dozen steps anew and fails where one differs from what is stored for this version. Raise it then, and
-make the committed traces anew.
+A test traces a dozen steps anew and fails where one differs from what is stored for this version.
+Raise it then, and make the committed traces anew.
 """
 
 
@@ -37,8 +38,8 @@ class TracedStep(msgspec.Struct, frozen=True, kw_only=True):
         trace_version: of the rules; see `TRACE_VERSION`. Files without it are of version 1.
         peak: largest number of live tensor bytes in the second step.
         kinds: what was live then, by what it holds.
-        backwards: live bytes after the first backward pass of each shape of convolution, in the first step; none of a
-            transformer.
+        backwards: live bytes after the first backward pass of each shape of convolution, in the
+            first step; none of a transformer.
     """
 
     recipe: Recipe
@@ -69,11 +70,16 @@ class Footprint(msgspec.Struct, frozen=True):
 
     @property
     def mean(self) -> float:
-        """Bytes at the peak of a step, averaged over epochs: what PGL's Table 2 prints; elsewhere the peak itself."""
+        """Bytes at the peak of a step, averaged over epochs: what PGL's Table 2 prints.
+
+        Elsewhere the peak itself.
+        """
         return self.averaged(lambda step: step.peak)
 
     def averaged(self, of: Callable[[TracedStep], float]) -> float:
-        """Return something of the local and of the guided step, weighted by their shares of the epochs."""
+        """Return something of the local and of the guided step, weighted by their shares of the
+        epochs.
+        """
         local = of(self.local)
         return local if self.guided is None else weighted(local, of(self.guided), self.share)
 
@@ -107,7 +113,8 @@ class PredictionStore(TraceStore[TracedStep]):
         from locbench.costs.memory.trace import trace_step
         from locbench.costs.memory.tracker import ConvolutionBytes
 
-        # The workspaces that calibrations add are taken in the first step, and no transformer's table has such.
+        # The workspaces that calibrations add are taken in the first step, and no transformer's
+        # table has such.
         primed = NETWORKS[recipe.network].transformer is not None
         live = ConvolutionBytes()
         step = trace_step(recipe, setting, live, primed=primed)

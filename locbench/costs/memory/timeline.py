@@ -1,4 +1,6 @@
-"""A step's live bytes over time as a plot: by what they hold, and by local module. Shows where the peak is, and why."""
+"""A step's live bytes over time as a plot: by what they hold, and by local module. Shows where the
+peak is, and why.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,24 @@ from locbench.costs.memory.trace import StepMemory
 from locbench.costs.memory.tracker import Storage
 from locbench.figures import figure_file
 
-KINDS = ("parameters", "buffers", "optimizer state", "gradients", "input", "activations", "temporaries")
+KINDS = (
+    "parameters",
+    "buffers",
+    "optimizer state",
+    "gradients",
+    "input",
+    "activations",
+    "temporaries",
+)
 
 _POINTS = 2000
 
 _MODULE_BANDS = 12
 
 
-def series(step: StepMemory, label: Callable[[Storage], str], labels: Sequence[str]) -> NDArray[np.float64]:
+def series(
+    step: StepMemory, label: Callable[[Storage], str], labels: Sequence[str]
+) -> NDArray[np.float64]:
     """Return the live bytes by label after every event of the second step.
 
     Args:
@@ -71,12 +83,18 @@ def draw(step: StepMemory, modules: int, title: str, path: Path) -> None:
         figure.suptitle(f"{title}\npredicted peak {step.peak / 1e9:.3f} GB")
 
 
-def _panel(axes: Any, step: StepMemory, label: Callable[[Storage], str], labels: Sequence[str], title: str) -> None:
+def _panel(
+    axes: Any, step: StepMemory, label: Callable[[Storage], str], labels: Sequence[str], title: str
+) -> None:
     values = series(step, label, labels) / 1e9
     places = _shown(values.shape[1], step.peak_event - step.start)
     shown = [row for row in range(len(labels)) if values[row].max() > 0]
-    axes.stackplot(places, values[shown][:, places], labels=[labels[row] for row in shown], step="post")
-    axes.axvline(max(step.peak_event - step.start - 1, 0), color="black", linewidth=0.8, linestyle=":")
+    axes.stackplot(
+        places, values[shown][:, places], labels=[labels[row] for row in shown], step="post"
+    )
+    axes.axvline(
+        max(step.peak_event - step.start - 1, 0), color="black", linewidth=0.8, linestyle=":"
+    )
     axes.set(title=title, ylabel="live bytes (GB)")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small", frameon=False)
 

@@ -1,9 +1,10 @@
 """Peak tensor memory of a training step, predicted without a device.
 
-The second step of a run is traced (momentum exists then), on fake tensors of any batch size. What is counted is the
-storage of tensors: parameters, gradients, optimizer state, activations, temporaries. What a GPU holds besides (context,
-cuDNN's workspaces, fragments of the allocator) is no tensor and is not in the figure. With ``bf16`` the CPU's rules of
-autocast are traced, which keep softmax and LayerNorm in bfloat16 where a GPU's keep them in float32.
+The second step of a run is traced (momentum exists then), on fake tensors of any batch size. What
+is counted is the storage of tensors: parameters, gradients, optimizer state, activations,
+temporaries. What a GPU holds besides (context, cuDNN's workspaces, fragments of the allocator) is
+no tensor and is not in the figure. With ``bf16`` the CPU's rules of autocast are traced, which keep
+softmax and LayerNorm in bfloat16 where a GPU's keep them in float32.
 """
 
 from __future__ import annotations
@@ -66,7 +67,11 @@ def _peak(recipe: Recipe, setting: TraceOptions) -> int:
 
 
 def trace_step(
-    recipe: Recipe, setting: TraceOptions = TraceOptions(), live: MemoryTracker | None = None, *, primed: bool = False
+    recipe: Recipe,
+    setting: TraceOptions = TraceOptions(),
+    live: MemoryTracker | None = None,
+    *,
+    primed: bool = False,
 ) -> StepMemory:
     """Trace two training steps of a recipe and return the second's memory.
 
@@ -74,8 +79,8 @@ def trace_step(
         recipe: what is trained.
         setting: what a step depends on besides.
         live: a recorder of one's own.
-        primed: make gradients and optimizer state of all parameters instead of taking the first step, in half the
-            time. The same where a step reaches every parameter.
+        primed: make gradients and optimizer state of all parameters instead of taking the first
+            step, in half the time. The same where a step reaches every parameter.
     """
     data = info(recipe.dataset)
     side, classes = setting.side or recipe.side, setting.classes or data.classes
@@ -103,7 +108,9 @@ def trace_step(
             take_step(learner, optimizer, images, targets, recipe, setting, live)
         live.label(_state_of(optimizer), "optimizer state")
         peak, event = live.trace.peak(start)
-        trace = Trace(list(live.trace.events))  # without the deaths that follow when the learner goes
+        trace = Trace(
+            list(live.trace.events)
+        )  # without the deaths that follow when the learner goes
     return StepMemory(peak, event, start, trace)
 
 
@@ -129,7 +136,9 @@ def take_step(
     optimizer.zero_grad(set_to_none=not setting.keep_gradients)
 
     def label_gradients() -> None:
-        live.label((each.grad for each in learner.parameters() if each.grad is not None), "gradients")
+        live.label(
+            (each.grad for each in learner.parameters() if each.grad is not None), "gradients"
+        )
 
     def finished(module: int) -> None:
         if isinstance(optimizer, ModuleSGD):
@@ -157,7 +166,12 @@ def _batch(size: int, side: int, live: MemoryTracker, *, pixels: bool) -> tuple[
 
 
 def _state_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
+    return [
+        value
+        for state in optimizer.state.values()
+        for value in state.values()
+        if isinstance(value, Tensor)
+    ]
 
 
 def _attribute(learner: Learner, live: MemoryTracker) -> None:
@@ -234,5 +248,7 @@ def with_kept_softmax(net: nn.Module) -> None:
 
 
 def gradient_buckets(net: nn.Module) -> list[Tensor]:
-    """Return buffers as large as all parameters together: what DistributedDataParallel copies gradients into."""
+    """Return buffers as large as all parameters together: what DistributedDataParallel copies
+    gradients into.
+    """
     return [torch.zeros(sum(each.numel() for each in net.parameters()))]

@@ -1,8 +1,9 @@
 """Live tensor bytes of a computation, traced operation by operation.
 
-A dispatch mode sees every tensor that an operation returns, and a weak reference on its storage says when it dies. Each
-storage is rounded up to 512 bytes, as CUDA's caching allocator does. Under `FakeTensorMode` the tensors have shapes and
-lifetimes but no memory, so a step of any batch size is traced on a laptop.
+A dispatch mode sees every tensor that an operation returns, and a weak reference on its storage
+says when it dies. Each storage is rounded up to 512 bytes, as CUDA's caching allocator does. Under
+`FakeTensorMode` the tensors have shapes and lifetimes but no memory, so a step of any batch size is
+traced on a laptop.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ class Storage:
     Attributes:
         number: in order of birth.
         size: bytes, rounded up.
-        kind: what it holds: ``parameters``, ``gradients``, ``optimizer state``, ``input``, ``activations`` (made by a
-            forward pass) or ``temporaries`` (made by a backward pass or the optimizer).
+        kind: what it holds: ``parameters``, ``gradients``, ``optimizer state``, ``input``,
+            ``activations`` (made by a forward pass) or ``temporaries`` (made by a backward pass or
+            the optimizer).
         module: 0-based index of the local module that it belongs to; -1 for none.
     """
 
@@ -45,7 +47,9 @@ class Trace:
     events: list[tuple[Storage, int]] = field(default_factory=list)
 
     def peak(self, start: int = 0) -> tuple[int, int]:
-        """Return the largest number of live bytes from event ``start`` on, and the event after which it was reached."""
+        """Return the largest number of live bytes from event ``start`` on, and the event after
+        which it was reached.
+        """
         live = sum(change for _, change in self.events[:start])
         best, where = live, start
         for index, (_, change) in enumerate(self.events[start:], start + 1):
@@ -88,7 +92,11 @@ class MemoryTracker(TorchDispatchMode):
         return False  # nothing is compiled here, and the wrapper costs as much as the recording
 
     def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run an operation and note the storages of what it returns."""
         result = self.run(func, args, kwargs or {})
@@ -138,7 +146,9 @@ def _as_it_is(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
 
 
 class ConvolutionBytes(MemoryTracker):  # type: ignore[no-untyped-call]
-    """A trace that remembers how many bytes were live after the first backward pass of each shape of convolution."""
+    """A trace that remembers how many bytes were live after the first backward pass of each shape
+    of convolution.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,7 +157,9 @@ class ConvolutionBytes(MemoryTracker):  # type: ignore[no-untyped-call]
     def ran(self, func: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Note the moment of a convolution's backward."""
         if func is torch.ops.aten.convolution_backward.default:
-            self._events.setdefault(shape_name(args[1], args[2], args[4][0]), len(self.trace.events))
+            self._events.setdefault(
+                shape_name(args[1], args[2], args[4][0]), len(self.trace.events)
+            )
 
     def first_backwards(self) -> dict[str, int]:
         """Return the live bytes at each of these moments, by the name of the shape."""
@@ -159,6 +171,8 @@ class ConvolutionBytes(MemoryTracker):  # type: ignore[no-untyped-call]
 
 
 def shape_name(images: Tensor, weight: Tensor, stride: int) -> str:
-    """Return ``16-32 3x3/2 at 32``: channels in and out, kernel and stride, side of the input in pixels."""
+    """Return ``16-32 3x3/2 at 32``: channels in and out, kernel and stride, side of the input in
+    pixels.
+    """
     outputs, inputs, *kernel = weight.shape
     return f"{inputs}-{outputs} {kernel[0]}x{kernel[1]}/{stride} at {images.shape[-1]}"

@@ -1,7 +1,9 @@
-"""Where a network may be cut, and how divisions into local modules are ranked by what their modules need.
+"""Where a network may be cut, and how divisions into local modules are ranked by what their modules
+need.
 
-The best division is the one whose largest module needs the least memory, as Pathak et al. 2023 (section 3.3) chose
-theirs; where that is the same for two, the next-largest modules decide, and so on.
+The best division is the one whose largest module needs the least memory, as Pathak et al. 2023
+(section 3.3) chose theirs; where that is the same for two, the next-largest modules decide, and so
+on.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from locbench.spec.recipe import Recipe
 
 
 class ModuleSpan(NamedTuple):
-    """A local module of a division: its 0-based index among the modules, its first and its last local layer."""
+    """A local module of a division: its 0-based index among the modules, its first and its last
+    local layer.
+    """
 
     module: int
     first: int
@@ -79,7 +83,10 @@ class SearchSpace:
 def module_spans(ends: Ends) -> tuple[ModuleSpan, ...]:
     """Return the modules of a division."""
     starts = (0, *(end + 1 for end in ends[:-1]))
-    return tuple(ModuleSpan(index, first, last) for index, (first, last) in enumerate(zip(starts, ends, strict=True)))
+    return tuple(
+        ModuleSpan(index, first, last)
+        for index, (first, last) in enumerate(zip(starts, ends, strict=True))
+    )
 
 
 def search_space(recipe: Recipe) -> SearchSpace:
@@ -101,8 +108,8 @@ def search_space(recipe: Recipe) -> SearchSpace:
 def cuts_for(network: str, modules: int, merged: int = 0) -> tuple[int, ...]:
     """Return the local layers after which a module may end, in order, the top one left out.
 
-    A transformer is cut after shifted-window blocks alone (Pathak et al. 2023, section 3.3), any other network after
-    any local layer.
+    A transformer is cut after shifted-window blocks alone (Pathak et al. 2023, section 3.3), any
+    other network after any local layer.
 
     Args:
         network: a name of the network catalogue.
@@ -119,7 +126,9 @@ def cuts_for(network: str, modules: int, merged: int = 0) -> tuple[int, ...]:
         rule = ", after every second block" if info.transformer else ""
         raise UsageError(
             f"K = {modules} does not divide {info.label}: it has {places} for a cut{rule}",
-            f"Choose K from 2 to {len(cuts) + 1}." if cuts else "Choose another method or a deeper network.",
+            f"Choose K from 2 to {len(cuts) + 1}."
+            if cuts
+            else "Choose another method or a deeper network.",
         )
     return cuts
 

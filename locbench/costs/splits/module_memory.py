@@ -1,8 +1,9 @@
 """The peak of one local module's training step, traced alone on fake tensors.
 
-What counts is what a device that trained this module alone would hold: its parameters, gradients and optimizer state,
-its auxiliary nets' too, its input, the labels, and the tensors of its step (with PGL, of a local one). Other modules'
-parameters do not count, and the image only where it is the input or an auxiliary net restores it.
+What counts is what a device that trained this module alone would hold: its parameters, gradients
+and optimizer state, its auxiliary nets' too, its input, the labels, and the tensors of its step
+(with PGL, of a local one). Other modules' parameters do not count, and the image only where it is
+the input or an auxiliary net restores it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from locbench.costs.memory.fake_ops import ShapeCache, forget_values
 from locbench.costs.memory.options import TraceOptions
-from locbench.costs.memory.trace import gradient_buckets, take_step, with_kept_softmax, without_collector
+from locbench.costs.memory.trace import (
+    gradient_buckets,
+    take_step,
+    with_kept_softmax,
+    without_collector,
+)
 from locbench.costs.memory.tracker import GRANULE, MemoryTracker
 from locbench.costs.splits.cuts import ModuleSpan
 from locbench.costs.splits.single_module import SingleModule
@@ -33,7 +39,8 @@ from locbench.training.optimizer import make_optimizer
 
 
 class TracedNetwork:
-    """A network on fake tensors, whose local modules are traced one at a time; equal modules are traced once.
+    """A network on fake tensors, whose local modules are traced one at a time; equal modules are
+    traced once.
 
     Args:
         recipe: network, data set, batch and optimizer; method and K are given module by module.
@@ -62,13 +69,17 @@ class TracedNetwork:
             kind = self._kind(learner)
             if kind not in self._peaks:
                 self._peaks[kind] = self._traced(learner)
-        assert self._peaks[kind] >= self.bound(span), f"{span} needs less than its forward pass keeps"
+        assert self._peaks[kind] >= self.bound(span), (
+            f"{span} needs less than its forward pass keeps"
+        )
         return self._peaks[kind]
 
     def bound(self, span: ModuleSpan) -> int:
-        """Return what a module holds when its forward pass ends, auxiliary nets left out: it needs no less.
+        """Return what a module holds when its forward pass ends, auxiliary nets left out: it needs
+        no less.
 
-        All of it is read off one forward pass of the network, in which a layer keeps what it keeps in a module.
+        All of it is read off one forward pass of the network, in which a layer keeps what it keeps
+        in a module.
         """
         layer_range = span.first, span.last
         if layer_range not in self._bounds:
@@ -177,10 +188,15 @@ def _forward(chain: Chain, images: Tensor, recipe: Recipe) -> list[_Layer]:
         live.label([images, *chain.parameters(), *chain.buffers()], "input")
         for net in [*chain.units, chain.head]:
             like = tuple(x.shape), x.stride(), x.dtype
-            given, before = rounded(torch.empty_strided(*like[:2], dtype=like[2])), len(live.trace.events)
+            given, before = (
+                rounded(torch.empty_strided(*like[:2], dtype=like[2])),
+                len(live.trace.events),
+            )
             x = net(x)
             kept = sum(change for _, change in live.trace.events[before:])
-            layers.append(_Layer(*like, given, _bytes(net.parameters()), _bytes(net.buffers()), kept))
+            layers.append(
+                _Layer(*like, given, _bytes(net.parameters()), _bytes(net.buffers()), kept)
+            )
     return layers
 
 
@@ -194,14 +210,21 @@ def rounded(tensor: Tensor) -> int:
 
 
 def structure(net: nn.Module) -> str:
-    """Return what a net's memory depends on: layers and shapes of tensors; rates of stochastic depth are left out."""
+    """Return what a net's memory depends on: layers and shapes of tensors.
+
+    Rates of stochastic depth are left out.
+    """
     shapes = [tuple(each.shape) for each in (*net.parameters(), *net.buffers())]
     return re.sub(r"drop_prob=[\d.]+", "drop_prob", f"{net!r}") + str(shapes)
 
 
 def _running(branch: AnyBranch, learner: SingleModule) -> AnyBranch:
-    """Return a branch's options with 1 or 0 for each weight: what has weight 0 at the module is not run."""
-    position = learner.span.module / (learner.modules_count - 2) if learner.modules_count > 2 else 0.0
+    """Return a branch's options with 1 or 0 for each weight: what has weight 0 at the module is not
+    run.
+    """
+    position = (
+        learner.span.module / (learner.modules_count - 2) if learner.modules_count > 2 else 0.0
+    )
     weights = [name for name in branch.__struct_fields__ if name.endswith("weight")]
     running = {name: 2 * (float(bool(ramp(getattr(branch, name), position))),) for name in weights}
     return msgspec.structs.replace(branch, **running)

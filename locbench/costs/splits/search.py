@@ -1,8 +1,8 @@
 """The search for the best divisions of a network.
 
-A module's peak depends on its span alone, so the N best divisions are found by dynamic programming over the layers.
-Peaks are traced one by one where they can matter: a lower bound stands for a peak until a division is among the best
-with it, which leaves the answer exact.
+A module's peak depends on its span alone, so the N best divisions are found by dynamic programming
+over the layers. Peaks are traced one by one where they can matter: a lower bound stands for a peak
+until a division is among the best with it, which leaves the answer exact.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from heapq import nsmallest
 from itertools import pairwise
 from typing import Protocol, TypeAlias
 
-from locbench.costs.splits.cuts import Division, Ends, ModuleSpan, SearchSpace, SortedPeaks, module_spans
+from locbench.costs.splits.cuts import (
+    Division,
+    Ends,
+    ModuleSpan,
+    SearchSpace,
+    SortedPeaks,
+    module_spans,
+)
 
 FEW = 100_000
 """Up to so many divisions are gone through one by one to rank one of them."""
@@ -35,10 +42,11 @@ class Peaks(Protocol):
 
 
 def best(space: SearchSpace, count: int, cost: Cost) -> list[Ends]:
-    """Return the ``count`` best divisions under a cost of modules, the best first; fewer if there are fewer.
+    """Return the ``count`` best divisions under a cost of modules, the best first; fewer if there
+    are fewer.
 
-    Adding one module to two partial divisions keeps their order, so that of all ways to reach a layer with as many
-    modules only the ``count`` best need be kept.
+    Adding one module to two partial divisions keeps their order, so that of all ways to reach a
+    layer with as many modules only the ``count`` best need be kept.
     """
     ways: dict[int, list[tuple[SortedPeaks, Ends]]] = {-1: [((), ())]}
     for module in range(space.modules):
@@ -77,7 +85,9 @@ class Search:
             unknown = [self._unknown(ends) for ends in found]
             if not any(unknown):
                 return [self.division(ends) for ends in found]
-            for span in {max(each, key=self._cost) for each in unknown if each}:  # the likeliest to rule it out
+            for span in {
+                max(each, key=self._cost) for each in unknown if each
+            }:  # the likeliest to rule it out
                 self._trace(span)
 
     def division(self, ends: Ends) -> Division:
@@ -88,7 +98,8 @@ class Search:
         return Division(units, tuple(self.known[span] for span in module_spans(ends)))
 
     def rank(self, division: Division, best: Sequence[Division] = ()) -> int | None:
-        """Return a division's rank, 1 for the best, equal ones sharing it; None where finding it is too dear.
+        """Return a division's rank, 1 for the best, equal ones sharing it; None where finding it is
+        too dear.
 
         Args:
             division: any division.

@@ -15,7 +15,8 @@ from locbench.spec.partition import Partition
 
 
 class SingleModule(Learner):
-    """A learner that has the auxiliary nets of one of its local modules alone, and trains that module alone.
+    """A learner that has the auxiliary nets of one of its local modules alone, and trains that
+    module alone.
 
     Args:
         chain: the whole network.
@@ -24,7 +25,9 @@ class SingleModule(Learner):
         composition: the method; its modules are isolated.
     """
 
-    def __init__(self, chain: Chain, span: ModuleSpan, modules: int, composition: Composition) -> None:
+    def __init__(
+        self, chain: Chain, span: ModuleSpan, modules: int, composition: Composition
+    ) -> None:
         self.span = span
         super().__init__(chain, _partition(span, modules, len(chain.units) - 1), composition)
 
@@ -52,7 +55,10 @@ class SingleModule(Learner):
     @property
     def nets(self) -> list[nn.Module]:
         """The module's local layers, and its auxiliary nets or, at the top, the classifier."""
-        return [*self.module_units(self.span.module), *(self.independents.values() or [self.chain.head])]
+        return [
+            *self.module_units(self.span.module),
+            *(self.independents.values() or [self.chain.head]),
+        ]
 
     def _auxiliaries(self, level: str, first: int) -> nn.ModuleDict:
         index = self.span.module
@@ -65,4 +71,6 @@ def _partition(span: ModuleSpan, modules: int, top: int) -> Partition:
     """Return some division into K modules that has a module at a span."""
     below = (*range(span.module - 1), span.first - 1) if span.module else ()
     above = modules - 1 - span.module
-    return Partition((*below, *((span.last, *range(span.last + 1, span.last + above), top) if above else (top,))))
+    return Partition(
+        (*below, *((span.last, *range(span.last + 1, span.last + above), top) if above else (top,)))
+    )

@@ -1,4 +1,6 @@
-"""The best divisions of networks, kept on disk beside traced steps: tracing modules takes long, a report none."""
+"""The best divisions of networks, kept on disk beside traced steps: tracing modules takes long, a
+report none.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from locbench.spec.networks import NETWORKS, units_per_module
 from locbench.spec.recipe import Recipe, without_schedule
 
 SPLIT_VERSION = 1
-"""Version of the rules by which modules are traced and divisions ranked: raised by hand, as `TRACE_VERSION` is."""
+"""Version of the rules by which modules are traced and divisions ranked: raised by hand, as
+`TRACE_VERSION` is.
+"""
 
 SHOWN = 5
 """So many of the best divisions are worked out unless more are asked for."""
@@ -31,7 +35,8 @@ class Splits(msgspec.Struct, frozen=True, kw_only=True):
         trace_version: of the rules; see `SPLIT_VERSION`. Files without it are of version 1.
         divisions: how many divisions there are.
         best: the best of them, the best first.
-        trained: the division that ``locbench run`` trains; None if it cuts where none of these does.
+        trained: the division that ``locbench run`` trains; None if it cuts where none of these
+            does.
         rank: of that division, 1 for the best; None where it is not known.
     """
 
@@ -46,12 +51,16 @@ class Splits(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         layers = NETWORKS[self.recipe.network].units
-        whole = all(sum(each.units) == layers and len(each.peaks) == len(each.units) for each in self.best)
+        whole = all(
+            sum(each.units) == layers and len(each.peaks) == len(each.units) for each in self.best
+        )
         if not (self.best and whole):
             raise ValueError("the divisions are not of all layers, with a size for every module")
 
     def loss(self, division: Division) -> float:
-        """Return by how many percent a division's largest module needs more than the best division's."""
+        """Return by how many percent a division's largest module needs more than the best
+        division's.
+        """
         return 100 * (max(division.peaks) / max(self.best[0].peaks) - 1)
 
 
@@ -61,7 +70,9 @@ class SplitStore(TraceStore[Splits]):
     def __init__(self, results: Path, *, trace: bool = False, log: TraceLog | None = None) -> None:
         super().__init__(results, Splits, SPLIT_VERSION, trace=trace, log=log)
 
-    def splits(self, recipe: Recipe, setting: TraceOptions = TraceOptions(), count: int = SHOWN) -> Splits | None:
+    def splits(
+        self, recipe: Recipe, setting: TraceOptions = TraceOptions(), count: int = SHOWN
+    ) -> Splits | None:
         """Return the ``count`` best divisions; None if they are not there.
 
         Raises:
@@ -75,7 +86,13 @@ class SplitStore(TraceStore[Splits]):
 
     def path(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> Path:
         """Return the file of a recipe's divisions."""
-        words = ["splits", recipe.network, recipe.dataset, f"k{recipe.modules}", f"b{recipe.batch_size}"]
+        words = [
+            "splits",
+            recipe.network,
+            recipe.dataset,
+            f"k{recipe.modules}",
+            f"b{recipe.batch_size}",
+        ]
         return self.folder / file_name([*words, step_words(recipe, setting)[-1]], ".json")
 
     def _searched(self, recipe: Recipe, setting: TraceOptions, count: int) -> Splits:
@@ -99,8 +116,14 @@ class SplitStore(TraceStore[Splits]):
 
 
 def trained_division(recipe: Recipe, search: Search) -> Division | None:
-    """Return the division that a recipe trains, as published or in equal parts; None if it is none of the search's."""
-    ends = tuple(each - 1 for each in accumulate(recipe.split or units_per_module(recipe.network, recipe.modules)))
+    """Return the division that a recipe trains, as published or in equal parts.
+
+    None if it is none of the search's.
+    """
+    ends = tuple(
+        each - 1
+        for each in accumulate(recipe.split or units_per_module(recipe.network, recipe.modules))
+    )
     return search.division(ends) if set(ends[:-1]) <= set(search.space.cuts) else None
 
 

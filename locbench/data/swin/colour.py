@@ -1,4 +1,7 @@
-"""Operations that change every grey level on its own, as tables of 256 levels; the same as Pillow's."""
+"""Operations that change every grey level on its own, as tables of 256 levels.
+
+The same as Pillow's.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ __all__ = [
 
 
 def blended(other: Tensor, image: Tensor, factor: Tensor) -> Tensor:
-    """Return other + factor (image - other) as uint8, cut off to whole levels in 0..255, all in float32.
+    """Return other + factor (image - other) as uint8, cut off to whole levels in 0..255, all in
+    float32.
 
     A factor of 1 is the image, 0 the other; beyond 1 leads away from it.
     """
@@ -32,11 +36,15 @@ def blended(other: Tensor, image: Tensor, factor: Tensor) -> Tensor:
 
 def cut_off(levels: Tensor) -> Tensor:
     """Return float levels as uint8: whole, rounded down, in 0..255; overwrites them."""
-    return levels.clamp_(0, 255).int().to(torch.uint8)  # by way of int32: several times faster on a CPU
+    return (
+        levels.clamp_(0, 255).int().to(torch.uint8)
+    )  # by way of int32: several times faster on a CPU
 
 
 def grey(pixels: Tensor) -> Tensor:
-    """Return the luma (ITU-R BT.601) of (B, H, W, 3) uint8 as whole levels, (B, H, W) int32, as Pillow rounds it."""
+    """Return the luma (ITU-R BT.601) of (B, H, W, 3) uint8 as whole levels, (B, H, W) int32, as
+    Pillow rounds it.
+    """
     red, green, blue = (pixels[..., channel].int() for channel in range(3))
     return (red * 19595 + green * 38470 + blue * 7471 + 32768).bitwise_right_shift_(16)
 
@@ -55,7 +63,10 @@ def sharpness(pixels: Tensor, factor: Tensor) -> Tensor:
 
 
 def _smoothed(pixels: Tensor) -> Tensor:
-    """Average 3 x 3 pixels, the middle one 5 times, the others once; the border stays as it is. Float32, whole."""
+    """Average 3 x 3 pixels, the middle one 5 times, the others once.
+
+    The border stays as it is. Float32, whole.
+    """
     result = pixels.float()
     wide = pixels.short()
     across = wide[:, :, :-2] + wide[:, :, 1:-1] + wide[:, :, 2:]
@@ -78,7 +89,9 @@ def posterize(pixels: Tensor, bits: Tensor) -> Tensor:
 def solarize(pixels: Tensor, threshold: Tensor) -> Tensor:
     """Invert the levels from ``threshold`` (B,) on."""
     levels = _levels(pixels)
-    return _looked_up(pixels, torch.where(levels < threshold[:, None], levels, 255 - levels)[:, None])
+    return _looked_up(
+        pixels, torch.where(levels < threshold[:, None], levels, 255 - levels)[:, None]
+    )
 
 
 def solarize_add(pixels: Tensor, added: Tensor) -> Tensor:
@@ -97,21 +110,30 @@ def brightness(pixels: Tensor, factor: Tensor) -> Tensor:
 def contrast(pixels: Tensor, factor: Tensor) -> Tensor:
     """Blend the image with its rounded mean grey by ``factor`` (B,)."""
     mean = (grey(pixels).double().mean((1, 2)) + 0.5).floor()
-    return _looked_up(pixels, blended(mean.float()[:, None], _levels(pixels).float(), factor[:, None])[:, None])
+    return _looked_up(
+        pixels, blended(mean.float()[:, None], _levels(pixels).float(), factor[:, None])[:, None]
+    )
 
 
 def autocontrast(pixels: Tensor, _: Tensor) -> Tensor:
     """Stretch each channel's range to 0..255; a channel of one level stays."""
     darkest, lightest = _extremes(pixels)
     levels = _levels(pixels)
-    scale = torch.div(torch.full_like(darkest, 255), lightest - darkest)  # 255 / x would multiply by 1 / x
+    scale = torch.div(
+        torch.full_like(darkest, 255), lightest - darkest
+    )  # 255 / x would multiply by 1 / x
     stretched = (levels * scale - darkest * scale).trunc_().clamp_(0, 255)
     return _looked_up(pixels, torch.where(lightest > darkest, stretched, levels))
 
 
 def equalize(pixels: Tensor, _: Tensor) -> Tensor:
-    """Flatten each channel's histogram; a channel whose lightest level holds nearly all pixels stays."""
-    counts = torch.bincount(_indices(pixels, 3).flatten(), minlength=len(pixels) * 768).view(-1, 3, 256)
+    """Flatten each channel's histogram.
+
+    A channel whose lightest level holds nearly all pixels stays.
+    """
+    counts = torch.bincount(_indices(pixels, 3).flatten(), minlength=len(pixels) * 768).view(
+        -1, 3, 256
+    )
     levels = _levels(pixels)
     lightest = torch.where(counts > 0, levels, 0).amax(2, keepdim=True)
     step = (counts.sum(2, keepdim=True) - counts.gather(2, lightest)) // 255
@@ -132,7 +154,9 @@ def _levels(pixels: Tensor) -> Tensor:
 
 
 def _looked_up(pixels: Tensor, tables: Tensor) -> Tensor:
-    """Replace each level of (B, H, W, 3) uint8 by its entry in (B, 3, 256) or, for all channels, (B, 1, 256)."""
+    """Replace each level of (B, H, W, 3) uint8 by its entry in (B, 3, 256) or, for all channels,
+    (B, 1, 256).
+    """
     entries = tables.to(torch.uint8).flatten()
     return entries.index_select(0, _indices(pixels, tables.shape[1]).flatten()).view(pixels.shape)
 
@@ -142,4 +166,8 @@ def _indices(pixels: Tensor, channels: int) -> Tensor:
     count, _, width, _ = pixels.shape
     bases = torch.arange(0, count * channels * 256, 256, device=pixels.device, dtype=torch.int32)
     # Whole rows at once: an innermost dimension of three would leave the vector units idle.
-    return pixels.flatten(2).int().add_(bases.view(count, 1, channels).repeat(1, 1, width * 3 // channels))
+    return (
+        pixels.flatten(2)
+        .int()
+        .add_(bases.view(count, 1, channels).repeat(1, 1, width * 3 // channels))
+    )

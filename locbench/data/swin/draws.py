@@ -22,13 +22,17 @@ _RATIO = (0.3, 1 / 0.3)
 
 
 def draw_erasures(count: int, side: int, generator: Generator) -> Tensor:
-    """Draw what is erased of ``count`` square images: (N, 4) int64 of top, left, height, width; 0 and 0 for nothing.
+    """Draw what is erased of ``count`` square images: (N, 4) int64 of top, left, height, width; 0
+    and 0 for nothing.
 
-    A quarter of the images lose a rectangle of 2 to 33 % of their area, smaller than the image on both sides.
+    A quarter of the images lose a rectangle of 2 to 33 % of their area, smaller than the image on
+    both sides.
     """
     chosen = torch.rand(count, generator=generator, dtype=torch.float64) < _PROBABILITY
     largest = (side - 1, side - 1)
-    found, fits = draw_rectangles(count, (side, side), largest, area=_AREA, ratio=_RATIO, generator=generator)
+    found, fits = draw_rectangles(
+        count, (side, side), largest, area=_AREA, ratio=_RATIO, generator=generator
+    )
     return torch.where((chosen & fits)[:, None], found, 0)
 
 
@@ -38,8 +42,8 @@ def erase(images: Tensor, erasures: Tensor, generator: Generator) -> None:
     Args:
         images: contiguous.
         erasures: (B, 4), on the CPU.
-        generator: on the CPU; takes three numbers per erased pixel in the order of the pixels, so that how the images
-            are divided into batches changes nothing.
+        generator: on the CPU; takes three numbers per erased pixel in the order of the pixels, so
+            that how the images are divided into batches changes nothing.
     """
     which = (erasures[:, 2] > 0).nonzero().squeeze(1)
     top, left, height, width = erasures[which].unbind(1)
@@ -49,7 +53,8 @@ def erase(images: Tensor, erasures: Tensor, generator: Generator) -> None:
     places = (inside_rows[:, :, None] & inside_columns[:, None, :]).flatten(1).nonzero()
     pixels = which[places[:, 0]] * (len(rows) * len(columns)) + places[:, 1]
     uniform = torch.rand(len(pixels), 3, generator=generator, dtype=torch.float32).to(images.device)
-    # Multiples of 2^-24 moved to the middles of their intervals, so that none is infinitely far out.
+    # Multiples of 2^-24 moved to the middles of their intervals, so that none is infinitely far
+    # out.
     normal = (2 * uniform - (1 - 2**-24)).erfinv_() * math.sqrt(2)
     images.view(-1, 3).index_copy_(0, pixels.to(images.device), normal.to(images.dtype))
 
@@ -63,7 +68,8 @@ class Draws:
         crops: (N, 4) int64: top, left, height and width in the stored image.
         flips: (N,) bool, whether it is mirrored left to right.
         steps: what is done to the crop's grey levels and geometry.
-        erasures: (N, 4) int64: top, left, height and width in the crop; 0 and 0 where nothing is erased.
+        erasures: (N, 4) int64: top, left, height and width in the crop; 0 and 0 where nothing is
+            erased.
     """
 
     order: Tensor
@@ -74,7 +80,9 @@ class Draws:
 
     def of(self, images: slice) -> Draws:
         """Return the draws of some positions."""
-        order, crops, flips, erasures = (each[images] for each in (self.order, self.crops, self.flips, self.erasures))
+        order, crops, flips, erasures = (
+            each[images] for each in (self.order, self.crops, self.flips, self.erasures)
+        )
         return Draws(order, crops, flips, self.steps.of(images), erasures)
 
 

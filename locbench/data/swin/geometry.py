@@ -1,7 +1,8 @@
-"""Shears, shifts and rotations of whole batches, as Pillow's bicubic transform: a = -1, levels cut off, grey outside.
+"""Shears, shifts and rotations of whole batches, as Pillow's bicubic transform: a = -1, levels cut
+off, grey outside.
 
-A pixel of the result whose source lies outside the image takes the ImageNet mean (timm's fill); at the border the
-outermost pixels are repeated under the cubic.
+A pixel of the result whose source lies outside the image takes the ImageNet mean (timm's fill); at
+the border the outermost pixels are repeated under the cubic.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ __all__ = ["FILL", "rotate", "shear_x", "shear_y", "translate_x", "translate_y"]
 
 FILL = (124, 116, 104)
 
-# Added before levels are cut off: more than float32 loses in a sum of 16 products, so that an even area stays even.
+# Added before levels are cut off: more than float32 loses in a sum of 16 products, so that an even
+# area stays even.
 _MARGIN = 2.0**-12
 
 
@@ -84,13 +86,14 @@ def _slid_y(pixels: Tensor, shifts: Tensor) -> Tensor:
 def _slid(pixels: Tensor, shifts: Tensor, positions: Tensor, bases: Tensor, axis: int) -> Tensor:
     """Shift along one axis of the rows of lanes, (B, H, 3 W).
 
-    All lanes that share a shift move by the same whole number of pixels, so that one look-up with a margin of three
-    pixels serves all four taps.
+    All lanes that share a shift move by the same whole number of pixels, so that one look-up with a
+    margin of three pixels serves all four taps.
 
     Args:
         pixels: (B, H, W, 3) uint8.
         shifts: in pixels, broadcast over the axis.
-        positions: -1 .. length + 1, the pixel of each lane of the axis, margin included; 1 along the other axes.
+        positions: -1 .. length + 1, the pixel of each lane of the axis, margin included; 1 along
+            the other axes.
         bases: where in memory position 0 of each lane is.
         axis: 1 or 2.
     """
@@ -108,7 +111,9 @@ def _slid(pixels: Tensor, shifts: Tensor, positions: Tensor, bases: Tensor, axis
 
 
 def _between(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Interpolate (B, H, W, 3) uint8 at places (B, H', W') float64: (3, B, H', W') float32, by 4 x 4 taps."""
+    """Interpolate (B, H, W, 3) uint8 at places (B, H', W') float64: (3, B, H', W') float32, by 4 x
+    4 taps.
+    """
     planes = _planes(pixels)
     height, width = planes.shape[2:]
     top, left = rows.floor(), columns.floor()
@@ -124,12 +129,17 @@ def _planes(pixels: Tensor) -> Tensor:
     return F.pad(pixels.permute(3, 0, 1, 2).contiguous().float(), (2, 2, 2, 2), mode="replicate")
 
 
-def _sixteen(plane: Tensor, firsts: Tensor, width: int, down: list[Tensor], across: list[Tensor]) -> Tensor:
+def _sixteen(
+    plane: Tensor, firsts: Tensor, width: int, down: list[Tensor], across: list[Tensor]
+) -> Tensor:
     """Combine 4 x 4 neighbours in a flat plane with rows of ``width``, from ``firsts`` (...) on."""
     places = firsts.flatten()
     # One after the other and not kept, so that everything stays in a processor's cache.
     taps = (
-        (plane[width * row + column :].index_select(0, places).view(firsts.shape) for column in range(4))
+        (
+            plane[width * row + column :].index_select(0, places).view(firsts.shape)
+            for column in range(4)
+        )
         for row in range(4)
     )
     return _sum((_sum(line, across) for line in taps), down)
@@ -145,13 +155,18 @@ def _fill(pixels: Tensor) -> Tensor:
 
 
 def _filled(levels: Tensor, beyond: Tensor, fill: Tensor) -> Tensor:
-    """Put ``fill`` where ``beyond`` is negative; by bits, which a CPU does far faster than `torch.where` on bytes."""
+    """Put ``fill`` where ``beyond`` is negative.
+
+    By bits, which a CPU does far faster than `torch.where` on bytes.
+    """
     mask = (beyond >> 31).to(torch.uint8)
     return (levels & ~mask) | (fill & mask)
 
 
 def _cubic(part: Tensor) -> list[Tensor]:
-    """Return the weights of four equidistant values for a place between the middle two, a = -1 (Keys 1981)."""
+    """Return the weights of four equidistant values for a place between the middle two, a = -1
+    (Keys 1981).
+    """
     square, cube = part * part, part * part * part
     return [2 * square - cube - part, cube - 2 * square + 1, part + square - cube, cube - square]
 

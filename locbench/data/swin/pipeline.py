@@ -1,8 +1,10 @@
-"""Batches of the Swin pipeline (Liu et al. 2021): images of any size, augmented and scaled up, on their own device.
+"""Batches of the Swin pipeline (Liu et al. 2021): images of any size, augmented and scaled up, on
+their own device.
 
-Training: a random crop scaled bicubically, a flip, RandAugment, normalisation, random erasing. Testing: the shorter
-side scaled to 256/224 of the wanted one, the middle, normalisation. Each step is that of timm and torchvision on
-Pillow images, to the grey level, but on whole batches of images that stay in memory.
+Training: a random crop scaled bicubically, a flip, RandAugment, normalisation, random erasing.
+Testing: the shorter side scaled to 256/224 of the wanted one, the middle, normalisation. Each step
+is that of timm and torchvision on Pillow images, to the grey level, but on whole batches of images
+that stay in memory.
 """
 
 from __future__ import annotations
@@ -44,8 +46,8 @@ def swin_train_batches(
 ) -> Iterator[Batch]:
     """Yield one epoch of shuffled and augmented training batches.
 
-    All draws come from ``(seed, epoch)`` alone: not from global generators, the device, the batch size or what was
-    trained before.
+    All draws come from ``(seed, epoch)`` alone: not from global generators, the device, the batch
+    size or what was trained before.
 
     Args:
         images: the training images, on the device of the batches.
@@ -53,25 +55,31 @@ def swin_train_batches(
         side: height and width of the batches' images in pixels.
         seed: the run's seed.
         epoch: which epoch; any whole number.
-        pixels: whether the batches hold the un-normalised images too. Erased pixels are Gaussian in normalised space,
-            so that these are clamped to 0..1.
-        color_jitter: strength of the colour jitter after RandAugment. Swin's configuration says 0.4, but timm leaves
-            the jitter out where it is given an automatic augmentation, so that the published pipeline has none.
+        pixels: whether the batches hold the un-normalised images too. Erased pixels are Gaussian in
+            normalised space, so that these are clamped to 0..1.
+        color_jitter: strength of the colour jitter after RandAugment. Swin's configuration says
+            0.4, but timm leaves the jitter out where it is given an automatic augmentation, so that
+            the published pipeline has none.
         mean: per channel, of pixels in 0..1.
         std: per channel, of pixels in 0..1.
-        drop_last: leave out an incomplete last batch, as the Swin repository does, unless it is the only one.
+        drop_last: leave out an incomplete last batch, as the Swin repository does, unless it is the
+            only one.
         dtype: of ``images`` and ``pixels``.
     """
     _keep_freed_memory()
     stored = images.pixels.shape[1], images.pixels.shape[2]
-    draws, noise = draw_epoch(len(images), stored, side, seed=seed, epoch=epoch, color_jitter=color_jitter)
+    draws, noise = draw_epoch(
+        len(images), stored, side, seed=seed, epoch=epoch, color_jitter=color_jitter
+    )
     for start in range(0, images_per_epoch(len(images), batch_size, drop_last), batch_size):
         drawn = draws.of(slice(start, start + batch_size))
         order = drawn.order.to(images.labels.device)
         result = _empty(len(order), images.pixels, side, dtype)
         rows, columns = _crop_taps(drawn, side, images.pixels.device)
         for part in _parts(result):
-            crops = resampled(images.pixels.index_select(0, order[part]), rows.of(part), columns.of(part))
+            crops = resampled(
+                images.pixels.index_select(0, order[part]), rows.of(part), columns.of(part)
+            )
             _normalise(augmented(crops, drawn.steps.of(part)), result[part], mean, std)
             erase(result[part], drawn.erasures[part], noise)
         found = _restored(result, mean, std) if pixels else None
@@ -81,7 +89,8 @@ def swin_train_batches(
 def swin_test_batches(
     images: Images, batch_size: int, *, side: int, dtype: torch.dtype = torch.float32
 ) -> Iterator[Batch]:
-    """Yield the images in order, scaled, cropped and normalised, the incomplete last batch included.
+    """Yield the images in order, scaled, cropped and normalised, the incomplete last batch
+    included.
 
     Args:
         images: the test images, on the device of the batches.
@@ -95,7 +104,9 @@ def swin_test_batches(
         stored, labels = images.pixels[chosen], images.labels[chosen]
         result = _empty(len(labels), stored, side, dtype)
         for part in _parts(result):
-            _normalise(resampled(stored[part], rows, columns), result[part], IMAGENET_MEAN, IMAGENET_STD)
+            _normalise(
+                resampled(stored[part], rows, columns), result[part], IMAGENET_MEAN, IMAGENET_STD
+            )
         yield _batch(result, labels, None)
 
 
@@ -104,9 +115,11 @@ swin_test_batches.__test__ = False  # type: ignore[attr-defined]
 
 
 def _keep_freed_memory() -> None:
-    """Free a block just below 32 MiB, untouched: glibc's malloc then hands no smaller one back to the kernel.
+    """Free a block just below 32 MiB, untouched: glibc's malloc then hands no smaller one back to
+    the kernel.
 
-    Else every part's arrays are mapped anew and their pages cleared one by one, a third of the time on a CPU.
+    Else every part's arrays are mapped anew and their pages cleared one by one, a third of the time
+    on a CPU.
     """
     torch.empty(32_000_000, dtype=torch.uint8)
 
@@ -116,7 +129,9 @@ def _empty(count: int, like: Tensor, side: int, dtype: torch.dtype) -> Tensor:
 
 
 def _parts(result: Tensor) -> list[slice]:
-    """Return which images to work on together: on a CPU few, so that what is in hand stays in its cache."""
+    """Return which images to work on together: on a CPU few, so that what is in hand stays in its
+    cache.
+    """
     count = len(result)
     size = _AT_ONCE if result.device.type == "cpu" else count
     return [slice(start, start + size) for start in range(0, count, size)]
@@ -141,7 +156,9 @@ def _middle_taps(pixels: Tensor, side: int) -> tuple[Taps, Taps]:
 
 
 def _normalise(pixels: Tensor, result: Tensor, mean: Triple, std: Triple) -> None:
-    """Normalise (B, S, S, 3) uint8 per channel into ``result``, in whole rows for the vector units' sake."""
+    """Normalise (B, S, S, 3) uint8 per channel into ``result``, in whole rows for the vector units'
+    sake.
+    """
     scale, offset = _rows(mean, std, result)
     result.flatten(2).copy_(pixels.flatten(2)).mul_(scale).add_(offset)
 

@@ -1,4 +1,6 @@
-"""RandAugment (Cubuk et al. 2019) as timm's ``rand-m9-mstd0.5-inc1``, and colour jitter, on whole batches."""
+"""RandAugment (Cubuk et al. 2019) as timm's ``rand-m9-mstd0.5-inc1``, and colour jitter, on whole
+batches.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,15 @@ from locbench.data.swin import colour as blend
 from locbench.data.swin import colour as levels
 from locbench.data.swin import geometry
 
-__all__ = ["NONE", "OPERATIONS", "Operation", "Steps", "augmented", "draw_jitter", "draw_randaugment"]
+__all__ = [
+    "NONE",
+    "OPERATIONS",
+    "Operation",
+    "Steps",
+    "augmented",
+    "draw_jitter",
+    "draw_randaugment",
+]
 
 NONE = -1
 
@@ -107,10 +117,11 @@ _JITTERED = tuple(
 
 
 def draw_randaugment(count: int, generator: Generator) -> Steps:
-    """Draw two operations for each of ``count`` images, with replacement, each done with probability 1/2.
+    """Draw two operations for each of ``count`` images, with replacement, each done with
+    probability 1/2.
 
-    Their magnitudes are normal with mean 9 and standard deviation 1/2, cut off at 0 and 10; where a direction is left
-    open, either is as likely.
+    Their magnitudes are normal with mean 9 and standard deviation 1/2, cut off at 0 and 10; where a
+    direction is left open, either is as likely.
     """
     shape = (count, _LAYERS)
     operations = torch.randint(len(OPERATIONS), shape, generator=generator)
@@ -124,7 +135,8 @@ def draw_randaugment(count: int, generator: Generator) -> Steps:
 
 
 def draw_jitter(count: int, strength: float, generator: Generator) -> Steps:
-    """Draw a change of brightness, contrast and saturation for each image, in random order (torchvision's ColorJitter).
+    """Draw a change of brightness, contrast and saturation for each image, in random order
+    (torchvision's ColorJitter).
 
     The factors are uniform within ``strength`` of 1, but not below 0.
     """
@@ -135,13 +147,16 @@ def draw_jitter(count: int, strength: float, generator: Generator) -> Steps:
 
 
 def augmented(pixels: Tensor, steps: Steps) -> Tensor:
-    """Do each image's operations on (B, H, W, 3) uint8, for each step all images of one operation together.
+    """Do each image's operations on (B, H, W, 3) uint8, for each step all images of one operation
+    together.
 
     Args:
         pixels: the images.
         steps: of B images, on the CPU.
     """
-    for operations, arguments in zip(steps.operations.unbind(1), steps.arguments.unbind(1), strict=True):
+    for operations, arguments in zip(
+        steps.operations.unbind(1), steps.arguments.unbind(1), strict=True
+    ):
         pixels = _step(pixels, operations, arguments)
     return pixels
 

@@ -1,8 +1,10 @@
-"""Bicubic crops and scalings of whole batches, with Pillow's arithmetic: to the last grey level what it returns.
+"""Bicubic crops and scalings of whole batches, with Pillow's arithmetic: to the last grey level
+what it returns.
 
-Pillow resamples one axis after the other, with weights rounded to 22 binary digits and grey levels rounded after each
-axis. Integers do the same here, so that neither the device nor the batch can change a pixel. The columns come first;
-recent versions of Pillow take the rows first where they shrink and that is cheaper, which may differ by two levels.
+Pillow resamples one axis after the other, with weights rounded to 22 binary digits and grey levels
+rounded after each axis. Integers do the same here, so that neither the device nor the batch can
+change a pixel. The columns come first; recent versions of Pillow take the rows first where they
+shrink and that is cheaper, which may differ by two levels.
 """
 
 from __future__ import annotations
@@ -45,9 +47,11 @@ class Taps:
 
 
 def bicubic_taps(starts: Tensor, lengths: Tensor, side: int, longest: int) -> Taps:
-    """Return the taps that scale a stretch of the source to ``side`` pixels, a cubic with a = -1/2 (Keys 1981).
+    """Return the taps that scale a stretch of the source to ``side`` pixels, a cubic with a = -1/2
+    (Keys 1981).
 
-    Where the stretch is longer than the result the cubic is widened by their ratio, against aliasing.
+    Where the stretch is longer than the result the cubic is widened by their ratio, against
+    aliasing.
 
     Args:
         starts: (B,) int64, where each stretch starts in the source.
@@ -89,7 +93,10 @@ def resampled(pixels: Tensor, rows: Taps, columns: Taps) -> Tensor:
         (B, S, S', 3) uint8.
     """
     count = len(pixels)
-    rows, columns = (Taps(each.first.expand(count, -1), each.weights.expand(count, -1, -1)) for each in (rows, columns))
+    rows, columns = (
+        Taps(each.first.expand(count, -1), each.weights.expand(count, -1, -1))
+        for each in (rows, columns)
+    )
     # Columns first, as rows of the mirror image in the diagonal: contiguous blocks are gathered.
     turned = pixels.transpose(1, 2).int().flatten(2)
     wide = _weighted(turned, columns).view(count, -1, pixels.shape[1], 3).transpose(1, 2).flatten(2)

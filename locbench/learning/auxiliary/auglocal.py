@@ -1,9 +1,11 @@
-"""AugLocal's auxiliary nets: fresh copies of later local layers (Ma et al. 2024, sections 3.2 and 3.3).
+"""AugLocal's auxiliary nets: fresh copies of later local layers (Ma et al. 2024, sections 3.2 and
+3.3).
 
-What differs from network to network (how a layer is copied, which widths decide strides, what ends a net) is in the
-network's `LayerSpec`.
+What differs from network to network (how a layer is copied, which widths decide strides, what ends
+a net) is in the network's `LayerSpec`.
 
-Indices are 0-based and rounding is Python's (half to even): both decide ties that the published FLOPs depend on.
+Indices are 0-based and rounding is Python's (half to even): both decide ties that the published
+FLOPs depend on.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ def build(options: AugLocal, cut: Cut) -> Classifier:
 
 
 def stage_selection(options: AugLocal, cut: Cut) -> str:
-    """Return how layers are selected at a cut: one word for all, or one per stage with the stem in stage 1."""
+    """Return how layers are selected at a cut: one word for all, or one per stage with the stem in
+    stage 1.
+    """
     if isinstance(options.selection, str):
         return options.selection
     if cut.specs[-1].stage > len(options.selection):
@@ -55,7 +59,8 @@ def stage_selection(options: AugLocal, cut: Cut) -> str:
 
 
 def copied_layers(depth: int, decay: float, module: int, modules: int) -> int:
-    """Return how many layers the auxiliary net of a module copies: the code's form of the pyramidal depth (eq. 3).
+    """Return how many layers the auxiliary net of a module copies: the code's form of the pyramidal
+    depth (eq. 3).
 
     Args:
         depth: the paper's d at the first module; d - 1 layers are copied there.
@@ -71,7 +76,8 @@ def copied_layers(depth: int, decay: float, module: int, modules: int) -> int:
 
 
 def uniform(layer: int, layers: int, copied: int) -> list[int]:
-    """Return the 0-based indices of the selected layers, spread evenly up to the top layer (section 3.2).
+    """Return the 0-based indices of the selected layers, spread evenly up to the top layer (section
+    3.2).
 
     Args:
         layer: 0-based index l of the local layer that the net hangs on.
@@ -111,10 +117,13 @@ def _copies(selected: list[int], options: AugLocal, cut: Cut, copied: int) -> Cl
 
 
 def _repeated(options: AugLocal, cut: Cut, copied: int, *, downsampled: bool) -> Classifier:
-    # Downsampling stands for the stage changes that lie ahead: of three stages, two in the first and one in the second.
+    # Downsampling stands for the stage changes that lie ahead: of three stages, two in the first
+    # and one in the second.
     ahead = cut.specs[-1].stage - max(cut.spec.stage, 1) if downsampled else 0
     channels = cut.spec.channels
-    layers = [cut.spec.copy(channels, channels, 2 if index < ahead else 1) for index in range(copied)]
+    layers = [
+        cut.spec.copy(channels, channels, 2 if index < ahead else 1) for index in range(copied)
+    ]
     return _closed(layers, channels, cut, head_bn=options.head_bn and copied <= 1)
 
 
@@ -140,14 +149,17 @@ GRID = 16
 
 
 def matched_width(kernel: int, options: AugLocal, cut: Cut) -> float:
-    """Return the channel multiplier whose plain convolutions come closest to uniform selection in FLOPs.
+    """Return the channel multiplier whose plain convolutions come closest to uniform selection in
+    FLOPs.
 
     Args:
         kernel: 1 or 3.
         options: depth and decay of the nets that are compared.
         cut: any cut of the network; all its cuts share one multiplier.
     """
-    return _solve(kernel, options.depth, options.decay, options.head_bn, cut.specs, cut.ends, cut.classes)
+    return _solve(
+        kernel, options.depth, options.decay, options.head_bn, cut.specs, cut.ends, cut.classes
+    )
 
 
 def auxiliary_flops(options: AugLocal, cut: Cut) -> int:
@@ -174,7 +186,15 @@ def _solve(
 ) -> float:
 
     modules, side = len(ends), specs[0].side
-    cut = Cut(layer=ends[0], module=0, modules=modules, ends=ends, specs=specs, classes=classes, image_side=side)
+    cut = Cut(
+        layer=ends[0],
+        module=0,
+        modules=modules,
+        ends=ends,
+        specs=specs,
+        classes=classes,
+        image_side=side,
+    )
     target = auxiliary_flops(AugLocal(depth=depth, decay=decay, head_bn=head_bn), cut)
     copied = [copied_layers(depth, decay, module, modules) for module in range(modules - 1)]
     best = (float("inf"), 0.0)
@@ -196,7 +216,8 @@ def _grid() -> Iterator[float]:
 def plain_flops(kernel: int, spec: LayerSpec, width: int, layers: int, classes: int) -> int:
     """Return the forward FLOPs of ``layers`` conv-BN-ReLU of one width and of what ends the net.
 
-    Counted as everywhere in locbench: one per multiply-accumulate, two per BatchNorm element, one per pooled element.
+    Counted as everywhere in locbench: one per multiply-accumulate, two per BatchNorm element, one
+    per pooled element.
 
     Args:
         kernel: 1 or 3.
@@ -217,4 +238,6 @@ def plain_flops(kernel: int, spec: LayerSpec, width: int, layers: int, classes: 
 def _closing_flops(closing: Closing, classes: int) -> int:
     from locbench.networks.flops import forward_flops
 
-    return forward_flops(lambda: closing(classes), (1, 1, 1)).flops  # it makes the same of a map of any size
+    return forward_flops(
+        lambda: closing(classes), (1, 1, 1)
+    ).flops  # it makes the same of a map of any size

@@ -1,4 +1,6 @@
-"""A branch of the auxiliary loss: a net on a module's output, and the criterion on what the net gives."""
+"""A branch of the auxiliary loss: a net on a module's output, and the criterion on what the net
+gives.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,12 @@ class Targets:
 
     Attributes:
         labels: B class indices.
-        pixels: B x 3 x H x W in [0, 1], the augmented image before normalisation; None where no branch wants it.
-        features: B x C x H' x W', what the module's input features are; None where no branch wants them.
-        mixed: B x classes, the shares of classes in mixed images, for the network's loss; None without mixing.
+        pixels: B x 3 x H x W in [0, 1], the augmented image before normalisation; None where no
+            branch wants it.
+        features: B x C x H' x W', what the module's input features are; None where no branch wants
+            them.
+        mixed: B x classes, the shares of classes in mixed images, for the network's loss; None
+            without mixing.
     """
 
     labels: Tensor
@@ -78,7 +83,10 @@ class Cut:
 
     @property
     def position(self) -> float:
-        """0 at the first auxiliary net, 1 at the last; 0 if there is only one (InfoPro's r = m / (K - 2))."""
+        """0 at the first auxiliary net, 1 at the last.
+
+        0 if there is only one (InfoPro's r = m / (K - 2)).
+        """
         return self.module / (self.modules + self.joined - 2) if self.modules > 2 else 0.0
 
     @property
@@ -88,9 +96,11 @@ class Cut:
 
     @property
     def source(self) -> Map:
-        """The module's input features: what the module before gave; for the first module, what its first layer gives.
+        """The module's input features: what the module before gave; for the first module, what its
+        first layer gives.
 
-        That layer is the patch embedding of a transformer. A first module of one layer alone has the image as input.
+        That layer is the patch embedding of a transformer. A first module of one layer alone has
+        the image as input.
         """
         first = 0 if self.module == 0 else self.ends[self.module - 1]
         if self.layer == first:
@@ -105,9 +115,10 @@ class Cut:
 class Branch(nn.Module):
     """A net and its criterion. Subclasses give `forward` and `criterion`.
 
-    ``fuse`` says how patch feature fusion joins patches: ``outputs`` averages the net's outputs before the criterion,
-    ``losses`` averages the losses of patches, each held against its own part of the image. ``restores_image`` and
-    ``restores_features`` say whether the criterion wants `Targets.pixels` and `Targets.features`.
+    ``fuse`` says how patch feature fusion joins patches: ``outputs`` averages the net's outputs
+    before the criterion, ``losses`` averages the losses of patches, each held against its own part
+    of the image. ``restores_image`` and ``restores_features`` say whether the criterion wants
+    `Targets.pixels` and `Targets.features`.
     """
 
     fuse = "outputs"
@@ -123,7 +134,8 @@ class Branch(nn.Module):
         raise TypeError(f"{type(self).__name__} has no criterion")
 
     def backward(self, features: Tensor, targets: Targets, weight: float) -> Tensor:
-        """Back-propagate ``weight`` times the loss into the net, and into ``features`` if it asks for a gradient.
+        """Back-propagate ``weight`` times the loss into the net, and into ``features`` if it asks
+        for a gradient.
 
         The branch's graph is gone on return.
 

@@ -1,4 +1,6 @@
-"""DGL's auxiliary nets (Belilovsky et al. 2020): MLP-SR in its own and in AugLocal's variant, MLP, and CNN."""
+"""DGL's auxiliary nets (Belilovsky et al. 2020): MLP-SR in its own and in AugLocal's variant, MLP,
+and CNN.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ def build(options: Mlp, cut: Cut) -> Classifier:
 def pooled_side(cut: Cut) -> int:
     """Return the side of the first pooling: a quarter of the map's, at least 2 for a patch.
 
-    The lower bound keeps the number of inputs of the linear layers, hence the parameters, the same with and without
-    patches.
+    The lower bound keeps the number of inputs of the linear layers, hence the parameters, the same
+    with and without patches.
     """
     quarter = ceil(cut.side / 4)
     return max(2, quarter) if cut.patches > 1 else quarter
@@ -33,13 +35,19 @@ def pooled_side(cut: Cut) -> int:
 
 def _mlp(options: Mlp, cut: Cut) -> nn.Sequential:
     channels, first = cut.spec.channels, pooled_side(cut)
-    last = min(ceil(cut.spec.side / 4), 2)  # of the whole map, so that patches do not change the linear layers
+    last = min(
+        ceil(cut.spec.side / 4), 2
+    )  # of the whole map, so that patches do not change the linear layers
     width = channels * last**2
     convolutions = 0 if options.variant == "mlp" else 3
     hidden, bias = (2, False) if options.variant == "auglocal" else (3, True)
     layers: list[nn.Module] = [nn.AdaptiveAvgPool2d(first)]
     for _ in range(convolutions):
-        layers += [nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+        layers += [
+            nn.Conv2d(channels, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+        ]
     layers += [nn.AdaptiveAvgPool2d(last), nn.Flatten()]
     for _ in range(hidden):
         layers += [nn.Linear(width, width, bias=bias), nn.BatchNorm1d(width), nn.ReLU(inplace=True)]

@@ -1,4 +1,6 @@
-"""InfoPro's heads and decoder (Wang et al. 2021), and PGL's Aux-Adapt, which picks among the same heads."""
+"""InfoPro's heads and decoder (Wang et al. 2021), and PGL's Aux-Adapt, which picks among the same
+heads.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from locbench.errors import UsageError
-from locbench.learning.auxiliary.branch import Branch, Classifier, Cut, Targets, refuse_empty_patches
+from locbench.learning.auxiliary.branch import (
+    Branch,
+    Classifier,
+    Cut,
+    Targets,
+    refuse_empty_patches,
+)
 from locbench.learning.auxiliary.pff import split
 from locbench.learning.losses import reconstruction, supervised_contrast
 from locbench.networks.pooling import GlobalAveragePool
@@ -19,15 +27,22 @@ _WIDER = {16: (32, 2), 32: (64, 2), 64: (64, 1)}
 """Input channels -> width and stride of the first convolution."""
 
 _ADAPT = {0: "1C2F", 1: "2C2F", 2: "1C3F", 3: "1C2F"}
-"""Residual stage of the cut (0: stem) -> head of PGL's Aux-Adapt; fixed by the parameter totals of PGL's Table 2."""
+"""Residual stage of the cut (0: stem) -> head of PGL's Aux-Adapt.
+
+Fixed by the parameter totals of PGL's Table 2.
+"""
 
 
 _WIDTHS = {3: (128, 32, 12)}
-"""Doublings of a `DoublingDecoder` -> channels of its maps, as InfoPro publishes them; others halve from 128 on."""
+"""Doublings of a `DoublingDecoder` -> channels of its maps, as InfoPro publishes them.
+
+Others halve from 128 on.
+"""
 
 
 def build_head(options: Head, cut: Cut) -> Classifier:
-    """Return a head, ``xCyF`` or ImageNet's, with cross-entropy, or with the contrastive loss on a normalised feature.
+    """Return a head, ``xCyF`` or ImageNet's, with cross-entropy, or with the contrastive loss on a
+    normalised feature.
 
     Raises:
         UsageError: Aux-Adapt at a stage that PGL's networks do not have.
@@ -37,7 +52,8 @@ def build_head(options: Head, cut: Cut) -> Classifier:
         stage = 1 if options.literal_stem and cut.spec.stage == 0 else cut.spec.stage
         if stage not in _ADAPT:
             raise UsageError(
-                f"Aux-Adapt has no head for a cut in stage {stage}", "Choose another net, or fewer modules."
+                f"Aux-Adapt has no head for a cut in stage {stage}",
+                "Choose another net, or fewer modules.",
             )
         name = _ADAPT[stage]
     outputs = cut.classes if options.loss == "softmax" else options.feature_dim
@@ -49,7 +65,8 @@ def build_head(options: Head, cut: Cut) -> Classifier:
 
 
 def head(channels: int, convolutions: int, linears: int, width: int, outputs: int) -> nn.Sequential:
-    """Return ``convolutions`` 3x3 conv-BN-ReLU, global average pooling, ``linears`` linear layers with ReLU between.
+    """Return ``convolutions`` 3x3 conv-BN-ReLU, global average pooling, ``linears`` linear layers
+    with ReLU between.
 
     Args:
         channels: of the input map.
@@ -72,17 +89,24 @@ def head(channels: int, convolutions: int, linears: int, width: int, outputs: in
 
 
 def imagenet_head(channels: int, outputs: int) -> nn.Sequential:
-    """Return InfoPro's head for ImageNet: convolutions of 1, 3, 3 and 1 pixels, average pooling, one linear layer.
+    """Return InfoPro's head for ImageNet: convolutions of 1, 3, 3 and 1 pixels, average pooling,
+    one linear layer.
 
-    Every convolution has BatchNorm and ReLU behind it; those of 3 pixels have stride 2. InfoPro publishes it for 512
-    channels, HPFF's code for 1024; in both the first convolution leaves a quarter.
+    Every convolution has BatchNorm and ReLU behind it; those of 3 pixels have stride 2. InfoPro
+    publishes it for 512 channels, HPFF's code for 1024; in both the first convolution leaves a
+    quarter.
 
     Args:
         channels: of the input map.
         outputs: of the linear layer.
     """
     layers: list[nn.Module] = []
-    for width, kernel, stride in ((max(1, channels // 4), 1, 1), (256, 3, 2), (512, 3, 2), (2048, 1, 1)):
+    for width, kernel, stride in (
+        (max(1, channels // 4), 1, 1),
+        (256, 3, 2),
+        (512, 3, 2),
+        (2048, 1, 1),
+    ):
         conv = nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False)
         layers += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         channels = width
@@ -130,9 +154,11 @@ class Restorer(Branch):
 
 
 class ImageDecoder(Restorer):
-    """Bilinear resizing to the image's size, two 3x3 convolutions, sigmoid; trained with binary cross-entropy.
+    """Bilinear resizing to the image's size, two 3x3 convolutions, sigmoid; trained with binary
+    cross-entropy.
 
-    Resizing comes before the convolutions and makes wide maps at full resolution: that is part of the measured cost.
+    Resizing comes before the convolutions and makes wide maps at full resolution: that is part of
+    the measured cost.
 
     Args:
         channels: of the input map.
@@ -153,15 +179,18 @@ class ImageDecoder(Restorer):
     def forward(self, features: Tensor) -> Tensor:
         """Map B x C x H x W to an image, B x 3 x side x side, in [0, 1]."""
         if features.shape[-1] != self.side:
-            features = F.interpolate(features, size=(self.side, self.side), mode="bilinear", align_corners=True)
+            features = F.interpolate(
+                features, size=(self.side, self.side), mode="bilinear", align_corners=True
+            )
         return self.net(features)  # type: ignore[no-any-return]
 
 
 class DoublingDecoder(Restorer):
-    """A 1x1 convolution, then bilinear doubling and a 3x3 convolution in turn up to the image's size, sigmoid.
+    """A 1x1 convolution, then bilinear doubling and a 3x3 convolution in turn up to the image's
+    size, sigmoid.
 
-    InfoPro publishes it for maps of 28 pixels, HPFF's code for 14. There the first doubling goes to 112 pixels and back
-    to 56, which looks like a slip; here 14 become 28, 56, 112 and 224.
+    InfoPro publishes it for maps of 28 pixels, HPFF's code for 14. There the first doubling goes to
+    112 pixels and back to 56, which looks like a slip; here 14 become 28, 56, 112 and 224.
 
     Args:
         channels: of the input map.
@@ -176,7 +205,12 @@ class DoublingDecoder(Restorer):
         layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 1)]
         for width, after, to in zip(widths, (*widths[1:], 3), sides, strict=True):
             resized = nn.Upsample((to, to), mode="bilinear", align_corners=True)
-            layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True), resized, nn.Conv2d(width, after, 3, padding=1)]
+            layers += [
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+                resized,
+                nn.Conv2d(width, after, 3, padding=1),
+            ]
         self.net = nn.Sequential(*layers, nn.Sigmoid())
 
     def forward(self, features: Tensor) -> Tensor:
@@ -185,7 +219,10 @@ class DoublingDecoder(Restorer):
 
 
 def doublings(start: int, side: int) -> list[int]:
-    """Return the sides from ``start``, left out, to ``side``, each half the next, rounded up; at least ``side``."""
+    """Return the sides from ``start``, left out, to ``side``, each half the next, rounded up.
+
+    At least ``side``.
+    """
     sides = [side]
     while (sides[0] + 1) // 2 > start:
         sides.insert(0, (sides[0] + 1) // 2)
@@ -204,12 +241,17 @@ class QuadrantDecoders(Branch):
     fuse = "losses"
     restores_image = True
 
-    def __init__(self, channels: int, side: int, make: Callable[[int, int], Restorer] = ImageDecoder) -> None:
+    def __init__(
+        self, channels: int, side: int, make: Callable[[int, int], Restorer] = ImageDecoder
+    ) -> None:
         super().__init__()
         self.decoders = nn.ModuleList(make(channels, side // 2) for _ in range(4))
 
     def backward(self, features: Tensor, targets: Targets, weight: float) -> Tensor:
-        """Train one quadrant after the other, each graph freed before the next; see `Branch.backward`."""
+        """Train one quadrant after the other, each graph freed before the next.
+
+        See `Branch.backward`.
+        """
         total = features.new_zeros(())
         assert targets.pixels is not None
         maps, images = split(features, 2), split(targets.pixels, 2)

@@ -1,10 +1,10 @@
 """HPFF's patch feature fusion around any branch (Su et al. 2024, section 3.3).
 
-The net sees one patch at a time and the patches' outputs are averaged before the criterion. Keeping all patch graphs
-until the loss is known would need the memory of the whole map again. So there are two passes: the first, without
-graphs, gives the mean output and the loss's gradient with respect to it; the second runs each patch with a graph, feeds
-it that gradient divided by the number of patches, and frees it. Same gradients, one more forward pass of the auxiliary
-net.
+The net sees one patch at a time and the patches' outputs are averaged before the criterion. Keeping
+all patch graphs until the loss is known would need the memory of the whole map again. So there are
+two passes: the first, without graphs, gives the mean output and the loss's gradient with respect to
+it; the second runs each patch with a graph, feeds it that gradient divided by the number of
+patches, and frees it. Same gradients, one more forward pass of the auxiliary net.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class PatchFusion(Branch):
     def _in_two_passes(self, patches: list[Tensor], targets: Targets, weight: float) -> Tensor:
         with torch.no_grad(), frozen_running_stats(self.branch):
             mean = torch.stack([self.branch(patch) for patch in patches]).mean(dim=0)
-        torch.clear_autocast_cache()  # weights cast without a graph would serve the second pass too (torch 2.6)
+        # Weights cast without a graph would serve the second pass too (torch 2.6).
+        torch.clear_autocast_cache()
         mean.requires_grad_()
         loss = self.branch.criterion(mean, targets)
         (gradient,) = torch.autograd.grad(loss * (weight / len(patches)), mean)
@@ -69,4 +70,8 @@ class PatchFusion(Branch):
 def split(x: Tensor, n: int) -> list[Tensor]:
     """Cut B x C x H x W into n x n patches of floor(H / n) x floor(W / n), row by row, as views."""
     rows, columns = x.shape[2] // n, x.shape[3] // n
-    return [x[:, :, i * rows : (i + 1) * rows, j * columns : (j + 1) * columns] for i in range(n) for j in range(n)]
+    return [
+        x[:, :, i * rows : (i + 1) * rows, j * columns : (j + 1) * columns]
+        for i in range(n)
+        for j in range(n)
+    ]

@@ -11,11 +11,14 @@ from locbench.learning.losses import map_deviation, similarity_matching
 from locbench.spec.components import PooledLinear, Similarity
 
 
-def pooling(channels: int, side: int, limit: int) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Return kernel, padding and output size (height, width each) that leave at most ``limit`` features.
+def pooling(
+    channels: int, side: int, limit: int
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Return kernel, padding and output size (height, width each) that leave at most ``limit``
+    features.
 
-    The kernel's height and then its width double in turn until the features fit. Padding makes the kernel divide the
-    map where it does not.
+    The kernel's height and then its width double in turn until the features fit. Padding makes the
+    kernel divide the map where it does not.
 
     Args:
         channels: of the map.
@@ -33,7 +36,10 @@ def pooling(channels: int, side: int, limit: int) -> tuple[tuple[int, int], tupl
 
 
 def build_pooled_linear(options: PooledLinear, cut: Cut) -> Classifier:
-    """Return the pooled linear classifier; a patch is pooled to the same grid as the whole map, so the layer is one."""
+    """Return the pooled linear classifier.
+
+    A patch is pooled to the same grid as the whole map, so the layer is one.
+    """
     channels = cut.spec.channels
     kernel, padding, out = pooling(channels, cut.spec.side, options.features)
     pool: nn.Module = nn.AvgPool2d(kernel, stride=kernel, padding=padding)
@@ -51,7 +57,10 @@ def build_similarity(options: Similarity, cut: Cut) -> SimilarityBranch:  # noqa
 
 
 class SimilarityBranch(Branch):
-    """A 3x3 convolution; the batch's similarity matrix of its maps' deviations is held against that of the labels."""
+    """A 3x3 convolution.
+
+    The batch's similarity matrix of its maps' deviations is held against that of the labels.
+    """
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -59,7 +68,10 @@ class SimilarityBranch(Branch):
         self.classes = classes
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map B x C x H x W to the maps' deviations, B x C; patches average these vectors, not the matrices."""
+        """Map B x C x H x W to the maps' deviations, B x C.
+
+        Patches average these vectors, not the matrices.
+        """
         return map_deviation(self.conv(features))
 
     def criterion(self, output: Tensor, targets: Targets) -> Tensor:

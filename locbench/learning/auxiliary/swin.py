@@ -1,7 +1,9 @@
-"""The auxiliary block of Swin feature reconstruction (Pathak et al. 2023, section 3.2): stem, task branch, decoder.
+"""The auxiliary block of Swin feature reconstruction (Pathak et al. 2023, section 3.2): stem, task
+branch, decoder.
 
-The paper gives LayerNorm, a convolutional block that reduces dimensions, one linear layer for the contrastive branch
-and three kinds of decoder; widths, kernels and pooling are ours and are options of `SharedStem`.
+The paper gives LayerNorm, a convolutional block that reduces dimensions, one linear layer for the
+contrastive branch and three kinds of decoder; widths, kernels and pooling are ours and are options
+of `SharedStem`.
 """
 
 from __future__ import annotations
@@ -60,7 +62,8 @@ class Stem(nn.Module):
 
 
 class SharedStemBlock(Branch):
-    """The whole block, trained with alpha times the reconstruction loss plus beta times the task loss.
+    """The whole block, trained with alpha times the reconstruction loss plus beta times the task
+    loss.
 
     Args:
         options: decoder, target and weights.
@@ -92,14 +95,21 @@ class SharedStemBlock(Branch):
         return self.task(h), self.decoder(h)
 
     def backward(self, features: Tensor, targets: Targets, weight: float) -> Tensor:
-        """Train the block; see `Branch.backward`. What one branch keeps is freed before the other runs."""
+        """Train the block.
+
+        See `Branch.backward`. What one branch keeps is freed before the other runs.
+        """
         h = self.stem(features)
         leaf = h.detach().requires_grad_()
         loss = features.new_zeros(())
         if self.alpha:
-            loss = loss + _trained(self.alpha * self.reconstruction(self.decoder(leaf), targets), weight)
+            loss = loss + _trained(
+                self.alpha * self.reconstruction(self.decoder(leaf), targets), weight
+            )
         if self.beta:
-            loss = loss + _trained(self.beta * self.task_loss(self.task(leaf), targets.labels), weight)
+            loss = loss + _trained(
+                self.beta * self.task_loss(self.task(leaf), targets.labels), weight
+            )
         held = [leaf.grad]
         del leaf
         if held[0] is not None:
@@ -109,10 +119,14 @@ class SharedStemBlock(Branch):
     def criterion(self, output: tuple[Tensor, Tensor], targets: Targets) -> Tensor:  # type: ignore[override]
         """Return alpha * L_XX + beta * L_XY (Pathak et al. 2023, eq. 1)."""
         task, restored = output
-        return self.alpha * self.reconstruction(restored, targets) + self.beta * self.task_loss(task, targets.labels)
+        return self.alpha * self.reconstruction(restored, targets) + self.beta * self.task_loss(
+            task, targets.labels
+        )
 
     def reconstruction(self, restored: Tensor, targets: Targets) -> Tensor:
-        """Return L_XX: the mean binary cross-entropy over all elements, or the squared error of raw features."""
+        """Return L_XX: the mean binary cross-entropy over all elements, or the squared error of raw
+        features.
+        """
         if not self.restores_features:
             assert targets.pixels is not None
             return reconstruction(restored, targets.pixels)
@@ -161,7 +175,9 @@ def decoder_of(options: SharedStem, channels: int, outputs: int, scale: int) -> 
 
 
 def deconvolution_factors(scale: int) -> tuple[int, ...]:
-    """Return the factors of a stack of deconvolutions: as many of 4 as fit, a 2 before them where one is left over."""
+    """Return the factors of a stack of deconvolutions: as many of 4 as fit, a 2 before them where
+    one is left over.
+    """
     doublings = scale.bit_length() - 1
     return (2,) * (doublings % 2) + (4,) * (doublings // 2)
 
@@ -186,7 +202,11 @@ def _deconvolutions(channels: int, outputs: int, scale: int, width: int) -> list
 
 def _interpolations(channels: int, outputs: int, scale: int) -> list[nn.Module]:
     width = _NARROWING[0]
-    layers: list[nn.Module] = [nn.Conv2d(channels, width, 1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+    layers: list[nn.Module] = [
+        nn.Conv2d(channels, width, 1),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    ]
     doublings = scale.bit_length() - 1
     for index in range(doublings - 1):
         narrower = _NARROWING[min(index + 1, len(_NARROWING) - 1)]
@@ -204,8 +224,9 @@ def _doubling() -> nn.Upsample:
 def feature_target(features: Tensor, kind: str) -> Tensor:
     """Return what features are restored as; it carries no gradient.
 
-    ``sigmoid-ln`` is the sigmoid of LayerNorm over channels without affine parameters: bounded, not saturated, and
-    independent of the features' scale; ``minmax`` stretches each image's features over [0, 1].
+    ``sigmoid-ln`` is the sigmoid of LayerNorm over channels without affine parameters: bounded, not
+    saturated, and independent of the features' scale; ``minmax`` stretches each image's features
+    over [0, 1].
 
     Args:
         features: B x C x H x W.

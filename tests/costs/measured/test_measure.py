@@ -1,4 +1,6 @@
-"""Measured steps: the CPU allocator's profile against the predicted peak, and what a meter reads off a device."""
+"""Measured steps: the CPU allocator's profile against the predicted peak, and what a meter reads
+off a device.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +38,19 @@ METHODS: dict[str, tuple[str, dict[str, Any], TraceOptions]] = {
 TOLERANCE = 0.10
 
 BEYOND = [("DGL", "resnet8", 64), ("PGL local", "resnet8", 64)]
-"""Where the CPU takes over 10 % more than its tensors: the peak is in a batch normalisation's backward pass, whose CPU
-kernel holds two maps for the one that it returns, and a map is a ninth of everything there."""
+"""Where the CPU takes over 10 % more than its tensors: the peak is in a batch normalisation's
+backward pass, whose CPU kernel holds two maps for the one that it returns, and a map is a ninth of
+everything there."""
 
 SIZES = [("resnet8", 16), ("resnet8", 64), ("resnet20", 16), ("resnet20", 64)]
-CASES = [(name, *size) for name in METHODS for size in SIZES[: 3 if name == "HPFF-DGL" else 4]]  # HPFF takes long
+CASES = [
+    (name, *size) for name in METHODS for size in SIZES[: 3 if name == "HPFF-DGL" else 4]
+]  # HPFF takes long
 
 
-def small(method: str, network: str = "resnet8", batch: int = 16, options: dict[str, Any] | None = None) -> Recipe:
+def small(
+    method: str, network: str = "resnet8", batch: int = 16, options: dict[str, Any] | None = None
+) -> Recipe:
     return recipe_of(method, options or {}, network=network, dataset="cifar10", batch_size=batch)
 
 
@@ -56,14 +63,20 @@ def both(name: str, network: str, batch: int) -> tuple[int, int]:
     return peak_bytes(recipe, setting), CpuMeter().peaks(step, step.resident_bytes).allocated
 
 
-@pytest.mark.parametrize(("name", "network", "batch"), [each for each in CASES if each not in BEYOND])
-def test_predicted_peaks_are_within_a_tenth_of_the_allocators(name: str, network: str, batch: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "network", "batch"), [each for each in CASES if each not in BEYOND]
+)
+def test_predicted_peaks_are_within_a_tenth_of_the_allocators(
+    name: str, network: str, batch: int
+) -> None:
     predicted, measured = both(name, network, batch)
     assert abs(predicted / measured - 1) < TOLERANCE
 
 
 @pytest.mark.parametrize(("name", "network", "batch"), BEYOND)
-def test_what_is_beyond_a_tenth_is_the_cpus_batch_normalisation(name: str, network: str, batch: int) -> None:
+def test_what_is_beyond_a_tenth_is_the_cpus_batch_normalisation(
+    name: str, network: str, batch: int
+) -> None:
     predicted, measured = both(name, network, batch)
     assert 0.88 < predicted / measured < 1 - TOLERANCE
     one_map = batch * 16 * 32 * 32 * 4
@@ -81,7 +94,9 @@ def test_the_cpus_batch_normalisation_holds_two_maps_for_one() -> None:
 
 
 def whole_session(recipe: Recipe, setting: TraceOptions) -> int:
-    """Return the peak of a third step, every block counted from before the network is built: nothing is presumed."""
+    """Return the peak of a third step, every block counted from before the network is built:
+    nothing is presumed.
+    """
     marks: list[ProbeStep] = []
     with profile(use_kineto=False, profile_memory=True) as seen:
         marks.append(probe_step(recipe, CPU, setting))
@@ -91,7 +106,9 @@ def whole_session(recipe: Recipe, setting: TraceOptions) -> int:
     events = seen.kineto_results.events()
     begins = next(event.start_ns() for event in events if event.name() == "third")
     blocks = sorted(
-        (event.start_ns(), index, event) for index, event in enumerate(events) if event.name() == "[memory]"
+        (event.start_ns(), index, event)
+        for index, event in enumerate(events)
+        if event.name() == "[memory]"
     )
     live = list(accumulate(event.nbytes() for _, _, event in blocks))
     return max(count for count, (when, _, _) in zip(live, blocks, strict=True) if when >= begins)
@@ -119,7 +136,9 @@ def test_what_lives_between_steps_is_counted_whole(
 
 def test_a_setting_is_honoured() -> None:
     recipe = small("bp")
-    step = probe_step(recipe, CPU, TraceOptions(batch_size=5, side=16, classes=7, keep_gradients=False))
+    step = probe_step(
+        recipe, CPU, TraceOptions(batch_size=5, side=16, classes=7, keep_gradients=False)
+    )
     step()
     assert step.batch.images.shape == (5, 3, 16, 16)
     assert step.batch.images.is_contiguous(memory_format=torch.channels_last)
@@ -130,15 +149,21 @@ def test_a_setting_is_honoured() -> None:
     kept()
     before = [each.grad.data_ptr() for each in kept.learner.parameters() if each.grad is not None]
     kept()
-    assert before == [each.grad.data_ptr() for each in kept.learner.parameters() if each.grad is not None]
+    assert before == [
+        each.grad.data_ptr() for each in kept.learner.parameters() if each.grad is not None
+    ]
 
 
 def test_a_step_is_the_loops_own() -> None:
-    """Modules are stepped early in lean memory, momentum exists, and a guided step trains what a local one does not."""
+    """Modules are stepped early in lean memory, momentum exists, and a guided step trains what a
+    local one does not.
+    """
     lean = probe_step(msgspec.structs.replace(small("dgl"), memory="lean"), CPU)
     lean()
     assert all(each.grad is None for each in lean.learner.parameters())
-    assert all("momentum_buffer" in lean.optimizer.state[each] for each in lean.learner.parameters())
+    assert all(
+        "momentum_buffer" in lean.optimizer.state[each] for each in lean.learner.parameters()
+    )
     local, guided = (probe_step(small("pgl+head"), CPU, each) for each in (LOCAL, GLOBAL))
     first = next(iter(local.learner.parameters())).detach().clone()
     local()
@@ -151,9 +176,18 @@ def test_a_step_is_the_loops_own() -> None:
 def test_a_measurement_on_the_cpu() -> None:
     recipe = msgspec.structs.replace(small("dgl"), epochs=77, seed=3)
     found = measure(recipe, "cpu", steps=4)
-    assert (found.meter, found.benchmark, found.steps, found.warmup) == ("cpu allocator", False, 4, 1)
+    assert (found.meter, found.benchmark, found.steps, found.warmup) == (
+        "cpu allocator",
+        False,
+        4,
+        1,
+    )
     assert found.fits
-    assert (found.reserved_bytes, found.first_allocated_bytes, found.occupied_bytes) == (None, None, 0)
+    assert (found.reserved_bytes, found.first_allocated_bytes, found.occupied_bytes) == (
+        None,
+        None,
+        0,
+    )
     assert 0 < found.spread[0] <= found.milliseconds <= found.spread[1]
     assert found.allocated_bytes > 16 * 16 * 32 * 32 * 4
     assert (found.recipe.epochs, found.recipe.seed) == (1, 0)
@@ -174,7 +208,8 @@ class Ticks:
 def test_median_and_quartiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of 1, 2, 3, 4 and 100 ms: median 3, quartiles 2 and 4."""
     monkeypatch.setattr(
-        "locbench.costs.measured.allocator.time.perf_counter", Ticks(0, 0.0, 0.001, 0.003, 0.006, 0.010, 0.110, 1)
+        "locbench.costs.measured.allocator.time.perf_counter",
+        Ticks(0, 0.0, 0.001, 0.003, 0.006, 0.010, 0.110, 1),
     )
     found = measure(small("bp", batch=2), CPU, steps=5)
     assert found.milliseconds == pytest.approx(3)
@@ -206,9 +241,18 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), "does not fit: CUDA out of memory"),
-        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors"), "does not fit: CUDA error: out of memory"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), "does not fit: DefaultCPU"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+            "does not fit: CUDA out of memory",
+        ),
+        (
+            RuntimeError("CUDA error: out of memory\nCUDA kernel errors"),
+            "does not fit: CUDA error: out of memory",
+        ),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
+            "does not fit: DefaultCPU",
+        ),
         (RuntimeError("CUDNN_STATUS_ALLOC_FAILED"), "does not fit: CUDNN_STATUS_ALLOC_FAILED"),
         (ValueError("a\nfault"), "ValueError: a fault"),
     ],
@@ -223,10 +267,15 @@ def test_a_step_that_fails_is_a_measurement_without_figures(
     assert (found.allocated_bytes, found.milliseconds) == (0, 0)
 
 
-def test_a_broken_device_and_a_wrong_wish_end_the_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_device_and_a_wrong_wish_end_the_measuring(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with pytest.raises(UsageError, match="TF32"):
         measure(msgspec.structs.replace(small("bp"), precision="tf32"), "cpu")
-    failing(monkeypatch, RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with"))
+    failing(
+        monkeypatch,
+        RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with"),
+    )
     with pytest.raises(FailureError, match="illegal memory access"):
         measure(small("bp"), "cpu")
     failing(monkeypatch, KeyboardInterrupt())
@@ -235,7 +284,9 @@ def test_a_broken_device_and_a_wrong_wish_end_the_measuring(monkeypatch: pytest.
 
 
 class FakeCuda:
-    """What `CudaMeter` calls of torch.cuda, with a log, an allocator of made-up counts, and a clock that steps move."""
+    """What `CudaMeter` calls of torch.cuda, with a log, an allocator of made-up counts, and a clock
+    that steps move.
+    """
 
     def __init__(self) -> None:
         self.log: list[str] = []
@@ -287,7 +338,13 @@ class FakeEvent:
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     fake = FakeCuda()
-    for name in ("synchronize", "empty_cache", "reset_peak_memory_stats", "memory_allocated", "Event"):
+    for name in (
+        "synchronize",
+        "empty_cache",
+        "reset_peak_memory_stats",
+        "memory_allocated",
+        "Event",
+    ):
         monkeypatch.setattr(f"torch.cuda.{name}", getattr(fake, name))
     for name in ("max_memory_allocated", "max_memory_reserved"):
         monkeypatch.setattr(f"torch.cuda.{name}", getattr(fake, name))
@@ -319,7 +376,8 @@ def test_the_cuda_allocator_holds_the_predicted_tensors_and_little_more(name: st
     assert found.fits
     assert found.reserved_bytes is not None
     assert found.reserved_bytes >= found.allocated_bytes
-    # More are workspaces: cuBLAS keeps up to 32 MiB, and cuDNN takes some for a convolution at a time.
+    # More are workspaces: cuBLAS keeps up to 32 MiB, and cuDNN takes some for a convolution at a
+    # time.
     assert 0.9 * predicted < found.allocated_bytes - found.occupied_bytes < 1.1 * predicted + 160e6
     searched = measure(recipe, "cuda", benchmark=True, setting=setting, steps=5)
     assert searched.benchmark

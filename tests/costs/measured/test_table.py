@@ -1,4 +1,6 @@
-"""Measured costs of a table: what is kept, what is measured again, and where the figures stand in the reports."""
+"""Measured costs of a table: what is kept, what is measured again, and where the figures stand in
+the reports.
+"""
 
 from __future__ import annotations
 
@@ -136,7 +138,8 @@ def measured_steps(measurements: list[Measurement]) -> list[tuple[str, bool]]:
     names = ["pgl+head" if isinstance(each, Periodic) else "dgl" for each in phases]
     ends = [each.recipe.composition.end_to_end for each in measurements]
     return [
-        ("bp" if end else name, each.setting.guided) for end, name, each in zip(ends, names, measurements, strict=True)
+        ("bp" if end else name, each.setting.guided)
+        for end, name, each in zip(ends, names, measurements, strict=True)
     ]
 
 
@@ -149,8 +152,13 @@ def test_a_measurement_is_read_back_as_it_was(tmp_path: Path) -> None:
         store.save(each)
     store.save(made(recipe("predsim")))
     assert len(list((tmp_path / "measured").glob("*.json"))) == 5
-    assert MeasurementStore(tmp_path).of(one) == (searched, local)  # by the files' names: ...-benchmark, then ....json
-    assert store.of(msgspec.structs.replace(one, epochs=9, seed=4, lr=1.0, method="another wording")) == store.of(one)
+    assert MeasurementStore(tmp_path).of(one) == (
+        searched,
+        local,
+    )  # by the files' names: ...-benchmark, then ....json
+    assert store.of(
+        msgspec.structs.replace(one, epochs=9, seed=4, lr=1.0, method="another wording")
+    ) == store.of(one)
     assert store.of(one, GLOBAL) == (guided,)
     assert failed in store.tried(one)
     assert store.of(msgspec.structs.replace(one, batch_size=9)) == ()
@@ -162,16 +170,24 @@ def test_a_measurement_is_read_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_store_needs_no_torch() -> None:
-    modules = "locbench.costs.measured.store, locbench.costs.measured.table, locbench.report.measured"
+    modules = (
+        "locbench.costs.measured.store, locbench.costs.measured.table, locbench.report.measured"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", f"import sys, {modules}; sys.exit('torch' in sys.modules)"], timeout=60
+        [sys.executable, "-c", f"import sys, {modules}; sys.exit('torch' in sys.modules)"],
+        timeout=60,
     )
     assert done.returncode == 0
 
 
 @pytest.mark.parametrize("damage", ["", "{}", "[1]", "\xff", "other"])
-def test_a_damaged_measurement_counts_as_missing_and_is_replaced(tmp_path: Path, table: Table, damage: str) -> None:
-    part, store = narrow(table, [cell for cell in table.cells if cell.column != "PGL"]), MeasurementStore(tmp_path)
+def test_a_damaged_measurement_counts_as_missing_and_is_replaced(
+    tmp_path: Path, table: Table, damage: str
+) -> None:
+    part, store = (
+        narrow(table, [cell for cell in table.cells if cell.column != "PGL"]),
+        MeasurementStore(tmp_path),
+    )
     kept = measure_table(part, store, CPU, steps=1)
     path = store.save(kept[1])
     other = store.save(kept[0]).read_bytes()
@@ -189,7 +205,9 @@ def test_steps_come_in_a_fixed_order_with_backpropagation_first(table: Table) ->
         return [(each.recipe.method, each.setting.guided, each.benchmark) for each in found]
 
     assert words(wanted_steps(table, CPU)) == [(*step, False) for step in STEPS]
-    assert words(wanted_steps(table, CUDA)) == [(*step, search) for step in STEPS for search in (False, True)]
+    assert words(wanted_steps(table, CUDA)) == [
+        (*step, search) for step in STEPS for search in (False, True)
+    ]
     lean = wanted_steps(table, CPU, Variant(memory="lean"))
     assert [(each.recipe.method, each.recipe.memory) for each in lean] == [
         ("bp", "plain"),
@@ -213,7 +231,9 @@ def test_what_is_recorded_is_not_measured_again(tmp_path: Path, table: Table) ->
     store.save(failed)
     assert measure_table(table, store, CPU) == []
     assert len(missing_steps(table, store, CPU, rerun="failed")) == 1
-    assert measured_steps(measure_table(table, store, CPU, steps=1, rerun="failed")) == [("dgl", False)]
+    assert measured_steps(measure_table(table, store, CPU, steps=1, rerun="failed")) == [
+        ("dgl", False)
+    ]
 
 
 def test_what_does_not_fit_does_not_end_the_sweep(
@@ -245,19 +265,33 @@ class Peaks(PredictionStore):
 
     def step(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> TracedStep | None:
         peak = 3 * 10**9 if setting.guided else 10**9
-        return TracedStep(recipe=recipe, setting=setting, made_with="", peak=peak, kinds={}, backwards={})
+        return TracedStep(
+            recipe=recipe, setting=setting, made_with="", peak=peak, kinds={}, backwards={}
+        )
 
 
 def measured_table(folder: Path, table: Table) -> tuple[MeasuredCost, ...]:
-    """The whole table on one device: BP in 100 ms, DGL in 150, PGL in 120 and 220; with the search in half of it."""
+    """The whole table on one device: BP in 100 ms, DGL in 150, PGL in 120 and 220.
+
+    With the search in half of it.
+    """
     store = MeasurementStore(folder)
-    times = {("BP", False): 100.0, ("DGL", False): 150.0, ("PGL", False): 120.0, ("PGL", True): 220.0}
+    times = {
+        ("BP", False): 100.0,
+        ("DGL", False): 150.0,
+        ("PGL", False): 120.0,
+        ("PGL", True): 220.0,
+    }
     for (column, guided), time in times.items():
         for benchmark in (False, True):
             setting = GLOBAL if guided else TraceOptions()
             allocated = {"allocated_bytes": 4_000_000_000} if guided else {}
             one = made(
-                recipe_in(table, column), time / (1 + benchmark), setting=setting, benchmark=benchmark, **allocated
+                recipe_in(table, column),
+                time / (1 + benchmark),
+                setting=setting,
+                benchmark=benchmark,
+                **allocated,
             )
             store.save(one)
     return measured_costs(table, store, Peaks())
@@ -265,12 +299,23 @@ def measured_table(folder: Path, table: Table) -> tuple[MeasuredCost, ...]:
 
 def test_overheads_shares_and_means(tmp_path: Path, table: Table) -> None:
     lines = {(each.column, each.step): each for each in measured_table(tmp_path, table)}
-    assert list(lines) == [("DGL", ""), ("BP", ""), ("PGL", "local"), ("PGL", "global"), ("PGL", "mean")]
-    overheads = {key: (line.off.overhead, line.on.overhead) for key, line in lines.items() if line.off and line.on}
+    assert list(lines) == [
+        ("DGL", ""),
+        ("BP", ""),
+        ("PGL", "local"),
+        ("PGL", "global"),
+        ("PGL", "mean"),
+    ]
+    overheads = {
+        key: (line.off.overhead, line.on.overhead)
+        for key, line in lines.items()
+        if line.off and line.on
+    }
     assert overheads["DGL", ""] == pytest.approx((50, 50))
     assert overheads["BP", ""] == (None, None)
     assert overheads["PGL", "local"] == pytest.approx((20, 20))
-    # A fifth of the epochs is global: 0.8 * 120 + 0.2 * 220 = 140 ms, and 0.8 * 2 + 0.2 * 4 = 2.4 GB.
+    # A fifth of the epochs is global: 0.8 * 120 + 0.2 * 220 = 140 ms, and 0.8 * 2 + 0.2 * 4 = 2.4
+    # GB.
     assert overheads["PGL", "mean"] == pytest.approx((40, 40))
     mean = lines["PGL", "mean"]
     assert mean.off is not None
@@ -314,7 +359,9 @@ def test_only_costs_are_measured(table: Table) -> None:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     made = Bench(tmp_path, monkeypatch, capsys)
     made.write(COSTS, "costs")
     return made
@@ -325,10 +372,17 @@ def test_the_cpu_measures_only_if_asked(bench: Bench) -> None:
     assert said.code == 0
     assert "Measured on" not in said.out
     assert not (bench.results / "measured").exists()
-    assert "4 kinds of steps to be measured, 4 of them to do" in bench.call("table", "costs", "--plan", "--measure").out
+    assert (
+        "4 kinds of steps to be measured, 4 of them to do"
+        in bench.call("table", "costs", "--plan", "--measure").out
+    )
     asked = bench.call("table", "costs", "--measure", "--device", "cpu")
     assert asked.code == 0
-    assert asked.out.index("No full run yet") < asked.out.index("[1/4]") < asked.out.index("Measured on cpu")
+    assert (
+        asked.out.index("No full run yet")
+        < asked.out.index("[1/4]")
+        < asked.out.index("Measured on cpu")
+    )
     assert "CPU allocator" in asked.out
     assert len(list((bench.results / "measured").glob("*.json"))) == 4
     kept = bench.call("table", "costs", "--no-measure")
@@ -347,7 +401,9 @@ def test_no_figure_is_cut_on_the_terminal(tmp_path: Path, table: Table, width: i
     assert "…" not in text
 
 
-def test_reduced_runs_measure_nothing_unasked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reduced_runs_measure_nothing_unasked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from locbench.commands.measure import Measuring
     from locbench.execution.selection import Wishes
 
@@ -359,7 +415,12 @@ def test_reduced_runs_measure_nothing_unasked(bench: Bench, monkeypatch: pytest.
 
     assert wanted(Wishes(), None)
     assert not wanted(Wishes(), False)
-    for reduced in (Wishes(preset="smoke"), Wishes(preset="quick"), Wishes(epochs=1), Wishes(limit=9)):
+    for reduced in (
+        Wishes(preset="smoke"),
+        Wishes(preset="quick"),
+        Wishes(epochs=1),
+        Wishes(limit=9),
+    ):
         assert not wanted(reduced, None)
         assert wanted(reduced, True)
     assert not wanted(Wishes(), True, read_table(bench.tables / "mini.toml"))  # accuracies alone
@@ -370,8 +431,14 @@ def test_reports_show_what_was_measured(bench: Bench) -> None:
     bench.call("costs", "costs")  # predictions
     measured_table(bench.results, costs)
     text = bench.call("report", "costs").out
-    section = text[text.index("## Measured on Accelerator 9 (CUDA caching allocator, engine eager)") :]
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("|")]
+    section = text[
+        text.index("## Measured on Accelerator 9 (CUDA caching allocator, engine eager)") :
+    ]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in section.splitlines()
+        if line.startswith("|")
+    ]
     assert rows[0][1:5] == ["paper", "predicted", "allocated", "allocated, benchmark"]
     assert [row[0] for row in rows[2:7]] == [
         "GPU Memory, DGL",
@@ -383,8 +450,22 @@ def test_reports_show_what_was_measured(bench: Bench) -> None:
     assert rows[2][1] == "1.61"
     assert rows[2][3:5] == ["2.000", "2.000"]
     assert ["GPU Memory, DGL", "3.000", "3.000", "4.000", "4.000"] in rows
-    assert ["GPU Memory, DGL", "150.00", "149.00 to 152.00", "75.00", "50.0", "50.0", "76.2"] in rows
-    for fact in ("50 training steps", "torch 2.6", "0123456789ab", "2024-05-01", "measured on Accelerator 9, in a"):
+    assert [
+        "GPU Memory, DGL",
+        "150.00",
+        "149.00 to 152.00",
+        "75.00",
+        "50.0",
+        "50.0",
+        "76.2",
+    ] in rows
+    for fact in (
+        "50 training steps",
+        "torch 2.6",
+        "0123456789ab",
+        "2024-05-01",
+        "measured on Accelerator 9, in a",
+    ):
         assert fact in text
     before = text[: text.index("## Measured on")]
     assert "150.00" not in before  # no figure of a device among the predictions
@@ -401,14 +482,24 @@ def test_csv_and_json_hold_the_figures_under_names_of_their_own(bench: Bench) ->
     assert predicted["device"].isna().all()
     assert set(measured["kind"]) == {"measured"}
     assert not set(measured["metric"]) & {"gpu_memory", "wall_clock_overhead"}
-    places = zip(measured["column"], measured["metric"], measured["benchmark"].astype(bool), strict=True)
+    places = zip(
+        measured["column"], measured["metric"], measured["benchmark"].astype(bool), strict=True
+    )
     found = dict(zip(places, measured.to_dict("records"), strict=True))
     time, memory = found["DGL", "step_time", False], found["DGL", "max_memory_allocated", True]
     assert (time["measured"], time["unit"], time["n"], time["engine"]) == (150.0, "ms", 50, "eager")
     assert (memory["measured"], memory["published"], memory["unit"]) == (2.0, 1.61, "GB")
     assert 0 < memory["predicted"] < 0.1
     read = json.loads(bench.call("report", "costs", "--format", "json").out)
-    assert {"table", "heading", "source", "trials", "notes", "comparisons", "measured"} == read.keys()
+    assert {
+        "table",
+        "heading",
+        "source",
+        "trials",
+        "notes",
+        "comparisons",
+        "measured",
+    } == read.keys()
     assert "measured" not in read["comparisons"][0]
     first = read["measured"][0]
     assert (first["column"], first["device"], first["engine"]) == ("DGL", "Accelerator 9", "eager")
@@ -430,16 +521,39 @@ def test_a_report_of_measurements_alone(bench: Bench) -> None:
 
 def test_json_of_a_table_holds_new_measurements(bench: Bench) -> None:
     said = bench.call(
-        "table", "costs", "--measure", "--json", "--device", "cpu", "--rows", "GPU Memory", "--columns", "DGL"
+        "table",
+        "costs",
+        "--measure",
+        "--json",
+        "--device",
+        "cpu",
+        "--rows",
+        "GPU Memory",
+        "--columns",
+        "DGL",
     )
     assert [each["column"] for each in said.json["measured"]] == ["DGL"]
-    assert said.json["measured"][0]["off"]["overhead"] is not None  # backpropagation was measured with it
+    assert (
+        said.json["measured"][0]["off"]["overhead"] is not None
+    )  # backpropagation was measured with it
     assert "[2/2]" in said.err
 
 
 def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
-    (tmp_path / "costs.toml").write_text(COSTS.replace("batch_size = 4", "batch_size = 16"), encoding="utf-8")
-    command = [sys.executable, "-u", "-m", "locbench", "table", "costs", "--measure", "--device", "cpu"]
+    (tmp_path / "costs.toml").write_text(
+        COSTS.replace("batch_size = 4", "batch_size = 16"), encoding="utf-8"
+    )
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "locbench",
+        "table",
+        "costs",
+        "--measure",
+        "--device",
+        "cpu",
+    ]
     environment = os.environ | {"LOCBENCH_TABLES": str(tmp_path), "OMP_NUM_THREADS": "1"}
 
     def started() -> subprocess.Popen[str]:

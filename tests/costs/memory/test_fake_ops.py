@@ -34,7 +34,9 @@ def _look(tensor: Tensor, base: Tensor) -> tuple[object, ...]:
     )
 
 
-def _run(work: Callable[[Tensor], tuple[Tensor, ...]], *, cached: bool, times: int = 2) -> list[tuple[object, ...]]:
+def _run(
+    work: Callable[[Tensor], tuple[Tensor, ...]], *, cached: bool, times: int = 2
+) -> list[tuple[object, ...]]:
     mode = FakeTensorMode()
     with mode, MemoryTracker() as live:
         if cached:
@@ -49,22 +51,47 @@ def _run(work: Callable[[Tensor], tuple[Tensor, ...]], *, cached: bool, times: i
 def _views(x: Tensor) -> tuple[Tensor, ...]:
     halves = [part for row in x.chunk(2, dim=2) for part in row.chunk(2, dim=3)]
     nested = [half[1:, ::2].transpose(1, 2) for half in halves]
-    return (*halves, *nested, *x.unbind(0), x[2].as_strided((2, 3), (1, 2), 7), halves[3].as_strided((2, 3), (1, 2)))
+    return (
+        *halves,
+        *nested,
+        *x.unbind(0),
+        x[2].as_strided((2, 3), (1, 2), 7),
+        halves[3].as_strided((2, 3), (1, 2)),
+    )
 
 
 def _fresh(x: Tensor) -> tuple[Tensor, ...]:
     last = x.contiguous(memory_format=torch.channels_last)
     pooled, indices = F.max_pool2d(last, 2, return_indices=True)
-    return last, pooled, indices, x + 1, x > 0, (x > 0) + 1, (x > 0) + 1.5, x.to(torch.bfloat16), x.sum(), x[:, :0] * 2
+    return (
+        last,
+        pooled,
+        indices,
+        x + 1,
+        x > 0,
+        (x > 0) + 1,
+        (x > 0) + 1.5,
+        x.to(torch.bfloat16),
+        x.sum(),
+        x[:, :0] * 2,
+    )
 
 
 def _in_place(x: Tensor) -> tuple[Tensor, ...]:
     y = torch.empty_like(x)
-    return y, y.add_(1), y[1].mul_(2), y.t_() if y.ndim == 2 else y.transpose_(1, 2), y.reshape(4, -1)
+    return (
+        y,
+        y.add_(1),
+        y[1].mul_(2),
+        y.t_() if y.ndim == 2 else y.transpose_(1, 2),
+        y.reshape(4, -1),
+    )
 
 
 @pytest.mark.parametrize("work", [_views, _fresh, _in_place])
-def test_same_shapes_storages_and_offsets_as_without(work: Callable[[Tensor], tuple[Tensor, ...]]) -> None:
+def test_same_shapes_storages_and_offsets_as_without(
+    work: Callable[[Tensor], tuple[Tensor, ...]],
+) -> None:
     assert _run(work, cached=True) == _run(work, cached=False)
 
 
@@ -86,7 +113,9 @@ def test_gradients_and_lifetimes_are_those_without() -> None:
         with mode, MemoryTracker() as live:
             if cached:
                 live.run = ShapeCache(mode)
-            net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(inplace=True))
+            net = torch.nn.Sequential(
+                torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(inplace=True)
+            )
             for _ in range(3):
                 net(torch.zeros(5, 3, 9, 9)).square().mean().backward()
         return [(entry.number, change) for entry, change in live.trace.events]
@@ -108,7 +137,9 @@ def test_a_known_value_stays_known_until_it_is_forgotten() -> None:
 
 
 def test_an_optimizer_runs_on_no_real_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """FakeTensorMode has no rule for fused steps and would run them on zeros of the parameters' sizes."""
+    """FakeTensorMode has no rule for fused steps and would run them on zeros of the parameters'
+    sizes.
+    """
 
     def refused(*_: object) -> None:
         raise AssertionError("a step ran on real tensors")
@@ -127,4 +158,6 @@ def test_an_optimizer_runs_on_no_real_tensors(monkeypatch: pytest.MonkeyPatch) -
             optimizer.step()
             optimizer.step()
             born = [size for _, size in live.trace.events[before:] if size > 0]
-            assert len(born) == sum(isinstance(each, Tensor) for each in optimizer.state[weight].values())
+            assert len(born) == sum(
+                isinstance(each, Tensor) for each in optimizer.state[weight].values()
+            )

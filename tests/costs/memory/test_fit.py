@@ -17,7 +17,9 @@ from locbench.spec.validation import make_recipe
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
 
 
@@ -60,19 +62,34 @@ def test_assumed_figures_are_added_to_the_tensors() -> None:
 def test_a_calibration_grows_with_the_batch_that_it_was_fitted_at() -> None:
     held = Held("toy", 1024, (Term(1.0, shape="3-16 3x3/1 at 32"), Term(9.0, shape="never met")))
     step = Peak(2 * 10**9, {"3-16 3x3/1 at 32": 10**9})
-    assert held.total(step, 512) == held.total(step, 1024) == 2_500_000_000  # the workspace stays below the peak
+    assert (
+        held.total(step, 512) == held.total(step, 1024) == 2_500_000_000
+    )  # the workspace stays below the peak
     assert held.total(step, 4096) == 1_000_000_000 + 4_000_000_000 + 500_000_000
-    assert Held("toy", 1024, (Term(1.0),)).total(step, 2048) == 2_000_000_000 + 2_000_000_000 + 500_000_000
+    assert (
+        Held("toy", 1024, (Term(1.0),)).total(step, 2048)
+        == 2_000_000_000 + 2_000_000_000 + 500_000_000
+    )
     assert "calibration of toy" in held.how
 
 
 def test_a_published_recipe_takes_its_tables_calibration_and_others_none() -> None:
-    common = {"network": "resnet110", "dataset": "cifar10", "epochs": 160, "batch_size": 64, "lr": 0.1}
+    common = {
+        "network": "resnet110",
+        "dataset": "cifar10",
+        "epochs": 160,
+        "batch_size": 64,
+        "lr": 0.1,
+    }
     found = held_by(make_recipe({**common, "method": "auglocal", "options": {"depth": 3}}))
     assert (found.table, found.batch) == ("auglocal-costs", 1024)
     assert {term.gigabytes for term in found.terms} == {1.165, 1.195, 0.580}
-    assert held_by(make_recipe({**common, "method": "auglocal", "options": {"depth": 19}})) == ASSUMED
-    assert held_by(make_recipe({**common, "method": "infopro", "options": {}})) == ASSUMED  # known not to fit
+    assert (
+        held_by(make_recipe({**common, "method": "auglocal", "options": {"depth": 19}})) == ASSUMED
+    )
+    assert (
+        held_by(make_recipe({**common, "method": "infopro", "options": {}})) == ASSUMED
+    )  # known not to fit
 
 
 def test_the_batch_on_a_device_fits_and_the_next_does_not() -> None:
@@ -85,7 +102,17 @@ def test_the_batch_on_a_device_fits_and_the_next_does_not() -> None:
 
 
 def test_both_batches_are_shown(bench: Bench) -> None:
-    words = ("fit", "--memory", "600MB", "--network", "resnet8", "--method", "bp", "--dataset", "digits")
+    words = (
+        "fit",
+        "--memory",
+        "600MB",
+        "--network",
+        "resnet8",
+        "--method",
+        "bp",
+        "--dataset",
+        "digits",
+    )
     found = bench.call(*words, "--json").json
     assert found["device_batch_size"] < found["batch_size"]
     assert found["device_bytes"] <= found["memory_bytes"] == 600_000_000
@@ -96,7 +123,17 @@ def test_both_batches_are_shown(bench: Bench) -> None:
 
 
 def test_tensors_may_fit_where_a_device_holds_too_much_besides(bench: Bench) -> None:
-    words = ("fit", "--memory", "100MB", "--network", "resnet8", "--method", "bp", "--dataset", "digits")
+    words = (
+        "fit",
+        "--memory",
+        "100MB",
+        "--network",
+        "resnet8",
+        "--method",
+        "bp",
+        "--dataset",
+        "digits",
+    )
     found = bench.call(*words, "--json").json
     assert found["batch_size"] > 2
     assert found["device_batch_size"] is None

@@ -1,4 +1,6 @@
-"""Predicted memory: fake tensors against a real step, a peak worked out by hand, and the calibrations."""
+"""Predicted memory: fake tensors against a real step, a peak worked out by hand, and the
+calibrations.
+"""
 
 from __future__ import annotations
 
@@ -44,15 +46,23 @@ def traced(method: str, setting: TraceOptions, **options: object) -> StepMemory:
 
 
 @pytest.mark.parametrize(("method", "options", "guided"), STEPS, ids=str)
-def test_fake_tensors_live_as_real_ones(method: str, options: dict[str, object], guided: bool) -> None:
-    fake, real = (traced(method, msgspec.structs.replace(each, guided=guided), **options) for each in (SMALL, REAL))
+def test_fake_tensors_live_as_real_ones(
+    method: str, options: dict[str, object], guided: bool
+) -> None:
+    fake, real = (
+        traced(method, msgspec.structs.replace(each, guided=guided), **options)
+        for each in (SMALL, REAL)
+    )
     assert fake.peak == real.peak
     assert fake.by_kind() == real.by_kind()
     assert sum(fake.by_kind().values()) == fake.peak
 
 
 def test_real_reconstruction_takes_one_buffer_more() -> None:
-    """The CPU's binary cross-entropy holds the loss of every pixel before it averages; the fake one does not."""
+    """The CPU's binary cross-entropy holds the loss of every pixel before it averages.
+
+    The fake one does not.
+    """
     fake, real = (traced("infopro", each) for each in (SMALL, REAL))
     image = 8 * 3 * 16 * 16 * 4
     assert real.peak - fake.peak == image - GRANULE  # and not the average itself
@@ -70,9 +80,12 @@ def test_a_chain_worked_out_by_hand() -> None:
         loss = second(hidden).sum()
         loss.backward()
     weight, wide, narrow = 64 * 32 * 4, 256 * 64 * 4, 256 * 32 * 4
-    always = 2 * weight + wide + narrow  # both weights, the images, and the hidden map, in place after the ReLU
+    always = (
+        2 * weight + wide + narrow
+    )  # both weights, the images, and the hidden map, in place after the ReLU
     forward = always + wide + GRANULE  # the output is freed once it is summed
-    # At the ReLU: the loss and its gradient, the second weight's gradient, and the hidden map's before and after.
+    # At the ReLU: the loss and its gradient, the second weight's gradient, and the hidden map's
+    # before and after.
     backward = always + 2 * GRANULE + weight + 2 * narrow
     changes = [change for _, change in live.trace.events]
     assert sum(changes[: start + 3]) == forward
@@ -98,7 +111,10 @@ def test_views_and_changes_in_place_are_no_new_storage() -> None:
 
 def test_memory_grows_with_the_batch_and_not_with_the_schedule() -> None:
     one = recipe("dgl", network="resnet14")
-    peaks = [peak_bytes(one, msgspec.structs.replace(SMALL, batch_size=batch)) for batch in (64, 128, 256)]
+    peaks = [
+        peak_bytes(one, msgspec.structs.replace(SMALL, batch_size=batch))
+        for batch in (64, 128, 256)
+    ]
     assert peaks[2] - peaks[1] == pytest.approx(2 * (peaks[1] - peaks[0]), rel=0.01)
     longer = msgspec.structs.replace(one, epochs=9, seed=5, lr=0.3)
     assert peak_bytes(longer, SMALL) == peak_bytes(one, SMALL)
@@ -118,13 +134,18 @@ def test_first_backward_of_every_shape_of_convolution() -> None:
         "32-64 1x1/2 at 8",
         "64-64 3x3/1 at 4",
     }
-    # Backpropagation goes from the top down and frees as it goes; the first step has no momentum yet.
+    # Backpropagation goes from the top down and frees as it goes; the first step has no momentum
+    # yet.
     order = ["32-32 3x3/1 at 8", "16-16 3x3/1 at 16", "3-16 3x3/1 at 16"]
-    assert [found[shape] for shape in order] == sorted((found[shape] for shape in order), reverse=True)
+    assert [found[shape] for shape in order] == sorted(
+        (found[shape] for shape in order), reverse=True
+    )
     assert max(found.values()) <= step.peak
 
 
-def test_a_trace_is_made_once_and_only_if_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trace_is_made_once_and_only_if_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = recipe("dgl", network="resnet8")
     assert PredictionStore(tmp_path).step(one) is None
     assert not any(tmp_path.iterdir())
@@ -132,8 +153,13 @@ def test_a_trace_is_made_once_and_only_if_allowed(tmp_path: Path, monkeypatch: p
     assert step is not None
     assert step.peak == peak_bytes(one)
     assert sum(step.kinds.values()) == step.peak
-    monkeypatch.setattr("locbench.costs.memory.trace.trace_step", None)  # would fail if it were called
-    assert PredictionStore(tmp_path, trace=True).step(msgspec.structs.replace(one, epochs=7, seed=3)) == step
+    monkeypatch.setattr(
+        "locbench.costs.memory.trace.trace_step", None
+    )  # would fail if it were called
+    assert (
+        PredictionStore(tmp_path, trace=True).step(msgspec.structs.replace(one, epochs=7, seed=3))
+        == step
+    )
     assert PredictionStore(tmp_path).step(recipe("predsim")) is None
 
 
@@ -165,7 +191,12 @@ def test_settings_and_recipes_have_files_of_their_own(tmp_path: Path) -> None:
 
 def step_of(peak: int, recipe: Recipe, **backwards: int) -> TracedStep:
     return TracedStep(
-        recipe=recipe, setting=TraceOptions(), made_with=made_with(), peak=peak, kinds={}, backwards=dict(backwards)
+        recipe=recipe,
+        setting=TraceOptions(),
+        made_with=made_with(),
+        peak=peak,
+        kinds={},
+        backwards=dict(backwards),
     )
 
 
@@ -183,7 +214,9 @@ def test_share_of_global_epochs_is_a_fifth(tmp_path: Path) -> None:
     assert found.guided is not None
     assert found.guided.setting.guided
     assert found.guided.peak > found.local.peak
-    full = next(each for each in load_table("pgl-costs").cells if "PGL (1Conv-2FC)" in each.row).recipe
+    full = next(
+        each for each in load_table("pgl-costs").cells if "PGL (1Conv-2FC)" in each.row
+    ).recipe
     assert full is not None
     store = Known({full.key: 10**9})
     footprint = store.footprint(full)
@@ -192,7 +225,10 @@ def test_share_of_global_epochs_is_a_fifth(tmp_path: Path) -> None:
 
 
 class Known(PredictionStore):
-    """A store of made-up peaks by recipe key; every shape of convolution is first back-propagated at half the peak."""
+    """A store of made-up peaks by recipe key.
+
+    Every shape of convolution is first back-propagated at half the peak.
+    """
 
     def __init__(self, peaks: dict[str, int]) -> None:
         super().__init__(Path("nowhere"))
@@ -234,7 +270,9 @@ def test_other_tables_use_the_terms_and_roles_of_their_paper() -> None:
 def test_refitting_takes_the_mean_excess_of_the_fitted_places() -> None:
     table = load_table("pgl-costs")
     (term,) = refitted(table, known(table, 1.0))
-    assert term.gigabytes == pytest.approx((1.62 + 2.18 + 2.03 + 2.48 + 2.08 + 2.55 + 2.12 + 2.56) / 8 - 1.0)
+    assert term.gigabytes == pytest.approx(
+        (1.62 + 2.18 + 2.03 + 2.48 + 2.08 + 2.55 + 2.12 + 2.56) / 8 - 1.0
+    )
     (kept,) = refitted(table, PredictionStore(Path("nowhere")))
     assert kept.gigabytes == 1.1
 
@@ -243,7 +281,11 @@ def test_residuals_count_a_number_of_two_tables_once() -> None:
     def value(table: str, published: float, role: str) -> Calibrated:
         return Calibrated("auglocal", table, "row", "column", published, 1.0, 2.0, role)  # type: ignore[arg-type]
 
-    values = [value("one", 1.5, "fitted"), value("two", 1.5, "fitted"), value("one", 2.25, "held out")]
+    values = [
+        value("one", 1.5, "fitted"),
+        value("two", 1.5, "fitted"),
+        value("one", 2.25, "held out"),
+    ]
     fitted, held_out = residuals(values)
     assert (fitted.n, fitted.mean, fitted.mean_before) == (1, 0.5, 0.5)
     assert (held_out.n, held_out.worst, held_out.worst_before) == (1, 0.25, 1.25)
@@ -252,7 +294,9 @@ def test_residuals_count_a_number_of_two_tables_once() -> None:
 def test_calibrated_values_stand_apart_from_predictions() -> None:
     table = load_table("auglocal-costs")
     store = known(table, 0.5)
-    predicted = {place: {"gpu_memory": value} for place, value in predicted_memory(table, store).items()}
+    predicted = {
+        place: {"gpu_memory": value} for place, value in predicted_memory(table, store).items()
+    }
     records: list[Record] = []
     (comparison,) = compare(table, records, predicted, calibrated_values(table, store))
     ours = {each.measured for each in comparison.entries if each.metric == "gpu_memory"}
@@ -272,7 +316,9 @@ def only(table: Table, rows: list[str], columns: list[str]) -> Table:
     """Return a table narrowed to some places, so that no more is traced."""
     from locbench.spec.tables import narrow
 
-    return narrow(table, [each for each in table.cells if each.row in rows and each.column in columns])
+    return narrow(
+        table, [each for each in table.cells if each.row in rows and each.column in columns]
+    )
 
 
 @pytest.mark.parametrize("table_id", ["auglocal-costs", "pgl-costs", "hpff-memory"])
@@ -281,7 +327,9 @@ def test_the_tables_hold_what_fitting_gives(store: PredictionStore, table_id: st
     assert table.calibration is not None
     assert all(term.fitted for term in table.calibration.terms)
     for stored, fitted in zip(table.calibration.terms, refitted(table, store), strict=True):
-        assert stored.gigabytes == pytest.approx(fitted.gigabytes, abs=0.0006), stored.shape or "constant"
+        assert stored.gigabytes == pytest.approx(fitted.gigabytes, abs=0.0006), (
+            stored.shape or "constant"
+        )
 
 
 def test_auglocal_fits_within_a_hundredth_of_a_gigabyte(store: PredictionStore) -> None:
@@ -294,7 +342,10 @@ def test_auglocal_fits_within_a_hundredth_of_a_gigabyte(store: PredictionStore) 
 
 
 def test_pgl_fits_within_a_tenth_of_a_gigabyte(store: PredictionStore) -> None:
-    rows = [f"CIFAR-10 / ResNet-32 / {name}" for name in ("DGL (Baseline)", "PGL (1Conv-2FC)", "PGL (2Conv-2FC)")]
+    rows = [
+        f"CIFAR-10 / ResNet-32 / {name}"
+        for name in ("DGL (Baseline)", "PGL (1Conv-2FC)", "PGL (2Conv-2FC)")
+    ]
     values = calibrated_values(only(load_table("pgl-costs"), rows, ["J=8", "J=2"]), store)
     assert [each.role for each in values] == ["held out"] * 6
     assert all(abs(each.residual) < 0.05 for each in values)
@@ -306,5 +357,7 @@ def test_pgls_memory_comes_in_the_published_order(store: PredictionStore) -> Non
     rows = [f"CIFAR-10 / ResNet-32 / {name}" for name in ("DGL (Baseline)", "PGL (1Conv-2FC)")]
     found = predicted_memory(only(table, [*rows, "Backprop"], ["J=16", "J=8", "J=2"]), store)
     for row in rows:
-        assert found[row, "J=16"] < found[row, "J=8"] < found[row, "J=2"] < found["Backprop", "J=16"]
+        assert (
+            found[row, "J=16"] < found[row, "J=8"] < found[row, "J=2"] < found["Backprop", "J=16"]
+        )
     assert all(found[rows[0], column] < found[rows[1], column] for column in ("J=16", "J=8", "J=2"))

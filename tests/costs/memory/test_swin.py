@@ -1,4 +1,6 @@
-"""Predicted memory of Swin Transformers, against counts made by hand and against a trial on another predictor."""
+"""Predicted memory of Swin Transformers, against counts made by hand and against a trial on another
+predictor.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,27 @@ from locbench.spec.validation import make_recipe
 MIB = 2**20
 
 
-def swin(method: str, modules: int | None = None, *, network: str = "swin-tiny", batch: int = 8) -> Recipe:
-    settings: dict[str, Any] = {"network": network, "dataset": "cifar100", "method": method, "modules": modules}
-    settings |= {"epochs": 1, "batch_size": batch, "lr": 1e-3, "optimizer": "adamw", "augmentation": "swin"}
+def swin(
+    method: str, modules: int | None = None, *, network: str = "swin-tiny", batch: int = 8
+) -> Recipe:
+    settings: dict[str, Any] = {
+        "network": network,
+        "dataset": "cifar100",
+        "method": method,
+        "modules": modules,
+    }
+    settings |= {
+        "epochs": 1,
+        "batch_size": batch,
+        "lr": 1e-3,
+        "optimizer": "adamw",
+        "augmentation": "swin",
+    }
     return make_recipe(settings)
 
 
-# Peaks in MiB at batch 8 and 100 classes, current autograd and softmax as up to torch 1.10, of an independent
-# predictor on meta tensors.
+# Peaks in MiB at batch 8 and 100 classes, current autograd and softmax as up to torch 1.10, of an
+# independent predictor on meta tensors.
 ANCHORS = [
     ("bp", None, 1250.5, 1317.3),
     ("swin-reconstruction", 2, 903.1, 941.8),
@@ -40,7 +55,9 @@ def test_peak_agrees_with_an_independent_predictor(
 ) -> None:
     recipe = swin(method, modules)
     assert trace_step(recipe).peak / MIB == pytest.approx(current, rel=0.01)
-    assert trace_step(recipe, TraceOptions(kept_softmax=True)).peak / MIB == pytest.approx(kept, rel=0.01)
+    assert trace_step(recipe, TraceOptions(kept_softmax=True)).peak / MIB == pytest.approx(
+        kept, rel=0.01
+    )
 
 
 class EndOfForward(MemoryTracker):
@@ -57,9 +74,13 @@ class EndOfForward(MemoryTracker):
 
 
 def closed_form(shape: TransformerInfo, batch: int, *, kept: bool) -> float:
-    """Bytes that a forward pass leaves: 16 C + heads * window^2 elements per token and block, these twice if kept."""
+    """Bytes that a forward pass leaves: 16 C + heads * window^2 elements per token and block, these
+    twice if kept.
+    """
     total, side, channels = 0.0, shape.side // 4, shape.channels
-    total += batch * (3 * shape.side**2 + side**2 * channels)  # the image and the patch embedding's LayerNorm input
+    total += batch * (
+        3 * shape.side**2 + side**2 * channels
+    )  # the image and the patch embedding's LayerNorm input
     for stage, (depth, heads) in enumerate(zip(shape.depths, shape.heads, strict=True)):
         tokens = batch * side**2
         attention = heads * shape.window**2 * (2 if kept else 1)
@@ -98,7 +119,9 @@ def test_buckets_are_one_copy_of_all_parameters() -> None:
     assert sum(each.numel() for each in gradient_buckets(net)) == 77
     recipe = swin("swin-greedy", 2, network="swin-micro")
     without, bucketed = trace_step(recipe), trace_step(recipe, TraceOptions(ddp_buckets=True))
-    assert bucketed.by_kind()["gradient buckets"] == pytest.approx(without.by_kind()["parameters"], rel=0.02)
+    assert bucketed.by_kind()["gradient buckets"] == pytest.approx(
+        without.by_kind()["parameters"], rel=0.02
+    )
     assert legacy(TraceOptions()) == TraceOptions(kept_softmax=True, ddp_buckets=True)
 
 
@@ -108,7 +131,9 @@ def test_fake_step_equals_a_real_one() -> None:
         assert trace_step(recipe).peak == trace_step(recipe, TraceOptions(fake=False)).peak, method
 
 
-@pytest.mark.parametrize(("method", "modules"), [("bp", None), ("swin-reconstruction", 2), ("swin-infopro", 4)])
+@pytest.mark.parametrize(
+    ("method", "modules"), [("bp", None), ("swin-reconstruction", 2), ("swin-infopro", 4)]
+)
 def test_a_primed_step_is_the_second_one(method: str, modules: int | None) -> None:
     recipe = swin(method, modules, network="swin-micro", batch=4)
     for setting in (TraceOptions(), legacy(TraceOptions()), TraceOptions(keep_gradients=False)):

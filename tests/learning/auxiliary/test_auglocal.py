@@ -8,7 +8,13 @@ from specimens import CLASSES, cut_at, recipe, recipe_of
 
 from locbench.costs.notation import architecture, architecture_of
 from locbench.errors import UsageError
-from locbench.learning.auxiliary.auglocal import auxiliary_flops, copied_layers, matched_width, strides, uniform
+from locbench.learning.auxiliary.auglocal import (
+    auxiliary_flops,
+    copied_layers,
+    matched_width,
+    strides,
+    uniform,
+)
 from locbench.learning.auxiliary.branch import Classifier, Cut
 from locbench.learning.learner import build_learner
 from locbench.learning.modules import build_branch
@@ -23,7 +29,12 @@ from locbench.spec.table_files import load_table
 
 def runs(text: str) -> list[int]:
     """Read ``5x12 4x25`` as twelve fives and twenty-five fours."""
-    return [int(value) for each in text.split() for value, count in [each.split("x")] for _ in range(int(count))]
+    return [
+        int(value)
+        for each in text.split()
+        for value, count in [each.split("x")]
+        for _ in range(int(count))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +77,9 @@ R110 = [16] * 19 + [32] * 18 + [64] * 18
         (R32, 13, 5, [(14, 64, 1), (15, 64, 1)]),  # fewer layers left than asked for: all of them
     ],
 )
-def test_selected_layers(widths: list[int], layer: int, copied: int, expected: list[tuple[int, int, int]]) -> None:
+def test_selected_layers(
+    widths: list[int], layer: int, copied: int, expected: list[tuple[int, int, int]]
+) -> None:
     selected = uniform(layer, len(widths), copied)
     chosen = [widths[each] for each in selected]
     assert list(zip(selected, chosen, strides(widths[layer], chosen), strict=True)) == expected
@@ -81,7 +94,9 @@ def test_jump_of_four_is_carried_to_the_next_copy() -> None:
 
 def blocks_of(net: torch.nn.Module) -> list[tuple[int, int, int]]:
     found = [each for each in net.modules() if isinstance(each, BasicBlock)]
-    return [(each.conv1.in_channels, each.conv1.out_channels, each.conv1.stride[0]) for each in found]
+    return [
+        (each.conv1.in_channels, each.conv1.out_channels, each.conv1.stride[0]) for each in found
+    ]
 
 
 def test_built_nets_are_the_selected_ones() -> None:
@@ -106,8 +121,9 @@ def test_other_selections(selection: str, layer: int, expected: list[tuple[int, 
     assert blocks_of(build_branch(options, cut_at(layer))) == expected
 
 
-# The specification's list, but for 1x1 at d=2: its 23.9375 leaves BatchNorm out of the uniform nets' FLOPs (0.8 %);
-# with the same counting on both sides, test_multiplier_of_shallow_1x1_nets, it is 24.125.
+# The specification's list, but for 1x1 at d=2: its 23.9375 leaves BatchNorm out of the uniform
+# nets' FLOPs (0.8 %); with the same counting on both sides, test_multiplier_of_shallow_1x1_nets, it
+# is 24.125.
 MULTIPLIERS = {
     1: dict(enumerate((24.125, 5.0625, 4.8125, 4.625, 4.5, 4.4375, 4.4375, 4.375), 2)),
     3: {2: 2.9375} | dict.fromkeys(range(3, 10), 1.4375),
@@ -123,7 +139,9 @@ def test_multiplier_of_shallow_1x1_nets() -> None:
         positions = (side // stride) ** 2
         macs = 9 * inputs * 64 + 9 * 64 * 64 + (inputs * 64 if shortcut else 0)
         norms = 2 * 64 * (3 if shortcut else 2)
-        target += number * ((macs + norms + 64) * positions + 2 * 64 + 640)  # + pooling, BatchNorm1d, linear
+        target += number * (
+            (macs + norms + 64) * positions + 2 * 64 + 640
+        )  # + pooling, BatchNorm1d, linear
 
     def plain(multiplier: float) -> int:
         widths = [int(multiplier * inputs) for inputs, *_ in stages]
@@ -159,7 +177,10 @@ def cut_of(ends: tuple[int, ...]) -> Cut:
 
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_matched_nets_cost_what_uniform_ones_cost(kernel: int) -> None:
-    """Counted on the built nets, not by the solver's formula; K below the number of layers works, too."""
+    """Counted on the built nets, not by the solver's formula.
+
+    K below the number of layers works, too.
+    """
     uniform_recipe = recipe("auglocal", "resnet32", 8, depth=3)
     plain = recipe("auglocal", "resnet32", 8, depth=3, selection=f"conv{kernel}x{kernel}")
     target, reached = heads_flops(uniform_recipe, 32), heads_flops(plain, 32)
@@ -178,7 +199,9 @@ def heads_flops(of: Recipe, side: int) -> int:
         spec = learner.chain.specs[end]
         for branch in learner.independents[str(index)].branches:  # type: ignore[union-attr]
             if isinstance(branch, Classifier):
-                total += forward_flops(lambda net=branch: net, (spec.channels, spec.side, spec.side)).flops
+                total += forward_flops(
+                    lambda net=branch: net, (spec.channels, spec.side, spec.side)
+                ).flops
     return total
 
 
@@ -208,7 +231,10 @@ def test_flops_of_a_block_by_hand() -> None:
     ],
 )
 def test_flops_of_resnet32(method: str, options: dict[str, int], expected: int) -> None:
-    assert network_flops("resnet32", 32) + heads_flops(recipe(method, "resnet32", **options), 32) == expected
+    assert (
+        network_flops("resnet32", 32) + heads_flops(recipe(method, "resnet32", **options), 32)
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -233,10 +259,14 @@ def test_architectures_as_printed() -> None:
     for cell in cells:
         assert cell.recipe is not None
         if cell.published:
-            assert architecture_of(cell.recipe, cell.row) == cell.published["architecture"].text, cell
+            assert architecture_of(cell.recipe, cell.row) == cell.published["architecture"].text, (
+                cell
+            )
     for cell in load_table("auglocal-ablation").cells:
         if cell.recipe is not None and "architecture" in cell.published:
-            assert architecture_of(cell.recipe, cell.column) == cell.published["architecture"].text, cell
+            assert (
+                architecture_of(cell.recipe, cell.column) == cell.published["architecture"].text
+            ), cell
 
 
 def test_architectures_that_are_not_legible() -> None:
@@ -251,7 +281,9 @@ def test_architectures_that_are_not_legible() -> None:
     assert architecture_of(mixed, "Stage 3") == "64C3-64C3-64C3-64C3-64C3-AP-10FC"
     assert architecture_of(recipe("bp"), "Stage 1") == "none"
     assert architecture_of(recipe("hpff+infopro", "resnet14"), "Stage 3") == "64C3-AP-128FC-10FC"
-    assert architecture(build_branch(Head(net="2C3F"), cut_at(7))) == "64C3-64C3-AP-128FC-128FC-10FC"
+    assert (
+        architecture(build_branch(Head(net="2C3F"), cut_at(7))) == "64C3-64C3-AP-128FC-128FC-10FC"
+    )
 
 
 def test_architecture_needs_a_stage() -> None:

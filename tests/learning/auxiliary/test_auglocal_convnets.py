@@ -10,7 +10,12 @@ from specimens import CLASSES, cut_at, recipe
 from torch import nn
 
 from locbench.errors import UsageError
-from locbench.learning.auxiliary.auglocal import auxiliary_flops, matched_width, plain_flops, strides
+from locbench.learning.auxiliary.auglocal import (
+    auxiliary_flops,
+    matched_width,
+    plain_flops,
+    strides,
+)
 from locbench.learning.auxiliary.branch import Branch, Cut
 from locbench.learning.auxiliary.predsim import pooling
 from locbench.learning.modules import build_branch
@@ -32,10 +37,16 @@ def net_at(network: str, layer: int, copied: int) -> Branch:
 
 
 def vgg_layers(net: nn.Module) -> list[tuple[int, int, bool]]:
-    """Return input and output channels of the copied convolutions, and whether pooling comes before."""
+    """Return input and output channels of the copied convolutions, and whether pooling comes
+    before.
+    """
     layers = [each for each in net.modules() if isinstance(each, nn.Conv2d | nn.MaxPool2d)]
     return [
-        (each.in_channels, each.out_channels, isinstance(layers[index - 1], nn.MaxPool2d) and index > 0)
+        (
+            each.in_channels,
+            each.out_channels,
+            isinstance(layers[index - 1], nn.MaxPool2d) and index > 0,
+        )
         for index, each in enumerate(layers)
         if isinstance(each, nn.Conv2d)
     ]
@@ -47,7 +58,11 @@ def vgg_layers(net: nn.Module) -> list[tuple[int, int, bool]]:
         (0, 1, [(64, 512, True)]),  # one pooling for three doublings
         (0, 2, [(64, 512, True), (512, 512, False)]),  # 7.5 rounds to 8; nothing is carried over
         (0, 3, [(64, 256, True), (256, 512, True), (512, 512, False)]),  # 5, 10, 15
-        (3, 4, [(128, 256, True), (256, 512, True), (512, 512, False), (512, 512, False)]),  # 6, 9, 12, 15
+        (
+            3,
+            4,
+            [(128, 256, True), (256, 512, True), (512, 512, False), (512, 512, False)],
+        ),  # 6, 9, 12, 15
         (9, 3, [(512, 512, False)] * 3),  # between the two stages of 512 there is no pooling
         (13, 4, [(512, 512, False)] * 2),
     ],
@@ -63,7 +78,9 @@ def test_without_carry_every_change_is_one_halving() -> None:
 
 
 Copied = list[tuple[int, int, int, int]]
-"""Input channels, output channels, kernel and stride of the strided convolution of each copied layer."""
+"""Input channels, output channels, kernel and stride of the strided convolution of each copied
+layer.
+"""
 
 
 def copied_blocks(net: nn.Module) -> Copied:
@@ -77,7 +94,14 @@ def copied_blocks(net: nn.Module) -> Copied:
             (spatial,) = convs
         else:
             continue
-        found.append((convs[0].in_channels, convs[-1].out_channels, spatial.kernel_size[0], spatial.stride[0]))
+        found.append(
+            (
+                convs[0].in_channels,
+                convs[-1].out_channels,
+                spatial.kernel_size[0],
+                spatial.stride[0],
+            )
+        )
     return found
 
 
@@ -91,8 +115,18 @@ def copied_blocks(net: nn.Module) -> Copied:
         ("mobilenetv2", 15, 2, [(160, 160, 3, 1), (160, 1280, 1, 2)]),  # 16.5 rounds to 16
         ("efficientnet-b0", 0, 2, [(32, 80, 3, 2), (80, 320, 3, 2)]),  # 8, 16
         ("efficientnet-b0", 1, 2, [(16, 80, 3, 2), (80, 320, 3, 2)]),  # 8.5 rounds to 8
-        ("efficientnet-b0", 9, 2, [(112, 192, 5, 1), (192, 320, 3, 1)]),  # 12.5 rounds to 12; neither doubles
-        ("regnetx-400mf", 0, 2, [(64, 384, 3, 2), (384, 384, 3, 2)]),  # 11, 22; a jump of six is carried
+        (
+            "efficientnet-b0",
+            9,
+            2,
+            [(112, 192, 5, 1), (192, 320, 3, 1)],
+        ),  # 12.5 rounds to 12; neither doubles
+        (
+            "regnetx-400mf",
+            0,
+            2,
+            [(64, 384, 3, 2), (384, 384, 3, 2)],
+        ),  # 11, 22; a jump of six is carried
         ("regnetx-400mf", 1, 2, [(32, 384, 3, 2), (384, 384, 3, 2)]),  # 11.5 rounds to 12
         ("regnetx-400mf", 0, 3, [(64, 160, 3, 2), (160, 384, 3, 2), (384, 384, 3, 1)]),  # 7, 15, 22
         ("regnetx-400mf", 4, 2, [(160, 384, 3, 2), (384, 384, 3, 1)]),  # 13, 22
@@ -103,20 +137,44 @@ def test_nets_of_the_others(network: str, layer: int, copied: int, expected: Cop
 
 
 def test_copies_keep_expansion_and_groups() -> None:
-    block = next(each for each in net_at("efficientnet-b0", 0, 2).modules() if isinstance(each, MBConv))
-    first, depthwise, *gate, last = (each for each in block.modules() if isinstance(each, nn.Conv2d))
+    block = next(
+        each for each in net_at("efficientnet-b0", 0, 2).modules() if isinstance(each, MBConv)
+    )
+    first, depthwise, *gate, last = (
+        each for each in block.modules() if isinstance(each, nn.Conv2d)
+    )
     assert (first.out_channels, depthwise.groups, last.in_channels) == (6 * 32,) * 3
     assert [each.out_channels for each in gate] == [8, 6 * 32]  # a quarter of the incoming channels
-    block = next(each for each in net_at("regnetx-400mf", 0, 2).modules() if isinstance(each, XBlock))
-    assert next(each.groups for each in block.modules() if isinstance(each, nn.Conv2d) and each.groups > 1) == 384 // 16
+    block = next(
+        each for each in net_at("regnetx-400mf", 0, 2).modules() if isinstance(each, XBlock)
+    )
+    assert (
+        next(
+            each.groups
+            for each in block.modules()
+            if isinstance(each, nn.Conv2d) and each.groups > 1
+        )
+        == 384 // 16
+    )
 
 
 def test_the_head_of_nets_with_one_layer_has_batchnorm() -> None:
     for network, width in (("vgg19", 512), ("mobilenetv2", 1280)):
-        assert [type(each) for each in net_at(network, 0, 1).modules()][-2:] == [nn.BatchNorm1d, nn.Linear]
-        assert [type(each) for each in net_at(network, 0, 2).modules()][-2:] == [nn.Flatten, nn.Linear]
+        assert [type(each) for each in net_at(network, 0, 1).modules()][-2:] == [
+            nn.BatchNorm1d,
+            nn.Linear,
+        ]
+        assert [type(each) for each in net_at(network, 0, 2).modules()][-2:] == [
+            nn.Flatten,
+            nn.Linear,
+        ]
         assert (
-            next(each.in_features for each in net_at(network, 0, 1).modules() if isinstance(each, nn.Linear)) == width
+            next(
+                each.in_features
+                for each in net_at(network, 0, 1).modules()
+                if isinstance(each, nn.Linear)
+            )
+            == width
         )
 
 
@@ -133,7 +191,9 @@ def test_top_layers_are_merged(network: str) -> None:
 
 def test_parameters_of_a_net_by_hand() -> None:
     """VGG19, stem, d=3: layers 8 and 15, then 512 -> 10."""
-    expected = (9 * 64 * 512 + 3 * 512) + (9 * 512 * 512 + 3 * 512) + (512 * 10 + 10)  # bias, and BatchNorm's two
+    expected = (
+        (9 * 64 * 512 + 3 * 512) + (9 * 512 * 512 + 3 * 512) + (512 * 10 + 10)
+    )  # bias, and BatchNorm's two
     assert sum(each.numel() for each in net_at("vgg19", 0, 2).parameters()) == expected
     expected = (32 * 1280 + 2 * 1280) + 2 * 1280 + (1280 * 10 + 10)
     assert sum(each.numel() for each in net_at("mobilenetv2", 0, 1).parameters()) == expected
@@ -145,7 +205,9 @@ def test_one_selection_for_each_of_three_stages_is_for_three_stages() -> None:
         build_branch(options, cut_at(3, "vgg19"))
 
 
-@pytest.mark.parametrize("selection", ["sequential", "repetitive", "repetitive-downsampled", "conv3x3-plain", "dgl"])
+@pytest.mark.parametrize(
+    "selection", ["sequential", "repetitive", "repetitive-downsampled", "conv3x3-plain", "dgl"]
+)
 @pytest.mark.parametrize("network", NAMES)
 def test_other_selections(network: str, selection: Any) -> None:
     with torch.device("meta"):
@@ -173,7 +235,9 @@ def test_matched_convolutions(network: str, kernel: int) -> None:
         cut = cut_of(network, ends, end)
         options = AugLocal(depth=3, selection="conv1x1" if kernel == 1 else "conv3x3", width=width)
         shape = (cut.spec.channels, cut.spec.side, cut.spec.side)
-        flops = forward_flops(lambda options=options, cut=cut: build_branch(options, cut), shape).flops  # type: ignore[misc]
+        flops = forward_flops(
+            lambda options=options, cut=cut: build_branch(options, cut), shape
+        ).flops  # type: ignore[misc]
         assert flops == plain_flops(kernel, cut.spec, int(width * cut.spec.channels), 2, CLASSES)
         total += flops
     assert abs(total / auxiliary_flops(AugLocal(depth=3), cut_of(network, ends, 0)) - 1) < 0.05
@@ -186,10 +250,18 @@ def test_predsim_and_dgl_on_vgg19() -> None:
         found, padding, out = pooling(channels, side, 512)
         assert (found, padding, channels * out[0] * out[1]) == (kernel, (0, 0), 512)
     assert pooling(512, 2, 512) == ((2, 2), (0, 0), (1, 1))
-    for layer, first, features in ((0, 8, 256), (2, 4, 512), (4, 2, 1024), (8, 1, 512), (12, 1, 512)):
+    for layer, first, features in (
+        (0, 8, 256),
+        (2, 4, 512),
+        (4, 2, 1024),
+        (8, 1, 512),
+        (12, 1, 512),
+    ):
         with torch.device("meta"):
             net = build_branch(Mlp(), cut_at(layer, "vgg19"))
-        pools = [each.output_size for each in net.modules() if isinstance(each, nn.AdaptiveAvgPool2d)]
+        pools = [
+            each.output_size for each in net.modules() if isinstance(each, nn.AdaptiveAvgPool2d)
+        ]
         widths = {each.in_features for each in net.modules() if isinstance(each, nn.Linear)}
         assert pools == [first, min(first, 2)]
         assert widths == {features}

@@ -1,4 +1,7 @@
-"""Criteria of auxiliary nets against second, plain implementations; PredSim's pooling against its table."""
+"""Criteria of auxiliary nets against second, plain implementations.
+
+PredSim's pooling against its table.
+"""
 
 from __future__ import annotations
 
@@ -40,13 +43,17 @@ def matrix_with_numpy(x: np.ndarray) -> np.ndarray:
 
 def test_similarity_matrix() -> None:
     x = drawn(5, 7)
-    np.testing.assert_allclose(similarity_matrix(x).numpy(), matrix_with_numpy(x.numpy()), rtol=1e-12)
+    np.testing.assert_allclose(
+        similarity_matrix(x).numpy(), matrix_with_numpy(x.numpy()), rtol=1e-12
+    )
 
 
 def test_similarity_of_labels_by_hand() -> None:
     """Centred one-hot rows of C classes: 1 with themselves, -1 / (C - 1) with another class."""
     found = similarity_matrix(torch.eye(10, dtype=torch.float64)[[3, 3, 7]])
-    expected = torch.tensor([[1, 1, -1 / 9], [1, 1, -1 / 9], [-1 / 9, -1 / 9, 1]], dtype=torch.float64)
+    expected = torch.tensor(
+        [[1, 1, -1 / 9], [1, 1, -1 / 9], [-1 / 9, -1 / 9, 1]], dtype=torch.float64
+    )
     torch.testing.assert_close(found, expected, atol=1e-7, rtol=0)
 
 
@@ -111,7 +118,9 @@ def test_pooled_classifier_takes_its_maps(layer: int, side: int, patches: int) -
     net = build_branch(PooledLinear(zero_init=True), cut)
     assert net(torch.rand(2, cut.spec.channels, cut.side, cut.side)).shape == (2, 10)
     linear = [each for each in net.modules() if isinstance(each, torch.nn.Linear)]
-    assert [each.in_features for each in linear] == [512 if side == 32 else {0: 288, 7: 288, 12: 384}[layer]]
+    assert [each.in_features for each in linear] == [
+        512 if side == 32 else {0: 288, 7: 288, 12: 384}[layer]
+    ]
     assert linear[0].weight.abs().max() == 0
 
 
@@ -125,7 +134,9 @@ def test_supervised_contrast_against_a_loop() -> None:
         positives = [scores[j] - denominator for j in scores if labels[j] == labels[i]]
         if positives:
             total -= sum(positives) / len(positives)
-    assert supervised_contrast(x, torch.tensor(labels), temperature).item() == pytest.approx(total / 7, rel=1e-12)
+    assert supervised_contrast(x, torch.tensor(labels), temperature).item() == pytest.approx(
+        total / 7, rel=1e-12
+    )
 
 
 def test_supervised_contrast_without_positives_is_zero() -> None:
@@ -149,9 +160,17 @@ def test_reconstruction_is_mean_binary_cross_entropy_and_clamps() -> None:
 def test_criteria_keep_full_precision_under_autocast() -> None:
     x, labels = drawn(6, 8).float(), torch.tensor([0, 1, 0, 2, 1, 0])
     image, pixels = drawn(2, 3, 4, 4).sigmoid().float(), torch.rand(2, 3, 4, 4)
-    exact = (similarity_matching(x, labels, 10), supervised_contrast(x, labels, 0.07), reconstruction(image, pixels))
+    exact = (
+        similarity_matching(x, labels, 10),
+        supervised_contrast(x, labels, 0.07),
+        reconstruction(image, pixels),
+    )
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = similarity_matching(x, labels, 10), supervised_contrast(x, labels, 0.07), reconstruction(image, pixels)
+        found = (
+            similarity_matching(x, labels, 10),
+            supervised_contrast(x, labels, 0.07),
+            reconstruction(image, pixels),
+        )
         rounded = reconstruction(image.bfloat16(), pixels)
     assert [each.item() for each in found] == [each.item() for each in exact]
     assert rounded.dtype == torch.float32

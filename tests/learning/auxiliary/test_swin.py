@@ -1,4 +1,6 @@
-"""The auxiliary block of Swin feature reconstruction: weights, losses, targets, decoders and parameters, by hand."""
+"""The auxiliary block of Swin feature reconstruction: weights, losses, targets, decoders and
+parameters, by hand.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ TARGETS = ("sigmoid-ln", "sigmoid", "minmax", "raw-mse")
 def test_published_weights(method: str, modules: int, expected: list[tuple[float, float]]) -> None:
     net = learner(method, modules)
     blocks = [block_of(net, index) for index in range(modules - 1)]
-    assert [(each.alpha, each.beta) for each in blocks] == [pytest.approx(pair) for pair in expected]
+    assert [(each.alpha, each.beta) for each in blocks] == [
+        pytest.approx(pair) for pair in expected
+    ]
     assert [each.weights for each in net.independents.values()] == [[1.0]] * (modules - 1)
 
 
@@ -81,7 +85,9 @@ OF_NO_USE = [
 
 
 @pytest.mark.parametrize(("method", "options"), OF_NO_USE, ids=str)
-def test_options_that_a_method_has_no_use_for_are_refused(method: str, options: dict[str, Any]) -> None:
+def test_options_that_a_method_has_no_use_for_are_refused(
+    method: str, options: dict[str, Any]
+) -> None:
     with pytest.raises(UsageError, match="has no option"):
         swin(method, **options)
 
@@ -90,12 +96,18 @@ def test_recipes_that_train_the_same_have_one_key() -> None:
     """Only deconvolutions have a width between them."""
     for method in (OURS, INFOPRO):
         for decoder in ("linear", "interp"):
-            assert swin(method, decoder=decoder, decoder_width=64).key == swin(method, decoder=decoder).key
+            assert (
+                swin(method, decoder=decoder, decoder_width=64).key
+                == swin(method, decoder=decoder).key
+            )
         assert swin(method, decoder_width=64).key != swin(method).key
     assert swin("swin-greedy", task_weight=[1, 1]).key == swin("swin-greedy").key
     assert swin("swin-contrast", task_weight=[1, 3]).key == swin("swin-contrast").key
     assert swin(OURS, task_weight=[1, 3], reconstruction_weight=[3, 1]).key == swin(OURS).key
-    assert len({swin(method).key for method in (OURS, INFOPRO, "swin-greedy", "swin-contrast", "bp")}) == 5
+    assert (
+        len({swin(method).key for method in (OURS, INFOPRO, "swin-greedy", "swin-contrast", "bp")})
+        == 5
+    )
 
 
 # Losses and targets
@@ -105,7 +117,9 @@ def contrast_by_anchor(z: Tensor, labels: list[int], temperature: float) -> list
     """Return each anchor's loss by the definition, one exponential at a time."""
     found = []
     for a, anchor in enumerate(z):
-        powers = {j: math.exp(float(anchor @ other) / temperature) for j, other in enumerate(z) if j != a}
+        powers = {
+            j: math.exp(float(anchor @ other) / temperature) for j, other in enumerate(z) if j != a
+        }
         positives = [j for j in powers if labels[j] == labels[a]]
         terms = [math.log(powers[p] / sum(powers.values())) for p in positives]
         found.append(-sum(terms) / len(terms) if terms else 0.0)
@@ -118,12 +132,17 @@ def test_contrastive_loss(temperature: float, mean: float) -> None:
     labels = [0, 0, 1, 1, 2]
     anchors = contrast_by_anchor(z, labels, temperature)
     if temperature == 0.5:
-        assert anchors == pytest.approx([0.254665709, 0.648661592, 0.729533632, 0.659086975, 0], abs=1e-9)
+        assert anchors == pytest.approx(
+            [0.254665709, 0.648661592, 0.729533632, 0.659086975, 0], abs=1e-9
+        )
     assert sum(anchors) / 5 == pytest.approx(mean, abs=1e-9)
     found = supervised_contrast(z, torch.tensor(labels), temperature)
     assert found.item() == pytest.approx(mean, abs=1e-9)
-    # Features need not be normalised before, and an anchor alone in its class has weight 1/5 of nothing.
-    assert supervised_contrast(3 * z, torch.tensor(labels), temperature).item() == pytest.approx(mean, abs=1e-9)
+    # Features need not be normalised before, and an anchor alone in its class has weight 1/5 of
+    # nothing.
+    assert supervised_contrast(3 * z, torch.tensor(labels), temperature).item() == pytest.approx(
+        mean, abs=1e-9
+    )
 
 
 def test_contrastive_loss_without_any_pair_is_zero_and_has_a_gradient() -> None:
@@ -140,13 +159,17 @@ def test_feature_target_by_hand() -> None:
     target = feature_target(x, "sigmoid-ln")
     assert target.flatten().tolist() == pytest.approx([0.2556, 0.3695, 0.5, 0.8325], abs=5e-5)
     assert reconstruction(target, target).item() == pytest.approx(0.593020, abs=5e-7)
-    assert reconstruction(torch.full_like(target, 0.5), target).item() == pytest.approx(0.693147, abs=5e-7)
+    assert reconstruction(torch.full_like(target, 0.5), target).item() == pytest.approx(
+        0.693147, abs=5e-7
+    )
 
 
 def test_layer_norm_of_the_target_is_over_channels_of_each_place() -> None:
     x = torch.randn(2, 5, 3, 4, dtype=torch.float64)
     centred = x - x.mean(dim=1, keepdim=True)
-    expected = 1 / (1 + torch.exp(-centred / (x.var(dim=1, keepdim=True, unbiased=False) + 1e-5).sqrt()))
+    expected = 1 / (
+        1 + torch.exp(-centred / (x.var(dim=1, keepdim=True, unbiased=False) + 1e-5).sqrt())
+    )
     torch.testing.assert_close(feature_target(x, "sigmoid-ln"), expected)
 
 
@@ -175,7 +198,9 @@ def test_targets_are_finite_detached_and_in_range(kind: str, dtype: torch.dtype)
 
 def test_feature_target_does_not_depend_on_the_scale() -> None:
     x = torch.randn(2, 96, 4, 4, dtype=torch.float64)
-    assert torch.allclose(feature_target(1000 * x, "sigmoid-ln"), feature_target(x, "sigmoid-ln"), atol=1e-5)
+    assert torch.allclose(
+        feature_target(1000 * x, "sigmoid-ln"), feature_target(x, "sigmoid-ln"), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("prediction", [0.1, 0.5, 0.9])
@@ -200,20 +225,25 @@ def test_infopro_clamps_the_image() -> None:
     block = block_of(net, 0)
     restored = torch.rand(6, 3, SIDE, SIDE, dtype=torch.float64)
     by_hand = F.binary_cross_entropy(restored, wild.clamp(0, 1))
-    torch.testing.assert_close(block.reconstruction(restored, Targets(targets.labels, wild)), by_hand)
+    torch.testing.assert_close(
+        block.reconstruction(restored, Targets(targets.labels, wild)), by_hand
+    )
 
 
 # Decoders
 
 
 @pytest.mark.parametrize(
-    ("scale", "factors"), [(1, ()), (2, (2,)), (4, (4,)), (8, (2, 4)), (16, (4, 4)), (32, (2, 4, 4))]
+    ("scale", "factors"),
+    [(1, ()), (2, (2,)), (4, (4,)), (8, (2, 4)), (16, (4, 4)), (32, (2, 4, 4))],
 )
 def test_factors_of_deconvolutions(scale: int, factors: tuple[int, ...]) -> None:
     assert deconvolution_factors(scale) == factors
     layers = decoder_of(SharedStem(decoder="deconv"), 12, 7, scale)
     convolutions = [each for each in layers if isinstance(each, nn.ConvTranspose2d)]
-    assert tuple(each.kernel_size for each in convolutions) == tuple((each, each) for each in factors)
+    assert tuple(each.kernel_size for each in convolutions) == tuple(
+        (each, each) for each in factors
+    )
     assert tuple(each.stride for each in convolutions) == tuple((each, each) for each in factors)
     assert all(each.out_channels == 256 for each in convolutions[:-1])
 
@@ -284,14 +314,21 @@ def test_side_factors_and_channels_of_targets(network: str, modules: int, method
         sides.append(restored.shape[2] // spec.side)
         channels.append(restored.shape[1])
     assert sides == SCALES[network, modules, method]
-    assert channels == (TARGET_CHANNELS[network, modules] if method == OURS else [3] * (modules - 1))
+    assert channels == (
+        TARGET_CHANNELS[network, modules] if method == OURS else [3] * (modules - 1)
+    )
 
 
-def blocks_parameters(method: str, modules: int, network: str = "swin-tiny", **options: Any) -> list[int]:
+def blocks_parameters(
+    method: str, modules: int, network: str = "swin-tiny", **options: Any
+) -> list[int]:
     chosen = swin(method, modules, network, **options)
     with torch.device("meta"):
         net = build_learner(chosen, CLASSES, chosen.side)
-    return [sum(each.numel() for each in net.auxiliary_parameters(index)) for index in range(modules - 1)]
+    return [
+        sum(each.numel() for each in net.auxiliary_parameters(index))
+        for index in range(modules - 1)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -308,7 +345,9 @@ def blocks_parameters(method: str, modules: int, network: str = "swin-tiny", **o
     ],
     ids=str,
 )
-def test_parameters_of_the_first_block_of_tiny(method: str, options: dict[str, Any], expected: int) -> None:
+def test_parameters_of_the_first_block_of_tiny(
+    method: str, options: dict[str, Any], expected: int
+) -> None:
     assert blocks_parameters(method, 2, **options) == [expected]
     assert blocks_parameters(method, 4, **options)[0] == expected
 
@@ -337,7 +376,9 @@ def test_the_stem_is_layer_norm_convolution_batchnorm_relu() -> None:
     y = F.conv2d(y, stem["conv.weight"], padding=1)
     assert y.shape == (4, 24, 4, 4)
     places = (0, 2, 3)
-    y = (y - y.mean(places, keepdim=True)) / (y.var(places, keepdim=True, unbiased=False) + 1e-5).sqrt()
+    y = (y - y.mean(places, keepdim=True)) / (
+        y.var(places, keepdim=True, unbiased=False) + 1e-5
+    ).sqrt()
     y = F.relu(y * stem["bn.weight"].view(-1, 1, 1) + stem["bn.bias"].view(-1, 1, 1))
     torch.testing.assert_close(block.stem(x), y)
     (linear,) = [each for each in block.task.modules() if isinstance(each, nn.Linear)]
@@ -351,12 +392,18 @@ def test_widths_are_options() -> None:
     assert block.stem.conv.out_channels == 48
     assert block(torch.randn(2, 48, 4, 4, dtype=torch.float64))[0].shape == (2, 16)
     image = block_of(learner(INFOPRO, 2, decoder_width=40), 0)
-    assert [each.out_channels for each in image.decoder.modules() if isinstance(each, nn.ConvTranspose2d)] == [40, 3]
+    assert [
+        each.out_channels
+        for each in image.decoder.modules()
+        if isinstance(each, nn.ConvTranspose2d)
+    ] == [40, 3]
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.37])
 def test_a_block_by_itself(weight: float) -> None:
-    """Its two backward passes equal one through `forward` and `criterion`, into the net and into the features."""
+    """Its two backward passes equal one through `forward` and `criterion`, into the net and into
+    the features.
+    """
     block = block_of(learner(OURS), 1)
     features = torch.randn(6, 96, 2, 2, dtype=torch.float64, requires_grad=True)
     source = torch.randn(6, 48, 4, 4, dtype=torch.float64)
@@ -376,7 +423,11 @@ def test_a_block_by_itself(weight: float) -> None:
 def test_a_block_on_features_that_want_no_gradient() -> None:
     block = block_of(learner(OURS), 1)
     features = torch.randn(6, 96, 2, 2, dtype=torch.float64)
-    block.backward(features, Targets(torch.arange(6) % 3, None, torch.randn(6, 48, 4, 4, dtype=torch.float64)), 1.0)
+    block.backward(
+        features,
+        Targets(torch.arange(6) % 3, None, torch.randn(6, 48, 4, 4, dtype=torch.float64)),
+        1.0,
+    )
     assert features.grad is None
     assert all(each.grad is not None for each in block.parameters())
 
@@ -388,7 +439,10 @@ def test_cross_entropy_of_feature_targets_in_bfloat16() -> None:
         found = reconstruction(restored, target)
     assert found.dtype == torch.float32
     p = restored.double()
-    expected = -(target.double() * p.log().clamp(min=-100) + (1 - target.double()) * (1 - p).log().clamp(min=-100))
+    expected = -(
+        target.double() * p.log().clamp(min=-100)
+        + (1 - target.double()) * (1 - p).log().clamp(min=-100)
+    )
     assert found.item() == pytest.approx(expected.mean().item(), rel=1e-5)
 
 
