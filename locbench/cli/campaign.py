@@ -60,17 +60,11 @@ def campaign(
     continue from there.
     """
     from locbench.commands.campaign import start
+    from locbench.execution.selection import RunOptions
 
-    wishes = {
-        "preset": preset,
-        "seeds": seeds,
-        "epochs": epochs,
-        "limit": limit,
-        "precision": precision,
-    }
     start(
         tables or (),
-        wishes,
+        RunOptions(preset=preset, seeds=seeds, epochs=epochs, limit=limit, precision=precision),
         budget,
         device=device,
         jobs_per_device=jobs_per_device,

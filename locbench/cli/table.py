@@ -77,11 +77,11 @@ def table(
     """
     from locbench.commands.table import Session
     from locbench.console import remark
-    from locbench.execution.selection import Wishes
+    from locbench.execution.selection import RunOptions
     from locbench.files import digest
     from locbench.spec.table_files import aliased
 
-    wishes = Wishes(
+    options = RunOptions(
         preset=preset,
         dataset=dataset,
         rows=tuple(rows or ()),
@@ -104,9 +104,9 @@ def table(
         engine=engine,
         jobs_per_device=jobs_per_device,
     )
-    meant = aliased(table_id, None if wishes.init else init)
+    meant = aliased(table_id, None if options.init else init)
     if meant != table_id:
         remark(
             f"{table_id} stands for several tables; this is {meant}, by its initial weights (--init)."
         )
-    session.table(meant, wishes, rerun=rerun, plan_only=plan, measure=measure)
+    session.table(meant, options, rerun=rerun, plan_only=plan, measure=measure)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from locbench.execution.job import Job, shipped_notes
 from locbench.execution.plan import Plan, make_plan
 from locbench.execution.pool import Setup
 from locbench.execution.preflight import check_devices
-from locbench.execution.selection import Wishes
+from locbench.execution.selection import RunOptions
 from locbench.printable import duration, shortened
 from locbench.results.store import Store
 from locbench.spec.table_files import load_table
@@ -157,15 +157,20 @@ class Campaign:
 
     Args:
         entries: what to train, most valuable first.
-        wishes: preset, seeds and precision for all of them.
+        options: preset, seeds and precision for all of them.
         setup: where to train, and where records go; its ``until`` is set by `run`.
         console: where to talk.
     """
 
     def __init__(
-        self, entries: Sequence[Entry], wishes: Wishes, setup: Setup, console: Console
+        self, entries: Sequence[Entry], options: RunOptions, setup: Setup, console: Console
     ) -> None:
-        self.entries, self.wishes, self.setup, self.console = tuple(entries), wishes, setup, console
+        self.entries, self.options, self.setup, self.console = (
+            tuple(entries),
+            options,
+            setup,
+            console,
+        )
         self.store = Store(setup.results)
         self._plans: list[Plan] = []
 
@@ -271,9 +276,11 @@ class Campaign:
         return counted
 
     def _plan(self, entry: Entry) -> Plan:
-        wishes = msgspec.structs.replace(self.wishes, dataset=entry.dataset or self.wishes.dataset)
-        wishes = msgspec.structs.replace(wishes, rows=entry.rows, columns=entry.columns)
-        return make_plan(load_table(entry.table), wishes, self.store, self.setup.root)
+        options = msgspec.structs.replace(
+            self.options, dataset=entry.dataset or self.options.dataset
+        )
+        options = msgspec.structs.replace(options, rows=entry.rows, columns=entry.columns)
+        return make_plan(load_table(entry.table), options, self.store, self.setup.root)
 
     def _complain(self) -> None:
         failed = [count for count in self.counts() if count["failed"]]
@@ -291,7 +298,7 @@ class Campaign:
 
 def start(
     tables: Sequence[str],
-    wishes: Mapping[str, Any],
+    options: RunOptions,
     budget: str,
     *,
     device: str,
@@ -316,7 +323,7 @@ def start(
     begun = time.monotonic()
     setup = Setup(results, root, places(device, jobs_per_device), engine)
     entries = [Entry.parse(each) for each in tables] or STANDARD
-    campaign = Campaign(entries, Wishes(**wishes), setup, console)
+    campaign = Campaign(entries, options, setup, console)
     campaign.tell_records()
     if plan_only:
         campaign.show_plan()

@@ -12,7 +12,7 @@ from rich.markup import escape
 from locbench.costs.measured.store import Measurement, MeasurementStore
 from locbench.costs.measured.table import Variant, cost_cells
 from locbench.errors import StoppedError
-from locbench.execution.selection import Wishes
+from locbench.execution.selection import RunOptions
 from locbench.spec.tables import Table
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Measuring:
         table: the selected part of the table.
         measurements: where measurements are kept.
         device: the device's name, as on the command line.
-        wishes: what the user asked of the table's runs; precision and memory go for measured steps
+        options: what the user asked of the table's runs; precision and memory go for measured steps
             too.
         asked: whether the user asked to measure or not to; None measures a whole table's own
             recipes on CUDA.
@@ -40,16 +40,16 @@ class Measuring:
         table: Table,
         measurements: MeasurementStore,
         device: str,
-        wishes: Wishes,
+        options: RunOptions,
         *,
         asked: bool | None = None,
         rerun: str | None = None,
     ) -> None:
-        self.table, self.measurements, self.name, self.wishes, self.asked, self.rerun = (
+        self.table, self.measurements, self.name, self.options, self.asked, self.rerun = (
             table,
             measurements,
             device,
-            wishes,
+            options,
             asked,
             rerun,
         )
@@ -60,9 +60,9 @@ class Measuring:
         if self.asked is False or not cost_cells(self.table):
             return False
         reduced = (
-            self.wishes.preset != "paper"
-            or self.wishes.epochs is not None
-            or self.wishes.limit is not None
+            self.options.preset != "paper"
+            or self.options.epochs is not None
+            or self.options.limit is not None
         )
         return True if self.asked else not reduced and self._device().type == "cuda"
 
@@ -130,7 +130,7 @@ class Measuring:
         return choose_device(self.name)
 
     def _variant(self) -> Variant:
-        return Variant(self.wishes.memory, self.wishes.precision)
+        return Variant(self.options.memory, self.options.precision)
 
 
 class Said:

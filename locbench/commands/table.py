@@ -21,7 +21,7 @@ from locbench.execution.job import Job, shipped_notes
 from locbench.execution.plan import Plan, make_plan
 from locbench.execution.pool import Setup
 from locbench.execution.readiness import missing_for
-from locbench.execution.selection import Wishes
+from locbench.execution.selection import RunOptions
 from locbench.report.machine_formats import document
 from locbench.report.model import Comparison
 from locbench.results.record import Record
@@ -70,7 +70,7 @@ class Session:
     def table(
         self,
         table_id: str,
-        wishes: Wishes,
+        options: RunOptions,
         *,
         rerun: str | None,
         plan_only: bool,
@@ -81,7 +81,7 @@ class Session:
 
         Args:
             table_id: which table.
-            wishes: selection and schedule.
+            options: selection and schedule.
             rerun: ``failed`` or ``all``, runs and measurements alike.
             plan_only: run and measure nothing.
             measure: see `Measuring`.
@@ -90,11 +90,11 @@ class Session:
             LocbenchError: see `make_plan`, `Sweep.run` and `Measuring.run`.
             FailureError: a cell failed; the others are recorded and shown.
         """
-        wishes = msgspec.structs.replace(wishes, processes=process_count())
-        plan = make_plan(load_table(table_id), wishes, self.store, self.root, rerun)
+        options = msgspec.structs.replace(options, processes=process_count())
+        plan = make_plan(load_table(table_id), options, self.store, self.root, rerun)
         assert plan.table is not None
         shown, measurements = narrow(plan.table, plan.cells), MeasurementStore(self.store.folder)
-        measuring = Measuring(shown, measurements, self.device, wishes, asked=measure, rerun=rerun)
+        measuring = Measuring(shown, measurements, self.device, options, asked=measure, rerun=rerun)
         if plan_only:
             self._tell_set_aside()
             self._show_plan(plan, measuring)

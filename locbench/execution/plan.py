@@ -1,4 +1,4 @@
-"""From a table and the user's wishes to the runs that are still missing."""
+"""From a table and the options of a command to the runs that are missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from locbench.datasets.naming import canonical
 from locbench.errors import UsageError
 from locbench.execution.identity import Contents
 from locbench.execution.job import Job, published_backbones, shipped_notes, state_of, with_backbones
-from locbench.execution.selection import Wishes, _trains, select
+from locbench.execution.selection import RunOptions, _trains, select
 from locbench.results.store import Store
 from locbench.spec.networks import NETWORKS
 from locbench.spec.presets import with_preset
@@ -60,13 +60,13 @@ class Plan:
 
 
 def make_plan(
-    table: Table, wishes: Wishes, store: Store, root: Path, rerun: str | None = None
+    table: Table, options: RunOptions, store: Store, root: Path, rerun: str | None = None
 ) -> Plan:
     """Return the runs that a table needs and which of them are there.
 
     Args:
         table: the table.
-        wishes: preset, selection and overrides.
+        options: preset, selection and overrides.
         store: records there are.
         root: folder of the data sets, to see which variant of CIFAR-10 is there.
         rerun: ``failed`` or ``all`` runs again what is there.
@@ -75,18 +75,18 @@ def make_plan(
         UsageError: a row, a column or a data set does not exist, or a method cannot be run in lean
             memory.
     """
-    if wishes.dataset is not None:
-        wishes = msgspec.structs.replace(wishes, dataset=canonical(wishes.dataset))
-    cells, substitute = select(table, wishes)
+    if options.dataset is not None:
+        options = msgspec.structs.replace(options, dataset=canonical(options.dataset))
+    cells, substitute = select(table, options)
     contents = Contents(root)
     runnable = [cell for cell in cells if cell.recipe is not None and _trains(table, cell)]
     notes: dict[str, None] = {}
     variant = cache(partial(resolve, root=root))  # looks at the disk, once per data set
     places: dict[str, tuple[Recipe, list[tuple[str, str]]]] = {}
-    for seed in range(_seeds(table, wishes)):
+    for seed in range(_seeds(table, options)):
         for cell in runnable:
             assert cell.recipe is not None
-            recipe, note = _reduced(cell.recipe, wishes, substitute, variant)
+            recipe, note = _reduced(cell.recipe, options, substitute, variant)
             notes |= dict.fromkeys(note)
             recipe = contents.told(msgspec.structs.replace(recipe, seed=seed))
             _refuse_unfit(recipe, cell)
@@ -104,57 +104,57 @@ def make_plan(
     return Plan(table, jobs, tuple(cells), tuple(notes), blocked)
 
 
-def _seeds(table: Table, wishes: Wishes) -> int:
-    if wishes.seeds is not None:
-        refuse_count("--seeds", wishes.seeds, MOST_SEEDS)
-        return wishes.seeds
-    return table.trials if wishes.preset == "paper" else 1
+def _seeds(table: Table, options: RunOptions) -> int:
+    if options.seeds is not None:
+        refuse_count("--seeds", options.seeds, MOST_SEEDS)
+        return options.seeds
+    return table.trials if options.preset == "paper" else 1
 
 
 def _reduced(
-    published: Recipe, wishes: Wishes, substitute: str | None, variant: Callable[[str], str]
+    published: Recipe, options: RunOptions, substitute: str | None, variant: Callable[[str], str]
 ) -> tuple[Recipe, list[str]]:
-    recipe = with_preset(published, wishes.preset, wishes.dataset)
+    recipe = with_preset(published, options.preset, options.dataset)
     recipe, notes = _with_dataset(recipe, substitute, variant)
     changes: dict[str, object] = {}
     for name, field_name in (("epochs", "epochs"), ("limit", "train_limit")):
-        if (value := getattr(wishes, name)) is not None:
+        if (value := getattr(options, name)) is not None:
             refuse_count(f"--{name}", value, MOST[field_name])
-    if wishes.epochs is not None:
-        warm = warmup_epochs(wishes.epochs) if recipe.warmup_epochs else 0
-        changes |= {"epochs": wishes.epochs, "warmup_epochs": warm}
-        changes["test_every"] = min(recipe.test_every, max(wishes.epochs, 1))
-    if wishes.limit is not None:
-        changes["train_limit"] = wishes.limit
-    if wishes.precision is not None:
-        changes["precision"] = wishes.precision
-    if wishes.memory is not None:
-        changes["memory"] = wishes.memory
-    changes |= _with_weights(recipe, wishes) | {"processes": wishes.processes}
+    if options.epochs is not None:
+        warm = warmup_epochs(options.epochs) if recipe.warmup_epochs else 0
+        changes |= {"epochs": options.epochs, "warmup_epochs": warm}
+        changes["test_every"] = min(recipe.test_every, max(options.epochs, 1))
+    if options.limit is not None:
+        changes["train_limit"] = options.limit
+    if options.precision is not None:
+        changes["precision"] = options.precision
+    if options.memory is not None:
+        changes["memory"] = options.memory
+    changes |= _with_weights(recipe, options) | {"processes": options.processes}
     recipe = msgspec.structs.replace(recipe, **changes)
-    return recipe, [*notes, *_kept_backbone(recipe, wishes), *_rarely_tested(recipe, wishes)]
+    return recipe, [*notes, *_kept_backbone(recipe, options), *_rarely_tested(recipe, options)]
 
 
-def _rarely_tested(recipe: Recipe, wishes: Wishes) -> list[str]:
+def _rarely_tested(recipe: Recipe, options: RunOptions) -> list[str]:
     """Say of how few the best epoch is the best one, where a preset tests less often than a table."""
     tests = math.ceil(recipe.epochs / recipe.test_every)
-    if wishes.preset == "paper" or not 1 < tests < recipe.epochs:
+    if options.preset == "paper" or not 1 < tests < recipe.epochs:
         return []
     return [
         f"Runs are tested after {tests} of {recipe.epochs} epochs; the best epoch is the best of these."
     ]
 
 
-def _kept_backbone(recipe: Recipe, wishes: Wishes) -> list[str]:
+def _kept_backbone(recipe: Recipe, options: RunOptions) -> list[str]:
     """Say what does not reach a detector's backbone, whose training may be the longest part of a
     sweep.
     """
     given = [
         f"--{name}"
         for name in ("epochs", "limit", "precision")
-        if getattr(wishes, name) is not None
+        if getattr(options, name) is not None
     ]
-    if recipe.backbone is None or wishes.weights or not given:
+    if recipe.backbone is None or options.weights or not given:
         return []
     reach = f"without {', '.join(given)}"
     return [
@@ -174,15 +174,15 @@ def _refuse_unfit(recipe: Recipe, cell: Cell) -> None:
         raise UsageError(f"{cell.row}, {cell.column}: {error.message}", remedy) from None
 
 
-def _with_weights(recipe: Recipe, wishes: Wishes) -> dict[str, object]:
-    init = wishes.init or recipe.init
-    if wishes.weights and init == "scratch" and recipe.detection is None:
+def _with_weights(recipe: Recipe, options: RunOptions) -> dict[str, object]:
+    init = options.init or recipe.init
+    if options.weights and init == "scratch" and recipe.detection is None:
         network = NETWORKS[recipe.network].label
         raise UsageError(
             f"--weights is for runs from pretrained weights; {network} starts from random ones here",
             "Leave --weights out, choose a table of pretrained networks without a preset, or add --init torchvision.",
         )
-    return {"init": init} | ({"weights": wishes.weights} if wishes.weights else {})
+    return {"init": init} | ({"weights": options.weights} if options.weights else {})
 
 
 def _refuse_shared_weights(recipes: Sequence[Recipe]) -> None:

@@ -15,7 +15,7 @@ from locbench.spec.choices import Init, Memory, Precision, Preset
 from locbench.spec.tables import Axis, Cell, Table
 
 
-class Wishes(msgspec.Struct, frozen=True):
+class RunOptions(msgspec.Struct, frozen=True):
     """What a user asks of a table's run; None leaves the preset's or the table's own value.
 
     Attributes:
@@ -42,14 +42,12 @@ class Wishes(msgspec.Struct, frozen=True):
     processes: int = 1
 
 
-def select(table: Table, wishes: Wishes) -> tuple[list[Cell], str | None]:
-    """Return the cells that the wishes leave, and the data set that stands in for the published
-    one, if any.
-    """
-    cells = chosen(table, wishes.rows, wishes.columns)
+def select(table: Table, options: RunOptions) -> tuple[list[Cell], str | None]:
+    """Return the cells that the options leave, and the data set in place of the published one."""
+    cells = chosen(table, options.rows, options.columns)
     detectors = any(cell.recipe and cell.recipe.detection for cell in cells)
-    dataset = wishes.dataset or (
-        (SHAPES if detectors else "digits") if wishes.preset == "smoke" else None
+    dataset = options.dataset or (
+        (SHAPES if detectors else "digits") if options.preset == "smoke" else None
     )
     if dataset is None:
         return cells, None

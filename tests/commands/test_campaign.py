@@ -25,7 +25,7 @@ from locbench.execution.budget import Deadline
 from locbench.execution.devices import places
 from locbench.execution.plan import make_plan
 from locbench.execution.pool import Setup
-from locbench.execution.selection import Wishes
+from locbench.execution.selection import RunOptions
 from locbench.results.store import Store
 from locbench.spec.table_files import load_table
 from locbench.training import engine, probe
@@ -101,7 +101,10 @@ def test_no_budget(text: str) -> None:
 
 def test_a_campaign_plans_each_entry_once(bench: Bench) -> None:
     campaign = Campaign(
-        [Entry.parse("mini")], Wishes(), Setup(bench.results, bench.folder, ("cpu",)), Terminal()
+        [Entry.parse("mini")],
+        RunOptions(),
+        Setup(bench.results, bench.folder, ("cpu",)),
+        Terminal(),
     )
     (plan,) = campaign.plans()
     campaign.counts()
@@ -112,7 +115,7 @@ def test_a_campaign_plans_each_entry_once(bench: Bench) -> None:
 def test_every_cell_gets_its_first_seed_before_any_gets_its_second(bench: Bench) -> None:
     setup = Setup(bench.results, bench.folder, ("cpu",))
     entries = [Entry.parse("other::J=2"), Entry.parse("mini"), Entry.parse("other")]
-    jobs = Campaign(entries, Wishes(seeds=2), setup, None).jobs()  # type: ignore[arg-type]
+    jobs = Campaign(entries, RunOptions(seeds=2), setup, None).jobs()  # type: ignore[arg-type]
     found = [(job.recipe.seed, job.recipe.network, job.recipe.modules) for job in jobs]
     # The first entry's two cells, all five of the small table, and what is left of the other one,
     # each once.
@@ -128,8 +131,8 @@ def test_the_standard_list_names_cells_that_exist() -> None:
     store = Store(Path("nowhere"))
     counts = []
     for entry in STANDARD:
-        wishes = Wishes(dataset="cifar10", rows=entry.rows, columns=entry.columns, seeds=1)
-        plan = make_plan(load_table(entry.table), wishes, store, Path("nowhere"))
+        options = RunOptions(dataset="cifar10", rows=entry.rows, columns=entry.columns, seeds=1)
+        plan = make_plan(load_table(entry.table), options, store, Path("nowhere"))
         deeper = {"resnet110"} if entry.table == "pgl-blocks" else set()
         assert {job.recipe.network for job in plan.jobs} == {"resnet32"} | deeper
         assert all(job.recipe.dataset.startswith("cifar10") for job in plan.jobs)

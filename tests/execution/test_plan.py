@@ -1,4 +1,4 @@
-"""From a table and wishes to runs: what is selected, in which order, and what is already there."""
+"""From a table and options to runs: what is selected, in which order, and what is already there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from locbench.errors import UsageError
 from locbench.execution.job import Job
 from locbench.execution.plan import Plan, make_plan
-from locbench.execution.selection import Wishes, select
+from locbench.execution.selection import RunOptions, select
 from locbench.results.store import Store
 from locbench.spec.tables import Axis, Metric, Table
 
@@ -57,17 +57,19 @@ def make_table(**changes: Any) -> Table:
 
 
 def rows_of(*patterns: str) -> set[str]:
-    return {cell.row for cell in select(make_table(), Wishes(rows=patterns))[0]}
+    return {cell.row for cell in select(make_table(), RunOptions(rows=patterns))[0]}
 
 
 def columns_of(*patterns: str) -> set[str]:
-    return {cell.column for cell in select(make_table(), Wishes(columns=patterns))[0]}
+    return {cell.column for cell in select(make_table(), RunOptions(columns=patterns))[0]}
 
 
 @pytest.fixture
 def plan_of(tmp_path: Path) -> Any:
-    def plan(table: Table | None = None, rerun: str | None = None, **wishes: Any) -> Plan:
-        return make_plan(table or make_table(), Wishes(**wishes), Store(tmp_path), tmp_path, rerun)
+    def plan(table: Table | None = None, rerun: str | None = None, **options: Any) -> Plan:
+        return make_plan(
+            table or make_table(), RunOptions(**options), Store(tmp_path), tmp_path, rerun
+        )
 
     return plan
 
@@ -130,35 +132,35 @@ def test_unknown_labels_have_suggestions() -> None:
 
 def test_rows_and_columns_without_a_common_cell() -> None:
     with pytest.raises(UsageError, match="no cell in these rows and columns"):
-        select(make_table(), Wishes(rows=("Backprop",), columns=("J=8",)))
+        select(make_table(), RunOptions(rows=("Backprop",), columns=("J=8",)))
 
 
 def test_a_data_set_of_the_table_narrows_it() -> None:
-    cells, substitute = select(make_table(), Wishes(dataset="svhn"))
+    cells, substitute = select(make_table(), RunOptions(dataset="svhn"))
     assert substitute is None
     assert {cell.row for cell in cells} == {"SVHN / ResNet-32 / DGL", "SVHN / ResNet-32 / DGL*"}
 
 
 def test_another_data_set_stands_in_for_the_first_one() -> None:
-    cells, substitute = select(make_table(), Wishes(dataset="stl10"))
+    cells, substitute = select(make_table(), RunOptions(dataset="stl10"))
     assert substitute == "stl10"
     assert {cell.row for cell in cells} == {row for row in ROWS if not row.startswith("SVHN")}
 
 
 def test_narrowing_looks_at_the_chosen_rows_alone() -> None:
-    cells, substitute = select(make_table(), Wishes(dataset="cifar10", rows=("SVHN / *",)))
+    cells, substitute = select(make_table(), RunOptions(dataset="cifar10", rows=("SVHN / *",)))
     assert substitute == "cifar10"
     assert {cell.row for cell in cells} == {"SVHN / ResNet-32 / DGL", "SVHN / ResNet-32 / DGL*"}
 
 
 def test_unknown_data_set() -> None:
     with pytest.raises(UsageError, match="unknown data set 'cifar11'"):
-        select(make_table(), Wishes(dataset="cifar11"))
+        select(make_table(), RunOptions(dataset="cifar11"))
 
 
 def test_smoke_means_digits_unless_a_data_set_is_named() -> None:
-    assert select(make_table(), Wishes(preset="smoke"))[1] == "digits"
-    assert select(make_table(), Wishes(preset="smoke", dataset="svhn"))[1] is None
+    assert select(make_table(), RunOptions(preset="smoke"))[1] == "digits"
+    assert select(make_table(), RunOptions(preset="smoke", dataset="svhn"))[1] is None
 
 
 def test_one_seed_of_every_cell_before_a_second_one(plan_of: Any) -> None:
@@ -186,11 +188,11 @@ def test_cells_of_one_recipe_run_once(plan_of: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "seeds"),
+    ("options", "seeds"),
     [({}, 3), ({"seeds": 5}, 5), ({"preset": "quick"}, 1), ({"preset": "smoke", "seeds": 2}, 2)],
 )
-def test_number_of_seeds(plan_of: Any, wishes: dict[str, Any], seeds: int) -> None:
-    assert {job.recipe.seed for job in plan_of(rows=("Backprop",), **wishes).jobs} == set(
+def test_number_of_seeds(plan_of: Any, options: dict[str, Any], seeds: int) -> None:
+    assert {job.recipe.seed for job in plan_of(rows=("Backprop",), **options).jobs} == set(
         range(seeds)
     )
 
@@ -213,8 +215,8 @@ def test_smoke_preset(plan_of: Any) -> None:
 
 
 def test_overrides_of_a_preset(plan_of: Any) -> None:
-    wishes = {"epochs": 32, "limit": 100, "precision": "bf16"}
-    recipe = plan_of(preset="quick", rows=("Backprop",), **wishes).jobs[0].recipe
+    options = {"epochs": 32, "limit": 100, "precision": "bf16"}
+    recipe = plan_of(preset="quick", rows=("Backprop",), **options).jobs[0].recipe
     assert (recipe.epochs, recipe.warmup_epochs, recipe.train_limit, recipe.precision) == (
         32,
         2,
@@ -226,12 +228,12 @@ def test_overrides_of_a_preset(plan_of: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "wishes", [{"seeds": 0}, {"epochs": 0}, {"limit": 0}, {"limit": -3}, {"seeds": -1}]
+    "options", [{"seeds": 0}, {"epochs": 0}, {"limit": 0}, {"limit": -3}, {"seeds": -1}]
 )
-def test_numbers_below_one(plan_of: Any, wishes: dict[str, Any]) -> None:
-    ((name, value),) = wishes.items()
+def test_numbers_below_one(plan_of: Any, options: dict[str, Any]) -> None:
+    ((name, value),) = options.items()
     with pytest.raises(UsageError, match=f"--{name} is {value}"):
-        plan_of(**wishes)
+        plan_of(**options)
 
 
 def test_blocked_cells_are_named_and_do_not_run(plan_of: Any) -> None:

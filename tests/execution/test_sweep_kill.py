@@ -22,7 +22,7 @@ from rich.console import Console
 from small_table import CELLS, MINI, numbers
 
 from locbench.execution.plan import make_plan
-from locbench.execution.selection import Wishes
+from locbench.execution.selection import RunOptions
 from locbench.execution.sweep import Sweep
 from locbench.results.store import Store
 from locbench.spec.table_files import read_table
@@ -71,7 +71,7 @@ class Sweeps:
         """Run what is missing within this process, which saves a start, and return what was said."""
         store, said = self.store(results), io.StringIO()
         table = read_table(self.folder / "tables" / "mini.toml")
-        plan = make_plan(table, Wishes(epochs=EPOCHS, seeds=seeds), store, self.folder)
+        plan = make_plan(table, RunOptions(epochs=EPOCHS, seeds=seeds), store, self.folder)
         sweep = Sweep(store, torch.device("cpu"), self.folder)
         sweep.prepare(plan.open)
         sweep.run(plan.open, Lines(Console(file=said)))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from locbench.data.images import load
 from locbench.errors import FailureError, UsageError
 from locbench.execution.plan import Plan, make_plan
-from locbench.execution.selection import Wishes
+from locbench.execution.selection import RunOptions
 from locbench.files import digest
 from locbench.networks.chain import build_chain
 from locbench.networks.pretrained import load_pretrained
@@ -205,8 +205,8 @@ def test_networks_without_such_weights(
     assert remedy in " ".join(called.err.split())
 
 
-def planned(tmp_path: Path, *rows: str, **wishes: Any) -> Plan:
-    wanted = Wishes(rows=rows, **wishes)
+def planned(tmp_path: Path, *rows: str, **options: Any) -> Plan:
+    wanted = RunOptions(rows=rows, **options)
     return make_plan(load_table("auglocal-imagenet"), wanted, Store(tmp_path), tmp_path)
 
 

@@ -12,7 +12,7 @@ from small_table import Bench
 
 from locbench.errors import UsageError
 from locbench.execution.plan import make_plan
-from locbench.execution.selection import Wishes
+from locbench.execution.selection import RunOptions
 from locbench.report.compare import unmeasured
 from locbench.report.text import heading, origin
 from locbench.results.store import Store
@@ -261,10 +261,10 @@ def test_rows_are_the_methods_that_they_name() -> None:
 
 
 def test_plan_trains_no_memory_cell(tmp_path: Path) -> None:
-    plan = make_plan(load_table("swin-tiny-pretrained"), Wishes(), Store(tmp_path), tmp_path)
+    plan = make_plan(load_table("swin-tiny-pretrained"), RunOptions(), Store(tmp_path), tmp_path)
     assert len(plan.jobs) == 44
     assert all(column != "Memory" for job in plan.jobs for _, column in job.cells)
-    assert make_plan(load_table("swin-splits"), Wishes(), Store(tmp_path), tmp_path).jobs == ()
+    assert make_plan(load_table("swin-splits"), RunOptions(), Store(tmp_path), tmp_path).jobs == ()
 
 
 # Names

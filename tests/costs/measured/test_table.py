@@ -405,25 +405,29 @@ def test_reduced_runs_measure_nothing_unasked(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from locbench.commands.measure import Measuring
-    from locbench.execution.selection import Wishes
+    from locbench.execution.selection import RunOptions
 
     costs = read_table(bench.tables / "costs.toml")
     monkeypatch.setattr(Measuring, "_device", lambda self: CUDA)
 
-    def wanted(wishes: Wishes, asked: bool | None, table: Table = costs) -> bool:
-        return Measuring(table, MeasurementStore(bench.results), "auto", wishes, asked=asked).wanted
+    def wanted(options: RunOptions, asked: bool | None, table: Table = costs) -> bool:
+        return Measuring(
+            table, MeasurementStore(bench.results), "auto", options, asked=asked
+        ).wanted
 
-    assert wanted(Wishes(), None)
-    assert not wanted(Wishes(), False)
+    assert wanted(RunOptions(), None)
+    assert not wanted(RunOptions(), False)
     for reduced in (
-        Wishes(preset="smoke"),
-        Wishes(preset="quick"),
-        Wishes(epochs=1),
-        Wishes(limit=9),
+        RunOptions(preset="smoke"),
+        RunOptions(preset="quick"),
+        RunOptions(epochs=1),
+        RunOptions(limit=9),
     ):
         assert not wanted(reduced, None)
         assert wanted(reduced, True)
-    assert not wanted(Wishes(), True, read_table(bench.tables / "mini.toml"))  # accuracies alone
+    assert not wanted(
+        RunOptions(), True, read_table(bench.tables / "mini.toml")
+    )  # accuracies alone
 
 
 def test_reports_show_what_was_measured(bench: Bench) -> None:
