@@ -131,9 +131,8 @@ def _rank(metric: str, scope: str, label: str, entries: Sequence[Entry], fewest:
     if tau is None:
         side = "measured" if len(set(measured)) == 1 else "published"
         return Rank(tau=None, why=f"all {side} numbers are equal", **known)  # type: ignore[arg-type]
-    low, high = tau_interval(
-        [entry.values or (entry.measured,) for entry in entries], published, tau
-    )  # type: ignore[misc]
+    values: list[Any] = [entry.values or (entry.measured,) for entry in entries]
+    low, high = tau_interval(values, published, tau)
     return Rank(tau=tau, low=low, high=high, **known)  # type: ignore[arg-type]
 
 
