@@ -131,8 +131,8 @@ def _rank(metric: str, scope: str, label: str, entries: Sequence[Entry], fewest:
     if tau is None:
         side = "measured" if len(set(measured)) == 1 else "published"
         return Rank(tau=None, why=f"all {side} numbers are equal", **known)  # type: ignore[arg-type]
-    values: list[Any] = [entry.values or (entry.measured,) for entry in entries]
-    low, high = tau_interval(values, published, tau)
+    values = [entry.values or (entry.measured,) for entry in entries]
+    low, high = tau_interval(values, published, tau)  # type: ignore[arg-type]
     return Rank(tau=tau, low=low, high=high, **known)  # type: ignore[arg-type]
 
 
