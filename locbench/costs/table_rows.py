@@ -14,13 +14,12 @@ from locbench.costs.counts import flops_by_part, parameter_counts
 from locbench.costs.memory.options import TraceOptions, legacy
 from locbench.costs.memory.store import PredictionStore
 from locbench.costs.table_values import MEMORY, memory_scale
-from locbench.errors import UsageError
 from locbench.spec.expression import compose
 from locbench.spec.methods import Site
 from locbench.spec.networks import NETWORKS
 from locbench.spec.recipe import Recipe
 from locbench.spec.tables import Cell, Published, Table
-from locbench.spec.validation import refuse_memory, refuse_unfit
+from locbench.spec.validation import lean_obstacle
 
 
 class Printed(msgspec.Struct, frozen=True):
@@ -224,12 +223,7 @@ def _unit(table: Table) -> str:
 
 def _lean(recipe: Recipe, predictions: PredictionStore, setting: TraceOptions) -> int | None:
     lean = msgspec.structs.replace(recipe, memory="lean")
-    try:
-        refuse_memory("lean", recipe.composition)
-        refuse_unfit(lean)
-    except UsageError:
-        return None
-    footprint = predictions.footprint(lean, setting)
+    footprint = None if lean_obstacle(recipe) else predictions.footprint(lean, setting)
     return None if footprint is None else round(footprint.mean)
 
 

@@ -21,7 +21,7 @@ from locbench.spec.networks import NETWORKS
 from locbench.spec.presets import with_preset
 from locbench.spec.recipe import Recipe, warmup_epochs
 from locbench.spec.tables import Cell, Table
-from locbench.spec.validation import MOST, MOST_SEEDS, refuse_count, refuse_memory, refuse_unfit
+from locbench.spec.validation import MOST, MOST_SEEDS, lean_obstacle, refuse_count, refuse_unfit
 
 
 @dataclass(frozen=True)
@@ -163,15 +163,14 @@ def _kept_backbone(recipe: Recipe, options: RunOptions) -> list[str]:
 
 
 def _refuse_unfit(recipe: Recipe, cell: Cell) -> None:
+    place = f"{cell.row}, {cell.column}"
+    if recipe.memory == "lean" and (why := lean_obstacle(recipe)):
+        remedy = "Use --memory plain, or choose other cells with --rows and --columns."
+        raise UsageError(f"{place}: {why}", remedy)
     try:
         refuse_unfit(recipe)
     except UsageError as error:
-        raise UsageError(f"{cell.row}, {cell.column}: {error.message}", error.remedy) from None
-    try:
-        refuse_memory(recipe.memory, recipe.composition)
-    except UsageError as error:
-        remedy = "Use --memory plain, or choose other cells with --rows and --columns."
-        raise UsageError(f"{cell.row}, {cell.column}: {error.message}", remedy) from None
+        raise UsageError(f"{place}: {error.message}", error.remedy) from None
 
 
 def _with_weights(recipe: Recipe, options: RunOptions) -> dict[str, object]:

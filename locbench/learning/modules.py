@@ -13,9 +13,8 @@ from locbench.learning.auxiliary.pff import PatchFusion
 from locbench.networks.chain import Chain
 from locbench.networks.low_memory import lighten
 from locbench.spec.choices import Memory
-from locbench.spec.components import BUILDERS, AnyBranch, Cascade, Composition
+from locbench.spec.components import BUILDERS, AnyBranch, Cascade, Composition, Isolated
 from locbench.spec.partition import Partition
-from locbench.spec.validation import refuse_memory
 
 
 class Auxiliary(nn.Module):
@@ -71,7 +70,7 @@ class LocalModules(nn.Module):
         self, chain: Chain, partition: Partition, composition: Composition, memory: Memory = "plain"
     ) -> None:
         super().__init__()
-        refuse_memory(memory, composition)
+        assert memory == "plain" or isinstance(composition.routing, Isolated)
         self.chain = chain
         self.partition = partition
         self.composition = composition

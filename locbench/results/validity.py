@@ -12,7 +12,7 @@ from locbench.errors import LocbenchError
 from locbench.results.record import DataUsed, Record
 from locbench.spec.networks import units_per_module
 from locbench.spec.recipe import Recipe
-from locbench.spec.validation import refuse_memory, refuse_numbers, refuse_unfit
+from locbench.spec.validation import refuse_numbers, refuse_unfit
 
 _PERCENT = re.compile(r".*_(acc|err|top5)|(box|mask)_ap.*")
 _ROUNDED = 1e-3
@@ -49,7 +49,6 @@ def _recipe_faults(recipe: Recipe) -> Iterator[str]:
         if not recipe.composition.end_to_end:
             units_per_module(recipe.network, recipe.modules)
         refuse_numbers(recipe)
-        refuse_memory(recipe.memory, recipe.composition)
         refuse_unfit(recipe)
     except LocbenchError as error:
         yield f"recipe: {error.message}"

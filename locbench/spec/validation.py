@@ -14,8 +14,7 @@ from locbench.datasets.naming import canonical
 from locbench.errors import UsageError
 from locbench.printable import shortened
 from locbench.registry import suggestion
-from locbench.spec.choices import Memory
-from locbench.spec.components import AugLocal, Composition, Isolated
+from locbench.spec.components import AugLocal, Isolated
 from locbench.spec.detector import Detection
 from locbench.spec.expression import compose
 from locbench.spec.methods import Site
@@ -116,6 +115,8 @@ def refuse_unfit(recipe: Recipe) -> None:
     Raises:
         UsageError: two settings do not fit.
     """
+    if recipe.memory == "lean" and (why := lean_obstacle(recipe)):
+        raise UsageError(why, "Use --memory plain, or leave it out.")
     refuse_unfit_detector(recipe)
     _refuse_split(recipe)
     _refuse_unused(recipe)
@@ -127,10 +128,6 @@ def refuse_unfit(recipe: Recipe) -> None:
             f"drop_path is for transformers, {recipe.network} is none", "Leave drop_path out."
         )
     _refuse_init(recipe)
-    if recipe.drop_path and recipe.memory == "lean":
-        raise UsageError(
-            "lean memory runs a module twice, which drop_path draws anew", "Use --memory plain."
-        )
     if transformer is not None and any(
         isinstance(each, AugLocal) for each in recipe.composition.branches
     ):
@@ -274,7 +271,6 @@ def _faults(recipe: Recipe, detection: Detection) -> list[tuple[str, str]]:
         "a detector is trained by backpropagation; the method of its backbone stands in its backbone's recipe": not (
             recipe.composition.end_to_end
         ),
-        "lean memory is not for detectors": recipe.memory == "lean",
         "a detector is trained by one process": recipe.processes > 1,
         "mixup is not for detectors": recipe.mixup,
         "a detector's rate is 'steps'": recipe.rate != "steps",
@@ -282,19 +278,15 @@ def _faults(recipe: Recipe, detection: Detection) -> list[tuple[str, str]]:
     return found + [(message, "Change that setting.") for message, is_so in wrong.items() if is_so]
 
 
-def refuse_memory(memory: Memory, composition: Composition) -> None:
-    """Refuse lean memory where a gradient crosses a cut, and where another way of recomputing is
-    chosen already.
-
-    Raises:
-        UsageError: the method cannot be run in lean memory.
-    """
-    if memory == "lean" and not isinstance(composition.routing, Isolated):
-        kind = composition.routing.__struct_config__.tag
-        raise UsageError(
-            f"lean memory is for isolated modules and backpropagation, this method's routing is {kind}",
-            "Use --memory plain, or leave the method out.",
-        )
+def lean_obstacle(recipe: Recipe) -> str:
+    """Return why a recipe cannot be run in lean memory, or nothing."""
+    routing = recipe.composition.routing
+    if not isinstance(routing, Isolated):
+        kind = routing.__struct_config__.tag
+        return f"lean memory is for isolated modules and backpropagation, this method's routing is {kind}"
+    if recipe.drop_path:
+        return "lean memory runs a module twice, which drop_path draws anew"
+    return "lean memory is not for detectors" if recipe.detection is not None else ""
 
 
 def make_recipe(settings: Mapping[str, Any]) -> Recipe:
@@ -351,6 +343,5 @@ def _checked(fields: dict[str, Any]) -> Recipe:
         ) from None
     refuse_numbers(recipe)
     refuse_infinite(plain["composition"])
-    refuse_memory(recipe.memory, recipe.composition)
     refuse_unfit(recipe)
     return recipe

@@ -16,14 +16,13 @@ from locbench.costs.measured.store import Measurement, MeasurementStore, MeterNa
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.store import PredictionStore
 from locbench.costs.table_values import MEMORY
-from locbench.errors import UsageError
 from locbench.results.record import Provenance
 from locbench.spec.choices import Memory, Precision
 from locbench.spec.components import Periodic
 from locbench.spec.phases import global_share, weighted
 from locbench.spec.recipe import Recipe
 from locbench.spec.tables import Published, Table
-from locbench.spec.validation import refuse_memory, refuse_unfit
+from locbench.spec.validation import lean_obstacle
 
 KINDS = ("predicted", "measured")
 """Kinds of metrics whose cells a measurement stands beside."""
@@ -51,12 +50,7 @@ class Variant(msgspec.Struct, frozen=True):
         """Return the recipe in this variant; None if its method does not have it."""
         memory, precision = self.memory or recipe.memory, self.precision or recipe.precision
         varied = msgspec.structs.replace(recipe, memory=memory, precision=precision)
-        try:
-            refuse_memory(memory, recipe.composition)
-            refuse_unfit(varied)
-        except UsageError:
-            return None
-        return varied
+        return None if memory == "lean" and lean_obstacle(recipe) else varied
 
 
 class MeasuredCost(msgspec.Struct, frozen=True, kw_only=True):
