@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import subprocess
+import time
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -13,8 +14,29 @@ from pathlib import Path
 import msgspec
 
 from locbench import __version__
+from locbench.results.record import Provenance
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def provenance_of(
+    device: str, started: str, seconds: float, *, threads: int, engine: str = "eager"
+) -> Provenance:
+    """Return the provenance of what the present code has made; see `Provenance`."""
+    return Provenance(
+        device=device,
+        versions=versions(),
+        **msgspec.structs.asdict(code()),
+        started=started,
+        seconds=seconds,
+        threads=threads,
+        engine=engine,
+    )
 
 
 def versions() -> dict[str, str]:

@@ -15,13 +15,15 @@ from locbench.spec.choices import Precision
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` is the first CUDA device, else the CPU.
+    """Return the device of a name; ``auto`` is a CUDA device where there is one, else the CPU.
+
+    A CUDA device without a number gets that of the current one.
 
     Raises:
         UsageError: the device does not exist here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return numbered(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # fails on "meta" too
@@ -29,6 +31,13 @@ def choose_device(name: str) -> torch.device:
         raise UsageError(
             f"there is no device {name!r} here", "Use --device cpu, or auto."
         ) from None
+    return numbered(device)
+
+
+def numbered(device: torch.device) -> torch.device:
+    """Return a device with the number that `torch.cuda.set_device` asks for."""
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
     return device
 
 

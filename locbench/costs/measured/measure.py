@@ -11,39 +11,34 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-import msgspec
 import torch
 
-from locbench.costs.measured.allocator import Meter, meter_of, switches
+from locbench.costs.measured.step_meter import (
+    DOES_NOT_FIT,
+    StepMeter,
+    message_of,
+    meter_of,
+    switches,
+)
 from locbench.costs.measured.store import Measurement, MeasurementStore
 from locbench.costs.measured.table import Variant, baseline, cost_cells, phase_settings
 from locbench.costs.memory.options import TraceOptions, measured_part
 from locbench.errors import FailureError, LocbenchError
-from locbench.results.provenance import code, versions
-from locbench.results.record import Provenance
+from locbench.results.provenance import now, provenance_of
 from locbench.spec.recipe import Recipe, without_schedule
 from locbench.spec.tables import Table
-from locbench.training.device import device_name
+from locbench.training.device import device_name, numbered
 from locbench.training.probe import PROBE_RATE, ProbeStep
 
-DOES_NOT_FIT = "does not fit"
-"""How the error of a step begins for which there is not enough memory."""
-
-_NO_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
-
-
-class _Figures(msgspec.Struct, frozen=True):
-    """The figures of a `Measurement`."""
-
-    allocated_bytes: int = 0
-    reserved_bytes: int | None = None
-    first_allocated_bytes: int | None = None
-    first_reserved_bytes: int | None = None
-    occupied_bytes: int = 0
-    milliseconds: float = 0.0
-    spread: tuple[float, float] = (0.0, 0.0)
+_NOTHING: dict[str, Any] = {
+    "allocated_bytes": 0,
+    "reserved_bytes": None,
+    "milliseconds": 0.0,
+    "spread": (0.0, 0.0),
+}
+"""Figures of a step that failed."""
 
 
 def measure(
@@ -71,11 +66,11 @@ def measure(
         FailureError: the device can take no further step.
         LocbenchError: the precision is not to be had on the device.
     """
-    device = _numbered(torch.device(device))
+    device = numbered(torch.device(device))
     meter = meter_of(device)
     steps, warmup = max(1, steps or meter.steps), max(1, warmup or meter.warmup)
-    begun, started = time.perf_counter(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    figures, error = _Figures(), ""
+    begun, started = time.perf_counter(), now()
+    figures, error = _NOTHING, ""
     try:
         with switches(device, benchmark=benchmark):
             figures = _figures(meter, lambda: probe_step(recipe, device, setting), steps, warmup)
@@ -92,8 +87,13 @@ def measure(
         steps=steps,
         warmup=warmup,
         error=error,
-        provenance=_provenance(device, started, time.perf_counter() - begun),
-        **msgspec.structs.asdict(figures),
+        provenance=provenance_of(
+            device_name(device),
+            started,
+            round(time.perf_counter() - begun, 2),
+            threads=torch.get_num_threads() if device.type == "cpu" else 0,
+        ),
+        **figures,
     )
 
 
@@ -114,23 +114,26 @@ def probe_step(
     )
 
 
-def _figures(meter: Meter, build: Callable[[], ProbeStep], steps: int, warmup: int) -> _Figures:
+def _figures(
+    meter: StepMeter, build: Callable[[], ProbeStep], steps: int, warmup: int
+) -> dict[str, Any]:
+    """Return the figures of a `Measurement`."""
     occupied = meter.start()
     step = build()
     for _ in range(warmup):
         step()
-    first = meter.warmed()
+    first = meter.end_warmup()
     times = meter.milliseconds(step, steps)
     peaks = meter.peaks(step, step.resident_bytes)
-    return _Figures(
-        allocated_bytes=peaks.allocated,
-        reserved_bytes=peaks.reserved,
-        first_allocated_bytes=first.allocated if first else None,
-        first_reserved_bytes=first.reserved if first else None,
-        occupied_bytes=occupied,
-        milliseconds=statistics.median(times),
-        spread=_quartiles(times),
-    )
+    return {
+        "allocated_bytes": peaks.allocated,
+        "reserved_bytes": peaks.reserved,
+        "first_allocated_bytes": first.allocated if first else None,
+        "first_reserved_bytes": first.reserved if first else None,
+        "occupied_bytes": occupied,
+        "milliseconds": statistics.median(times),
+        "spread": _quartiles(times),
+    }
 
 
 def _quartiles(times: Sequence[float]) -> tuple[float, float]:
@@ -141,32 +144,13 @@ def _quartiles(times: Sequence[float]) -> tuple[float, float]:
 
 
 def _why(cause: Exception) -> str:
-    said = " ".join(str(cause).split())
-    if isinstance(cause, torch.OutOfMemoryError) or any(words in said for words in _NO_MEMORY):
-        return f"{DOES_NOT_FIT}: {said.partition('. ')[0]}"
-    if "CUDA error" in said:  # every later call of this process would fail as well
-        raise FailureError(
-            f"the device failed: {said.partition('. ')[0]}",
+    said = message_of(cause)
+    if "CUDA error" in said and not said.startswith(DOES_NOT_FIT):
+        raise FailureError(  # every later call of this process would fail as well
+            f"the device failed: {' '.join(str(cause).split()).partition('. ')[0]}",
             "Start the command again: it goes on with what is not recorded.",
         ) from None
-    return f"{type(cause).__name__}: {said}"
-
-
-def _numbered(device: torch.device) -> torch.device:
-    if device.type == "cuda" and device.index is None:
-        return torch.device("cuda", torch.cuda.current_device())
-    return device
-
-
-def _provenance(device: torch.device, started: str, seconds: float) -> Provenance:
-    return Provenance(
-        device=device_name(device),
-        versions=versions(),
-        **msgspec.structs.asdict(code()),
-        started=started,
-        seconds=round(seconds, 2),
-        threads=torch.get_num_threads() if device.type == "cpu" else 0,
-    )
+    return said
 
 
 @dataclass(frozen=True)
@@ -239,7 +223,7 @@ def missing_steps(
     rerun: str | None = None,
 ) -> list[Wanted]:
     """Return the steps that `measure_table` would measure, in its order."""
-    name = device_name(_numbered(device))
+    name = device_name(numbered(device))
 
     def lacking(each: Wanted) -> bool:
         found = measurements.find(each.recipe, each.setting, name, benchmark=each.benchmark)

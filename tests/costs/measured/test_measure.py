@@ -15,8 +15,15 @@ from specimens import recipe_of
 from torch import nn
 from torch.autograd.profiler import profile
 
-from locbench.costs.measured.allocator import CpuMeter, CudaMeter, Peaks, allocations, switches
 from locbench.costs.measured.measure import measure, probe_step
+from locbench.costs.measured.step_meter import (
+    CpuMeter,
+    CudaMeter,
+    Peaks,
+    allocations,
+    occupy_workspaces,
+    switches,
+)
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import peak_bytes
 from locbench.errors import FailureError, UsageError
@@ -208,7 +215,7 @@ class Ticks:
 def test_median_and_quartiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of 1, 2, 3, 4 and 100 ms: median 3, quartiles 2 and 4."""
     monkeypatch.setattr(
-        "locbench.costs.measured.allocator.time.perf_counter",
+        "locbench.costs.measured.step_meter.time.perf_counter",
         Ticks(0, 0.0, 0.001, 0.003, 0.006, 0.010, 0.110, 1),
     )
     found = measure(small("bp", batch=2), CPU, steps=5)
@@ -290,7 +297,11 @@ class FakeCuda:
 
     def __init__(self) -> None:
         self.log: list[str] = []
-        self.now, self.peak, self.reserved = 0.0, 0, 0
+        self.now, self.peak, self.reserved, self.workspaces = 0.0, 0, 0, 0
+
+    def occupy(self, device: object) -> None:
+        self.log.append("occupy")
+        self.workspaces = 64
 
     def synchronize(self, device: object) -> None:
         self.log.append("synchronize")
@@ -304,7 +315,7 @@ class FakeCuda:
         self.peak = 0
 
     def memory_allocated(self, device: object) -> int:
-        return 7
+        return 7 + self.workspaces
 
     def max_memory_allocated(self, device: object) -> int:
         return self.peak
@@ -352,11 +363,11 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
 
 
 def test_the_cuda_meter_forgets_the_warm_up_and_waits_only_at_the_ends(cuda: FakeCuda) -> None:
-    meter = CudaMeter(torch.device("cuda", 0))
-    assert meter.start() == 7
-    assert cuda.log == ["synchronize", "empty_cache", "reset"]
+    meter = CudaMeter(torch.device("cuda", 0), cuda.occupy)
+    assert meter.start() == 7 + 64
+    assert cuda.log == ["occupy", "synchronize", "empty_cache", "reset"]
     cuda.step(900, 50.0)  # cuDNN's search
-    assert meter.warmed() == Peaks(900, 1800)
+    assert meter.end_warmup() == Peaks(900, 1800)
     assert cuda.peak == cuda.reserved == 0
     cuda.log.clear()
     times = iter([9.0, 2.0, 5.0, 3.0])
@@ -364,6 +375,25 @@ def test_the_cuda_meter_forgets_the_warm_up_and_waits_only_at_the_ends(cuda: Fak
     assert meter.milliseconds(step, 3) == [2.0, 5.0, 3.0]  # the first one fills the cache
     assert cuda.log == ["step", "record", *["step", "record"] * 3, "synchronize"]
     assert meter.peaks(step, lambda: 0) == Peaks(400, 800)
+
+
+def test_the_first_step_of_a_process_holds_no_other_bytes_than_the_next(cuda: FakeCuda) -> None:
+    """What cuBLAS takes in the first product of a process is occupied before the network is built."""
+
+    def measured() -> tuple[int, int]:
+        meter = CudaMeter(torch.device("cuda", 0), cuda.occupy)
+        occupied = meter.start()
+        cuda.step(400 + cuda.memory_allocated(0), 1.0)
+        return occupied, meter.end_warmup().allocated
+
+    assert measured() == measured() == (7 + 64, 400 + 7 + 64)
+
+
+def test_workspaces_are_taken_by_a_product_and_its_backward_pass() -> None:
+    with torch.profiler.profile() as seen:
+        occupy_workspaces(CPU)
+    products = [each.count for each in seen.key_averages() if each.key == "aten::mm"]
+    assert products == [3]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

@@ -1,7 +1,6 @@
-"""What is read off a device as it takes training steps: the allocator's peaks, and the time of a
-step.
+"""Time and peak memory of training steps, read off the device that takes them.
 
-Nothing is subtracted from any figure, and the host waits for the device only before and after all
+Nothing is subtracted from any figure. The host waits for the device only before and after all
 measured steps.
 """
 
@@ -23,6 +22,11 @@ from locbench.costs.measured.store import MeterName
 
 Step = Callable[[], object]
 
+DOES_NOT_FIT = "does not fit"
+"""How the message of a step begins for which there is not enough memory."""
+
+_NO_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
+
 
 @dataclass(frozen=True)
 class Peaks:
@@ -35,20 +39,23 @@ class Peaks:
     reserved: int | None = None
 
 
-class Meter(Protocol):
-    """Reads one device, in the order of the methods."""
+class StepMeter(Protocol):
+    """Reads one device; its methods are called in this order.
+
+    Attributes:
+        name: who counts the bytes.
+        steps, warmup: how many steps are measured, and how many come before, where nobody says.
+    """
 
     name: MeterName
     steps: int
     warmup: int
 
     def start(self) -> int:
-        """Forget what was before, and return the bytes that are allocated nevertheless."""
+        """Free what nobody needs, forget the peaks, and return the bytes that stay allocated."""
 
-    def warmed(self) -> Peaks | None:
-        """End the warm-up: return the peaks since the start, if the meter knows them, and forget
-        them.
-        """
+    def end_warmup(self) -> Peaks | None:
+        """Return the peaks since the start, if the meter knows them, and forget them."""
 
     def milliseconds(self, step: Step, steps: int) -> list[float]:
         """Take steps and return the time of each."""
@@ -63,6 +70,16 @@ class Meter(Protocol):
         """
 
 
+def occupy_workspaces(device: torch.device) -> None:
+    """Let cuBLAS take its workspaces on a CUDA device, for this thread and for the backward pass's.
+
+    It keeps them for as long as the process lives. Taken by the first step, they would be in the
+    peak of one measurement and in the ``occupied_bytes`` of all later ones.
+    """
+    x = torch.ones(8, 8, device=device, requires_grad=True)
+    torch.mm(x, x).sum().backward()  # type: ignore[no-untyped-call]
+
+
 class CudaMeter:
     """Reads a CUDA device: PyTorch's caching allocator, and events in the stream.
 
@@ -73,26 +90,29 @@ class CudaMeter:
     name: MeterName = "cuda allocator"
     steps, warmup = 50, 10
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(
+        self, device: torch.device, occupy: Callable[[torch.device], None] = occupy_workspaces
+    ) -> None:
+        self.device, self.occupy = device, occupy
 
     def start(self) -> int:
         """Free the cached blocks and reset the peaks.
 
-        Whatever is allocated still belongs to somebody else.
+        What stays allocated is somebody else's, or cuBLAS's workspaces, which every process has.
         """
         gc.collect()  # an earlier learner may hang in a cycle
+        self.occupy(self.device)
         self._reset()
         return torch.cuda.memory_allocated(self.device)
 
-    def warmed(self) -> Peaks:
+    def end_warmup(self) -> Peaks:
         """Return the peaks so far.
 
         Then free the cached blocks, among them those of cuDNN's search, and reset.
         """
-        found = self._read()
+        peaks = self._read()
         self._reset()
-        return found
+        return peaks
 
     def milliseconds(self, step: Step, steps: int) -> list[float]:
         """Mark the stream between steps.
@@ -138,7 +158,7 @@ class CpuMeter:
         gc.collect()
         return 0
 
-    def warmed(self) -> None:
+    def end_warmup(self) -> None:
         """Return None: only one step is profiled."""
 
     def milliseconds(self, step: Step, steps: int) -> list[float]:
@@ -162,16 +182,28 @@ def allocations(call: Callable[[], object]) -> list[int]:
 
     A block that was taken before and is freed in the call is not among them.
     """
-    os.environ.setdefault(
-        "KINETO_LOG_LEVEL", "6"
-    )  # else it says on standard error that it starts and stops
+    silence_profiler()
     with profile(use_kineto=False, profile_memory=True) as seen:
         call()
     events = [event for event in seen.kineto_results.events() if event.name() == "[memory]"]
     return [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
 
 
-def meter_of(device: torch.device) -> CudaMeter | CpuMeter:
+def message_of(error: Exception) -> str:
+    """Return in one line why a step failed; see `DOES_NOT_FIT`."""
+    said, kind = " ".join(str(error).split()), type(error).__name__
+    no_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    if no_memory or any(words in said for words in _NO_MEMORY):
+        return f"{DOES_NOT_FIT}: {said.partition('. ')[0] or kind}"
+    return f"{kind}: {said}"
+
+
+def silence_profiler() -> None:
+    """Keep the profiler from saying on standard error that it starts and stops."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
+
+
+def meter_of(device: torch.device) -> StepMeter:
     """Return the meter of a device."""
     return CudaMeter(device) if device.type == "cuda" else CpuMeter()
 
