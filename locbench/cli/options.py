@@ -45,7 +45,10 @@ Engine = Annotated[
         help="How steps are run, to the same numbers; auto: the fastest that is safe there."
     ),
 ]
-Preset = Annotated[choices.Preset, typer.Option(help="smoke: minutes; quick: half an hour.")]
+Preset = Annotated[
+    choices.Preset,
+    typer.Option(help="smoke: minutes; quick: half an hour; short: hours; paper: as published."),
+]
 RESULTS = Path("results")
 
 

@@ -19,7 +19,7 @@ from locbench.commands.train import train
 from locbench.console import Terminal, print_json
 from locbench.datasets.naming import IMAGEFOLDER, PREFIXES, parse_name
 from locbench.errors import BudgetSpentError, FailureError, LocbenchError, StoppedError, UsageError
-from locbench.execution.devices import places
+from locbench.execution.devices import places, with_device
 from locbench.execution.job import Job, shipped_notes
 from locbench.execution.plan import Plan, make_plan
 from locbench.execution.pool import Setup
@@ -323,7 +323,7 @@ def start(
     begun = time.monotonic()
     setup = Setup(results, root, places(device, jobs_per_device), engine)
     entries = [Entry.parse(each) for each in tables] or STANDARD
-    campaign = Campaign(entries, options, setup, console)
+    campaign = Campaign(entries, with_device(options, setup.devices[0]), setup, console)
     campaign.tell_records()
     if plan_only:
         campaign.show_plan()

@@ -15,7 +15,7 @@ from locbench.console import Terminal, print_json, remark
 from locbench.costs.measured.store import MeasurementStore
 from locbench.costs.memory.store import PredictionStore
 from locbench.errors import FailureError, StoppedError
-from locbench.execution.devices import places
+from locbench.execution.devices import places, with_device
 from locbench.execution.identity import Contents
 from locbench.execution.job import Job, shipped_notes
 from locbench.execution.plan import Plan, make_plan
@@ -91,6 +91,7 @@ class Session:
             FailureError: a cell failed; the others are recorded and shown.
         """
         options = msgspec.structs.replace(options, processes=process_count())
+        options = with_device(options, self.device)
         plan = make_plan(load_table(table_id), options, self.store, self.root, rerun)
         assert plan.table is not None
         shown, measurements = narrow(plan.table, plan.cells), MeasurementStore(self.store.folder)

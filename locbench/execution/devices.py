@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from locbench.errors import UsageError
+from locbench.execution.selection import RunOptions
 from locbench.spec.validation import refuse_count
 
 MOST_JOBS = 256
@@ -34,6 +37,19 @@ def places(device: str, jobs_per_device: int) -> tuple[str, ...]:
     # Side by side on each device, not one device after the other: few cells then spread over all of
     # them.
     return tuple(name for _ in range(jobs_per_device) for name in names)
+
+
+def with_device(options: RunOptions, name: str) -> RunOptions:
+    """Return the options with what the device of a name decides of them.
+
+    Raises:
+        UsageError: the device does not exist here.
+    """
+    if options.preset != "short":  # nothing else asks, and looking at a device takes PyTorch
+        return options
+    from locbench.training.device import choose_device, has_bfloat16
+
+    return msgspec.structs.replace(options, bfloat16=has_bfloat16(choose_device(name)))
 
 
 def _every_cuda_device() -> list[str]:

@@ -114,7 +114,7 @@ def _seeds(table: Table, options: RunOptions) -> int:
 def _reduced(
     published: Recipe, options: RunOptions, substitute: str | None, variant: Callable[[str], str]
 ) -> tuple[Recipe, list[str]]:
-    recipe = with_preset(published, options.preset, options.dataset)
+    recipe = with_preset(published, options.preset, options.dataset, bfloat16=options.bfloat16)
     recipe, notes = _with_dataset(recipe, substitute, variant)
     changes: dict[str, object] = {}
     for name, field_name in (("epochs", "epochs"), ("limit", "train_limit")):

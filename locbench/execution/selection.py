@@ -26,6 +26,7 @@ class RunOptions(msgspec.Struct, frozen=True):
         init: initial weights.
         weights: digest of a file that pretrained weights are taken from.
         processes: that share every run.
+        bfloat16: whether the device has it in hardware; see `with_preset`.
     """
 
     preset: Preset = "paper"
@@ -40,6 +41,7 @@ class RunOptions(msgspec.Struct, frozen=True):
     init: Init | None = None
     weights: str = ""
     processes: int = 1
+    bfloat16: bool = True
 
 
 def select(table: Table, options: RunOptions) -> tuple[list[Cell], str | None]:

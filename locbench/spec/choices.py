@@ -16,7 +16,7 @@ Augmentation: TypeAlias = Literal["standard", "swin", "imagenet"]
 
 Init: TypeAlias = Literal["scratch", "pretrained", "torchvision"]
 
-Preset: TypeAlias = Literal["smoke", "quick", "paper"]
+Preset: TypeAlias = Literal["smoke", "quick", "short", "paper"]
 
 EngineName: TypeAlias = Literal["eager", "compiled", "graphed"]
 

@@ -7,11 +7,15 @@ import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from pathlib import Path
 
 import torch
 
 from locbench.errors import UsageError
 from locbench.spec.choices import Precision
+
+CPU_INFO = Path("/proc/cpuinfo")
+"""Where Linux describes the cores."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -82,16 +86,26 @@ def autocast(
     return nullcontext()
 
 
-def _cpu_model() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - a device file
-            return next(
-                line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-            )
-    except (OSError, StopIteration):
-        import platform
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether a device multiplies in bfloat16; elsewhere it is emulated, which is slow."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    flags = _cpu_entry("flags", "Features").split()  # as Linux names them on x86 and on ARM
+    return device.type == "cpu" and not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
 
-        return platform.processor() or platform.machine()
+
+def _cpu_model() -> str:
+    return _cpu_entry("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_entry(*names: str) -> str:
+    """Return what Linux says of the first core under a name; empty where nothing is said."""
+    try:
+        with CPU_INFO.open(encoding="utf-8") as lines:
+            entries = (line.partition(":") for line in lines)
+            return next(value.strip() for name, _, value in entries if name.strip() in names)
+    except (OSError, StopIteration):
+        return ""
 
 
 SWITCH = "LOCBENCH_KEEP_BLOCKS"

@@ -131,6 +131,9 @@ def test_presets() -> None:
         4000,
         None,
     )
+    short = with_preset(PUBLISHED, "short")
+    assert short == msgspec.structs.replace(quick, train_limit=20_000, precision="bf16")
+    assert with_preset(PUBLISHED, "short", bfloat16=False).precision == "fp32"
     smoke = with_preset(PUBLISHED, "smoke")
     assert (smoke.dataset, smoke.epochs, smoke.train_limit) == ("digits", 4, None)
     for each in (quick, smoke):
