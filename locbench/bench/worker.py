@@ -24,7 +24,7 @@ from locbench.bench.profile import take_apart
 from locbench.bench.results import Prepared, Shares
 from locbench.bench.roofline import Ceiling, measure_ceiling
 from locbench.bench.step import Subject, make_subject
-from locbench.costs.measured.allocator import CpuMeter
+from locbench.costs.measured.step_meter import CpuMeter
 from locbench.errors import FailureError, LocbenchError, UsageError
 from locbench.spec.choices import Precision
 from locbench.spec.recipe import Recipe
