@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import cast
 
+import msgspec
 import torch
 from torch import nn
 
@@ -22,6 +23,7 @@ from locbench.learning.learner import Learner
 from locbench.learning.modules import Auxiliary
 from locbench.networks.chain import build_chain
 from locbench.networks.flops import Flops, forward_flops
+from locbench.spec.components import Always
 from locbench.spec.partition import partition_of
 from locbench.spec.recipe import Recipe, without_schedule
 
@@ -114,10 +116,9 @@ def parameter_counts(recipe: Recipe) -> dict[str, int]:
 
 
 def countable(recipe: Recipe) -> Recipe:
-    """Return a recipe without what decides neither parameters nor operations, so that alike cells
-    are counted once.
-    """
-    return without_schedule(recipe, batch_size=1, memory="plain")
+    """Return a recipe without what decides neither parameters nor operations, to count alike ones once."""
+    composition = msgspec.structs.replace(recipe.composition, phases=Always())
+    return without_schedule(recipe, batch_size=1, memory="plain", composition=composition)
 
 
 @lru_cache(maxsize=1024)

@@ -22,7 +22,6 @@ from locbench.costs.memory.store import PredictionStore
 from locbench.costs.splits.store import Splits
 from locbench.costs.table_values import best_splits, predicted_memory
 from locbench.costs.trace_store import MissingTrace
-from locbench.detection.costs import detector_seconds
 from locbench.execution.job import Job
 from locbench.printable import duration
 from locbench.results.record import Record
@@ -166,11 +165,11 @@ def trace_seconds(missing: Sequence[MissingTrace]) -> float:
 
 def _work(recipe: Recipe) -> float:
     """Return the multiply-accumulates of a run."""
-    return (
-        detector_seconds(recipe, 1.0)
-        if recipe.detection
-        else counted.estimated_seconds(recipe, 1.0)
-    )
+    if recipe.detection is None:
+        return counted.estimated_seconds(recipe, 1.0)
+    from locbench.detection.costs import detector_seconds  # torchvision takes seconds to import
+
+    return detector_seconds(recipe, 1.0)
 
 
 def _seedless(recipe: Recipe) -> str:

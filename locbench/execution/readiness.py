@@ -44,10 +44,14 @@ def _data_sets(recipes: Sequence[Recipe], root: Path) -> Iterator[str]:
 
 
 def _weights(recipes: Sequence[Recipe]) -> Iterator[str]:
-    from locbench.networks.pretrained import kept_weights  # imports torch
+    starting = {
+        each.network: None for each in recipes if each.init != "scratch" and not each.weights
+    }
+    if not starting:
+        return
+    from locbench.networks.pretrained import kept_weights  # timm takes seconds to import
 
-    starting = (each.network for each in recipes if each.init != "scratch" and not each.weights)
-    for network in dict.fromkeys(starting):
+    for network in starting:
         if not kept_weights(network):
             label = NETWORKS[network].label
             yield f"pretrained weights of {label}, which are fetched when a run starts, or given with --weights FILE"

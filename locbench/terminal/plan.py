@@ -12,7 +12,6 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from locbench.costs.counts import parameter_counts
-from locbench.detection.costs import detector_parameters
 from locbench.execution.estimates import Forecast, trace_seconds
 from locbench.execution.job import Job
 from locbench.execution.plan import Plan
@@ -119,4 +118,8 @@ def _job_entry(job: Job, forecast: Forecast) -> dict[str, Any]:
 
 
 def _parameters(recipe: Recipe) -> dict[str, int]:
-    return detector_parameters(recipe) if recipe.detection else parameter_counts(recipe)
+    if recipe.detection is None:
+        return parameter_counts(recipe)
+    from locbench.detection.costs import detector_parameters
+
+    return detector_parameters(recipe)
