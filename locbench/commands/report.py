@@ -20,6 +20,7 @@ from locbench.files import listed
 from locbench.printable import printable
 from locbench.report.compare import compare, only_run
 from locbench.report.model import Comparison
+from locbench.report.ranks import FEWEST_ASKED, FEWEST_CELLS
 from locbench.report.render import (
     DOCUMENTS,
     Found,
@@ -28,7 +29,6 @@ from locbench.report.render import (
     write_claims,
     write_reports,
 )
-from locbench.report.verdicts import FEWEST_ASKED, FEWEST_CELLS
 from locbench.results.record import Record
 from locbench.results.store import Store
 from locbench.spec.table_files import load_table, load_tables

@@ -43,7 +43,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         values: the value of every seed; empty for a computed value.
         difference: measured - published, in the metric's unit; None for reduced runs and for text.
         ratio: measured / published, of predicted costs alone.
-        at_chance: whether the mean is what guessing gives; see `report.chance`. None where that
+        at_chance: whether the mean is what guessing gives; see `report.verdicts`. None where that
             cannot be told.
         best: mean over seeds of the best epoch's value; secondary, never judged.
         detail: why there is no number, or what a reader should know of it.
@@ -73,6 +73,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     data_label: str = ""
 
 
+Scope: TypeAlias = Literal["table", "row", "column"]
+
+
 class Rank(msgspec.Struct, frozen=True, kw_only=True):
     """Kendall's tau-b between measured and published values.
 
@@ -82,13 +85,13 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True):
         label: that row's or column's label; empty for the whole table.
         tau: between -1 and 1; None where there is none, and ``why`` says why.
         n: number of cells that have both values.
-        low, high: the 95 % interval of ``tau``; see `report.intervals`.
+        low, high: the 95 % interval of ``tau``; see `report.ranks`.
         at_chance: how many of the cells are at chance.
         why: why there is no tau; empty where there is one.
     """
 
     metric: str
-    scope: Literal["table", "row", "column"]
+    scope: Scope
     label: str
     tau: float | None
     n: int

@@ -1,13 +1,16 @@
-"""The rule for verdicts: when a measured number matches a published one."""
+"""When a number matches a published one, and when it is guessing."""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from locbench.report.intervals import tau_interval
-from locbench.report.model import Entry, Kind, Rank, Value, Verdict
-from locbench.spec.tables import Published, Table
+from locbench.datasets.catalogue import info
+from locbench.errors import LocbenchError
+from locbench.report.model import Kind, Value, Verdict
+from locbench.results.record import Record
+from locbench.spec.tables import Published
 
 SMALLEST_TOLERANCE = 0.1
 """A difference up to this many percentage points matches, however small the spread."""
@@ -61,86 +64,41 @@ def judge_computed(value: Value, kind: Kind, published: Published) -> Verdict:
     return "match" if equal_as_printed(value, published) else "off"
 
 
-FEWEST_CELLS = 5
-"""Fewer cells are ranked only where that is asked for."""
+DEVIATIONS = 3.0
+"""An accuracy up to so many standard deviations above guessing's is at chance.
 
-FEWEST_ASKED = 3
-"""Fewer cells have no order worth a number."""
+A tenth of a percent goes beyond.
+"""
+
+_GUESSES = {"test_acc": 1, "test_err": 1, "top1_err": 1, "top5_acc": 5, "top5_err": 5}
 
 
-def ranks(table: Table, entries: Sequence[Entry], fewest: int = FEWEST_CELLS) -> tuple[Rank, ...]:
-    """Rank every metric over the whole table, and along each row and column that has enough cells.
+def at_chance(metric: str, mean: float, records: Sequence[Record]) -> bool | None:
+    """Return whether a mean over runs is at chance: within the binomial noise of 1/classes on so
+    many test images.
 
-    Args:
-        table: the published table.
-        entries: its entries.
-        fewest: the number of cells below which there is no tau.
+    None where that cannot be told: of other metrics than accuracy and error, of data sets whose
+    number of classes is not known here, and of records without data.
     """
-    return tuple(_ranks(table, entries, fewest))
+    guesses = _GUESSES.get(metric)
+    images = min((record.data.test for record in records if record.data), default=0)
+    classes = _classes(records[0].recipe.dataset) if guesses and images else None
+    if guesses is None or classes is None or classes <= guesses:
+        return None
+    accuracy = 100 - mean if metric.endswith("err") else mean
+    return accuracy <= highest_chance(guesses / classes, images)
 
 
-def tau_b(measured: Sequence[float], published: Sequence[float]) -> float | None:
-    """Return Kendall's tau-b of two equally long sequences.
-
-    None below three pairs or where one side is constant.
+def highest_chance(share: float, images: int) -> float:
+    """Return the highest accuracy in percent that is at chance where a guess is right with this
+    probability.
     """
-    if len(measured) < FEWEST_ASKED:
+    return 100 * (share + DEVIATIONS * math.sqrt(share * (1 - share) / images))
+
+
+@functools.cache
+def _classes(dataset: str) -> int | None:
+    try:
+        return info(dataset).classes
+    except (LocbenchError, OSError):
         return None
-    from scipy.stats import kendalltau  # takes a second to import
-
-    tau = float(kendalltau(measured, published, variant="b").statistic)
-    return None if math.isnan(tau) else tau
-
-
-def _ranks(table: Table, entries: Sequence[Entry], fewest: int) -> Iterator[Rank]:
-    for name, metric in table.metrics.items():
-        # A metric without a direction has no ranks; turning both sides round would leave tau as it
-        # is.
-        if metric.kind not in ("trained", "predicted", "measured") or metric.better == "none":
-            continue
-        both = [entry for entry in entries if entry.metric == name and _pair(entry) is not None]
-        if not both:
-            continue
-        yield _rank(name, "table", "", both, fewest)
-        for scope, labels in (
-            ("column", [each.label for each in table.columns]),
-            ("row", [e.label for e in table.rows]),
-        ):
-            for label in labels:
-                part = [entry for entry in both if getattr(entry, scope) == label]
-                if fewest <= len(part) < len(both):
-                    yield _rank(name, scope, label, part, fewest)
-
-
-def _rank(metric: str, scope: str, label: str, entries: Sequence[Entry], fewest: int) -> Rank:
-    guessed = sum(entry.at_chance is True for entry in entries)
-    known = {
-        "metric": metric,
-        "scope": scope,
-        "label": label,
-        "n": len(entries),
-        "at_chance": guessed,
-    }
-    pairs = [pair for pair in map(_pair, entries) if pair is not None]
-    measured, published = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    if guessed == len(entries):
-        return Rank(tau=None, why="at chance", **known)  # type: ignore[arg-type]
-    if len(entries) < fewest:
-        return Rank(tau=None, why=f"fewer than {fewest}", **known)  # type: ignore[arg-type]
-    tau = tau_b(measured, published)
-    if tau is None:
-        side = "measured" if len(set(measured)) == 1 else "published"
-        return Rank(tau=None, why=f"all {side} numbers are equal", **known)  # type: ignore[arg-type]
-    values = [entry.values or (entry.measured,) for entry in entries]
-    low, high = tau_interval(values, published, tau)  # type: ignore[arg-type]
-    return Rank(tau=tau, low=low, high=high, **known)  # type: ignore[arg-type]
-
-
-def _pair(entry: Entry) -> tuple[float, float] | None:
-    if (
-        entry.published is None
-        or entry.published.value is None
-        or not isinstance(entry.measured, float)
-    ):
-        return None
-    return entry.measured, entry.published.value

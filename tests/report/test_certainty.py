@@ -14,13 +14,13 @@ from report_builders import make_record, make_table, recipe_at, reduced
 from scipy.stats import kendalltau
 from small_table import MINI, Bench
 
-from locbench.report.chance import highest_chance
 from locbench.report.compare import compare, only_run
 from locbench.report.formatting import ours_text, verdict_words
-from locbench.report.intervals import tau_interval, widest
 from locbench.report.model import Comparison
+from locbench.report.ranks import tau_interval, widest
 from locbench.report.render import render
 from locbench.report.text import tau_lines
+from locbench.report.verdicts import highest_chance
 from locbench.results.store import Store
 from locbench.spec.table_files import load_table
 from locbench.spec.tables import Axis, Metric, Table
@@ -142,7 +142,7 @@ def test_cells_above_chance_are_ranked_with_an_interval() -> None:
 
 
 def test_errors_and_unknown_classes() -> None:
-    from locbench.report.chance import at_chance
+    from locbench.report.verdicts import at_chance
 
     table = table_of(1)
     known = make_record(reduced(recipe_at(table, "R0"), "quick"), 12.0)

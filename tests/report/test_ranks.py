@@ -7,7 +7,7 @@ from report_builders import make_record, make_table, recipe_at, reduced
 
 from locbench.report.compare import compare
 from locbench.report.derived import derive
-from locbench.report.verdicts import tau_b
+from locbench.report.ranks import tau_b
 from locbench.spec.tables import Derived, Metric
 
 

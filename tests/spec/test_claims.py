@@ -17,12 +17,12 @@ from rich.console import Console
 from small_table import MINI, Bench
 
 from locbench.errors import FailureError
-from locbench.report.chance import at_chance, highest_chance
 from locbench.report.claim_words import claim_remarks, claim_rows
 from locbench.report.claims import judged_claims, pooled_variances, published_agreement
 from locbench.report.compare import compare, unmeasured
 from locbench.report.model import Comparison, Entry, JudgedClaim
 from locbench.report.render import render, render_claims
+from locbench.report.verdicts import at_chance, highest_chance
 from locbench.results.store import Store
 from locbench.spec.claims import Claim, Inequality, inequalities
 from locbench.spec.table_files import load_tables, read_table
