@@ -15,7 +15,7 @@ from locbench.costs.memory.options import TraceOptions, legacy
 from locbench.costs.memory.store import PredictionStore
 from locbench.costs.table_values import MEMORY, memory_scale
 from locbench.spec.expression import compose
-from locbench.spec.methods import Site
+from locbench.spec.methods import MethodContext
 from locbench.spec.networks import NETWORKS
 from locbench.spec.recipe import Recipe
 from locbench.spec.tables import Cell, Published, Table
@@ -162,9 +162,9 @@ def row_entry(row: CostRow) -> dict[str, Any]:
 
 def backpropagation(recipe: Recipe) -> Recipe:
     """Return plain backpropagation on a recipe's network, data and batch."""
-    site = Site(network=recipe.network, dataset=recipe.dataset, modules=1)
+    context = MethodContext(network=recipe.network, dataset=recipe.dataset, modules=1)
     return msgspec.structs.replace(
-        recipe, method="bp", modules=None, composition=compose("bp", {}, site)
+        recipe, method="bp", modules=None, composition=compose("bp", {}, context)
     )
 
 

@@ -8,10 +8,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from locbench.learning.auxiliary.branch import Branch, Cut, Targets, ramp
+from locbench.learning.auxiliary.branch import AttachPoint, Branch, Targets, ramp
 from locbench.learning.auxiliary.pff import PatchFusion
 from locbench.networks.chain import Chain
-from locbench.networks.low_memory import lighten
+from locbench.networks.low_memory import save_memory
 from locbench.spec.choices import Memory
 from locbench.spec.components import BUILDERS, AnyBranch, Cascade, Composition, Isolated
 from locbench.spec.partition import Partition
@@ -50,10 +50,12 @@ class Auxiliary(nn.Module):
         return total
 
 
-def build_branch(options: AnyBranch, cut: Cut) -> Branch:
-    """Return the auxiliary branch that options describe, for a cut."""
-    builder = cast(Callable[[AnyBranch, Cut], Branch], BUILDERS[str(options.__struct_config__.tag)])
-    return builder(options, cut)
+def build_branch(options: AnyBranch, point: AttachPoint) -> Branch:
+    """Return the auxiliary branch that options describe, for a point."""
+    builder = cast(
+        Callable[[AnyBranch, AttachPoint], Branch], BUILDERS[str(options.__struct_config__.tag)]
+    )
+    return builder(options, point)
 
 
 class LocalModules(nn.Module):
@@ -63,7 +65,7 @@ class LocalModules(nn.Module):
         chain: the network.
         partition: where it is cut.
         composition: the method.
-        memory: ``lean`` makes the layers lean, see `lighten`.
+        memory: ``lean`` makes the layers lean, see `save_memory`.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class LocalModules(nn.Module):
         self.cascades = self._auxiliaries("cascade", 1) if "CL" in levels else nn.ModuleDict()
         self._branches = tuple(each for each in self.modules() if isinstance(each, Branch))
         if memory == "lean":
-            lighten(self)
+            save_memory(self)
 
     @property
     def modules_count(self) -> int:
@@ -119,7 +121,7 @@ class LocalModules(nn.Module):
 
         Returns:
             Its output, and its input features, detached, if an auxiliary block is to restore them;
-            see `Cut.source`.
+            see `AttachPoint.input_features`.
         """
         if not self.restores_features:
             return self.run_module(index, x), None
@@ -197,7 +199,7 @@ class LocalModules(nn.Module):
 
     def _auxiliary(self, level: str, index: int) -> Auxiliary:
         patches = self.composition.patches
-        cut = Cut(
+        point = AttachPoint(
             layer=self.partition.ends[index],
             module=index,
             modules=self.partition.modules,
@@ -209,7 +211,7 @@ class LocalModules(nn.Module):
             joined=int(self.composition.join_stem),
         )
         chosen = [each for each in self.composition.branches if each.level in ("both", level)]
-        branches = [build_branch(each, cut) for each in chosen]
+        branches = [build_branch(each, point) for each in chosen]
         if patches:
             branches = [PatchFusion(each, patches) for each in branches]
-        return Auxiliary(branches, [ramp(each.weight, cut.position) for each in chosen])
+        return Auxiliary(branches, [ramp(each.weight, point.position) for each in chosen])

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from locbench.spec.networks import NETWORKS
 
-Copy = Callable[[int, int, int], nn.Module]
+Clone = Callable[[int, int, int], nn.Module]
 """(input channels, output channels, stride) -> a fresh layer of the same kind."""
 
-Closing = Callable[[int], nn.Module]
+ClassifierBuilder = Callable[[int], nn.Module]
 """Number of classes -> what maps B x C x H x W of any C, H and W to class scores."""
 
 
@@ -27,23 +27,23 @@ class LayerSpec:
         channels: output channels.
         side: side of the output map in pixels.
         stage: residual stage, 0 for the stem.
-        copy: builds a layer of the same architecture with fresh weights; for the stem, a residual
+        clone: builds a layer of the same architecture with fresh weights; for the stem, a residual
             block.
         width: the channels that AugLocal's copies count when they choose strides; None means
             ``channels``. A bottleneck counts its base width, a quarter of what it gives.
-        carry: whether a jump of four in width makes two copies stride; without it, one change is
+        carry_stride: whether a jump of four in width makes two copies stride; without it, one change is
             one halving (VGG).
-        closing: ends AugLocal's nets in the place of average pooling and one linear layer; None
+        classifier: ends AugLocal's nets in the place of average pooling and one linear layer; None
             keeps these.
     """
 
     channels: int
     side: int
     stage: int
-    copy: Copy
+    clone: Clone
     width: int | None = None
-    carry: bool = True
-    closing: Closing | None = None
+    carry_stride: bool = True
+    classifier: ClassifierBuilder | None = None
 
     @property
     def base_width(self) -> int:
@@ -87,7 +87,7 @@ class Chain(nn.Module):
         return self.head(x)  # type: ignore[no-any-return]
 
 
-class Assembly:
+class ChainBuilder:
     """Local layers put one behind the other, with their specs and the side of the map that each
     leaves.
 
@@ -101,18 +101,18 @@ class Assembly:
         self.specs: list[LayerSpec] = []
 
     def add(
-        self, unit: nn.Module, stride: int, channels: int, stage: int, copy: Copy, **rules: Any
+        self, unit: nn.Module, stride: int, channels: int, stage: int, clone: Clone, **rules: Any
     ) -> None:
         """Append a layer.
 
         Args:
             unit: the layer.
             stride: what it divides the map's side by, rounded up.
-            channels, stage, copy, rules: the other attributes of its `LayerSpec`.
+            channels, stage, clone, rules: the other attributes of its `LayerSpec`.
         """
         self.side = (self.side - 1) // stride + 1
         self.units.append(unit)
-        self.specs.append(LayerSpec(channels, self.side, stage, copy, **rules))
+        self.specs.append(LayerSpec(channels, self.side, stage, clone, **rules))
 
     def chain(self, head: nn.Module, classes: int) -> Chain:
         """Return the network, initialised by `initialise`."""

@@ -13,7 +13,7 @@ from functools import cache, partial
 
 from torch import Tensor, nn
 
-from locbench.networks.chain import Assembly, Chain, Copy
+from locbench.networks.chain import Chain, ChainBuilder, Clone
 from locbench.networks.pooling import GlobalAveragePool
 
 ROWS = (
@@ -97,7 +97,7 @@ class MBConv(nn.Module):
 
 
 @cache
-def copier(expansion: int, kernel: int) -> Copy:
+def cloner(expansion: int, kernel: int) -> Clone:
     """Return what builds blocks of one kind, the same object every time, so that like layers
     compare equal.
     """
@@ -112,16 +112,16 @@ def build(classes: int, side: int, narrow: int = 1) -> Chain:
         side: side of the input images in pixels.
         narrow: divides every width; 1 as published.
     """
-    layers, channels = Assembly(side), STEM // narrow
+    layers, channels = ChainBuilder(side), STEM // narrow
     stem = nn.Sequential(
         nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.SiLU()
     )
-    layers.add(stem, 1, channels, 0, copier(ROWS[0][0], ROWS[0][3]))
+    layers.add(stem, 1, channels, 0, cloner(ROWS[0][0], ROWS[0][3]))
     for stage, (expansion, published, depth, kernel, first) in enumerate(ROWS, 1):
         width = published // narrow
         for stride in (first, *(1,) * (depth - 1)):
             block = MBConv(channels, width, stride, expansion, kernel)
-            layers.add(block, stride, width, stage, copier(expansion, kernel))
+            layers.add(block, stride, width, stage, cloner(expansion, kernel))
             channels = width
     head = nn.Sequential(
         GlobalAveragePool(), nn.Flatten(), nn.Dropout(DROPOUT), nn.Linear(channels, classes)

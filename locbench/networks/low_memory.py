@@ -166,7 +166,7 @@ def _norm_backward(
     return cast(tuple[Tensor, Tensor, Tensor], found)
 
 
-class LeanBlock(BasicBlock):
+class RecomputingBlock(BasicBlock):
     """A basic block that keeps its convolutions' outputs and its own, and not what is between."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ class LeanBlock(BasicBlock):
         return self.relu(out)  # type: ignore[no-any-return]
 
 
-class LeanSequential(nn.Sequential):
+class RecomputingSequential(nn.Sequential):
     """Layers in order, with BatchNorm and ReLU, and a convolution that follows them, as one."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -202,13 +202,13 @@ class LeanSequential(nn.Sequential):
 
 
 LEAN: dict[type[nn.Module], type[nn.Module]] = {
-    BasicBlock: LeanBlock,
-    nn.Sequential: LeanSequential,
+    BasicBlock: RecomputingBlock,
+    nn.Sequential: RecomputingSequential,
 }
 """Which class takes whose place. The new one adds no parameters, buffers or arguments."""
 
 
-def lighten(net: nn.Module) -> None:
+def save_memory(net: nn.Module) -> None:
     """Turn the layers of a net into their lean kind, in place; what has none stays as it is."""
     for each in net.modules():
         if type(each) in LEAN:

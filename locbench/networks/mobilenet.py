@@ -11,7 +11,7 @@ from functools import cache, partial
 
 from torch import Tensor, nn
 
-from locbench.networks.chain import Assembly, Chain, Copy
+from locbench.networks.chain import Chain, ChainBuilder, Clone
 from locbench.networks.projection import projection
 from locbench.networks.resnet_cifar import pooled_classifier
 
@@ -77,7 +77,7 @@ def pointwise(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 @cache
-def copier(expansion: int) -> Copy:
+def cloner(expansion: int) -> Clone:
     """Return what builds blocks of one expansion, the same object every time, so that like layers
     compare equal.
     """
@@ -93,16 +93,16 @@ def build(classes: int, side: int, narrow: int = 1) -> Chain:
         side: side of the input images in pixels.
         narrow: divides every width; 1 as published.
     """
-    layers, channels, tail = Assembly(side), STEM // narrow, TAIL // narrow
+    layers, channels, tail = ChainBuilder(side), STEM // narrow, TAIL // narrow
     stem = nn.Sequential(
         nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
     )
-    layers.add(stem, 1, channels, 0, copier(ROWS[0][0]))
+    layers.add(stem, 1, channels, 0, cloner(ROWS[0][0]))
     for stage, (expansion, published, depth, first) in enumerate(ROWS, 1):
         width = published // narrow
         for stride in (first, *(1,) * (depth - 1)):
             block = InvertedResidual(channels, width, stride, expansion)
-            layers.add(block, stride, width, stage, copier(expansion))
+            layers.add(block, stride, width, stage, cloner(expansion))
             channels = width
     layers.add(pointwise(channels, tail), 1, tail, len(ROWS) + 1, pointwise)
     return layers.chain(pooled_classifier(tail, classes), classes)

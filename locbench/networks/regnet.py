@@ -11,7 +11,7 @@ from functools import cache, partial
 
 from torch import Tensor, nn
 
-from locbench.networks.chain import Assembly, Chain, Copy
+from locbench.networks.chain import Chain, ChainBuilder, Clone
 from locbench.networks.projection import projection
 from locbench.networks.resnet_cifar import pooled_classifier
 
@@ -60,7 +60,7 @@ class XBlock(nn.Module):
 
 
 @cache
-def copier(group_width: int) -> Copy:
+def cloner(group_width: int) -> Clone:
     """Return what builds blocks of one kind, the same object every time, so that like layers
     compare equal.
     """
@@ -75,15 +75,15 @@ def build(classes: int, side: int, narrow: int = 1) -> Chain:
         side: side of the input images in pixels.
         narrow: divides every width, a group's included; 1 as published.
     """
-    layers, channels, copy = Assembly(side), STEM // narrow, copier(GROUP_WIDTH // narrow)
+    layers, channels, clone = ChainBuilder(side), STEM // narrow, cloner(GROUP_WIDTH // narrow)
     stem = nn.Sequential(
         nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
     )
-    layers.add(stem, 1, channels, 0, copy)
+    layers.add(stem, 1, channels, 0, clone)
     for stage, (published, depth, first) in enumerate(STAGES, 1):
         width = published // narrow
         for stride in (first, *(1,) * (depth - 1)):
-            layers.add(copy(channels, width, stride), stride, width, stage, copy)
+            layers.add(clone(channels, width, stride), stride, width, stage, clone)
             channels = width
     return layers.chain(pooled_classifier(channels, classes), classes)
 

@@ -11,7 +11,7 @@ from functools import cache, partial
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from locbench.networks.chain import Assembly, Chain, Copy
+from locbench.networks.chain import Chain, ChainBuilder, Clone
 from locbench.networks.projection import projection
 from locbench.networks.resnet_cifar import pooled_classifier
 
@@ -47,7 +47,7 @@ def block(
 
 
 @cache
-def copier(bottleneck: bool, groups: int = 1, group_width: int = 64) -> Copy:
+def cloner(bottleneck: bool, groups: int = 1, group_width: int = 64) -> Clone:
     """Return what builds blocks of one kind, the same object every time, so that like layers
     compare equal.
     """
@@ -55,45 +55,45 @@ def copier(bottleneck: bool, groups: int = 1, group_width: int = 64) -> Copy:
 
 
 def build(
-    copy: Copy, expansion: int, depths: tuple[int, ...], classes: int, side: int, narrow: int = 1
+    clone: Clone, expansion: int, depths: tuple[int, ...], classes: int, side: int, narrow: int = 1
 ) -> Chain:
     """Return a ResNet with one local layer for the stem and one for each block.
 
     Args:
-        copy: builds a block.
+        clone: builds a block.
         expansion: output channels of a block for each channel of its base width.
         depths: blocks per stage.
         classes: number of classes.
         side: side of the input images in pixels, 224 as published.
         narrow: divides every width; 1 as published.
     """
-    layers, channels = Assembly(side), STEM // narrow
+    layers, channels = ChainBuilder(side), STEM // narrow
     conv = nn.Conv2d(3, channels, 7, 2, 3, bias=False)
     stem = nn.Sequential(
         conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
     )
-    layers.add(stem, 4, channels, 0, copy)
+    layers.add(stem, 4, channels, 0, clone)
     for stage, (published, depth) in enumerate(zip(WIDTHS, depths, strict=True), 1):
         width = published // narrow
         for index in range(depth):
             stride = 2 if stage > 1 and index == 0 else 1
             layers.add(
-                copy(channels, width * expansion, stride),
+                clone(channels, width * expansion, stride),
                 stride,
                 width * expansion,
                 stage,
-                copy,
+                clone,
                 width=width,
             )
             channels = width * expansion
     return layers.chain(pooled_classifier(channels, classes), classes)
 
 
-resnet34 = partial(build, copier(bottleneck=False), 1, (3, 4, 6, 3))
-resnet101 = partial(build, copier(bottleneck=True), 4, (3, 4, 23, 3))
-resnet152 = partial(build, copier(bottleneck=True), 4, (3, 8, 36, 3))
+resnet34 = partial(build, cloner(bottleneck=False), 1, (3, 4, 6, 3))
+resnet101 = partial(build, cloner(bottleneck=True), 4, (3, 4, 23, 3))
+resnet152 = partial(build, cloner(bottleneck=True), 4, (3, 8, 36, 3))
 resnext101_32x8d = partial(
-    build, copier(bottleneck=True, groups=32, group_width=8), 4, (3, 4, 23, 3)
+    build, cloner(bottleneck=True, groups=32, group_width=8), 4, (3, 4, 23, 3)
 )
 
 resnet34_narrow = partial(resnet34, narrow=8)

@@ -15,7 +15,7 @@ from functools import partial
 
 from torch import nn
 
-from locbench.networks.chain import Assembly, Chain, Closing
+from locbench.networks.chain import Chain, ChainBuilder, ClassifierBuilder
 from locbench.networks.pooling import GlobalAveragePool
 
 WIDTHS = (64, 128, 256, 512, 512)
@@ -40,9 +40,9 @@ def _pooling(stride: int) -> list[nn.Module]:
 
 
 def _layers(
-    depths: tuple[int, ...], side: int, narrow: int, closing: Closing | None = None
-) -> Assembly:
-    found, channels = Assembly(side), 3
+    depths: tuple[int, ...], side: int, narrow: int, classifier: ClassifierBuilder | None = None
+) -> ChainBuilder:
+    found, channels = ChainBuilder(side), 3
     for stage, (published, depth) in enumerate(zip(WIDTHS, depths, strict=True), 1):
         width = published // narrow
         for index in range(depth):
@@ -53,8 +53,8 @@ def _layers(
                 width,
                 stage,
                 layer,
-                carry=False,
-                closing=closing,
+                carry_stride=False,
+                classifier=classifier,
             )
             channels = width
     return found
@@ -86,7 +86,7 @@ def vgg13(classes: int, side: int, narrow: int = 1) -> Chain:
         side: side of the input images in pixels, 224 as published.
         narrow: divides every width; 1 as published.
     """
-    layers = _layers((2,) * 5, side, narrow, reduced_closing)
+    layers = _layers((2,) * 5, side, narrow, reduced_classifier)
     chain = layers.chain(
         _large_classifier(classes, WIDTHS[-1] // narrow, HIDDEN // narrow), classes
     )
@@ -105,7 +105,7 @@ def _large_classifier(classes: int, channels: int, hidden: int) -> nn.Sequential
     return nn.Sequential(*layers, nn.Linear(hidden, classes))
 
 
-def reduced_closing(classes: int) -> nn.Sequential:
+def reduced_classifier(classes: int) -> nn.Sequential:
     """Return the classifier of AugLocal's nets on VGG13: the flattened map averaged to 512 values,
     three linear layers.
 

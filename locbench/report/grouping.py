@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from locbench.results.record import Record
-from locbench.spec.presets import reductions, same_task_key, schedule_of, stand_in
+from locbench.spec.presets import reductions, same_task_key, schedule_of, small_variant
 from locbench.spec.recipe import Recipe, drop_matters
 from locbench.spec.tables import Cell, Table
 
@@ -109,7 +109,7 @@ def way_of_reducing(recipe: Recipe, published: Recipe) -> Way:
     ignored |= {"warmup_epochs"} if recipe.epochs != published.epochs else set()
     ignored |= set() if drop_matters(recipe) else {"drop_last"}
     own, other = dict(schedule_of(recipe)), dict(schedule_of(published))
-    if recipe.network == stand_in(published.network) != published.network:
+    if recipe.network == small_variant(published.network) != published.network:
         own["network"] = _smaller_label(recipe, published)
     return tuple(
         (name, value) for name, value in own.items() if name not in ignored and value != other[name]

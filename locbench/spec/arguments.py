@@ -9,7 +9,7 @@ from typing import Any
 from locbench.datasets.catalogue import info, resolve
 from locbench.errors import UsageError
 from locbench.spec.networks import NETWORKS
-from locbench.spec.presets import scaled_rate, stand_in
+from locbench.spec.presets import scaled_rate, small_variant
 from locbench.spec.recipe import Recipe, refuse_types
 from locbench.spec.table_files import load_tables
 from locbench.spec.validation import MOST_SEEDS, make_recipe, refuse_count, refuse_sizes
@@ -142,7 +142,7 @@ def published_settings(network: str) -> dict[str, Any]:
     transformer = NETWORKS[network].transformer
     if transformer is None:
         return {}
-    named = [name for name in NETWORKS if name == network or stand_in(name) == network]
+    named = [name for name in NETWORKS if name == network or small_variant(name) == network]
     for table in load_tables([], named):  # one that is broken has no say here
         for cell in table.cells:
             if cell.recipe is not None and cell.recipe.network in named:

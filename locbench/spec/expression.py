@@ -16,7 +16,7 @@ import msgspec
 from locbench.errors import UsageError
 from locbench.registry import suggestion
 from locbench.spec.components import Composition
-from locbench.spec.methods import METHODS, Site
+from locbench.spec.methods import METHODS, MethodContext
 from locbench.spec.modifiers import MODIFIERS, ORDER
 
 _DEFAULT_BASE = {
@@ -28,13 +28,13 @@ _DEFAULT_BASE = {
 }
 
 
-def compose(method: str, options: Mapping[str, object], site: Site) -> Composition:
+def compose(method: str, options: Mapping[str, object], context: MethodContext) -> Composition:
     """Return the composition that a method expression and its options stand for.
 
     Args:
         method: names joined by ``+``.
         options: flat option names and values.
-        site: network, data set and number of modules, on which published weights depend.
+        context: network, data set and number of modules, on which published weights depend.
 
     Raises:
         UsageError: a name or an option is unknown, or a value does not fit.
@@ -43,9 +43,9 @@ def compose(method: str, options: Mapping[str, object], site: Site) -> Compositi
     kinds = [METHODS[base], *(MODIFIERS[name] for name in modifiers)]
     _refuse_unknown(method, options, kinds)
     parts = [_convert(kind, options) for kind in kinds]
-    composition: Composition = parts[0].compose(site)
+    composition: Composition = parts[0].compose(context)
     for part in parts[1:]:
-        composition = part.modify(composition, site)
+        composition = part.modify(composition, context)
     return composition
 
 

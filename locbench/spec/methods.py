@@ -33,7 +33,7 @@ from locbench.spec.components import (
 from locbench.spec.published_weights import infopro_nets, infopro_weights, reconstruction_weights
 
 
-class Site(msgspec.Struct, frozen=True):
+class MethodContext(msgspec.Struct, frozen=True):
     """What a method may depend on besides its own options: where it is applied."""
 
     network: str
@@ -44,9 +44,9 @@ class Site(msgspec.Struct, frozen=True):
 class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The options of a base method; ``compose`` turns them into branches."""
 
-    def compose(self, site: Site) -> Composition:
+    def compose(self, context: MethodContext) -> Composition:
         """Return the composition that this method is."""
-        raise TypeError(f"{type(self).__name__} composes nothing for {site}")
+        raise TypeError(f"{type(self).__name__} composes nothing for {context}")
 
 
 METHODS: Registry[type[Method]] = Registry("method")
@@ -56,7 +56,7 @@ METHODS: Registry[type[Method]] = Registry("method")
 class Backpropagation(Method, frozen=True):
     """End-to-end backpropagation: one module, one cross-entropy loss."""
 
-    def compose(self, site: Site) -> Composition:  # noqa: ARG002
+    def compose(self, context: MethodContext) -> Composition:  # noqa: ARG002
         """Return the composition without auxiliary nets."""
         return Composition(end_to_end=True)
 
@@ -73,7 +73,7 @@ class DecoupledGreedyLearning(Method, frozen=True):
 
     variant: MlpVariant = Mlp().variant
 
-    def compose(self, site: Site) -> Composition:  # noqa: ARG002
+    def compose(self, context: MethodContext) -> Composition:  # noqa: ARG002
         """Return DGL's single branch."""
         return Composition(branches=(part_of(self, Mlp),))
 
@@ -93,7 +93,7 @@ class PredSim(Method, frozen=True):
     features: Positive = PooledLinear().features
     zero_init: bool = PooledLinear().zero_init
 
-    def compose(self, site: Site) -> Composition:  # noqa: ARG002
+    def compose(self, context: MethodContext) -> Composition:  # noqa: ARG002
         """Return the classifier branch and the similarity branch."""
         rest = round(1 - self.similarity, 12)
         return Composition(
@@ -128,10 +128,10 @@ class InfoPro(Method, frozen=True):
     reconstruction_weight: Ramp | None = None
     task_weight: Ramp | None = None
 
-    def compose(self, site: Site) -> Composition:
+    def compose(self, context: MethodContext) -> Composition:
         """Return the task head and the decoder, with their weights filled in."""
-        reconstruction, task = infopro_weights(site.network, site.dataset, site.modules)
-        net, decoder = infopro_nets(site.network)
+        reconstruction, task = infopro_weights(context.network, context.dataset, context.modules)
+        net, decoder = infopro_nets(context.network)
         return Composition(
             branches=(
                 Head(net=self.net or net, loss=self.loss, weight=self.task_weight or task),
@@ -160,7 +160,7 @@ class LocalHead(Method, frozen=True):
     loss: HeadLoss = Head().loss
     literal_stem: bool = Head().literal_stem
 
-    def compose(self, site: Site) -> Composition:  # noqa: ARG002
+    def compose(self, context: MethodContext) -> Composition:  # noqa: ARG002
         """Return the single head."""
         return Composition(branches=(part_of(self, Head),))
 
@@ -192,7 +192,7 @@ class AugLocalMethod(Method, frozen=True):
     merge_top: bool = True
     task_weight: Ramp | None = None
 
-    def compose(self, site: Site) -> Composition:  # noqa: ARG002
+    def compose(self, context: MethodContext) -> Composition:  # noqa: ARG002
         """Return the auxiliary net and how many top layers it merges."""
         if self.depth < 2:
             raise UsageError(
@@ -217,11 +217,11 @@ class SharedStemMethod(Method, frozen=True):
     stem_width: Factor = SharedStem().stem_width
     task_weight: Ramp | None = None
 
-    def compose(self, site: Site) -> Composition:
+    def compose(self, context: MethodContext) -> Composition:
         """Return the one branch, its weights filled in."""
-        return Composition(branches=(part_of(self, SharedStem, **self.derived(site)),))
+        return Composition(branches=(part_of(self, SharedStem, **self.derived(context)),))
 
-    def derived(self, site: Site) -> dict[str, Any]:  # noqa: ARG002
+    def derived(self, context: MethodContext) -> dict[str, Any]:  # noqa: ARG002
         """Return the branch's options that are not the method's own."""
         raise TypeError(f"{type(self).__name__} derives nothing")
 
@@ -246,9 +246,9 @@ class RestoringMethod(SharedStemMethod, frozen=True):
     temperature: Factor = SharedStem().temperature
     reconstruction_weight: Ramp | None = None
 
-    def derived(self, site: Site) -> dict[str, Any]:
+    def derived(self, context: MethodContext) -> dict[str, Any]:
         """Return both weights, and no width where the decoder has none."""
-        alpha, beta = reconstruction_weights(site.modules)
+        alpha, beta = reconstruction_weights(context.modules)
         width = {} if self.decoder == "deconv" else {"decoder_width": SharedStem().decoder_width}
         return width | {
             "reconstruction_weight": self.reconstruction_weight or alpha,
@@ -273,9 +273,9 @@ class FeatureReconstruction(RestoringMethod, frozen=True):
 class InfoProTransformer(RestoringMethod, frozen=True):
     """InfoPro-Transformer: each module restores the input image (Pathak et al. 2023, section 4.1)."""
 
-    def derived(self, site: Site) -> dict[str, Any]:
+    def derived(self, context: MethodContext) -> dict[str, Any]:
         """Return the target besides."""
-        return super().derived(site) | {"target": "image"}
+        return super().derived(context) | {"target": "image"}
 
 
 @METHODS.register("swin-greedy")
@@ -287,7 +287,7 @@ class GreedyCrossEntropy(SharedStemMethod, frozen=True):
             linear between. The default is 1 everywhere.
     """
 
-    def derived(self, site: Site) -> dict[str, Any]:  # noqa: ARG002
+    def derived(self, context: MethodContext) -> dict[str, Any]:  # noqa: ARG002
         """Return the loss; no decoder."""
         weights = {
             "weight": self.task_weight or SharedStem().weight,
@@ -308,7 +308,7 @@ class GreedyContrast(SharedStemMethod, frozen=True):
     feature_dim: Positive = SharedStem().feature_dim
     temperature: Factor = SharedStem().temperature
 
-    def derived(self, site: Site) -> dict[str, Any]:
+    def derived(self, context: MethodContext) -> dict[str, Any]:
         """Return the weight; no decoder."""
-        weight = self.task_weight or reconstruction_weights(site.modules)[1]
+        weight = self.task_weight or reconstruction_weights(context.modules)[1]
         return {"decoder": "none", "weight": weight, "task_weight": SharedStem().task_weight}

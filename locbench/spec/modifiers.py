@@ -36,7 +36,7 @@ from locbench.spec.components import (
     Whole,
     part_of,
 )
-from locbench.spec.methods import PredSim, Site
+from locbench.spec.methods import MethodContext, PredSim
 from locbench.spec.networks import NETWORKS
 from locbench.spec.published_weights import infopro_nets, infopro_weights
 
@@ -44,9 +44,9 @@ from locbench.spec.published_weights import infopro_nets, infopro_weights
 class Modifier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The options of a modifier; ``modify`` changes a base method's composition."""
 
-    def modify(self, composition: Composition, site: Site) -> Composition:
+    def modify(self, composition: Composition, context: MethodContext) -> Composition:
         """Return the composition with this modifier applied."""
-        raise TypeError(f"{type(self).__name__} modifies nothing in {composition} at {site}")
+        raise TypeError(f"{type(self).__name__} modifies nothing in {composition} at {context}")
 
 
 MODIFIERS: Registry[type[Modifier]] = Registry("method")
@@ -65,7 +65,7 @@ class Checkpointing(Modifier, frozen=True):
 
     segments: Count = Checkpointed().segments
 
-    def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
+    def modify(self, composition: Composition, context: MethodContext) -> Composition:  # noqa: ARG002
         """Return backpropagation with recomputation."""
         if composition.branches:
             raise UsageError(
@@ -88,16 +88,16 @@ class Reconstruction(Modifier, frozen=True):
     reconstruction_weight: Ramp | None = None
     decoder: DecoderVariant | None = None
 
-    def modify(self, composition: Composition, site: Site) -> Composition:
+    def modify(self, composition: Composition, context: MethodContext) -> Composition:
         """Add the decoder.
 
         Its weights default to InfoPro's for the network, data set and K, its form likewise.
         """
         weight = (
             self.reconstruction_weight
-            or infopro_weights(site.network, site.dataset, site.modules)[0]
+            or infopro_weights(context.network, context.dataset, context.modules)[0]
         )
-        variant = self.decoder or infopro_nets(site.network)[1]
+        variant = self.decoder or infopro_nets(context.network)[1]
         return _with_branch(composition, Decoder(variant=variant, weight=weight))
 
 
@@ -111,7 +111,7 @@ class SimilarityMatching(Modifier, frozen=True):
 
     similarity: Fraction = PredSim().similarity
 
-    def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
+    def modify(self, composition: Composition, context: MethodContext) -> Composition:  # noqa: ARG002
         """Add the similarity branch and scale the others down."""
         rest = round(1 - self.similarity, 12)
         scaled = tuple(
@@ -151,7 +151,7 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
     pff_scope: Literal["all", "cascade_decoder"] = "all"
     passes: Passes = Patches().passes
 
-    def modify(self, composition: Composition, site: Site) -> Composition:
+    def modify(self, composition: Composition, context: MethodContext) -> Composition:
         """Route by levels, drop the decoder from the independent level, and patch the auxiliary
         nets.
         """
@@ -161,13 +161,13 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
             patches = Patches(n=self.pff, passes=self.passes)
         elif self.pff > 1:
             branches = tuple(_in_quadrants(each) for each in branches)
-        network = NETWORKS[site.network]
+        network = NETWORKS[context.network]
         return msgspec.structs.replace(
             composition,
             branches=branches,
             routing=self._routing(),
             patches=patches,
-            join_stem=self.official_edges and network.stem and site.modules == network.units,
+            join_stem=self.official_edges and network.stem and context.modules == network.units,
         )
 
     def _routing(self) -> AnyRouting:
@@ -191,7 +191,7 @@ class PatchFeatureFusion(Modifier, frozen=True):
     pff: Side = Patches().n
     passes: Passes = Patches().passes
 
-    def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
+    def modify(self, composition: Composition, context: MethodContext) -> Composition:  # noqa: ARG002
         """Patch every auxiliary net."""
         _refuse_shared_stem(composition, "pff")
         patches = Patches(n=self.pff, passes=self.passes) if self.pff > 1 else None
@@ -216,7 +216,7 @@ class PeriodicGlobalGuidance(Modifier, frozen=True):
     cycle: Cycle = Periodic().cycle
     schedule_epochs: Positive = Periodic().schedule_epochs
 
-    def modify(self, composition: Composition, site: Site) -> Composition:  # noqa: ARG002
+    def modify(self, composition: Composition, context: MethodContext) -> Composition:  # noqa: ARG002
         """Let local and global phases alternate."""
         if (
             self.period < 1

@@ -41,7 +41,7 @@ class NetworkInfo(msgspec.Struct, frozen=True):
         transformer: its shape if it is one; None for convolutional networks.
         torchvision: torchvision's name of the same network, whose weights load; empty where it has
             none.
-        stand_in: the small network of as many local layers that takes its place in reduced runs;
+        small_variant: the small network of as many local layers that takes its place in reduced runs;
             empty for none.
         stem: whether the first local layer is a stem, before the blocks; VGGs have none.
     """
@@ -53,7 +53,7 @@ class NetworkInfo(msgspec.Struct, frozen=True):
     splits: dict[int, tuple[int, ...]] = {}
     transformer: TransformerInfo | None = None
     torchvision: str = ""
-    stand_in: str = ""
+    small_variant: str = ""
     stem: bool = True
     carried_splits: dict[int, tuple[int, ...]] = {}
 
@@ -133,7 +133,7 @@ def _with_narrow(info: NetworkInfo, builder: str, width: str) -> None:
     """Register a network, and the same with fewer channels as its stand-in."""
     name = f"{info.name}-narrow"
     path = f"locbench.networks.{builder}"
-    NETWORKS.add(info.name, msgspec.structs.replace(info, stand_in=name))
+    NETWORKS.add(info.name, msgspec.structs.replace(info, small_variant=name))
     changes = {
         "name": name,
         "label": f"{info.label} of {width} width",
@@ -211,7 +211,7 @@ _SHALLOW: dict[int, tuple[int, ...]] = {2: (3, 10), 4: (3, 2, 2, 6)}
 _DEEP: dict[int, tuple[int, ...]] = {2: (9, 16), 4: (3, 6, 8, 8)}
 
 
-def _swin(name: str, label: str, shape: TransformerInfo, stand_in: str = "") -> None:
+def _swin(name: str, label: str, shape: TransformerInfo, small_variant: str = "") -> None:
     blocks = sum(shape.depths)
     NETWORKS.add(
         name,
@@ -222,7 +222,7 @@ def _swin(name: str, label: str, shape: TransformerInfo, stand_in: str = "") -> 
             builder=f"locbench.networks.swin:{name.removeprefix('swin-').replace('-', '_')}",
             splits=_DEEP if blocks == 24 else _SHALLOW,
             transformer=shape,
-            stand_in=stand_in,
+            small_variant=small_variant,
         ),
     )
 

@@ -52,7 +52,7 @@ def same_task_key(recipe: Recipe) -> str:
 def _without_schedule(recipe: Recipe) -> Recipe:
     backbone = _without_schedule(recipe.backbone) if recipe.backbone else None
     neutral = _defaults() | {
-        "network": stand_in(recipe.network),
+        "network": small_variant(recipe.network),
         "dataset": "",
         "epochs": 1,
         "batch_size": 1,
@@ -157,12 +157,12 @@ def _smaller(network: str, published: str) -> str:
     )
 
 
-def stand_in(network: str) -> str:
+def small_variant(network: str) -> str:
     """Return the small network that takes a network's place in reduced runs.
 
     Itself where there is none.
     """
-    return NETWORKS[network].stand_in or network
+    return NETWORKS[network].small_variant or network
 
 
 def _label(dataset: str) -> str:
@@ -201,13 +201,15 @@ def with_preset(
     if published.detection is not None and published.backbone is not None:
         backbone = with_preset(published.backbone, preset, bfloat16=bfloat16)
         changes = _small_detector(preset, published.detection, dataset) | {"backbone": backbone}
-        changes["network"] = stand_in(published.network)
+        changes["network"] = small_variant(published.network)
     else:
-        changes = {"batch_size": 64, "lr": scaled_rate(0.8, 1024, 64)} | _with_stand_in(published)
+        changes = {"batch_size": 64, "lr": scaled_rate(0.8, 1024, 64)} | _with_small_variant(
+            published
+        )
         if preset == "smoke":
             changes |= {"epochs": 4, "dataset": dataset or "digits", "test_every": 4}
             changes |= {"test_limit": 500} if dataset else {}
-            small = dataset or stand_in(published.network) != published.network
+            small = dataset or small_variant(published.network) != published.network
             limit = 400 if streams(published.dataset) else 800
             changes |= {"train_limit": limit} if small else {}
         else:
@@ -237,17 +239,21 @@ def _small_detector(preset: Preset, detection: Detection, dataset: str | None) -
     return changes
 
 
-def _with_stand_in(published: Recipe) -> dict[str, Any]:
+def _with_small_variant(published: Recipe) -> dict[str, Any]:
     """Return what a reduced run of a large network changes: the network, image size, initial
     weights, and rates.
     """
-    small = NETWORKS[stand_in(published.network)].transformer
+    small = NETWORKS[small_variant(published.network)].transformer
     if small is None:
         smaller = {"image_size": SMALL_SIDE} if streams(published.dataset) else {}
-        return {"network": stand_in(published.network), "init": "scratch", "weights": ""} | smaller
+        return {
+            "network": small_variant(published.network),
+            "init": "scratch",
+            "weights": "",
+        } | smaller
     rates = {"lr": 1e-3, "lr_scaling": "none", "warmup_lr": 1e-5, "min_lr": 1e-5}
     return {
-        "network": stand_in(published.network),
+        "network": small_variant(published.network),
         "image_size": small.side,
         "init": "scratch",
         "weights": "",

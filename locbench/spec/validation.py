@@ -17,7 +17,7 @@ from locbench.registry import suggestion
 from locbench.spec.components import AugLocal, Isolated
 from locbench.spec.detector import Detection
 from locbench.spec.expression import compose
-from locbench.spec.methods import Site
+from locbench.spec.methods import MethodContext
 from locbench.spec.networks import NETWORKS, check_side, units_per_module
 from locbench.spec.recipe import Recipe, refuse_types, warmup_epochs
 
@@ -326,8 +326,10 @@ def make_recipe(settings: Mapping[str, Any]) -> Recipe:
     if modules in NETWORKS[fields["network"]].carried_splits:
         fields.setdefault("split", NETWORKS[fields["network"]].carried_splits[modules])
     layers = units_per_module(fields["network"], modules)
-    site = Site(network=fields["network"], dataset=fields["dataset"], modules=len(layers))
-    fields["composition"] = compose(fields["method"], options, site)
+    context = MethodContext(
+        network=fields["network"], dataset=fields["dataset"], modules=len(layers)
+    )
+    fields["composition"] = compose(fields["method"], options, context)
     fields.setdefault("warmup_epochs", warmup_epochs(fields["epochs"]))
     return _checked(fields)
 

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from specimens import CLASSES, assert_same, batch, cut_at, gradients, recipe
+from specimens import CLASSES, assert_same, attach_point, batch, gradients, recipe
 from torch import nn
 
 from locbench.costs.counts import parameter_counts
@@ -194,16 +194,20 @@ def test_every_branch_has_options_and_a_builder() -> None:
 @pytest.mark.parametrize("layer", range(3))
 @pytest.mark.parametrize("options", branch_options(), ids=lambda each: each.__struct_config__.tag)
 def test_branch(options: AnyBranch, layer: int, patches: int) -> None:
-    cut = cut_at(layer, "resnet8", SIDE, patches)
-    branch: Branch = build_branch(options, cut)
+    point = attach_point(layer, "resnet8", SIDE, patches)
+    branch: Branch = build_branch(options, point)
     if patches > 1 and isinstance(options, SharedStem):
         pytest.skip(
             "what its decoder restores is not split into patches; 'pff' and 'hpff' are refused"
         )
     if patches > 1:
         branch = PatchFusion(branch, Patches())
-    features = torch.randn(4, cut.spec.channels, cut.spec.side, cut.spec.side).requires_grad_()
-    source = torch.randn(4, cut.source.channels, cut.source.side, cut.source.side)
+    features = torch.randn(
+        4, point.spec.channels, point.spec.side, point.spec.side
+    ).requires_grad_()
+    source = torch.randn(
+        4, point.input_features.channels, point.input_features.side, point.input_features.side
+    )
     targets = batch(4, SIDE, torch.float32)[1].with_features(source)
     loss = branch.backward(features, targets, 2.0)
     assert loss.isfinite()
@@ -238,9 +242,9 @@ SELECTIONS = (
 def test_every_selection_of_auglocal(selection: Any, depth: int) -> None:
     for layer in range(3):
         branch = build_branch(
-            AugLocal(depth=depth, selection=selection), cut_at(layer, "resnet8", SIDE)
+            AugLocal(depth=depth, selection=selection), attach_point(layer, "resnet8", SIDE)
         )
-        spec = cut_at(layer, "resnet8", SIDE).spec
+        spec = attach_point(layer, "resnet8", SIDE).spec
         assert branch(torch.randn(2, spec.channels, spec.side, spec.side)).shape == (2, CLASSES)
 
 
@@ -267,8 +271,8 @@ def test_network(name: str) -> None:
 
 
 def test_copies_of_a_layer_have_fresh_weights() -> None:
-    spec = cut_at(1, "resnet8", SIDE).spec
-    left, right = spec.copy(16, 32, 2), spec.copy(16, 32, 2)
+    spec = attach_point(1, "resnet8", SIDE).spec
+    left, right = spec.clone(16, 32, 2), spec.clone(16, 32, 2)
     weights = [next(each for each in net.parameters() if each.dim() == 4) for net in (left, right)]
     assert not torch.equal(*weights)
     assert isinstance(left, nn.Module)

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from specimens import assert_same, batch, cut_at, gradients, recipe_of
+from specimens import assert_same, attach_point, batch, gradients, recipe_of
 from step_contract import assert_contract
 from torch import Tensor, nn
 
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import trace_step
 from locbench.errors import UsageError
-from locbench.learning.auxiliary.branch import Branch, Cut, Targets
+from locbench.learning.auxiliary.branch import AttachPoint, Branch, Targets
 from locbench.learning.auxiliary.infopro import (
     DoublingDecoder,
     QuadrantDecoders,
@@ -31,7 +31,7 @@ from locbench.networks import resnet_imagenet, vgg
 from locbench.networks.chain import build_chain
 from locbench.spec.components import Cascade, Composition, Decoder, Head, Patches
 from locbench.spec.expression import compose
-from locbench.spec.methods import Site
+from locbench.spec.methods import MethodContext
 from locbench.spec.recipe import Recipe
 from locbench.spec.table_files import load_table
 from locbench.spec.tables import Table
@@ -67,10 +67,12 @@ def size(net: nn.Module) -> int:
     return sum(each.numel() for each in net.parameters())
 
 
-def large_cut(layer: int, patches: int = 1, network: str = "resnet101") -> Cut:
+def large_cut(layer: int, patches: int = 1, network: str = "resnet101") -> AttachPoint:
     with torch.device("meta"):
         specs = build_chain(network, 1000, 224).specs
-    return Cut(layer, layer, len(specs), tuple(range(len(specs))), specs, 1000, 224, patches)
+    return AttachPoint(
+        layer, layer, len(specs), tuple(range(len(specs))), specs, 1000, 224, patches
+    )
 
 
 # ResNet-101: layer 0 is the stem, 1-3, 4-7, 8-30 and 31-33 are the blocks of the stages.
@@ -97,17 +99,17 @@ def test_head_of_512_channels_is_infopros() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cut", "parameters", "sides"),
+    ("point", "parameters", "sides"),
     [
         (K4, DECODER_1024, [14, 28, 56, 112, 224]),
         (large_cut(8, patches=2), DECODER_1024, [7, 14, 28, 56, 112]),
         (K2, DECODER_512, [28, 56, 112, 224]),
     ],
 )
-def test_decoder(cut: Cut, parameters: int, sides: list[int]) -> None:
+def test_decoder(point: AttachPoint, parameters: int, sides: list[int]) -> None:
     with torch.device("meta"):
-        net = build_decoder(Decoder(variant="doubling"), cut)
-        features = torch.empty(2, cut.spec.channels, cut.side, cut.side)
+        net = build_decoder(Decoder(variant="doubling"), point)
+        features = torch.empty(2, point.spec.channels, point.side, point.side)
     assert size(net) == parameters
     seen: list[int] = []
     for each in net.modules():
@@ -197,7 +199,7 @@ def test_patches_without_a_pixel_are_refused() -> None:
         build_learner(imagenet_recipe("hpff+infopro"), 10, 16)
     with pytest.raises(UsageError, match="1 x 1 cannot be cut into 2 x 2 patches"):
         build_learner(imagenet_recipe("hpff+dgl", "vgg13", 10), 10, 16)
-    whole = cut_at(8, "resnet101", side=16)
+    whole = attach_point(8, "resnet101", side=16)
     assert build_decoder(Decoder(variant="doubling"), whole)(torch.randn(2, 1024, 1, 1)).shape == (
         2,
         3,
@@ -214,7 +216,9 @@ def test_aux_adapt_is_refused_at_the_fourth_stage() -> None:
 def composed(
     method: str, network: str, dataset: str = "imagenet", modules: int = 4, **options: Any
 ) -> Composition:
-    return compose(method, options, Site(network=network, dataset=dataset, modules=modules))
+    return compose(
+        method, options, MethodContext(network=network, dataset=dataset, modules=modules)
+    )
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -518,5 +522,5 @@ def test_starred_rows_have_the_released_codes_weights() -> None:
 
 
 def test_cut_of_small_images_is_not_touched() -> None:
-    assert isinstance(build_decoder(Decoder(), cut_at(3)), Branch)
-    assert next(build_decoder(Decoder(), cut_at(3)).parameters()).shape == (12, 16, 3, 3)
+    assert isinstance(build_decoder(Decoder(), attach_point(3)), Branch)
+    assert next(build_decoder(Decoder(), attach_point(3)).parameters()).shape == (12, 16, 3, 3)

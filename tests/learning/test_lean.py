@@ -21,11 +21,11 @@ from locbench.data.images import Split, load
 from locbench.errors import UsageError
 from locbench.learning.learner import Learner, build_learner
 from locbench.networks.low_memory import (
-    LeanBlock,
-    LeanSequential,
-    lighten,
+    RecomputingBlock,
+    RecomputingSequential,
     norm_relu,
     norm_relu_conv,
+    save_memory,
 )
 from locbench.networks.resnet_cifar import BasicBlock
 from locbench.spec.components import Isolated
@@ -169,8 +169,10 @@ def test_statistics_are_updated_once() -> None:
 
 def test_evaluation_and_names_are_the_plain_ones() -> None:
     lean, plain = lean_and_plain("auglocal", depth=3)
-    assert any(isinstance(each, LeanBlock) for each in lean.independents.modules())
-    assert not any(isinstance(each, LeanBlock | LeanSequential) for each in plain.modules())
+    assert any(isinstance(each, RecomputingBlock) for each in lean.independents.modules())
+    assert not any(
+        isinstance(each, RecomputingBlock | RecomputingSequential) for each in plain.modules()
+    )
     assert list(lean.state_dict()) == list(plain.state_dict())
     plain.load_state_dict(lean.state_dict())
     images, _ = batch(side=SIDE)
@@ -285,7 +287,7 @@ def twins(build: Any) -> tuple[nn.Module, nn.Module]:
     plain = build().double()
     lean = build().double()
     lean.load_state_dict(plain.state_dict())
-    lighten(lean)
+    save_memory(lean)
     return plain, lean
 
 

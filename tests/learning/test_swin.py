@@ -16,7 +16,7 @@ from swin_specimens import INFOPRO, OURS, SIDE, block_of, learner, of_module, pa
 from torch import Tensor
 
 from locbench.errors import UsageError
-from locbench.learning.auxiliary.branch import Cut, Targets
+from locbench.learning.auxiliary.branch import AttachPoint, Targets
 from locbench.learning.learner import Learner, build_learner
 from locbench.spec.methods import METHODS
 
@@ -263,19 +263,19 @@ def test_one_local_layer_per_module_restores_the_image_first() -> None:
     """Then the patch embedding is a module of its own, and its input is the image."""
     net = learner(OURS, modules=None)
     assert net.modules_count == 13
-    cut = Cut(0, 0, 13, net.partition.ends, net.chain.specs, CLASSES, SIDE)
-    assert (cut.source.channels, cut.source.side) == (3, SIDE)
+    point = AttachPoint(0, 0, 13, net.partition.ends, net.chain.specs, CLASSES, SIDE)
+    assert (point.input_features.channels, point.input_features.side) == (3, SIDE)
     assert net.step(*batch(side=SIDE)).losses.isfinite().all()
 
 
-def test_source_of_every_cut() -> None:
+def test_input_features_of_every_attach_point() -> None:
     with torch.device("meta"):
         chosen = swin(OURS, 4, "swin-tiny")
         net = build_learner(chosen, CLASSES, 224)
     sources = [
-        Cut(
+        AttachPoint(
             net.partition.ends[index], index, 4, net.partition.ends, net.chain.specs, CLASSES, 224
-        ).source
+        ).input_features
         for index in range(3)
     ]
     assert sources == [(96, 56), (192, 28), (384, 14)]

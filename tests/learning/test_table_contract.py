@@ -16,7 +16,7 @@ from step_contract import assert_contract
 from locbench.learning.learner import build_learner
 from locbench.spec.networks import NETWORKS, units_per_module
 from locbench.spec.partition import partition_of
-from locbench.spec.presets import stand_in
+from locbench.spec.presets import small_variant
 from locbench.spec.recipe import Recipe
 from locbench.spec.table_files import load_tables
 
@@ -52,7 +52,7 @@ def small(of: Recipe) -> tuple[Recipe, int]:
     """Return the recipe on a network as reduced runs have it, and a side of images on which its
     patches have pixels.
     """
-    info = NETWORKS[stand_in(of.network)]
+    info = NETWORKS[small_variant(of.network)]
     side = info.transformer.side if info.transformer else 32 if of.dataset == "imagenet" else 16
     return msgspec.structs.replace(of, network=info.name, image_size=side, drop_path=0.0), side
 
@@ -81,9 +81,9 @@ def test_every_cell_of_every_table_is_divided_as_its_recipe_says() -> None:
             )
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if stand_in(name) != name])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if small_variant(name) != name])
 def test_a_stand_in_has_the_same_local_layers(name: str) -> None:
-    large, small_one = NETWORKS[name], NETWORKS[stand_in(name)]
+    large, small_one = NETWORKS[name], NETWORKS[small_variant(name)]
     assert small_one.units == large.units
     assert small_one.splits == large.splits
-    assert (small_one.stand_in, small_one.torchvision) == ("", "")
+    assert (small_one.small_variant, small_one.torchvision) == ("", "")

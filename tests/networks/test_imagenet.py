@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 import torchvision.models as models
-from specimens import CLASSES, cut_at, recipe
+from specimens import CLASSES, attach_point, recipe
 from step_contract import assert_contract
 from torch import Tensor, nn
 
 from locbench.errors import FailureError
-from locbench.learning.auxiliary.branch import Branch, Cut
+from locbench.learning.auxiliary.branch import AttachPoint, Branch
 from locbench.learning.learner import Learner, build_learner
 from locbench.learning.modules import build_branch
 from locbench.networks import resnet_imagenet, vgg
@@ -216,10 +216,10 @@ def test_vgg13_is_cut_after_every_convolution() -> None:
     assert units_per_module("vgg13", 4) == (3, 3, 3, 1)
 
 
-def large_cut(layer: int, network: str) -> Cut:
+def large_cut(layer: int, network: str) -> AttachPoint:
     specs = meta_chain(network).specs
     ends = tuple(range(len(specs)))
-    return Cut(layer, layer, len(specs), ends, specs, 1000, 224)
+    return AttachPoint(layer, layer, len(specs), ends, specs, 1000, 224)
 
 
 def net_at(network: str, layer: int, copied: int) -> Branch:
@@ -440,5 +440,5 @@ def test_images_of_other_sizes_pass() -> None:
 def test_equal_layers_compare_equal_between_builds() -> None:
     """Solved multipliers are remembered by the layers' specs."""
     for name in ("resnext101-32x8d", "vgg13", "mobilenetv2", "efficientnet-b0", "regnetx-400mf"):
-        assert cut_at(0, name).specs == cut_at(0, name).specs
-        assert hash(cut_at(0, name).specs) == hash(cut_at(0, name).specs)
+        assert attach_point(0, name).specs == attach_point(0, name).specs
+        assert hash(attach_point(0, name).specs) == hash(attach_point(0, name).specs)

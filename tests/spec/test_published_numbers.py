@@ -10,7 +10,7 @@ import pytest
 
 from locbench.datasets.catalogue import names
 from locbench.spec.expression import compose
-from locbench.spec.methods import Site
+from locbench.spec.methods import MethodContext
 from locbench.spec.table_files import load_table, table_ids
 from locbench.spec.tables import Cell, Table
 
@@ -483,11 +483,13 @@ def _on_imagenet(each: Cell) -> bool:
 
 
 def test_task_weight_ramps_the_cross_entropy_of_auglocal() -> None:
-    site = Site(network="resnet110", dataset="cifar10", modules=55)
-    plain = compose("auglocal", {}, site)
+    context = MethodContext(network="resnet110", dataset="cifar10", modules=55)
+    plain = compose("auglocal", {}, context)
     assert plain.branches[0].weight == (1.0, 1.0)
     ramped = compose(
-        "reconstruction+auglocal", {"task_weight": [0, 1], "reconstruction_weight": [5, 0.5]}, site
+        "reconstruction+auglocal",
+        {"task_weight": [0, 1], "reconstruction_weight": [5, 0.5]},
+        context,
     )
     assert [branch.weight for branch in ramped.branches] == [(0.0, 1.0), (5.0, 0.5)]
-    assert compose("auglocal", {"task_weight": [1, 1]}, site) == plain
+    assert compose("auglocal", {"task_weight": [1, 1]}, context) == plain

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from locbench.learning.auxiliary.branch import Cut, Targets
+from locbench.learning.auxiliary.branch import AttachPoint, Targets
 from locbench.learning.learner import Learner, build_learner
 from locbench.networks.chain import build_chain
 from locbench.spec.recipe import Recipe
@@ -62,12 +62,14 @@ def assert_same(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
         )
 
 
-def cut_at(layer: int, network: str = "resnet32", side: int = 32, patches: int = 1) -> Cut:
-    """Return the cut after a local layer of a network whose every local layer is a module."""
+def attach_point(
+    layer: int, network: str = "resnet32", side: int = 32, patches: int = 1
+) -> AttachPoint:
+    """Return where a net hangs after a local layer of a network whose every local layer is a module."""
     with torch.device("meta"):
         specs = build_chain(network, CLASSES, side).specs
     ends = tuple(range(len(specs)))
-    return Cut(
+    return AttachPoint(
         layer=layer,
         module=layer,
         modules=len(specs),

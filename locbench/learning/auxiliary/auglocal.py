@@ -20,42 +20,42 @@ from torch import nn
 
 from locbench.errors import UsageError
 from locbench.learning.auxiliary import dgl
-from locbench.learning.auxiliary.branch import Classifier, Cut
-from locbench.networks.chain import Closing, LayerSpec
+from locbench.learning.auxiliary.branch import AttachPoint, Classifier
+from locbench.networks.chain import ClassifierBuilder, LayerSpec
 from locbench.networks.pooling import GlobalAveragePool
 from locbench.spec.components import AugLocal, Mlp
 
 
-def build(options: AugLocal, cut: Cut) -> Classifier:
-    """Return the auxiliary net for a cut."""
-    selection = stage_selection(options, cut)
+def build(options: AugLocal, point: AttachPoint) -> Classifier:
+    """Return the auxiliary net for a point."""
+    selection = stage_selection(options, point)
     if selection == "dgl":
-        return dgl.build(Mlp(), cut)
-    copied = copied_layers(options.depth, options.decay, cut.module, cut.modules)
+        return dgl.build(Mlp(), point)
+    copied = copied_layers(options.depth, options.decay, point.module, point.modules)
     if selection == "uniform":
-        return _copies(uniform(cut.layer, len(cut.specs), copied), options, cut, copied)
+        return _copies(uniform(point.layer, len(point.specs), copied), options, point, copied)
     if selection == "sequential":
-        last = min(cut.layer + copied, len(cut.specs) - 1)
-        return _copies(list(range(cut.layer + 1, last + 1)), options, cut, copied)
+        last = min(point.layer + copied, len(point.specs) - 1)
+        return _copies(list(range(point.layer + 1, last + 1)), options, point, copied)
     if selection in ("repetitive", "repetitive-downsampled"):
-        return _repeated(options, cut, copied, downsampled=selection.endswith("downsampled"))
+        return _repeated(options, point, copied, downsampled=selection.endswith("downsampled"))
     width = 1.0 if selection == "conv3x3-plain" else options.width
     kernel = 1 if selection == "conv1x1" else 3
-    return _plain(kernel, width or matched_width(kernel, options, cut), cut, copied)
+    return _plain(kernel, width or matched_width(kernel, options, point), point, copied)
 
 
-def stage_selection(options: AugLocal, cut: Cut) -> str:
-    """Return how layers are selected at a cut: one word for all, or one per stage with the stem in
+def stage_selection(options: AugLocal, point: AttachPoint) -> str:
+    """Return how layers are selected at an attach point: one word for all, or one per stage with the stem in
     stage 1.
     """
     if isinstance(options.selection, str):
         return options.selection
-    if cut.specs[-1].stage > len(options.selection):
+    if point.specs[-1].stage > len(options.selection):
         raise UsageError(
-            f"selection names the nets of {len(options.selection)} stages, the network has {cut.specs[-1].stage}",
+            f"selection names the nets of {len(options.selection)} stages, the network has {point.specs[-1].stage}",
             "Give one selection for all stages.",
         )
-    return options.selection[max(cut.spec.stage, 1) - 1]
+    return options.selection[max(point.spec.stage, 1) - 1]
 
 
 def copied_layers(depth: int, decay: float, module: int, modules: int) -> int:
@@ -89,86 +89,100 @@ def uniform(layer: int, layers: int, copied: int) -> list[int]:
     return [round(layer + ((layers - layer - 1) / copied) * i) for i in range(1, copied + 1)]
 
 
-def strides(width: int, selected: list[int], *, carry: bool = True) -> list[int]:
+def strides(width: int, selected: list[int], *, carry_stride: bool = True) -> list[int]:
     """Return the stride of each copied layer: 2 where the width at least doubles.
 
     Args:
         width: of the map that the net sees; see `LayerSpec.base_width`.
         selected: widths of the selected layers.
-        carry: whether a jump of four makes the layer after it stride as well.
+        carry_stride: whether a jump of four makes the layer after it stride as well.
     """
     result, pending = [], 0
     for wanted in selected:
         pending += floor(log2(max(1, wanted // width)))
         result.append(2 if pending >= 1 else 1)
-        pending = pending - result[-1] + 1 if carry else 0
+        pending = pending - result[-1] + 1 if carry_stride else 0
         width = wanted
     return result
 
 
-def _copies(selected: list[int], options: AugLocal, cut: Cut, copied: int) -> Classifier:
-    channels, specs = cut.spec.channels, [cut.specs[index] for index in selected]
-    steps = strides(cut.spec.base_width, [each.base_width for each in specs], carry=cut.spec.carry)
+def _copies(selected: list[int], options: AugLocal, point: AttachPoint, copied: int) -> Classifier:
+    channels, specs = point.spec.channels, [point.specs[index] for index in selected]
+    steps = strides(
+        point.spec.base_width,
+        [each.base_width for each in specs],
+        carry_stride=point.spec.carry_stride,
+    )
     layers: list[nn.Module] = []
     for spec, stride in zip(specs, steps, strict=True):
-        layers.append(spec.copy(channels, spec.channels, stride))
+        layers.append(spec.clone(channels, spec.channels, stride))
         channels = spec.channels
-    return _closed(layers, channels, cut, head_bn=options.head_bn and copied <= 1)
+    return _closed(layers, channels, point, head_bn=options.head_bn and copied <= 1)
 
 
-def _repeated(options: AugLocal, cut: Cut, copied: int, *, downsampled: bool) -> Classifier:
+def _repeated(
+    options: AugLocal, point: AttachPoint, copied: int, *, downsampled: bool
+) -> Classifier:
     # Downsampling stands for the stage changes that lie ahead: of three stages, two in the first
     # and one in the second.
-    ahead = cut.specs[-1].stage - max(cut.spec.stage, 1) if downsampled else 0
-    channels = cut.spec.channels
+    ahead = point.specs[-1].stage - max(point.spec.stage, 1) if downsampled else 0
+    channels = point.spec.channels
     layers = [
-        cut.spec.copy(channels, channels, 2 if index < ahead else 1) for index in range(copied)
+        point.spec.clone(channels, channels, 2 if index < ahead else 1) for index in range(copied)
     ]
-    return _closed(layers, channels, cut, head_bn=options.head_bn and copied <= 1)
+    return _closed(layers, channels, point, head_bn=options.head_bn and copied <= 1)
 
 
-def _plain(kernel: int, multiplier: float, cut: Cut, copied: int) -> Classifier:
-    channels, width = cut.spec.channels, int(multiplier * cut.spec.channels)
+def _plain(kernel: int, multiplier: float, point: AttachPoint, copied: int) -> Classifier:
+    channels, width = point.spec.channels, int(multiplier * point.spec.channels)
     layers: list[nn.Module] = []
     for _ in range(copied):
         conv = nn.Conv2d(channels, width, kernel, padding=kernel // 2, bias=False)
         layers += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         channels = width
-    return _closed(layers, channels, cut, head_bn=False)
+    return _closed(layers, channels, point, head_bn=False)
 
 
-def _closed(layers: list[nn.Module], channels: int, cut: Cut, *, head_bn: bool) -> Classifier:
-    if cut.spec.closing is not None:
-        return Classifier(nn.Sequential(*layers, cut.spec.closing(cut.classes)))
+def _closed(
+    layers: list[nn.Module], channels: int, point: AttachPoint, *, head_bn: bool
+) -> Classifier:
+    if point.spec.classifier is not None:
+        return Classifier(nn.Sequential(*layers, point.spec.classifier(point.classes)))
     norm = [nn.BatchNorm1d(channels)] if head_bn else []
-    linear = nn.Linear(channels, cut.classes)
+    linear = nn.Linear(channels, point.classes)
     return Classifier(nn.Sequential(*layers, GlobalAveragePool(), nn.Flatten(), *norm, linear))
 
 
 GRID = 16
 
 
-def matched_width(kernel: int, options: AugLocal, cut: Cut) -> float:
+def matched_width(kernel: int, options: AugLocal, point: AttachPoint) -> float:
     """Return the channel multiplier whose plain convolutions come closest to uniform selection in
     FLOPs.
 
     Args:
         kernel: 1 or 3.
         options: depth and decay of the nets that are compared.
-        cut: any cut of the network; all its cuts share one multiplier.
+        point: any of the network; all share one multiplier.
     """
     return _solve(
-        kernel, options.depth, options.decay, options.head_bn, cut.specs, cut.ends, cut.classes
+        kernel,
+        options.depth,
+        options.decay,
+        options.head_bn,
+        point.specs,
+        point.ends,
+        point.classes,
     )
 
 
-def auxiliary_flops(options: AugLocal, cut: Cut) -> int:
-    """Return the forward FLOPs of all uniform auxiliary nets of the network that a cut belongs to."""
+def auxiliary_flops(options: AugLocal, point: AttachPoint) -> int:
+    """Return the forward FLOPs of all uniform auxiliary nets of the network that a point belongs to."""
     from locbench.networks.flops import forward_flops
 
     total = 0
-    for module in range(cut.modules - 1):
-        here = replace(cut, layer=cut.ends[module], module=module)
+    for module in range(point.modules - 1):
+        here = replace(point, layer=point.ends[module], module=module)
         shape = (here.spec.channels, here.spec.side, here.spec.side)
         total += forward_flops(lambda here=here: build(options, here), shape).flops  # type: ignore[misc]
     return total
@@ -186,7 +200,7 @@ def _solve(
 ) -> float:
 
     modules, side = len(ends), specs[0].side
-    cut = Cut(
+    point = AttachPoint(
         layer=ends[0],
         module=0,
         modules=modules,
@@ -195,7 +209,7 @@ def _solve(
         classes=classes,
         image_side=side,
     )
-    target = auxiliary_flops(AugLocal(depth=depth, decay=decay, head_bn=head_bn), cut)
+    target = auxiliary_flops(AugLocal(depth=depth, decay=decay, head_bn=head_bn), point)
     copied = [copied_layers(depth, decay, module, modules) for module in range(modules - 1)]
     best = (float("inf"), 0.0)
     for multiplier in _grid():
@@ -230,14 +244,14 @@ def plain_flops(kernel: int, spec: LayerSpec, width: int, layers: int, classes: 
     first = kernel * kernel * spec.channels * width * positions
     later = (layers - 1) * kernel * kernel * width * width * positions
     pooled = width * positions + width * classes
-    closing = pooled if spec.closing is None else _closing_flops(spec.closing, classes)
-    return first + later + layers * 2 * width * positions + closing
+    classifier = pooled if spec.classifier is None else _classifier_flops(spec.classifier, classes)
+    return first + later + layers * 2 * width * positions + classifier
 
 
 @lru_cache(maxsize=256)
-def _closing_flops(closing: Closing, classes: int) -> int:
+def _classifier_flops(classifier: ClassifierBuilder, classes: int) -> int:
     from locbench.networks.flops import forward_flops
 
     return forward_flops(
-        lambda: closing(classes), (1, 1, 1)
+        lambda: classifier(classes), (1, 1, 1)
     ).flops  # it makes the same of a map of any size

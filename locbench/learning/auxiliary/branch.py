@@ -38,7 +38,7 @@ class Targets:
         return self if features is None else replace(self, features=features)
 
 
-class Map(NamedTuple):
+class MapShape(NamedTuple):
     """Channels and side of a square feature map."""
 
     channels: int
@@ -46,7 +46,7 @@ class Map(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Cut:
+class AttachPoint:
     """Where an auxiliary net hangs.
 
     Attributes:
@@ -90,12 +90,12 @@ class Cut:
         return self.module / (self.modules + self.joined - 2) if self.modules > 2 else 0.0
 
     @property
-    def image(self) -> Map:
+    def image(self) -> MapShape:
         """The input image."""
-        return Map(3, self.image_side)
+        return MapShape(3, self.image_side)
 
     @property
-    def source(self) -> Map:
+    def input_features(self) -> MapShape:
         """The module's input features: what the module before gave; for the first module, what its
         first layer gives.
 
@@ -105,11 +105,7 @@ class Cut:
         first = 0 if self.module == 0 else self.ends[self.module - 1]
         if self.layer == first:
             return self.image
-        return Map(self.specs[first].channels, self.specs[first].side)
-
-    def whole(self) -> Cut:
-        """Return the same place without patches."""
-        return replace(self, patches=1)
+        return MapShape(self.specs[first].channels, self.specs[first].side)
 
 
 class Branch(nn.Module):

@@ -8,35 +8,35 @@ from math import ceil
 
 from torch import nn
 
-from locbench.learning.auxiliary.branch import Classifier, Cut, refuse_empty_patches
+from locbench.learning.auxiliary.branch import AttachPoint, Classifier, refuse_empty_patches
 from locbench.spec.components import Mlp
 
 
-def build(options: Mlp, cut: Cut) -> Classifier:
-    """Return the net for a cut.
+def build(options: Mlp, point: AttachPoint) -> Classifier:
+    """Return the net for a point.
 
     Raises:
         UsageError: the map is too small to be cut into patches.
     """
-    refuse_empty_patches(cut.spec.side, cut.patches)
+    refuse_empty_patches(point.spec.side, point.patches)
     builder = _cnn if options.variant == "cnn" else _mlp
-    return Classifier(builder(options, cut))
+    return Classifier(builder(options, point))
 
 
-def pooled_side(cut: Cut) -> int:
+def pooled_side(point: AttachPoint) -> int:
     """Return the side of the first pooling: a quarter of the map's, at least 2 for a patch.
 
     The lower bound keeps the number of inputs of the linear layers, hence the parameters, the same
     with and without patches.
     """
-    quarter = ceil(cut.side / 4)
-    return max(2, quarter) if cut.patches > 1 else quarter
+    quarter = ceil(point.side / 4)
+    return max(2, quarter) if point.patches > 1 else quarter
 
 
-def _mlp(options: Mlp, cut: Cut) -> nn.Sequential:
-    channels, first = cut.spec.channels, pooled_side(cut)
+def _mlp(options: Mlp, point: AttachPoint) -> nn.Sequential:
+    channels, first = point.spec.channels, pooled_side(point)
     last = min(
-        ceil(cut.spec.side / 4), 2
+        ceil(point.spec.side / 4), 2
     )  # of the whole map, so that patches do not change the linear layers
     width = channels * last**2
     convolutions = 0 if options.variant == "mlp" else 3
@@ -51,14 +51,14 @@ def _mlp(options: Mlp, cut: Cut) -> nn.Sequential:
     layers += [nn.AdaptiveAvgPool2d(last), nn.Flatten()]
     for _ in range(hidden):
         layers += [nn.Linear(width, width, bias=bias), nn.BatchNorm1d(width), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers, nn.Linear(width, cut.classes))
+    return nn.Sequential(*layers, nn.Linear(width, point.classes))
 
 
-def _cnn(options: Mlp, cut: Cut) -> nn.Sequential:  # noqa: ARG001
-    channels = cut.spec.channels
+def _cnn(options: Mlp, point: AttachPoint) -> nn.Sequential:  # noqa: ARG001
+    channels = point.spec.channels
     layers: list[nn.Module] = []
     for _ in range(2):
         conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         layers += [conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
     layers += [nn.AdaptiveAvgPool2d(2), nn.BatchNorm2d(channels), nn.Flatten()]
-    return nn.Sequential(*layers, nn.Linear(4 * channels, cut.classes))
+    return nn.Sequential(*layers, nn.Linear(4 * channels, point.classes))

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import (
+    AttachPoint,
     Branch,
     Classifier,
-    Cut,
     Targets,
     refuse_empty_patches,
 )
@@ -40,7 +40,7 @@ Others halve from 128 on.
 """
 
 
-def build_head(options: Head, cut: Cut) -> Classifier:
+def build_head(options: Head, point: AttachPoint) -> Classifier:
     """Return a head, ``xCyF`` or ImageNet's, with cross-entropy, or with the contrastive loss on a
     normalised feature.
 
@@ -49,18 +49,18 @@ def build_head(options: Head, cut: Cut) -> Classifier:
     """
     name: str = options.net
     if name == "adapt":
-        stage = 1 if options.literal_stem and cut.spec.stage == 0 else cut.spec.stage
+        stage = 1 if options.literal_stem and point.spec.stage == 0 else point.spec.stage
         if stage not in _ADAPT:
             raise UsageError(
                 f"Aux-Adapt has no head for a cut in stage {stage}",
                 "Choose another net, or fewer modules.",
             )
         name = _ADAPT[stage]
-    outputs = cut.classes if options.loss == "softmax" else options.feature_dim
+    outputs = point.classes if options.loss == "softmax" else options.feature_dim
     if name == "imagenet":
-        net = imagenet_head(cut.spec.channels, outputs)
+        net = imagenet_head(point.spec.channels, outputs)
     else:
-        net = head(cut.spec.channels, int(name[0]), int(name[2]), options.feature_dim, outputs)
+        net = head(point.spec.channels, int(name[0]), int(name[2]), options.feature_dim, outputs)
     return Classifier(net) if options.loss == "softmax" else Contrast(net, options.temperature)
 
 
@@ -125,20 +125,20 @@ class Contrast(Classifier):
         return supervised_contrast(output, targets.labels, self.temperature)
 
 
-def build_decoder(options: Decoder, cut: Cut) -> Branch:
+def build_decoder(options: Decoder, point: AttachPoint) -> Branch:
     """Return the decoder, or four decoders of one quadrant each.
 
     Raises:
         UsageError: the map is too small to be cut into patches.
     """
-    parts = 2 if options.quadrants else cut.patches
-    refuse_empty_patches(cut.spec.side, parts)
+    parts = 2 if options.quadrants else point.patches
+    refuse_empty_patches(point.spec.side, parts)
     make: Callable[[int, int], Restorer] = ImageDecoder
     if options.variant == "doubling":
-        make = partial(DoublingDecoder, start=cut.spec.side // parts)
+        make = partial(DoublingDecoder, start=point.spec.side // parts)
     if options.quadrants:
-        return QuadrantDecoders(cut.spec.channels, cut.image_side, make)
-    return make(cut.spec.channels, cut.image_side // parts)
+        return QuadrantDecoders(point.spec.channels, point.image_side, make)
+    return make(point.spec.channels, point.image_side // parts)
 
 
 class Restorer(Branch):

@@ -6,7 +6,7 @@ from math import ceil
 
 from torch import Tensor, nn
 
-from locbench.learning.auxiliary.branch import Branch, Classifier, Cut, Targets
+from locbench.learning.auxiliary.branch import AttachPoint, Branch, Classifier, Targets
 from locbench.learning.losses import map_deviation, similarity_matching
 from locbench.spec.components import PooledLinear, Similarity
 
@@ -35,25 +35,25 @@ def pooling(
     return (kernel[0], kernel[1]), (padding[0], padding[1]), (out[0], out[1])
 
 
-def build_pooled_linear(options: PooledLinear, cut: Cut) -> Classifier:
+def build_pooled_linear(options: PooledLinear, point: AttachPoint) -> Classifier:
     """Return the pooled linear classifier.
 
     A patch is pooled to the same grid as the whole map, so the layer is one.
     """
-    channels = cut.spec.channels
-    kernel, padding, out = pooling(channels, cut.spec.side, options.features)
+    channels = point.spec.channels
+    kernel, padding, out = pooling(channels, point.spec.side, options.features)
     pool: nn.Module = nn.AvgPool2d(kernel, stride=kernel, padding=padding)
-    if cut.patches > 1:
+    if point.patches > 1:
         pool = nn.AdaptiveAvgPool2d(out)
-    linear = nn.Linear(channels * out[0] * out[1], cut.classes)
+    linear = nn.Linear(channels * out[0] * out[1], point.classes)
     if options.zero_init:
         nn.init.zeros_(linear.weight)
     return Classifier(nn.Sequential(pool, nn.Flatten(), linear))
 
 
-def build_similarity(options: Similarity, cut: Cut) -> SimilarityBranch:  # noqa: ARG001
+def build_similarity(options: Similarity, point: AttachPoint) -> SimilarityBranch:  # noqa: ARG001
     """Return the similarity branch."""
-    return SimilarityBranch(cut.spec.channels, cut.classes)
+    return SimilarityBranch(point.spec.channels, point.classes)
 
 
 class SimilarityBranch(Branch):

@@ -16,23 +16,23 @@ from torch import Tensor, nn
 
 from locbench.errors import UsageError
 from locbench.learning.autograd import backward_releasing
-from locbench.learning.auxiliary.branch import Branch, Classifier, Cut, Targets, ramp
+from locbench.learning.auxiliary.branch import AttachPoint, Branch, Classifier, Targets, ramp
 from locbench.learning.auxiliary.infopro import Contrast
 from locbench.learning.losses import reconstruction, supervised_contrast
 from locbench.networks.pooling import GlobalAveragePool
 from locbench.spec.components import SharedStem
 
 
-def build(options: SharedStem, cut: Cut) -> Branch:
-    """Return the block of a cut; without a decoder it is a plain classifier or contrastive head."""
-    channels = max(1, round(cut.spec.channels * options.stem_width))
-    stem = Stem(cut.spec.channels, channels)
+def build(options: SharedStem, point: AttachPoint) -> Branch:
+    """Return the block of an attach point; without a decoder it is a plain classifier or contrastive head."""
+    channels = max(1, round(point.spec.channels * options.stem_width))
+    stem = Stem(point.spec.channels, channels)
     softmax = options.task == "softmax"
-    task = task_net(channels, cut.classes if softmax else options.feature_dim)
+    task = task_net(channels, point.classes if softmax else options.feature_dim)
     if options.decoder == "none":
         net = nn.Sequential(stem, task)
         return Classifier(net) if softmax else Contrast(net, options.temperature)
-    return SharedStemBlock(options, cut, stem, task)
+    return SharedStemBlock(options, point, stem, task)
 
 
 def task_net(channels: int, outputs: int) -> nn.Sequential:
@@ -67,23 +67,25 @@ class SharedStemBlock(Branch):
 
     Args:
         options: decoder, target and weights.
-        cut: where it hangs.
+        point: where it hangs.
         stem: of the module's output.
         task: of the stem's output, B x classes or B x feature_dim.
     """
 
-    def __init__(self, options: SharedStem, cut: Cut, stem: Stem, task: nn.Module) -> None:
+    def __init__(
+        self, options: SharedStem, point: AttachPoint, stem: Stem, task: nn.Module
+    ) -> None:
         super().__init__()
         self.options = options
-        self.alpha = ramp(options.reconstruction_weight, cut.position)
-        self.beta = ramp(options.task_weight, cut.position)
+        self.alpha = ramp(options.reconstruction_weight, point.position)
+        self.beta = ramp(options.task_weight, point.position)
         self.restores_features = options.target == "features"
         self.restores_image = not self.restores_features
-        goal = cut.source if self.restores_features else cut.image
-        scale = goal.side // cut.spec.side
-        if scale * cut.spec.side != goal.side:
+        goal = point.input_features if self.restores_features else point.image
+        scale = goal.side // point.spec.side
+        if scale * point.spec.side != goal.side:
             raise UsageError(
-                f"a map of {cut.spec.side} pixels does not scale to the {goal.side} that a decoder is to restore",
+                f"a map of {point.spec.side} pixels does not scale to the {goal.side} that a decoder is to restore",
                 "Use images whose side every stage halves.",
             )
         self.stem, self.task = stem, task

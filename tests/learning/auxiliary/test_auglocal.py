@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from specimens import CLASSES, cut_at, recipe, recipe_of
+from specimens import CLASSES, attach_point, recipe, recipe_of
 
 from locbench.costs.notation import architecture, architecture_of
 from locbench.errors import UsageError
@@ -15,7 +15,7 @@ from locbench.learning.auxiliary.auglocal import (
     strides,
     uniform,
 )
-from locbench.learning.auxiliary.branch import Classifier, Cut
+from locbench.learning.auxiliary.branch import AttachPoint, Classifier
 from locbench.learning.learner import build_learner
 from locbench.learning.modules import build_branch
 from locbench.networks.chain import build_chain
@@ -118,7 +118,7 @@ def test_built_nets_are_the_selected_ones() -> None:
 )
 def test_other_selections(selection: str, layer: int, expected: list[tuple[int, int, int]]) -> None:
     options = AugLocal(depth=4, decay=0.0, selection=selection)  # type: ignore[arg-type]
-    assert blocks_of(build_branch(options, cut_at(layer))) == expected
+    assert blocks_of(build_branch(options, attach_point(layer))) == expected
 
 
 # The specification's list, but for 1x1 at d=2: its 23.9375 leaves BatchNorm out of the uniform
@@ -131,7 +131,7 @@ MULTIPLIERS = {
 
 
 def test_multiplier_of_shallow_1x1_nets() -> None:
-    """ResNet-110, d=2, by hand: one 64R per cut against one 1x1 convolution per cut."""
+    """ResNet-110, d=2, by hand: one 64R per attach point against one 1x1 convolution per point."""
     # inputs, side, number of cuts, stride, and whether the block has a shortcut of its own
     stages = [(16, 32, 19, 2, True), (32, 16, 18, 2, True), (64, 8, 16, 1, False)]
     target = 0
@@ -162,9 +162,9 @@ def test_multipliers(kernel: int, depth: int) -> None:
     assert matched_width(kernel, AugLocal(depth=depth), cut_of(ends)) == MULTIPLIERS[kernel][depth]
 
 
-def cut_of(ends: tuple[int, ...]) -> Cut:
-    whole = cut_at(0, "resnet110")
-    return Cut(
+def cut_of(ends: tuple[int, ...]) -> AttachPoint:
+    whole = attach_point(0, "resnet110")
+    return AttachPoint(
         layer=ends[0],
         module=0,
         modules=len(ends),
@@ -187,8 +187,8 @@ def test_matched_nets_cost_what_uniform_ones_cost(kernel: int) -> None:
     assert abs(reached / target - 1) < 0.05
     learner = build_learner(uniform_recipe, CLASSES, 32)
     ends = learner.partition.ends
-    cut = Cut(0, 0, len(ends), ends, learner.chain.specs, CLASSES, 32)
-    assert auxiliary_flops(AugLocal(depth=3), cut) == target
+    point = AttachPoint(0, 0, len(ends), ends, learner.chain.specs, CLASSES, 32)
+    assert auxiliary_flops(AugLocal(depth=3), point) == target
 
 
 def heads_flops(of: Recipe, side: int) -> int:
@@ -282,7 +282,8 @@ def test_architectures_that_are_not_legible() -> None:
     assert architecture_of(recipe("bp"), "Stage 1") == "none"
     assert architecture_of(recipe("hpff+infopro", "resnet14"), "Stage 3") == "64C3-AP-128FC-10FC"
     assert (
-        architecture(build_branch(Head(net="2C3F"), cut_at(7))) == "64C3-64C3-AP-128FC-128FC-10FC"
+        architecture(build_branch(Head(net="2C3F"), attach_point(7)))
+        == "64C3-64C3-AP-128FC-128FC-10FC"
     )
 
 

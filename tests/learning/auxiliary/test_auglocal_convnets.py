@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from specimens import CLASSES, cut_at, recipe
+from specimens import CLASSES, attach_point, recipe
 from torch import nn
 
 from locbench.errors import UsageError
@@ -16,7 +16,7 @@ from locbench.learning.auxiliary.auglocal import (
     plain_flops,
     strides,
 )
-from locbench.learning.auxiliary.branch import Branch, Cut
+from locbench.learning.auxiliary.branch import AttachPoint, Branch
 from locbench.learning.auxiliary.predsim import pooling
 from locbench.learning.modules import build_branch
 from locbench.networks.efficientnet import MBConv
@@ -33,7 +33,7 @@ NAMES = ("vgg19", "mobilenetv2", "efficientnet-b0", "regnetx-400mf")
 def net_at(network: str, layer: int, copied: int) -> Branch:
     """Return the net of constant depth that hangs on a layer."""
     with torch.device("meta"):
-        return build_branch(AugLocal(depth=copied + 1, decay=0.0), cut_at(layer, network))
+        return build_branch(AugLocal(depth=copied + 1, decay=0.0), attach_point(layer, network))
 
 
 def vgg_layers(net: nn.Module) -> list[tuple[int, int, bool]]:
@@ -72,9 +72,9 @@ def test_nets_of_vgg19(layer: int, copied: int, expected: list[tuple[int, int, b
 
 
 def test_without_carry_every_change_is_one_halving() -> None:
-    assert strides(64, [512, 512, 512], carry=False) == [2, 1, 1]
+    assert strides(64, [512, 512, 512], carry_stride=False) == [2, 1, 1]
     assert strides(64, [512, 512, 512]) == [2, 2, 2]
-    assert strides(64, [128, 512], carry=False) == [2, 2]
+    assert strides(64, [128, 512], carry_stride=False) == [2, 2]
 
 
 Copied = list[tuple[int, int, int, int]]
@@ -202,7 +202,7 @@ def test_parameters_of_a_net_by_hand() -> None:
 def test_one_selection_for_each_of_three_stages_is_for_three_stages() -> None:
     options = AugLocal(selection=("uniform", "repetitive", "dgl"))
     with pytest.raises(UsageError, match=r"3 stages, the network has 5[\s\S]*one selection"):
-        build_branch(options, cut_at(3, "vgg19"))
+        build_branch(options, attach_point(3, "vgg19"))
 
 
 @pytest.mark.parametrize(
@@ -212,15 +212,15 @@ def test_one_selection_for_each_of_three_stages_is_for_three_stages() -> None:
 def test_other_selections(network: str, selection: Any) -> None:
     with torch.device("meta"):
         for layer in (0, 1, NETWORKS[network].units // 2):
-            cut = cut_at(layer, network)
-            branch = build_branch(AugLocal(depth=4, selection=selection), cut)
-            x = torch.empty(2, cut.spec.channels, cut.spec.side, cut.spec.side)
+            point = attach_point(layer, network)
+            branch = build_branch(AugLocal(depth=4, selection=selection), point)
+            x = torch.empty(2, point.spec.channels, point.spec.side, point.spec.side)
             assert branch(x).shape == (2, CLASSES)
 
 
-def cut_of(network: str, ends: tuple[int, ...], layer: int) -> Cut:
-    specs = cut_at(0, network).specs
-    return Cut(layer, ends.index(layer), len(ends), ends, specs, CLASSES, 32)
+def cut_of(network: str, ends: tuple[int, ...], layer: int) -> AttachPoint:
+    specs = attach_point(0, network).specs
+    return AttachPoint(layer, ends.index(layer), len(ends), ends, specs, CLASSES, 32)
 
 
 @pytest.mark.parametrize("network", ["mobilenetv2", "vgg13"])
@@ -232,13 +232,15 @@ def test_matched_convolutions(network: str, kernel: int) -> None:
     assert matched_width(kernel, AugLocal(depth=3), cut_of(network, ends, 2)) == width
     total = 0
     for end in ends[:-1]:
-        cut = cut_of(network, ends, end)
+        point = cut_of(network, ends, end)
         options = AugLocal(depth=3, selection="conv1x1" if kernel == 1 else "conv3x3", width=width)
-        shape = (cut.spec.channels, cut.spec.side, cut.spec.side)
+        shape = (point.spec.channels, point.spec.side, point.spec.side)
         flops = forward_flops(
-            lambda options=options, cut=cut: build_branch(options, cut), shape
+            lambda options=options, point=point: build_branch(options, point), shape
         ).flops  # type: ignore[misc]
-        assert flops == plain_flops(kernel, cut.spec, int(width * cut.spec.channels), 2, CLASSES)
+        assert flops == plain_flops(
+            kernel, point.spec, int(width * point.spec.channels), 2, CLASSES
+        )
         total += flops
     assert abs(total / auxiliary_flops(AugLocal(depth=3), cut_of(network, ends, 0)) - 1) < 0.05
 
@@ -258,7 +260,7 @@ def test_predsim_and_dgl_on_vgg19() -> None:
         (12, 1, 512),
     ):
         with torch.device("meta"):
-            net = build_branch(Mlp(), cut_at(layer, "vgg19"))
+            net = build_branch(Mlp(), attach_point(layer, "vgg19"))
         pools = [
             each.output_size for each in net.modules() if isinstance(each, nn.AdaptiveAvgPool2d)
         ]

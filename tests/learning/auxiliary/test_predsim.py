@@ -10,7 +10,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from specimens import cut_at
+from specimens import attach_point
 
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.auxiliary.predsim import SimilarityBranch, pooling
@@ -114,9 +114,9 @@ def test_pooling_table(channels: int, side: int, limit: int) -> None:
 @pytest.mark.parametrize("side", [32, 96])
 @pytest.mark.parametrize("patches", [1, 2])
 def test_pooled_classifier_takes_its_maps(layer: int, side: int, patches: int) -> None:
-    cut = cut_at(layer, side=side, patches=patches)
-    net = build_branch(PooledLinear(zero_init=True), cut)
-    assert net(torch.rand(2, cut.spec.channels, cut.side, cut.side)).shape == (2, 10)
+    point = attach_point(layer, side=side, patches=patches)
+    net = build_branch(PooledLinear(zero_init=True), point)
+    assert net(torch.rand(2, point.spec.channels, point.side, point.side)).shape == (2, 10)
     linear = [each for each in net.modules() if isinstance(each, torch.nn.Linear)]
     assert [each.in_features for each in linear] == [
         512 if side == 32 else {0: 288, 7: 288, 12: 384}[layer]

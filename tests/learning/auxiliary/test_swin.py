@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from locbench.costs.counts import parameter_counts
 from locbench.errors import UsageError
-from locbench.learning.auxiliary.branch import Cut, Targets
+from locbench.learning.auxiliary.branch import AttachPoint, Targets
 from locbench.learning.auxiliary.infopro import QuadrantDecoders
 from locbench.learning.auxiliary.swin import decoder_of, deconvolution_factors, feature_target
 from locbench.learning.learner import build_learner
@@ -458,7 +458,7 @@ def test_quadrants_report_unrounded_losses_in_bfloat16() -> None:
 def test_a_map_that_does_not_scale_to_its_target() -> None:
     specs = (LayerSpec(8, 9, 1, _none), LayerSpec(8, 4, 1, _none), LayerSpec(8, 4, 1, _none))
     with pytest.raises(UsageError, match="does not scale"):
-        build_branch(SharedStem(), Cut(1, 1, 3, (0, 1, 2), specs, CLASSES, 9))
+        build_branch(SharedStem(), AttachPoint(1, 1, 3, (0, 1, 2), specs, CLASSES, 9))
 
 
 def _none(inputs: int, outputs: int, stride: int) -> nn.Module:
