@@ -26,12 +26,12 @@ from locbench.data.images import Images
 from locbench.datasets.known import DatasetInfo
 from locbench.errors import UsageError
 from locbench.learning import routing
-from locbench.learning.auxiliary.branch import Branch, Classifier, Targets
+from locbench.learning.auxiliary.branch import Branch, Classifier, Targets, split
+from locbench.learning.auxiliary.hpff import PatchFusion
 from locbench.learning.auxiliary.infopro import QuadrantDecoders
-from locbench.learning.auxiliary.pff import PatchFusion, split
 from locbench.learning.learner import Learner
 from locbench.learning.modules import Auxiliary
-from locbench.learning.routing import StepOutput, Weights
+from locbench.learning.routing import LevelWeights, StepOutput
 from locbench.spec.components import Cascade, Checkpointed
 from locbench.spec.recipe import Recipe
 from locbench.training.device import autocast
@@ -99,9 +99,9 @@ class Reference:
                 output = routing.checkpointed(self.learner, batch.images, targets, how)
                 results = [Result(output.losses[0], output.logits)]
             elif isinstance(how, Cascade) and not guided and self.learner.modules_count > 1:
-                results = self._levels(batch.images, targets, Weights.of(how))
+                results = self._levels(batch.images, targets, LevelWeights.of(how))
             else:
-                results = self._modules(batch.images, targets, guided, Weights.of(how))
+                results = self._modules(batch.images, targets, guided, LevelWeights.of(how))
         for optimizer in self.optimizers:
             optimizer.step()
         self.read = [(each.loss.item(), each.accuracy(targets.labels)) for each in results]
@@ -109,7 +109,7 @@ class Reference:
         return StepOutput(torch.stack([each.loss.detach() for each in results]), logits)
 
     def _modules(
-        self, images: Tensor, targets: Targets, guided: bool, weights: Weights
+        self, images: Tensor, targets: Targets, guided: bool, weights: LevelWeights
     ) -> list[Result]:
         """Train module by module.
 
@@ -128,7 +128,7 @@ class Reference:
         _back(results[-1].loss)
         return results
 
-    def _levels(self, images: Tensor, targets: Targets, weights: Weights) -> list[Result]:
+    def _levels(self, images: Tensor, targets: Targets, weights: LevelWeights) -> list[Result]:
         """HPFF as released: every module runs forward for its own loss, and again with the one
         below for a window's.
         """
@@ -147,7 +147,7 @@ class Reference:
             below, x = x, h.detach()
         return results
 
-    def _losses(self, index: int, h: Tensor, targets: Targets, weights: Weights) -> Result:
+    def _losses(self, index: int, h: Tensor, targets: Targets, weights: LevelWeights) -> Result:
         """Return the weighted sum of a module's auxiliary losses, and class scores where there are
         any.
         """

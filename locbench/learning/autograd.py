@@ -1,4 +1,4 @@
-"""How a gradient that a leaf has gathered goes on through the output that the leaf stands for."""
+"""Backward passes from a gathered gradient, and forward passes that leave statistics alone."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ from torch import Tensor, nn
 def backward_through(output: Tensor, leaf: Tensor) -> None:
     """Back-propagate the gradient that a leaf has gathered through the output it stands for.
 
-    The gradient enters by a hook that gives the only reference to it away. Passed as an argument it
-    would stay alive through the whole backward pass, one feature map more at the peak.
+    Args:
+        output: what a module gave, with its graph; the graph is gone on return.
+        leaf: the same values, detached; its ``grad`` is None on return.
     """
-    held = [leaf.grad]
+    gradient = [leaf.grad]
     leaf.grad = None
-    backward_releasing(output, held)
+    backward_releasing(output, gradient)
 
 
-def backward_releasing(output: Tensor, held: list[Tensor | None]) -> None:
-    """Back-propagate a gradient through an output, taking it out of the list that holds its only
-    reference.
+def backward_releasing(output: Tensor, gradient: list[Tensor | None]) -> None:
+    """Back-propagate a gradient that is let go as soon as it is used.
+
+    It enters by a hook that gives the only reference to it away. Passed as an argument it would
+    stay alive through the whole backward pass, one feature map more at the peak.
+
+    Args:
+        output: where the pass begins.
+        gradient: with respect to the output, in a list that holds the only reference to it; the
+            list is empty on return.
     """
-    output.register_hook(lambda _: held.pop())  # type: ignore[no-untyped-call]
+    output.register_hook(lambda _: gradient.pop())  # type: ignore[no-untyped-call]
     torch.autograd.backward(output, output.new_zeros(()).expand_as(output))
 
 
@@ -36,17 +44,17 @@ def frozen_running_stats(*modules: nn.Module) -> Iterator[None]:
     that a second pass saves the same tensors as the first.
     """
     norms = [
-        each
-        for net in modules
-        for each in net.modules()
-        if isinstance(each, nn.modules.batchnorm._BatchNorm)
+        layer
+        for module in modules
+        for layer in module.modules()
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm)
     ]
-    kept = [dict(each._buffers) for each in norms]
-    for each in norms:
-        for name, buffer in each._buffers.items():
-            each._buffers[name] = None if buffer is None else buffer.clone()
+    statistics = [dict(norm._buffers) for norm in norms]
+    for norm in norms:
+        for name, buffer in norm._buffers.items():
+            norm._buffers[name] = None if buffer is None else buffer.clone()
     try:
         yield
     finally:
-        for each, before in zip(norms, kept, strict=True):
-            each._buffers.update(before)
+        for norm, buffers in zip(norms, statistics, strict=True):
+            norm._buffers.update(buffers)

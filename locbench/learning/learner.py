@@ -1,6 +1,4 @@
-"""A learner: a chain, its partition, its auxiliary nets and its routing, ready to take training
-steps.
-"""
+"""A learner, built from a recipe and ready to take training steps."""
 
 from __future__ import annotations
 
@@ -39,22 +37,21 @@ class Learner(LocalModules):
 
         Args:
             images: B x 3 x H x W, normalised.
-            targets: labels and un-normalised image.
+            targets: of the batch.
             guided: a step of PGL's global phase.
-            finished: with lean memory, told of every local module whose gradients are complete, in
-                the order of the modules, so that it can be stepped at once. A guided step leaves
-                all gradients behind and tells nothing.
+            finished: with lean memory, called for every local module whose gradients are complete,
+                in the order of the modules, so that it can be stepped at once. A guided step leaves
+                all gradients behind and calls nothing.
         """
-        how = self.composition.routing
+        routing = self.composition.routing
         if guided:
             return end_to_end(self, images, targets)
-        if isinstance(how, Checkpointed):
-            return checkpointed(self, images, targets, how)
-        if (
-            isinstance(how, Cascade) and self.modules_count > 1
-        ):  # one module has no window: backpropagation
-            engine = cascade if how.engine == "reuse" else recomputed_cascade
-            return engine(self, images, targets, how)
+        if isinstance(routing, Checkpointed):
+            return checkpointed(self, images, targets, routing)
+        # One module has no window: that is backpropagation.
+        if isinstance(routing, Cascade) and self.modules_count > 1:
+            train = cascade if routing.engine == "reuse" else recomputed_cascade
+            return train(self, images, targets, routing)
         if self.memory == "lean":
             return isolated_lean(self, images, targets, finished)
         return isolated(self, images, targets)
@@ -70,6 +67,9 @@ def build_learner(recipe: Recipe, classes: int, side: int) -> Learner:
         recipe: what to train.
         classes: number of classes of the data set.
         side: side of its images in pixels.
+
+    Raises:
+        UsageError: an auxiliary net does not fit the network.
     """
     torch.manual_seed(recipe.seed)
     chain = build_chain(recipe.network, classes, side, recipe.drop_path)

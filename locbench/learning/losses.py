@@ -1,6 +1,6 @@
 """Criteria of auxiliary nets: similarity matching, supervised contrast, reconstruction.
 
-At least in float32.
+All compute in float32 at least, under autocast too.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from torch import Tensor
 
 
 def similarity_matrix(x: Tensor) -> Tensor:
-    """Return PredSim's B x B matrix of cosine similarities between centred feature vectors, clamped
-    to [-1, 1].
+    """Return PredSim's B x B matrix of similarities between feature vectors, in [-1, 1].
 
-    Each row is centred by its own mean and divided by 1e-8 plus its norm (Nokland & Eidnes 2019,
+    They are cosine similarities between centred vectors: each row is centred by its own mean and divided by 1e-8 plus its norm (Nokland & Eidnes 2019,
     eq. 1).
 
     Args:
@@ -28,8 +27,7 @@ def similarity_matrix(x: Tensor) -> Tensor:
 
 
 def map_deviation(x: Tensor) -> Tensor:
-    """Return the unbiased standard deviation of each feature map over its positions, B x C x H x W
-    -> B x C.
+    """Return the unbiased standard deviation of each map, B x C x H x W -> B x C.
 
     A map of one position has none; its value itself is used then, as PredSim does for vectors.
     """
@@ -38,8 +36,9 @@ def map_deviation(x: Tensor) -> Tensor:
 
 
 def similarity_matching(features: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Return the mean squared difference between the similarity matrices of features and one-hot
-    labels.
+    """Return PredSim's similarity matching loss (Nokland & Eidnes 2019, section 2).
+
+    The mean squared difference between the similarity matrices of features and of one-hot labels.
 
     Args:
         features: B x F.
@@ -56,10 +55,9 @@ def similarity_matching(features: Tensor, labels: Tensor, classes: int) -> Tenso
 
 
 def supervised_contrast(features: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """Return the supervised contrastive loss of one view per image (Khosla et al. 2020, as used by
-    InfoPro).
+    """Return the supervised contrastive loss of one view per image (Khosla et al. 2020, eq. 2).
 
-    For each anchor, the mean log-probability of the other samples of its class among all other
+    In InfoPro's form: for each anchor, the mean log-probability of the other samples of its class among all other
     samples, negated; an anchor that is alone in its class counts 0. Mean over all anchors.
 
     Args:
@@ -69,10 +67,10 @@ def supervised_contrast(features: Tensor, labels: Tensor, temperature: float) ->
     """
     with _outside_autocast(features):
         z = F.normalize(_exact(features), dim=1)
-        itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-        logits = (z @ z.T / temperature).masked_fill(itself, float("-inf"))
+        self_pairs = torch.eye(len(z), dtype=torch.bool, device=z.device)
+        logits = (z @ z.T / temperature).masked_fill(self_pairs, float("-inf"))
         log_probability = logits - logits.logsumexp(dim=1, keepdim=True)
-        positive = (labels[:, None] == labels[None, :]) & ~itself
+        positive = (labels[:, None] == labels[None, :]) & ~self_pairs
         summed = log_probability.masked_fill(~positive, 0.0).sum(dim=1)
         return -(summed / positive.sum(dim=1).clamp(min=1)).mean()
 
@@ -98,8 +96,9 @@ def _exact(x: Tensor) -> Tensor:
 
 
 def _outside_autocast(x: Tensor) -> AbstractContextManager[object]:
-    """Return a context without autocast: it would round products to bfloat16, and refuses binary
-    cross-entropy.
+    """Return a context without autocast.
+
+    It would round products to bfloat16, and refuses binary cross-entropy.
     """
     if torch.amp.is_autocast_available(x.device.type):
         return torch.autocast(x.device.type, enabled=False)

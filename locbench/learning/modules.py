@@ -1,4 +1,4 @@
-"""Local modules: a chain that is cut, and the auxiliary nets on its modules."""
+"""Local modules of a network, each with its auxiliary nets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from locbench.learning.auxiliary.branch import AttachPoint, Branch, Targets, ramp
-from locbench.learning.auxiliary.pff import PatchFusion
+from locbench.learning.auxiliary.hpff import PatchFusion
 from locbench.networks.chain import Chain
 from locbench.networks.low_memory import save_memory
 from locbench.spec.choices import Memory
@@ -18,7 +18,7 @@ from locbench.spec.partition import Partition
 
 
 class Auxiliary(nn.Module):
-    """All branches on one module's output at one level, each with its weight there.
+    """All branches on one module's output at one level, independent or cascade.
 
     Args:
         branches: the nets with their criteria.
@@ -31,13 +31,15 @@ class Auxiliary(nn.Module):
         self.weights = weights
 
     def backward(self, features: Tensor, targets: Targets, scale: float = 1.0) -> Tensor:
-        """Back-propagate every branch in turn, each graph freed before the next, and return the
-        weighted loss.
+        """Back-propagate every branch in turn, each graph freed before the next.
 
         Args:
             features: a leaf, B x C x H x W; its ``grad`` gathers the gradient if it asks for one.
-            targets: labels and image.
+            targets: of the batch.
             scale: multiplies the gradients, not the returned loss.
+
+        Returns:
+            The weighted sum of the branches' losses, a scalar without a graph.
         """
         total = features.new_zeros(())
         for branch, weight in zip(self.branches, self.weights, strict=True):
@@ -51,7 +53,11 @@ class Auxiliary(nn.Module):
 
 
 def build_branch(options: AnyBranch, point: AttachPoint) -> Branch:
-    """Return the auxiliary branch that options describe, for a point."""
+    """Return the auxiliary branch that options describe, built for its place in the network.
+
+    Raises:
+        UsageError: the branch does not fit there.
+    """
     builder = cast(
         Callable[[AnyBranch, AttachPoint], Branch], BUILDERS[str(options.__struct_config__.tag)]
     )
@@ -59,13 +65,20 @@ def build_branch(options: AnyBranch, point: AttachPoint) -> Branch:
 
 
 class LocalModules(nn.Module):
-    """The network in local modules and, for every module but the last, auxiliary nets.
+    """The network in K local modules and, for every module but the last, auxiliary nets.
 
     Args:
         chain: the network.
-        partition: where it is cut.
+        partition: which local layers make a module.
         composition: the method.
-        memory: ``lean`` makes the layers lean, see `save_memory`.
+        memory: ``lean`` recomputes within layers, see `save_memory`.
+
+    Attributes:
+        independents: the `Auxiliary` of each module's own loss, by its index as a string.
+        cascades: the `Auxiliary` of HPFF's window that a module ends, by the same.
+
+    Raises:
+        UsageError: a branch does not fit its module.
     """
 
     def __init__(
@@ -77,27 +90,25 @@ class LocalModules(nn.Module):
         self.partition = partition
         self.composition = composition
         self.memory = memory
-        cascading = isinstance(composition.routing, Cascade)
-        levels = composition.routing.levels if isinstance(composition.routing, Cascade) else "IL"
-        first = 1 if cascading and composition.routing.official_edges else 0  # type: ignore[union-attr]
+        routing = composition.routing
+        levels, first = "IL", 0
+        if isinstance(routing, Cascade):
+            levels, first = routing.levels, int(routing.official_edges)
         self.independents = (
             self._auxiliaries("independent", first) if "IL" in levels else nn.ModuleDict()
         )
         self.cascades = self._auxiliaries("cascade", 1) if "CL" in levels else nn.ModuleDict()
-        self._branches = tuple(each for each in self.modules() if isinstance(each, Branch))
+        self._branches = tuple(net for net in self.modules() if isinstance(net, Branch))
         if memory == "lean":
             save_memory(self)
 
     @property
     def modules_count(self) -> int:
-        """Number of local modules."""
+        """The number of local modules, K."""
         return self.partition.modules
 
     def stem(self, images: Tensor) -> Tensor:
-        """Return what comes before the first block.
-
-        The images themselves in a network without a stem.
-        """
+        """Return what comes before the first block: the images where there is no stem."""
         return cast(Tensor, self.chain.units[0](images)) if self._stem_units else images
 
     @property
@@ -116,12 +127,12 @@ class LocalModules(nn.Module):
             x = self.chain.units[unit](x)
         return cast(Tensor, self.chain.head(x)) if index == self.partition.modules - 1 else x
 
-    def run_module_from(self, index: int, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Run a local module below the last one.
+    def run_module_with_features(self, index: int, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Run a local module below the last one, for its auxiliary nets.
 
         Returns:
-            Its output, and its input features, detached, if an auxiliary block is to restore them;
-            see `AttachPoint.input_features`.
+            Its output, and its input features, detached, if a branch is to restore them; see
+            `AttachPoint.input_features`.
         """
         if not self.restores_features:
             return self.run_module(index, x), None
@@ -136,37 +147,37 @@ class LocalModules(nn.Module):
 
     @property
     def restores_features(self) -> bool:
-        """Whether any branch wants a module's input features."""
-        return any(each.restores_features for each in self._branches)
+        """Whether a branch restores a module's input features."""
+        return any(branch.restores_features for branch in self._branches)
 
     @property
     def restores_image(self) -> bool:
-        """Whether any branch wants the un-normalised image."""
-        return any(each.restores_image for each in self._branches)
+        """Whether a branch restores the un-normalised image."""
+        return any(branch.restores_image for branch in self._branches)
 
     def module_units(self, index: int) -> list[nn.Module]:
         """Return the local layers of one local module, without the classifier."""
         return [self.chain.units[unit] for unit in self.partition.ranges[index]]
 
     def module_parameters(self, index: int) -> list[Tensor]:
-        """Return the parameters of one local module, without its auxiliary nets."""
-        found: list[Tensor] = [
-            each
-            for unit in self.partition.ranges[index]
-            for each in self.chain.units[unit].parameters()
-        ]
-        return (
-            [*found, *self.chain.head.parameters()]
-            if index == self.partition.modules - 1
-            else found
-        )
+        """Return the parameters of one local module, at the top the classifier's included."""
+        nets = self.module_units(index)
+        if index == self.modules_count - 1:
+            nets.append(self.chain.head)
+        return [parameter for net in nets for parameter in net.parameters()]
 
     def auxiliary_parameters(self, index: int) -> list[Tensor]:
-        """Return the parameters of all auxiliary nets that hang on one local module."""
-        hanging = [
-            each[str(index)] for each in (self.independents, self.cascades) if str(index) in each
+        """Return the parameters of all auxiliary nets on one local module."""
+        return [
+            parameter
+            for level in (self.independents, self.cascades)
+            if str(index) in level
+            for parameter in level[str(index)].parameters()
         ]
-        return [parameter for each in hanging for parameter in each.parameters()]
+
+    def local_parameters(self, index: int) -> list[Tensor]:
+        """Return the parameters of one local module and of its auxiliary nets."""
+        return [*self.module_parameters(index), *self.auxiliary_parameters(index)]
 
     def independent(
         self, index: int, features: Tensor, targets: Targets, scale: float = 1.0
@@ -175,19 +186,14 @@ class LocalModules(nn.Module):
         return cast(Auxiliary, self.independents[str(index)]).backward(features, targets, scale)
 
     def cascade(self, index: int, features: Tensor, targets: Targets, scale: float = 1.0) -> Tensor:
-        """Back-propagate the auxiliary loss of the window that a module ends.
-
-        See `Auxiliary.backward`.
-        """
+        """Back-propagate the loss of the window that a module ends; see `Auxiliary.backward`."""
         return cast(Auxiliary, self.cascades[str(index)]).backward(features, targets, scale)
 
     def parameter_counts(self) -> dict[str, int]:
         """Return the number of parameters of the network and of all auxiliary nets."""
-        primary = sum(each.numel() for each in self.chain.parameters())
-        return {
-            "primary": primary,
-            "auxiliary": sum(each.numel() for each in self.parameters()) - primary,
-        }
+        primary = sum(parameter.numel() for parameter in self.chain.parameters())
+        total = sum(parameter.numel() for parameter in self.parameters())
+        return {"primary": primary, "auxiliary": total - primary}
 
     def _auxiliaries(self, level: str, first: int) -> nn.ModuleDict:
         return nn.ModuleDict(
@@ -210,8 +216,8 @@ class LocalModules(nn.Module):
             patches=patches.n if patches else 1,
             joined=int(self.composition.join_stem),
         )
-        chosen = [each for each in self.composition.branches if each.level in ("both", level)]
-        branches = [build_branch(each, point) for each in chosen]
+        chosen = [part for part in self.composition.branches if part.level in ("both", level)]
+        branches = [build_branch(part, point) for part in chosen]
         if patches:
-            branches = [PatchFusion(each, patches) for each in branches]
-        return Auxiliary(branches, [ramp(each.weight, point.position) for each in chosen])
+            branches = [PatchFusion(branch, patches) for branch in branches]
+        return Auxiliary(branches, [ramp(part.weight, point.position) for part in chosen])

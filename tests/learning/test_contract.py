@@ -17,7 +17,7 @@ from torch import nn
 from locbench.costs.counts import parameter_counts
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import Branch
-from locbench.learning.auxiliary.pff import PatchFusion
+from locbench.learning.auxiliary.hpff import PatchFusion
 from locbench.learning.learner import Learner, build_learner
 from locbench.learning.modules import build_branch
 from locbench.networks.chain import build_chain

@@ -14,8 +14,8 @@ from specimens import assert_same, batch, gradients, learner
 from torch import Tensor, nn
 
 from locbench.learning.auxiliary.branch import Branch, Targets
+from locbench.learning.auxiliary.hpff import PatchFusion
 from locbench.learning.auxiliary.infopro import ImageDecoder, QuadrantDecoders
-from locbench.learning.auxiliary.pff import PatchFusion
 from locbench.learning.learner import Learner
 from locbench.learning.modules import Auxiliary
 

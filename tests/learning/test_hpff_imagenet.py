@@ -17,6 +17,7 @@ from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import trace_step
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import AttachPoint, Branch, Targets
+from locbench.learning.auxiliary.hpff import PatchFusion
 from locbench.learning.auxiliary.infopro import (
     DoublingDecoder,
     QuadrantDecoders,
@@ -24,7 +25,6 @@ from locbench.learning.auxiliary.infopro import (
     build_head,
     doublings,
 )
-from locbench.learning.auxiliary.pff import PatchFusion
 from locbench.learning.learner import Learner, build_learner
 from locbench.learning.modules import Auxiliary
 from locbench.networks import resnet_imagenet, vgg

@@ -279,7 +279,7 @@ def test_modules_run_in_order_are_the_network() -> None:
         x, features = (
             (learner.run_module(index, x), None)
             if index == 3
-            else learner.run_module_from(index, x)
+            else learner.run_module_with_features(index, x)
         )
         assert (features is None) == (index == 3)
     assert torch.equal(x, learner.chain(images))

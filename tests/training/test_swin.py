@@ -539,7 +539,7 @@ def excess(net: Learner, images: Tensor) -> list[float]:
     with torch.no_grad():
         x = images
         for index in range(net.modules_count - 1):
-            x, features = net.run_module_from(index, x)
+            x, features = net.run_module_with_features(index, x)
             assert features is not None
             (block,) = net.independents[str(index)].branches  # type: ignore[union-attr]
             assert isinstance(block, SharedStemBlock)

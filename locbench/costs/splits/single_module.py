@@ -48,7 +48,7 @@ class SingleModule(Learner):
         """
         index = self.span.module
         if index == self.modules_count - 1:
-            return routing.with_top([], self.run_module(index, images), targets)
+            return routing.train_top([], self.run_module(index, images), targets)
         loss, output = routing.train_module(self, index, images, targets)
         return routing.StepOutput(loss.unsqueeze(0), output)
 

@@ -1,7 +1,6 @@
-"""AugLocal's auxiliary nets: fresh copies of later local layers (Ma et al. 2024, sections 3.2 and
-3.3).
+"""AugLocal's auxiliary nets: fresh copies of later local layers (Ma et al. 2024).
 
-What differs from network to network (how a layer is copied, which widths decide strides, what ends
+Section 3.2 selects the layers, section 3.3 says how many there are. What differs from network to network (how a layer is copied, which widths decide strides, what ends
 a net) is in the network's `LayerSpec`.
 
 Indices are 0-based and rounding is Python's (half to even): both decide ties that the published
@@ -10,9 +9,8 @@ FLOPs depend on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count
 from math import floor, log2
 
@@ -22,12 +20,17 @@ from locbench.errors import UsageError
 from locbench.learning.auxiliary import dgl
 from locbench.learning.auxiliary.branch import AttachPoint, Classifier
 from locbench.networks.chain import ClassifierBuilder, LayerSpec
+from locbench.networks.flops import forward_flops
 from locbench.networks.pooling import GlobalAveragePool
 from locbench.spec.components import AugLocal, Mlp
 
 
 def build(options: AugLocal, point: AttachPoint) -> Classifier:
-    """Return the auxiliary net for a point."""
+    """Return the auxiliary net of a module.
+
+    Raises:
+        UsageError: the options select nets for fewer stages than the network has.
+    """
     selection = stage_selection(options, point)
     if selection == "dgl":
         return dgl.build(Mlp(), point)
@@ -45,22 +48,24 @@ def build(options: AugLocal, point: AttachPoint) -> Classifier:
 
 
 def stage_selection(options: AugLocal, point: AttachPoint) -> str:
-    """Return how layers are selected at an attach point: one word for all, or one per stage with the stem in
-    stage 1.
+    """Return how layers are selected for a module's net; the stem counts to stage 1.
+
+    Raises:
+        UsageError: the options select nets for fewer stages than the network has.
     """
     if isinstance(options.selection, str):
         return options.selection
     if point.specs[-1].stage > len(options.selection):
         raise UsageError(
-            f"selection names the nets of {len(options.selection)} stages, the network has {point.specs[-1].stage}",
+            f"selection names the nets of {len(options.selection)} stages, the network has "
+            f"{point.specs[-1].stage}",
             "Give one selection for all stages.",
         )
     return options.selection[max(point.spec.stage, 1) - 1]
 
 
 def copied_layers(depth: int, decay: float, module: int, modules: int) -> int:
-    """Return how many layers the auxiliary net of a module copies: the code's form of the pyramidal
-    depth (eq. 3).
+    """Return how many layers a module's net copies: the code's form of the pyramidal depth (eq. 3).
 
     Args:
         depth: the paper's d at the first module; d - 1 layers are copied there.
@@ -76,8 +81,7 @@ def copied_layers(depth: int, decay: float, module: int, modules: int) -> int:
 
 
 def uniform(layer: int, layers: int, copied: int) -> list[int]:
-    """Return the 0-based indices of the selected layers, spread evenly up to the top layer (section
-    3.2).
+    """Return the 0-based indices of layers spread evenly up to the top one (section 3.2).
 
     Args:
         layer: 0-based index l of the local layer that the net hangs on.
@@ -98,11 +102,11 @@ def strides(width: int, selected: list[int], *, carry_stride: bool = True) -> li
         carry_stride: whether a jump of four makes the layer after it stride as well.
     """
     result, pending = [], 0
-    for wanted in selected:
-        pending += floor(log2(max(1, wanted // width)))
+    for selected_width in selected:
+        pending += floor(log2(max(1, selected_width // width)))
         result.append(2 if pending >= 1 else 1)
         pending = pending - result[-1] + 1 if carry_stride else 0
-        width = wanted
+        width = selected_width
     return result
 
 
@@ -154,68 +158,34 @@ def _closed(
 
 
 GRID = 16
+"""Steps of the multiplier of plain convolutions in one unit."""
 
 
 def matched_width(kernel: int, options: AugLocal, point: AttachPoint) -> float:
-    """Return the channel multiplier whose plain convolutions come closest to uniform selection in
-    FLOPs.
+    """Return the channel multiplier whose plain nets come closest to uniform ones in FLOPs.
 
     Args:
         kernel: 1 or 3.
         options: depth and decay of the nets that are compared.
         point: any of the network; all share one multiplier.
     """
-    return _solve(
-        kernel,
-        options.depth,
-        options.decay,
-        options.head_bn,
-        point.specs,
-        point.ends,
-        point.classes,
-    )
-
-
-def auxiliary_flops(options: AugLocal, point: AttachPoint) -> int:
-    """Return the forward FLOPs of all uniform auxiliary nets of the network that a point belongs to."""
-    from locbench.networks.flops import forward_flops
-
-    total = 0
-    for module in range(point.modules - 1):
-        here = replace(point, layer=point.ends[module], module=module)
-        shape = (here.spec.channels, here.spec.side, here.spec.side)
-        total += forward_flops(lambda here=here: build(options, here), shape).flops  # type: ignore[misc]
-    return total
+    uniform_nets = AugLocal(depth=options.depth, decay=options.decay, head_bn=options.head_bn)
+    return _matched_width(kernel, uniform_nets, replace(point, layer=point.ends[0], module=0))
 
 
 @lru_cache(maxsize=256)
-def _solve(
-    kernel: int,
-    depth: int,
-    decay: float,
-    head_bn: bool,
-    specs: tuple[LayerSpec, ...],
-    ends: tuple[int, ...],
-    classes: int,
-) -> float:
-
-    modules, side = len(ends), specs[0].side
-    point = AttachPoint(
-        layer=ends[0],
-        module=0,
-        modules=modules,
-        ends=ends,
-        specs=specs,
-        classes=classes,
-        image_side=side,
-    )
-    target = auxiliary_flops(AugLocal(depth=depth, decay=decay, head_bn=head_bn), point)
-    copied = [copied_layers(depth, decay, module, modules) for module in range(modules - 1)]
+def _matched_width(kernel: int, options: AugLocal, point: AttachPoint) -> float:
+    target = auxiliary_flops(options, point)
+    below_top = [point.specs[end] for end in point.ends[:-1]]
+    copied = [
+        copied_layers(options.depth, options.decay, module, point.modules)
+        for module in range(point.modules - 1)
+    ]
     best = (float("inf"), 0.0)
-    for multiplier in _grid():
+    for multiplier in (step / GRID for step in count(GRID // 2)):
         flops = sum(
-            plain_flops(kernel, spec, int(multiplier * spec.channels), k, classes)
-            for spec, k in zip((specs[end] for end in ends[:-1]), copied, strict=True)
+            plain_flops(kernel, spec, int(multiplier * spec.channels), layers, point.classes)
+            for spec, layers in zip(below_top, copied, strict=True)
         )
         best = min(best, (abs(flops - target), multiplier))
         if flops > 2 * target:
@@ -223,8 +193,19 @@ def _solve(
     raise AssertionError("FLOPs grow with the multiplier, so the loop ends")
 
 
-def _grid() -> Iterator[float]:
-    return (step / GRID for step in count(GRID // 2))
+def auxiliary_flops(options: AugLocal, point: AttachPoint) -> int:
+    """Return the forward FLOPs of a network's auxiliary nets, of one image.
+
+    Args:
+        options: of the nets.
+        point: any of the network.
+    """
+    total = 0
+    for module in range(point.modules - 1):
+        here = replace(point, layer=point.ends[module], module=module)
+        shape = (here.spec.channels, here.spec.side, here.spec.side)
+        total += forward_flops(partial(build, options, here), shape).flops
+    return total
 
 
 def plain_flops(kernel: int, spec: LayerSpec, width: int, layers: int, classes: int) -> int:
@@ -250,8 +231,5 @@ def plain_flops(kernel: int, spec: LayerSpec, width: int, layers: int, classes: 
 
 @lru_cache(maxsize=256)
 def _classifier_flops(classifier: ClassifierBuilder, classes: int) -> int:
-    from locbench.networks.flops import forward_flops
-
-    return forward_flops(
-        lambda: classifier(classes), (1, 1, 1)
-    ).flops  # it makes the same of a map of any size
+    # It makes the same of a map of any size.
+    return forward_flops(partial(classifier, classes), (1, 1, 1)).flops

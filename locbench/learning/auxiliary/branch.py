@@ -1,13 +1,11 @@
-"""A branch of the auxiliary loss: a net on a module's output, and the criterion on what the net
-gives.
-"""
+"""Branches of the auxiliary loss: a net on a module's output, and its criterion."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from locbench.errors import UsageError
@@ -16,14 +14,13 @@ from locbench.networks.chain import LayerSpec
 
 @dataclass(frozen=True)
 class Targets:
-    """What a criterion may hold an output against.
+    """What a criterion may compare an output with.
 
     Attributes:
         labels: B class indices.
         pixels: B x 3 x H x W in [0, 1], the augmented image before normalisation; None where no
-            branch wants it.
-        features: B x C x H' x W', what the module's input features are; None where no branch wants
-            them.
+            branch restores it.
+        features: B x C x H' x W', the module's input features; None where no branch restores them.
         mixed: B x classes, the shares of classes in mixed images, for the network's loss; None
             without mixing.
     """
@@ -96,11 +93,10 @@ class AttachPoint:
 
     @property
     def input_features(self) -> MapShape:
-        """The module's input features: what the module before gave; for the first module, what its
-        first layer gives.
+        """What the module before gave; for the first module, what its first layer gives.
 
         That layer is the patch embedding of a transformer. A first module of one layer alone has
-        the image as input.
+        the image as its input features.
         """
         first = 0 if self.module == 0 else self.ends[self.module - 1]
         if self.layer == first:
@@ -109,12 +105,14 @@ class AttachPoint:
 
 
 class Branch(nn.Module):
-    """A net and its criterion. Subclasses give `forward` and `criterion`.
+    """A net and its criterion; subclasses have a `forward` and a `criterion`.
 
-    ``fuse`` says how patch feature fusion joins patches: ``outputs`` averages the net's outputs
-    before the criterion, ``losses`` averages the losses of patches, each held against its own part
-    of the image. ``restores_image`` and ``restores_features`` say whether the criterion wants
-    `Targets.pixels` and `Targets.features`.
+    Attributes:
+        fuse: how patch feature fusion joins patches: ``outputs`` averages the net's outputs before
+            the criterion, ``losses`` averages the losses of patches, each compared with its own
+            part of the image.
+        restores_image: whether the criterion takes `Targets.pixels`.
+        restores_features: whether it takes `Targets.features`.
     """
 
     fuse = "outputs"
@@ -130,13 +128,15 @@ class Branch(nn.Module):
         raise TypeError(f"{type(self).__name__} has no criterion")
 
     def backward(self, features: Tensor, targets: Targets, weight: float) -> Tensor:
-        """Back-propagate ``weight`` times the loss into the net, and into ``features`` if it asks
-        for a gradient.
+        """Back-propagate the branch's loss; its graph is gone on return.
 
-        The branch's graph is gone on return.
+        Args:
+            features: a module's output, B x C x H x W; gathers a gradient if it asks for one.
+            targets: of the batch.
+            weight: multiplies the gradients, not the returned loss.
 
         Returns:
-            The unweighted loss, detached.
+            The loss, a scalar without a graph.
         """
         loss = self.criterion(self(features), targets)
         (loss * weight).backward()  # type: ignore[no-untyped-call]
@@ -156,7 +156,7 @@ class Classifier(Branch):
 
     def criterion(self, output: Tensor, targets: Targets) -> Tensor:
         """Return the cross-entropy."""
-        return torch.nn.functional.cross_entropy(output, targets.labels)
+        return F.cross_entropy(output, targets.labels)
 
 
 def ramp(weight: tuple[float, float], position: float) -> float:
@@ -180,3 +180,13 @@ def refuse_empty_patches(side: int, parts: int) -> None:
             f"a map of {side} x {side} cannot be cut into {parts} x {parts} patches",
             "Use larger images, or no patches (pff = 0).",
         )
+
+
+def split(x: Tensor, n: int) -> list[Tensor]:
+    """Cut B x C x H x W into n x n patches of floor(H / n) x floor(W / n), row by row, as views."""
+    rows, columns = x.shape[2] // n, x.shape[3] // n
+    return [
+        x[:, :, i * rows : (i + 1) * rows, j * columns : (j + 1) * columns]
+        for i in range(n)
+        for j in range(n)
+    ]

@@ -1,5 +1,6 @@
-"""DGL's auxiliary nets (Belilovsky et al. 2020): MLP-SR in its own and in AugLocal's variant, MLP,
-and CNN.
+"""DGL's auxiliary nets: MLP-SR, MLP and CNN (Belilovsky et al. 2020).
+
+MLP-SR is there as DGL's own code and as AugLocal's code have it.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ from locbench.spec.components import Mlp
 
 
 def build(options: Mlp, point: AttachPoint) -> Classifier:
-    """Return the net for a point.
+    """Return the auxiliary net of a module.
 
     Raises:
         UsageError: the map is too small to be cut into patches.
     """
     refuse_empty_patches(point.spec.side, point.patches)
-    builder = _cnn if options.variant == "cnn" else _mlp
-    return Classifier(builder(options, point))
+    return Classifier(_cnn(point) if options.variant == "cnn" else _mlp(options, point))
 
 
 def pooled_side(point: AttachPoint) -> int:
@@ -35,9 +35,8 @@ def pooled_side(point: AttachPoint) -> int:
 
 def _mlp(options: Mlp, point: AttachPoint) -> nn.Sequential:
     channels, first = point.spec.channels, pooled_side(point)
-    last = min(
-        ceil(point.spec.side / 4), 2
-    )  # of the whole map, so that patches do not change the linear layers
+    # Of the whole map, so that patches do not change the linear layers.
+    last = min(ceil(point.spec.side / 4), 2)
     width = channels * last**2
     convolutions = 0 if options.variant == "mlp" else 3
     hidden, bias = (2, False) if options.variant == "auglocal" else (3, True)
@@ -54,7 +53,7 @@ def _mlp(options: Mlp, point: AttachPoint) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, point.classes))
 
 
-def _cnn(options: Mlp, point: AttachPoint) -> nn.Sequential:  # noqa: ARG001
+def _cnn(point: AttachPoint) -> nn.Sequential:
     channels = point.spec.channels
     layers: list[nn.Module] = []
     for _ in range(2):

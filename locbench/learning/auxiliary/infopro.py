@@ -1,5 +1,7 @@
-"""InfoPro's heads and decoder (Wang et al. 2021), and PGL's Aux-Adapt, which picks among the same
-heads.
+"""InfoPro's heads and decoders, and PGL's choice of heads (Wang et al. 2021).
+
+PGL's Aux-Adapt picks among InfoPro's heads, and HPFF's code has four of its decoders, one for each
+quadrant.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from locbench.learning.auxiliary.branch import (
     Classifier,
     Targets,
     refuse_empty_patches,
+    split,
 )
-from locbench.learning.auxiliary.pff import split
 from locbench.learning.losses import reconstruction, supervised_contrast
 from locbench.networks.pooling import GlobalAveragePool
 from locbench.spec.components import Decoder, Head
@@ -41,8 +43,7 @@ Others halve from 128 on.
 
 
 def build_head(options: Head, point: AttachPoint) -> Classifier:
-    """Return a head, ``xCyF`` or ImageNet's, with cross-entropy, or with the contrastive loss on a
-    normalised feature.
+    """Return a head, trained by cross-entropy or by the contrastive loss on its feature.
 
     Raises:
         UsageError: Aux-Adapt at a stage that PGL's networks do not have.
@@ -65,8 +66,9 @@ def build_head(options: Head, point: AttachPoint) -> Classifier:
 
 
 def head(channels: int, convolutions: int, linears: int, width: int, outputs: int) -> nn.Sequential:
-    """Return ``convolutions`` 3x3 conv-BN-ReLU, global average pooling, ``linears`` linear layers
-    with ReLU between.
+    """Return a head ``xCyF``: x 3x3 conv-BN-ReLU, global average pooling, y linear layers.
+
+    There is a ReLU between linear layers.
 
     Args:
         channels: of the input map.
@@ -89,10 +91,10 @@ def head(channels: int, convolutions: int, linears: int, width: int, outputs: in
 
 
 def imagenet_head(channels: int, outputs: int) -> nn.Sequential:
-    """Return InfoPro's head for ImageNet: convolutions of 1, 3, 3 and 1 pixels, average pooling,
-    one linear layer.
+    """Return InfoPro's head for ImageNet: four convolutions, average pooling, one linear layer.
 
-    Every convolution has BatchNorm and ReLU behind it; those of 3 pixels have stride 2. InfoPro
+    The convolutions are of 1, 3, 3 and 1 pixels, those of 3 with stride 2; BatchNorm and ReLU
+    follow each. InfoPro
     publishes it for 512 channels, HPFF's code for 1024; in both the first convolution leaves a
     quarter.
 
@@ -148,14 +150,13 @@ class Restorer(Branch):
     restores_image = True
 
     def criterion(self, output: Tensor, targets: Targets) -> Tensor:
-        """Return the mean binary cross-entropy against the un-normalised image."""
+        """Return the mean binary cross-entropy with the un-normalised image as target."""
         assert targets.pixels is not None
         return reconstruction(output, targets.pixels)
 
 
 class ImageDecoder(Restorer):
-    """Bilinear resizing to the image's size, two 3x3 convolutions, sigmoid; trained with binary
-    cross-entropy.
+    """Bilinear resizing to the image's size, two 3x3 convolutions, sigmoid.
 
     Resizing comes before the convolutions and makes wide maps at full resolution: that is part of
     the measured cost.
@@ -186,8 +187,7 @@ class ImageDecoder(Restorer):
 
 
 class DoublingDecoder(Restorer):
-    """A 1x1 convolution, then bilinear doubling and a 3x3 convolution in turn up to the image's
-    size, sigmoid.
+    """A 1x1 convolution, then bilinear doubling and a 3x3 convolution in turn, sigmoid.
 
     InfoPro publishes it for maps of 28 pixels, HPFF's code for 14. There the first doubling goes to
     112 pixels and back to 56, which looks like a slip; here 14 become 28, 56, 112 and 224.
@@ -219,9 +219,9 @@ class DoublingDecoder(Restorer):
 
 
 def doublings(start: int, side: int) -> list[int]:
-    """Return the sides from ``start``, left out, to ``side``, each half the next, rounded up.
+    """Return the sides after ``start`` up to ``side``, each half the next, rounded up.
 
-    At least ``side``.
+    There is at least one, ``side`` itself.
     """
     sides = [side]
     while (sides[0] + 1) // 2 > start:
@@ -248,10 +248,7 @@ class QuadrantDecoders(Branch):
         self.decoders = nn.ModuleList(make(channels, side // 2) for _ in range(4))
 
     def backward(self, features: Tensor, targets: Targets, weight: float) -> Tensor:
-        """Train one quadrant after the other, each graph freed before the next.
-
-        See `Branch.backward`.
-        """
+        """Train one quadrant after the other, each graph freed before the next."""
         total = features.new_zeros(())
         assert targets.pixels is not None
         maps, images = split(features, 2), split(targets.pixels, 2)

@@ -1,4 +1,4 @@
-"""PredSim's two branches (Nokland & Eidnes 2019, section 2), in the form of AugLocal's code."""
+"""PredSim's two branches, as in AugLocal's code (Nokland & Eidnes 2019, section 2)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from locbench.spec.components import PooledLinear, Similarity
 def pooling(
     channels: int, side: int, limit: int
 ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Return kernel, padding and output size (height, width each) that leave at most ``limit``
-    features.
+    """Return an average pooling that leaves at most ``limit`` features.
 
     The kernel's height and then its width double in turn until the features fit. Padding makes the
     kernel divide the map where it does not.
@@ -24,6 +23,9 @@ def pooling(
         channels: of the map.
         side: of the map in pixels.
         limit: largest number of features.
+
+    Returns:
+        Kernel, padding and output size, each as height and width.
     """
     kernel, out = [1, 1], [side, side]
     while channels * out[0] * out[1] > limit and kernel[0] < side:
@@ -31,7 +33,7 @@ def pooling(
             if channels * out[0] * out[1] > limit:
                 kernel[axis] *= 2
                 out[axis] = ceil(side / kernel[axis])
-    padding = [(each * (size - side // each)) // 2 for each, size in zip(kernel, out, strict=True)]
+    padding = [(k * (size - side // k)) // 2 for k, size in zip(kernel, out, strict=True)]
     return (kernel[0], kernel[1]), (padding[0], padding[1]), (out[0], out[1])
 
 
@@ -57,9 +59,9 @@ def build_similarity(options: Similarity, point: AttachPoint) -> SimilarityBranc
 
 
 class SimilarityBranch(Branch):
-    """A 3x3 convolution.
+    """A 3x3 convolution trained by similarity matching.
 
-    The batch's similarity matrix of its maps' deviations is held against that of the labels.
+    The batch's similarity matrix of its maps' deviations is compared with that of the labels.
     """
 
     def __init__(self, channels: int, classes: int) -> None:

@@ -1,7 +1,6 @@
-"""The auxiliary block of Swin feature reconstruction (Pathak et al. 2023, section 3.2): stem, task
-branch, decoder.
+"""Swin feature reconstruction's auxiliary block (Pathak et al. 2023, section 3.2).
 
-The paper gives LayerNorm, a convolutional block that reduces dimensions, one linear layer for the
+It has a stem, a task branch and a decoder. The paper gives LayerNorm, a convolutional block that reduces dimensions, one linear layer for the
 contrastive branch and three kinds of decoder; widths, kernels and pooling are ours and are options
 of `SharedStem`.
 """
@@ -24,7 +23,11 @@ from locbench.spec.components import SharedStem
 
 
 def build(options: SharedStem, point: AttachPoint) -> Branch:
-    """Return the block of an attach point; without a decoder it is a plain classifier or contrastive head."""
+    """Return the block of a module; without a decoder, a plain classifier or contrastive head.
+
+    Raises:
+        UsageError: a decoder cannot scale the map to what it is to restore.
+    """
     channels = max(1, round(point.spec.channels * options.stem_width))
     stem = Stem(point.spec.channels, channels)
     softmax = options.task == "softmax"
@@ -62,8 +65,9 @@ class Stem(nn.Module):
 
 
 class SharedStemBlock(Branch):
-    """The whole block, trained with alpha times the reconstruction loss plus beta times the task
-    loss.
+    """The whole block, trained by alpha L_XX + beta L_XY (eq. 1).
+
+    L_XX is the reconstruction loss, L_XY the task's.
 
     Args:
         options: decoder, target and weights.
@@ -85,7 +89,8 @@ class SharedStemBlock(Branch):
         scale = goal.side // point.spec.side
         if scale * point.spec.side != goal.side:
             raise UsageError(
-                f"a map of {point.spec.side} pixels does not scale to the {goal.side} that a decoder is to restore",
+                f"a map of {point.spec.side} pixels does not scale to the {goal.side} that a decoder "
+                "is to restore",
                 "Use images whose side every stage halves.",
             )
         self.stem, self.task = stem, task
@@ -97,10 +102,7 @@ class SharedStemBlock(Branch):
         return self.task(h), self.decoder(h)
 
     def backward(self, features: Tensor, targets: Targets, weight: float) -> Tensor:
-        """Train the block.
-
-        See `Branch.backward`. What one branch keeps is freed before the other runs.
-        """
+        """Train the task branch and the decoder; what one keeps is freed before the other runs."""
         h = self.stem(features)
         leaf = h.detach().requires_grad_()
         loss = features.new_zeros(())
@@ -112,10 +114,10 @@ class SharedStemBlock(Branch):
             loss = loss + _trained(
                 self.beta * self.task_loss(self.task(leaf), targets.labels), weight
             )
-        held = [leaf.grad]
+        gradient = [leaf.grad]
         del leaf
-        if held[0] is not None:
-            backward_releasing(h, held)
+        if gradient[0] is not None:
+            backward_releasing(h, gradient)
         return loss
 
     def criterion(self, output: tuple[Tensor, Tensor], targets: Targets) -> Tensor:  # type: ignore[override]
@@ -126,9 +128,7 @@ class SharedStemBlock(Branch):
         )
 
     def reconstruction(self, restored: Tensor, targets: Targets) -> Tensor:
-        """Return L_XX: the mean binary cross-entropy over all elements, or the squared error of raw
-        features.
-        """
+        """Return L_XX: the mean binary cross-entropy, or the squared error of raw features."""
         if not self.restores_features:
             assert targets.pixels is not None
             return reconstruction(restored, targets.pixels)
@@ -177,9 +177,7 @@ def decoder_of(options: SharedStem, channels: int, outputs: int, scale: int) -> 
 
 
 def deconvolution_factors(scale: int) -> tuple[int, ...]:
-    """Return the factors of a stack of deconvolutions: as many of 4 as fit, a 2 before them where
-    one is left over.
-    """
+    """Return the factors of a stack of deconvolutions: a 2 where needed, then 4s."""
     doublings = scale.bit_length() - 1
     return (2,) * (doublings % 2) + (4,) * (doublings // 2)
 

@@ -1,4 +1,4 @@
-"""HPFF's patch feature fusion around any branch (Su et al. 2024, section 3.3).
+"""HPFF's patch feature fusion (PFF) around any branch (Su et al. 2024, section 3.3).
 
 The net sees one patch at a time and the patches' outputs are averaged before the criterion. Keeping
 all patch graphs until the loss is known would need the memory of the whole map again. So there are
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from locbench.learning.autograd import frozen_running_stats
-from locbench.learning.auxiliary.branch import Branch, Targets
+from locbench.learning.auxiliary.branch import Branch, Targets, split
 from locbench.spec.components import Patches
 
 
@@ -31,7 +31,7 @@ class PatchFusion(Branch):
         self.options = options
 
     def backward(self, features: Tensor, targets: Targets, weight: float) -> Tensor:
-        """Back-propagate through every patch; see `Branch.backward`."""
+        """Back-propagate through every patch."""
         patches = split(features, self.options.n)
         if self.branch.fuse == "losses":
             return self._by_loss(patches, targets, weight)
@@ -65,13 +65,3 @@ class PatchFusion(Branch):
         for patch in patches:
             self.branch(patch).backward(gradient)
         return loss.detach()
-
-
-def split(x: Tensor, n: int) -> list[Tensor]:
-    """Cut B x C x H x W into n x n patches of floor(H / n) x floor(W / n), row by row, as views."""
-    rows, columns = x.shape[2] // n, x.shape[3] // n
-    return [
-        x[:, :, i * rows : (i + 1) * rows, j * columns : (j + 1) * columns]
-        for i in range(n)
-        for j in range(n)
-    ]
