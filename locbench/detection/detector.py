@@ -18,7 +18,7 @@ from locbench.datasets.catalogue import info
 from locbench.errors import DivergedError, FailureError
 from locbench.files import write_atomically
 from locbench.networks.chain import Chain, build_chain
-from locbench.networks.pretrained import load_torchvision
+from locbench.networks.pretrained import load_state
 from locbench.spec.choices import Precision
 from locbench.spec.detector import Detection
 from locbench.spec.recipe import Recipe
@@ -180,10 +180,10 @@ def load_backbone(chain: Chain, network: str, path: Path) -> None:
     Raises:
         FailureError: there is no such file, it holds no weights, or those of another network.
     """
-    from locbench.networks.weight_state import weights_in
+    from locbench.networks.weight_files import weights_in
 
     try:
-        load_torchvision(chain, network, weights_in(path))
+        load_state(chain, network, weights_in(path))
     except FailureError as error:
         message = error.message if str(path) in error.message else f"{path}: {error.message}"
         raise FailureError(

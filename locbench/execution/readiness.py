@@ -49,10 +49,10 @@ def _weights(recipes: Sequence[Recipe]) -> Iterator[str]:
     }
     if not starting:
         return
-    from locbench.networks.pretrained import kept_weights  # timm takes seconds to import
+    from locbench.networks.pretrained import weights_cached  # timm takes seconds to import
 
     for network in starting:
-        if not kept_weights(network):
+        if not weights_cached(network):
             label = NETWORKS[network].label
             yield f"pretrained weights of {label}, which are fetched when a run starts, or given with --weights FILE"
 

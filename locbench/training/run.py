@@ -70,7 +70,7 @@ class Run(TrainingRun):
         if recipe.init != "scratch":
             from locbench.networks.pretrained import load_pretrained
 
-            load_pretrained(learner.chain, recipe.network, classes, self.side, self.weights)
+            load_pretrained(learner.chain, recipe.network, self.weights)
         self.learner = learner.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(self.learner, recipe)
         self.engine = make_engine(

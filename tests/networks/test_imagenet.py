@@ -22,7 +22,7 @@ from locbench.networks import resnet_imagenet, vgg
 from locbench.networks.chain import Chain, build_chain
 from locbench.networks.flops import forward_flops
 from locbench.networks.pooling import GlobalAveragePool
-from locbench.networks.pretrained import load_torchvision
+from locbench.networks.pretrained import load_state
 from locbench.spec.components import AugLocal, Mlp
 from locbench.spec.networks import NETWORKS, units_per_module
 from locbench.spec.partition import partition_of
@@ -110,7 +110,7 @@ def twin(name: str, classes: int = 1000) -> tuple[nn.Module, Chain]:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_chain_computes_what_torchvision_computes(name: str) -> None:
     theirs, ours = twin(name)
-    load_torchvision(ours, name, theirs.state_dict())
+    load_state(ours, name, theirs.state_dict())
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         for net in (theirs, ours):
@@ -128,7 +128,7 @@ def test_weights_of_another_number_of_classes_leave_the_classifier() -> None:
     theirs, _ = twin("resnet34")
     ours = build_chain("resnet34", CLASSES, 64)
     before = ours.head[-1].weight.clone()  # type: ignore[index]
-    load_torchvision(ours, "resnet34", theirs.state_dict())
+    load_state(ours, "resnet34", theirs.state_dict())
     assert torch.equal(ours.head[-1].weight, before)  # type: ignore[index]
     assert torch.equal(ours.units[1].conv1.weight, theirs.layer1[0].conv1.weight)  # type: ignore[union-attr, index]
 
@@ -152,7 +152,7 @@ def test_weights_of_another_network_are_refused(change: Any, match: str) -> None
         weights: dict[str, Tensor] = dict(models.resnet34().state_dict())
     change(weights)
     with pytest.raises(FailureError, match=match) as refused:
-        load_torchvision(meta_chain("resnet34"), "resnet34", weights)
+        load_state(meta_chain("resnet34"), "resnet34", weights)
     assert "torchvision's weights of resnet34" in str(refused.value.remedy)
 
 

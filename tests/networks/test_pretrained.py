@@ -106,7 +106,7 @@ def test_weights_of_a_file(name: str, form: Callable[[State], Any], tmp_path: Pa
     path = written(tmp_path / name, form(theirs.state_dict()))
     chain = fresh().eval()
     head = {name: each.clone() for name, each in chain.head.head.named_parameters()}  # type: ignore[union-attr, operator]
-    load_pretrained(chain, "swin-micro", CLASSES, 64, path)
+    load_pretrained(chain, "swin-micro", path)
     for name, each in chain.head.head.named_parameters():  # type: ignore[union-attr, operator, assignment]
         assert torch.equal(each, head[name])  # drawn anew, whatever the file has
     images = torch.randn(2, 3, 64, 64)
@@ -124,7 +124,7 @@ def test_a_file_of_as_many_classes_keeps_the_fresh_head_too(tmp_path: Path) -> N
     path = written(tmp_path / "same.pt", model(CLASSES).state_dict())
     chain = fresh()
     before = chain.head.head.fc.weight.clone()  # type: ignore[union-attr, operator]
-    load_pretrained(chain, "swin-micro", CLASSES, 64, path)
+    load_pretrained(chain, "swin-micro", path)
     assert torch.equal(chain.head.head.fc.weight, before)  # type: ignore[union-attr, arg-type]
 
 
@@ -135,7 +135,7 @@ def test_weights_fit_other_image_sizes(side: int, tmp_path: Path) -> None:
     """
     path = written(tmp_path / "micro.safetensors", model().state_dict())
     chain = fresh(side=side).eval()
-    load_pretrained(chain, "swin-micro", CLASSES, side, path)
+    load_pretrained(chain, "swin-micro", path)
     theirs = SwinTransformer(**{**MICRO, "img_size": side}, window_size=4, num_classes=21).eval()
     from timm.models.swin_transformer import checkpoint_filter_fn
 
@@ -154,7 +154,7 @@ def test_position_biases_of_another_window_are_resized(tmp_path: Path) -> None:
     for name in [each for each in state if each.endswith("relative_position_bias_table")]:
         state[name] = torch.full_like(state[name], 0.25)
     chain = fresh()
-    load_pretrained(chain, "swin-micro", CLASSES, 64, written(tmp_path / "wide.pt", state))
+    load_pretrained(chain, "swin-micro", written(tmp_path / "wide.pt", state))
     tables = {
         name: each
         for name, each in chain.named_parameters()
@@ -167,9 +167,7 @@ def test_position_biases_of_another_window_are_resized(tmp_path: Path) -> None:
 
 
 def state_of(name: str) -> State:
-    with torch.device("meta"):
-        empty = timm.create_model(name).state_dict()
-    return {key: torch.zeros(each.shape, dtype=each.dtype) for key, each in empty.items()}
+    return {key: each.zero_() for key, each in timm.create_model(name).state_dict().items()}
 
 
 def without(name: str) -> Callable[[], State]:
@@ -222,7 +220,7 @@ def test_weights_of_another_model(
     chain, path = fresh(network=network, side=side), written(tmp_path / "other.pt", state())
     before = {key: each.clone() for key, each in chain.state_dict().items()}
     with pytest.raises(FailureError) as failed:
-        load_pretrained(chain, network, CLASSES, side, path)
+        load_pretrained(chain, network, path)
     one_failure(failed.value, path)
     assert "--weights" in failed.value.remedy
     assert all(torch.equal(each, before[key]) for key, each in chain.state_dict().items())
@@ -232,8 +230,8 @@ def test_base_weights_into_tiny(tmp_path: Path) -> None:
     path = written(tmp_path / "base.safetensors", state_of("swin_base_patch4_window12_384"))
     with torch.device("meta"):
         chain = build_chain("swin-tiny", CLASSES, 224)
-    with pytest.raises(FailureError, match=r"another model than Swin-T") as failed:
-        load_pretrained(chain, "swin-tiny", CLASSES, 224, path)
+    with pytest.raises(FailureError, match=r"another network than Swin-T") as failed:
+        load_pretrained(chain, "swin-tiny", path)
     one_failure(failed.value, path)
 
 
@@ -265,7 +263,7 @@ def spoilt(path: Path, kind: str) -> Path:
 def test_spoilt_files(kind: str, suffix: str, tmp_path: Path) -> None:
     path = spoilt(tmp_path / f"weights{suffix}", kind)
     with pytest.raises(FailureError) as failed:
-        load_pretrained(fresh(), "swin-micro", CLASSES, 64, path)
+        load_pretrained(fresh(), "swin-micro", path)
     one_failure(failed.value, path)
     assert "weights_only" not in str(failed.value)  # torch's advice to run what is in the file
     assert "--weights" in failed.value.remedy
@@ -278,7 +276,7 @@ def test_a_torch_file_without_a_state(content: Any, tmp_path: Path) -> None:
     path = tmp_path / "other.pt"
     torch.save(content, path)
     with pytest.raises(FailureError, match="holds no state dict") as failed:
-        load_pretrained(fresh(), "swin-micro", CLASSES, 64, path)
+        load_pretrained(fresh(), "swin-micro", path)
     one_failure(failed.value, path)
 
 
@@ -294,7 +292,7 @@ def test_no_code_of_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = tmp_path / "surprise.pt"
     torch.save({"model": Surprise()}, path)
     with pytest.raises(FailureError):
-        load_pretrained(fresh(), "swin-micro", CLASSES, 64, path)
+        load_pretrained(fresh(), "swin-micro", path)
     assert not (tmp_path / "harm").exists()
 
 
@@ -320,7 +318,7 @@ def test_without_a_network_the_hub_fails_with_a_remedy(
     with pytest.raises(
         FailureError, match=r"swin_tiny_patch4_window7_224.ms_in1k could not be fetched"
     ) as failed:
-        load_pretrained(fresh(), "swin-tiny", CLASSES, 224)
+        load_pretrained(fresh(), "swin-tiny")
     assert len(str(failed.value).removesuffix(failed.value.remedy).strip().splitlines()) == 1
     assert "--weights" in failed.value.remedy
     assert "random" in failed.value.remedy
@@ -338,7 +336,7 @@ def test_the_hub_is_asked_for_the_published_weights(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(timm, "create_model", give)
     chain = fresh(network="swin-tiny", side=224)
-    load_pretrained(chain, "swin-tiny", CLASSES, 224)
+    load_pretrained(chain, "swin-tiny")
     assert asked == [("swin_tiny_patch4_window7_224.ms_in1k", True)]
     expected = theirs.layers[3].blocks[1].mlp.fc2.weight
     assert torch.equal(chain.units[12].layers[0].mlp.fc2.weight, expected)  # type: ignore[index, union-attr]
@@ -366,7 +364,7 @@ def test_timm_knows_the_published_weights(network: str, weights: str) -> None:
 
 def test_a_network_without_published_weights() -> None:
     with pytest.raises(FailureError, match="Swin-micro has no pretrained weights") as failed:
-        load_pretrained(fresh(), "swin-micro", CLASSES, 64)
+        load_pretrained(fresh(), "swin-micro")
     assert "--weights" in failed.value.remedy
 
 

@@ -13,7 +13,7 @@ import torch
 import torchvision.models as models
 from small_table import Bench
 from specimens import CLASSES, recipe_of
-from torch import Tensor, nn
+from torch import nn
 
 from locbench.data.images import load
 from locbench.errors import FailureError, UsageError
@@ -21,7 +21,7 @@ from locbench.execution.plan import Plan, make_plan
 from locbench.execution.selection import RunOptions
 from locbench.files import digest
 from locbench.networks.chain import build_chain
-from locbench.networks.pretrained import load_pretrained
+from locbench.networks.pretrained import load_pretrained, weights_cached
 from locbench.report.grouping import group_records
 from locbench.results.store import Store
 from locbench.spec.arguments import initial_weights
@@ -107,11 +107,14 @@ def test_from_the_command_line(bench: Bench, tmp_path: Path) -> None:
     assert (record.recipe.init, record.recipe.weights) == ("torchvision", digest(path))
 
 
-def test_without_a_network_one_message(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_one_message(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
+    monkeypatch.setattr(torch.hub, "urlopen", refuse)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     called = bench.call(*RESNET, "--init", "torchvision")
     assert called.code == 1
     assert "weights IMAGENET1K_V1 of resnet34 could not be fetched: no route to host" in called.err
@@ -119,17 +122,17 @@ def test_without_a_network_one_message(bench: Bench, monkeypatch: pytest.MonkeyP
     assert bench.records() == []
 
 
-def test_the_hub_is_asked_for_the_first_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def give(url: str, *_: object, **__: object) -> dict[str, Tensor]:
-        asked.append(url)
-        return model(1000).state_dict()
-
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", give)
+def test_the_first_weights_are_taken_from_the_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert not weights_cached("resnet34")
+    file = tmp_path / "hub/checkpoints" / Path(models.ResNet34_Weights.IMAGENET1K_V1.url).name
+    file.parent.mkdir(parents=True)
+    torch.save(model(1000).state_dict(), file)
+    assert weights_cached("resnet34")
     chain = build_chain("resnet34", 1000, 64)
-    load_pretrained(chain, "resnet34", 1000, 64)
-    assert asked == [models.ResNet34_Weights.IMAGENET1K_V1.url]
+    load_pretrained(chain, "resnet34")
     assert torch.equal(chain.head[-1].weight, model(1000).fc.weight)  # type: ignore[index, union-attr, arg-type]
 
 
@@ -260,6 +263,4 @@ def test_every_network_named_has_first_weights() -> None:
     for name in named:
         assert VERSION in models.get_model_weights(name).__members__
     with pytest.raises(FailureError, match="no weight file"):
-        load_pretrained(
-            build_chain("resnet34", CLASSES, 32), "resnet34", CLASSES, 32, Path("nowhere.pth")
-        )
+        load_pretrained(build_chain("resnet34", CLASSES, 32), "resnet34", Path("nowhere.pth"))
