@@ -1,11 +1,11 @@
-"""What is printed on, apart from the errors."""
+"""The terminal, and results as JSON or for people."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import msgspec
@@ -17,24 +17,14 @@ from locbench.printable import escaped, printable
 
 
 class Terminal(Console):
-    """A console that takes every text literally, and whose reader may go: rich would end the
-    program in silence.
+    """A console that takes every text literally, and raises an error when its reader has gone.
 
     It guesses no colours, takes neither brackets for markup nor words between colons for pictures,
     and shows control characters of names instead of sending them.
     """
 
-    def __init__(
-        self, *, stderr: bool = False, soft_wrap: bool = False, quiet: bool = False
-    ) -> None:
-        super().__init__(
-            stderr=stderr,
-            soft_wrap=soft_wrap,
-            quiet=quiet,
-            highlight=False,
-            emoji=False,
-            markup=False,
-        )
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(highlight=False, emoji=False, markup=False, **settings)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -53,6 +43,25 @@ class Terminal(Console):
         raise BrokenPipeError
 
 
+class Output:
+    """Where a command prints: results on standard output, and with JSON all else on standard error.
+
+    Args:
+        as_json: results are JSON.
+        quiet: nothing but JSON is printed, as by all but one of several processes.
+    """
+
+    def __init__(self, as_json: bool, *, quiet: bool = False) -> None:
+        self.as_json, self.console = as_json, Terminal(stderr=as_json, quiet=quiet)
+
+    def show(self, entry: Callable[[], object], view: Callable[[Terminal], None]) -> None:
+        """Print a result as JSON, or for people."""
+        if self.as_json:
+            print_json(entry())
+        else:
+            view(self.console)
+
+
 def remark(*texts: str) -> None:
     """Print sentences on standard error.
 
@@ -60,7 +69,7 @@ def remark(*texts: str) -> None:
     """
     with contextlib.suppress(OSError, ValueError):
         for text in texts:
-            Terminal(stderr=True, soft_wrap=True).print(text, markup=False)
+            Terminal(stderr=True, soft_wrap=True).print(text)
 
 
 def _literal(text: Text) -> Text:

@@ -13,7 +13,7 @@ from locbench.bench.results import Skipped
 from locbench.costs.measured.table import OVERHEAD, phase_settings
 from locbench.errors import UsageError
 from locbench.registry import suggestion
-from locbench.spec.arguments import cost_recipe, parse_option
+from locbench.spec.arguments import assignments, cost_recipe
 from locbench.spec.phases import global_share
 from locbench.spec.recipe import Recipe, canonical
 from locbench.spec.table_files import load_tables
@@ -93,14 +93,15 @@ def cases_of(wanted: Mapping[str, object], words: Sequence[str]) -> list[Case]:
     Raises:
         UsageError: a setting or an option is unknown or does not fit.
     """
-    own = _cases(wanted, dict(parse_option(each) for each in words))
+    own = _cases(wanted, assignments(words, "--set"))
     if own[0].recipe.composition.end_to_end and wanted["method"] == "bp":
         return own
     return [*_cases({**wanted, "method": "bp", "modules": None, "memory": None}, {}), *own]
 
 
 def _cases(wanted: Mapping[str, object], options: Mapping[str, Any]) -> list[Case]:
-    recipe = cost_recipe({"lr": PROBE_RATE, **wanted}, options)
+    given = {name: value for name, value in wanted.items() if value is not None}
+    recipe = cost_recipe({"lr": PROBE_RATE, **given, "options": options})
     words = " ".join(f"{name}={_word(value)}" for name, value in options.items())
     phases = [("global" if each.guided else "local") for each in phase_settings(recipe)]
     return [Case(recipe, words, phase if len(phases) > 1 else "") for phase in phases]

@@ -58,33 +58,30 @@ def costs(
     """Predict what training costs, without a GPU: parameters, operations, and the peak of tensor
     memory.
     """
-    from locbench.commands.costs import Costing, one_of
+    from locbench.commands.costs import Costing, refuse_more_than_one
+    from locbench.console import Output
     from locbench.costs.memory.options import TraceOptions
+    from locbench.spec.arguments import settings_from_options
 
-    wanted: dict[str, object] = {
-        "network": network,
-        "method": method,
-        "dataset": dataset,
-        "modules": modules,
-    }
-    wanted |= {"batch_size": batch_size, "image_size": image_size, "precision": precision}
-    legacy = None if autograd == "current" else autograd
-    one_of(
-        table_id,
-        residuals,
-        wanted
-        | {
-            "set": set_,
-            "timeline": timeline,
-            "ddp_buckets": ddp_buckets or None,
-            "autograd": legacy,
-        },
+    settings = settings_from_options(
+        set_,
+        network=network,
+        method=method,
+        dataset=dataset,
+        modules=modules,
+        batch_size=batch_size,
+        image_size=image_size,
+        precision=precision,
     )
-    costing = Costing(Path(results), as_json=as_json)
+    legacy = None if autograd == "current" else autograd
+    others = {"timeline": timeline, "ddp_buckets": ddp_buckets, "autograd": legacy}
+    given = settings | {name: value for name, value in others.items() if value}
+    refuse_more_than_one(table_id, residuals, given)
+    costing = Costing(Path(results), Output(as_json))
     if residuals:
         costing.residuals()
     elif table_id is not None:
         costing.table(table_id)
     else:
-        setting = TraceOptions(kept_softmax=legacy is not None, ddp_buckets=ddp_buckets)
-        costing.recipe(wanted, set_ or [], timeline, setting)
+        options = TraceOptions(kept_softmax=legacy is not None, ddp_buckets=ddp_buckets)
+        costing.recipe(settings, timeline, options)

@@ -37,12 +37,16 @@ def fit(
     need is predicted.
     """
     from locbench.commands.costs import Costing
+    from locbench.console import Output
+    from locbench.spec.arguments import settings_from_options
 
-    wanted: dict[str, object] = {
-        "network": network,
-        "method": method,
-        "dataset": dataset,
-        "modules": modules,
-    }
-    wanted |= {"batch_size": batch_size, "precision": precision}
-    Costing(Path(results), as_json=as_json).fit(memory, wanted, set_ or [])
+    settings = settings_from_options(
+        set_,
+        network=network,
+        method=method,
+        dataset=dataset,
+        modules=modules,
+        batch_size=batch_size,
+        precision=precision,
+    )
+    Costing(Path(results), Output(as_json)).fit(memory, settings)

@@ -21,22 +21,23 @@ def list_tables(
     as_json: Json = False,
 ) -> None:
     """List every table: id, paper, number, title, cells, and how many cells have a record."""
+    from locbench.console import Output, remark
     from locbench.errors import LocbenchError, UsageError
 
+    output = Output(as_json)
     if methods and runs:
         raise UsageError("--methods and --runs ask for two lists", "Ask for one of them.")
     if methods:
+        from locbench.spec.method_options import describe_methods
         from locbench.terminal.methods import print_methods
 
-        print_methods(as_json=as_json)
+        output.show(describe_methods, lambda console: print_methods(console, describe_methods()))
         return
-    from locbench.console import remark
     from locbench.results.store import Store
     from locbench.spec.table_files import load_tables
     from locbench.terminal.runs import print_runs
     from locbench.terminal.tables import print_list
 
     faults: list[LocbenchError] = []
-    show = print_runs if runs else print_list
-    show(load_tables(faults), Store(results), as_json=as_json)
+    (print_runs if runs else print_list)(output, load_tables(faults), Store(results))
     remark(*(f"left out: {fault}" for fault in faults))

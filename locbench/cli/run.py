@@ -89,7 +89,7 @@ def run(
     """Run one recipe: any network, method and data set, also those in no paper."""
     from locbench.commands.table import Session
     from locbench.files import digest
-    from locbench.spec.arguments import initial_weights, recipes_from
+    from locbench.spec.arguments import initial_weights, recipes_from, settings_from_options
 
     session = Session(
         Path(results),
@@ -101,15 +101,19 @@ def run(
         engine=engine,
         jobs_per_device=jobs_per_device,
     )
-    wanted: dict[str, object] = {
-        "network": network,
-        "method": method,
-        "dataset": dataset,
-        "modules": modules,
-        "epochs": epochs,
-    }
-    wanted |= {"batch_size": batch_size, "lr": lr, "train_limit": limit}
-    wanted |= {"precision": precision, "memory": memory}
-    wanted |= initial_weights(network, init, digest(weights) if weights else "")
-    recipes = recipes_from(wanted, set_ or [], seeds, session.root, recipe or [])
+    settings = settings_from_options(
+        set_,
+        network=network,
+        method=method,
+        dataset=dataset,
+        modules=modules,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        train_limit=limit,
+        precision=precision,
+        memory=memory,
+        **initial_weights(network, init, digest(weights) if weights else ""),
+    )
+    recipes = recipes_from(settings, seeds, session.root, recipe or [])
     session.run(recipes, rerun=rerun, plan_only=plan)

@@ -16,7 +16,9 @@ def show(
     """Show a table: its axes, recipes, published numbers with their source, and notes on
     contradictions.
     """
+    from locbench.console import Output
     from locbench.spec.table_files import load_table
-    from locbench.terminal.tables import print_table
+    from locbench.terminal.tables import print_table, table_entry
 
-    print_table(load_table(table_id), as_json=as_json)
+    table = load_table(table_id)
+    Output(as_json).show(lambda: table_entry(table), lambda console: print_table(console, table))

@@ -34,14 +34,18 @@ def splits(
     """Find the division into K local modules whose largest module needs the least memory, without a
     GPU.
     """
-    from locbench.commands.splits import Splitting
+    from locbench.commands.splits import show_splits
+    from locbench.console import Output
+    from locbench.spec.arguments import settings_from_options
 
-    wanted: dict[str, object] = {
-        "network": network,
-        "method": method,
-        "dataset": dataset,
-        "modules": modules,
-    }
-    wanted |= {"batch_size": batch_size, "image_size": image_size}
-    wanted |= {"precision": precision}
-    Splitting(Path(results), as_json=as_json).show(wanted, set_ or [], top)
+    settings = settings_from_options(
+        set_,
+        network=network,
+        method=method,
+        dataset=dataset,
+        modules=modules,
+        batch_size=batch_size,
+        image_size=image_size,
+        precision=precision,
+    )
+    show_splits(settings, top, Path(results), Output(as_json))

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from locbench.console import Terminal, print_json, remark
+from locbench.console import Output, remark
 from locbench.costs.measured.store import MeasurementStore
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.store import PredictionStore
 from locbench.errors import FailureError, LocbenchError, UsageError
-from locbench.spec.arguments import cost_recipe, parse_option
+from locbench.spec.arguments import cost_recipe
 from locbench.spec.networks import NETWORKS
 from locbench.spec.recipe import Recipe
 from locbench.spec.table_files import load_table, load_tables
 from locbench.spec.tables import Table
+from locbench.terminal.lines import say
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from locbench.report.cost_rows import JudgedRow
     from locbench.terminal.columns import Labels
 
@@ -46,17 +49,13 @@ class Costing:
 
     Args:
         results: the results folder.
-        as_json: print JSON.
+        output: where to print.
     """
 
-    def __init__(self, results: Path, *, as_json: bool) -> None:
-        self.results = results
-        self.predictions, self.measurements = (
-            PredictionStore(results, trace=True),
-            MeasurementStore(results),
-        )
-        self.as_json = as_json
-        self.console = Terminal(stderr=as_json)
+    def __init__(self, results: Path, output: Output) -> None:
+        self.results, self.output, self.console = results, output, output.console
+        self.predictions = PredictionStore(results, trace=True)
+        self.measurements = MeasurementStore(results)
 
     def table(self, table_id: str) -> None:
         """Show the costs of every recipe of a table, held against what it prints."""
@@ -78,39 +77,38 @@ class Costing:
             comparisons = comparisons_of(table, [], self.predictions)
         remark(*self.predictions.log.lines)
         judged = judge(rows, comparisons, self.measurements)
-        if self.as_json:
-            print_json({"id": table.id, "cells": [judged_entry(each) for each in judged]})
-            return
         labels = labels_of(rows)
-        print_rows(self.console, f"{table.id} ({table.number}: {table.title})", labels, judged)
-        print_findings(self.console, table, labels, judged, comparisons)
-        self._beside(labels, judged, traced)
+
+        def view(console: Console) -> None:
+            print_rows(console, f"{table.id} ({table.number}: {table.title})", labels, judged)
+            print_findings(console, table, labels, judged, comparisons)
+            self._print_origins(labels, judged, traced)
+
+        self.output.show(
+            lambda: {"id": table.id, "cells": [judged_entry(row) for row in judged]}, view
+        )
 
     def residuals(self) -> None:
-        """Show how far predicted and calibrated memory are from what the papers print, over all
-        calibrated tables.
-        """
+        """Show how far predicted and calibrated memory are from all papers' printed memory."""
         from locbench.costs.calibration import calibrated_values, residuals
         from locbench.terminal.cost_findings import print_residuals
 
         faults: list[LocbenchError] = []
         with self.console.status("tracing"):
-            found = residuals(
-                each
+            by_paper = residuals(
+                value
                 for table in load_tables(faults)
-                for each in calibrated_values(table, self.predictions)
+                for value in calibrated_values(table, self.predictions)
             )
         remark(*self.predictions.log.lines)
-        if self.as_json:
-            print_json({"residuals": found})
-        else:
-            print_residuals(self.console, found)
+        self.output.show(
+            lambda: {"residuals": by_paper}, lambda console: print_residuals(console, by_paper)
+        )
         remark(*(f"left out: {fault}" for fault in faults))
 
     def recipe(
         self,
-        wanted: dict[str, object],
-        options: Sequence[str],
+        settings: Mapping[str, Any],
         timeline: Path | None,
         setting: TraceOptions = TraceOptions(),
     ) -> None:
@@ -120,8 +118,7 @@ class Costing:
         from locbench.terminal.columns import labels_of
         from locbench.terminal.costs import print_rows
 
-        wanted = wanted | {"dataset": wanted["dataset"] or "cifar10"}
-        recipe = cost_recipe(wanted, dict(parse_option(each) for each in options))
+        recipe = cost_recipe(settings)
         traced = self._untraced([recipe])
         with traceable():
             row = recipe_row(recipe, self.predictions, setting)
@@ -129,30 +126,22 @@ class Costing:
         if timeline is not None:
             self._draw(recipe, timeline, setting)
         (judged,) = judge([row], [], self.measurements)
-        if self.as_json:
-            print_json(judged_entry(judged))
-            return
         labels = labels_of([row])
-        print_rows(
-            self.console,
-            f"{recipe.network}, {recipe.method}, batch {recipe.batch_size}",
-            labels,
-            [judged],
-        )
-        self._beside(labels, [judged], traced)
 
-    def _beside(self, labels: Labels, judged: Sequence[JudgedRow], traced: set[str]) -> None:
+        def view(console: Console) -> None:
+            print_rows(console, _title(recipe), labels, [judged])
+            self._print_origins(labels, [judged], traced)
+
+        self.output.show(lambda: judged_entry(judged), view)
+
+    def _print_origins(self, labels: Labels, judged: Sequence[JudgedRow], traced: set[str]) -> None:
         from locbench.terminal.cost_findings import print_measured_steps
         from locbench.terminal.costs import print_slowest
 
         print_measured_steps(self.console, labels, [each.measured for each in judged])
         for fault in self.measurements.lines:
-            self.console.print(fault, markup=False, soft_wrap=True)
-        self.console.print(
-            f"Predictions are traced with {self.predictions.log.origin}.",
-            style="dim",
-            soft_wrap=True,
-        )
+            say(self.console, fault)
+        say(self.console, f"Predictions are traced with {self.predictions.log.origin}.", "dim")
         kept = not self.predictions.log.unkept
         print_slowest(self.console, labels, [each.row for each in judged], traced, kept=kept)
 
@@ -160,26 +149,26 @@ class Costing:
         kept = PredictionStore(self.results)
         return {each.key for each in recipes if kept.footprint(each) is None}
 
-    def fit(self, memory: str, wanted: Mapping[str, object], options: Sequence[str]) -> None:
+    def fit(self, memory: str, settings: Mapping[str, Any]) -> None:
         """Show the largest batch of a method, or the methods by what they cost at a batch."""
         from locbench.costs.memory.fit import parse_bytes, rank_for_batch
         from locbench.terminal.splits import candidate_entry, print_candidates
 
         size = parse_bytes(memory)
-        if wanted["method"] is None:
+        if "method" not in settings:
             with traceable():
-                found = rank_for_batch(_candidates(wanted), size)
-            if self.as_json:
-                print_json([candidate_entry(each) for each in found])
-            else:
-                print_candidates(self.console, found, size)
+                ranked = rank_for_batch(_candidates(settings), size)
+            self.output.show(
+                lambda: [candidate_entry(candidate) for candidate in ranked],
+                lambda console: print_candidates(console, ranked, size),
+            )
             return
-        if wanted["batch_size"] is not None:
+        if "batch_size" in settings:
             raise UsageError(
                 "--batch-size is given, and the largest batch of --method is looked for",
                 "Leave out one of them; without --method the cheapest method for a batch is found.",
             )
-        self._largest(cost_recipe(wanted, dict(parse_option(each) for each in options)), size)
+        self._largest(cost_recipe(settings), size)
 
     def _largest(self, recipe: Recipe, size: int) -> None:
         from locbench.costs.memory.fit import largest_batch, on_device
@@ -191,32 +180,35 @@ class Costing:
             tensors = largest_batch(recipe, size)
             with suppress(FailureError):  # tensors may fit where nothing else does
                 device = largest_batch(recipe, size, need=on_device(held))
-        if self.as_json:
-            entry: dict[str, object] = {
-                "batch_size": tensors[0],
-                "memory_peak_bytes": tensors[1],
-                "memory_bytes": size,
-            }
-            batch, needs = device or (None, None)
-            print_json(
-                entry | {"device_batch_size": batch, "device_bytes": needs, "device_how": held.how}
-            )
-        else:
-            print_batches(self.console, recipe, size, tensors, device, held.how)
+        batch, needs = device or (None, None)
+        entry = {
+            "batch_size": tensors[0],
+            "memory_peak_bytes": tensors[1],
+            "memory_bytes": size,
+            "device_batch_size": batch,
+            "device_bytes": needs,
+            "device_how": held.how,
+        }
+        self.output.show(
+            lambda: entry,
+            lambda console: print_batches(console, recipe, size, tensors, device, held.how),
+        )
 
     def _draw(self, recipe: Recipe, path: Path, setting: TraceOptions) -> None:
         from locbench.costs.memory.timeline import draw
         from locbench.costs.memory.trace import trace_step
         from locbench.spec.partition import partition_of
 
-        title = f"{recipe.network}, {recipe.method}, batch {recipe.batch_size}"
-        draw(trace_step(recipe, setting), partition_of(recipe).modules, title, path)
-        self.console.print(f"timeline: {path}", markup=False, soft_wrap=True)
+        draw(trace_step(recipe, setting), partition_of(recipe).modules, _title(recipe), path)
+        say(self.console, f"timeline: {path}")
+
+
+def _title(recipe: Recipe) -> str:
+    return f"{recipe.network}, {recipe.method}, batch {recipe.batch_size}"
 
 
 def _refuse_detectors(table: Table) -> None:
-    """Say that costs are of classifiers: a detector's step depends on what it finds and cannot be
-    traced.
+    """Refuse detectors, whose step depends on what it finds and cannot be traced.
 
     Raises:
         UsageError: the table has detectors.
@@ -230,8 +222,7 @@ def _refuse_detectors(table: Table) -> None:
 
 @contextmanager
 def traceable() -> Iterator[None]:
-    """Say in one message why a step cannot be traced: BatchNorm refuses one value, a convolution no
-    pixels.
+    """Say in one message why a step cannot be traced, such as that BatchNorm refuses one value.
 
     Raises:
         UsageError: a layer refused its input.
@@ -244,23 +235,21 @@ def traceable() -> Iterator[None]:
         ) from None
 
 
-def _candidates(wanted: Mapping[str, object]) -> list[Recipe]:
-    """Return the recipes that `locbench fit` chooses among.
-
-    On a transformer also those made for transformers.
-    """
-    transformer = NETWORKS[str(wanted["network"])].transformer is not None
-    if not transformer:
-        return [cost_recipe({**wanted, "method": name}, given) for name, given in CANDIDATES]
-    names = [
-        *(each for each in CANDIDATES if each[0] != "auglocal"),
-        ("swin-reconstruction", {}),
-        ("swin-infopro", {}),
+def _candidates(settings: Mapping[str, Any]) -> list[Recipe]:
+    """Return the recipes that `locbench fit` chooses among, on a transformer those made for it too."""
+    candidates = list(CANDIDATES)
+    if NETWORKS[settings["network"]].transformer is not None:
+        candidates = [each for each in CANDIDATES if each[0] != "auglocal"]
+        candidates += [("swin-reconstruction", {}), ("swin-infopro", {})]
+    return [
+        cost_recipe({**settings, "method": method, "options": options})
+        for method, options in candidates
     ]
-    return [cost_recipe({**wanted, "method": name}, given) for name, given in names]
 
 
-def one_of(table_id: str | None, residuals: bool, wanted: Mapping[str, object]) -> None:
+def refuse_more_than_one(
+    table_id: str | None, residuals: bool, settings: Mapping[str, object]
+) -> None:
     """Refuse anything but a table, a recipe, or ``--residuals``.
 
     Raises:
@@ -268,14 +257,12 @@ def one_of(table_id: str | None, residuals: bool, wanted: Mapping[str, object]) 
     """
     given = ["the table's ID"] if table_id is not None else []
     given += ["--residuals"] if residuals else []
-    options = [
-        f"--{name.replace('_', '-')}" for name, value in wanted.items() if value not in (None, [])
-    ]
+    names = ("set" if name == "options" else name.replace("_", "-") for name in settings)
+    options = [f"--{name}" for name in names]
     if given and (options or len(given) > 1):
-        names = ", ".join([*given, *options])
         raise UsageError(
-            f"too much is given: {names}",
+            f"too much is given: {', '.join([*given, *options])}",
             "Give an ID, or a recipe with its options, or --residuals.",
         )
-    if not given and (wanted["network"] is None or wanted["method"] is None):
+    if not given and not {"network", "method"} <= settings.keys():
         raise UsageError("a table or a recipe is needed", "Give an ID, or --network and --method.")

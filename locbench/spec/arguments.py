@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +26,28 @@ _ELSEWHERE = {
 """Fields of a recipe that ``--recipe`` does not set, and what does."""
 
 
+def settings_from_options(set_: Sequence[str] | None = None, **options: object) -> dict[str, Any]:
+    """Return the settings of `make_recipe` that a command line gives.
+
+    Args:
+        set_: ``name=value`` words for the method.
+        options: None where an option is left out.
+
+    Raises:
+        UsageError: see `assignments`.
+    """
+    settings = {name: value for name, value in options.items() if value is not None}
+    return settings | ({"options": assignments(set_, "--set")} if set_ else {})
+
+
 def recipes_from(
-    wanted: Mapping[str, Any],
-    options: Sequence[str],
-    seeds: int,
-    root: Path,
-    further: Sequence[str] = (),
+    settings: Mapping[str, Any], seeds: int, root: Path, further: Sequence[str] = ()
 ) -> list[Recipe]:
     """Return the recipe of a command line, once per seed.
 
     Args:
-        wanted: settings of `make_recipe`; None takes the data set's published batch, a rate scaled
-            to the batch, 160 epochs (four on the embedded digits).
-        options: ``name=value`` words for the method.
+        settings: of `make_recipe`; what is left out is the data set's published batch, a rate
+            scaled to the batch, and 160 epochs (four on the embedded digits).
         seeds: number of seeds, from 0 or from the ``seed`` among the further settings.
         root: folder of the data sets.
         further: ``name=value`` words for any other field of `Recipe`.
@@ -47,12 +56,11 @@ def recipes_from(
         UsageError: a setting or an option is unknown, given twice or does not fit.
     """
     refuse_count("--seeds", seeds, MOST_SEEDS)
-    given = {name: value for name, value in wanted.items() if value is not None}
-    further_given = _further(further, given)
-    given |= further_given
+    further_given = _further(further, settings)
+    given = {**settings, **further_given}
     refuse_types(given)
     refuse_sizes(given)
-    published = published_settings(str(given["network"]))
+    published = published_settings(given["network"])
     settings = published | given
     settings["dataset"] = resolve(settings["dataset"], root)
     data = info(settings["dataset"], root)
@@ -63,7 +71,6 @@ def recipes_from(
         settings.pop("warmup_epochs", None)  # a shorter run has a shorter warm-up
     settings.setdefault("batch_size", data.batch)
     settings.setdefault("lr", scaled_rate(data.lr, data.batch, settings["batch_size"]))
-    settings["options"] = unrepeated(map(parse_option, options), "--set")
     first = settings.pop("seed", 0)
     recipes = [make_recipe(settings | {"seed": first + seed}) for seed in range(seeds)]
     if "warmup_lr" in further_given and recipes[0].warmup_epochs == 0:
@@ -78,7 +85,7 @@ def _further(words: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
 
     What cannot be set so, or is given by an option of its own, is refused.
     """
-    settings = unrepeated(map(parse_setting, words), "--recipe")
+    settings = assignments(words, "--recipe")
     for name in settings:
         if name in _ELSEWHERE:
             raise UsageError(f"--recipe {name}=... sets nothing", _ELSEWHERE[name])
@@ -98,20 +105,6 @@ _OPTIONS = ("modules", "epochs", "batch_size", "lr", "train_limit", "precision",
 """Fields with an option of their own, of which ``none`` asks for the default, as leaving the option
 out does.
 """
-
-
-def unrepeated(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
-    """Return pairs of names and values as a dictionary.
-
-    Raises:
-        UsageError: a name is there twice.
-    """
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise UsageError(f"{option} {name}=... is given twice", "Give one of them.")
-        found[name] = value
-    return found
 
 
 def initial_weights(network: str, init: str | None, digest: str) -> dict[str, str]:
@@ -155,31 +148,31 @@ def published_settings(network: str) -> dict[str, Any]:
     return {}
 
 
-def parse_option(text: str) -> tuple[str, object]:
-    """Read ``name=value``.
-
-    A value with commas is a list, ``true`` and ``false`` are truth values.
-    """
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise UsageError(f"--set {text!r} is not NAME=VALUE", "For example: --set depth=3")
-    parts = [_plain(part.strip()) for part in value.split(",")]
-    return name.strip(), parts if len(parts) > 1 else parts[0]
+_EXAMPLES = {"--set": "depth=3", "--recipe": "drop_path=0.1"}
 
 
-def parse_setting(text: str) -> tuple[str, object]:
-    """Read ``name=value`` for a field of `Recipe`, numbers as such.
+def assignments(words: Sequence[str], option: str) -> dict[str, Any]:
+    """Read the ``name=value`` words of ``--set`` or ``--recipe``.
+
+    A value with commas is a list, ``true`` and ``false`` are truth values. Numbers are read for
+    ``--recipe``; the options of methods read their own.
 
     Raises:
-        UsageError: the text is no setting.
+        UsageError: a word is no such pair, or a name is there twice.
     """
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise UsageError(
-            f"--recipe {text!r} is not NAME=VALUE", "For example: --recipe drop_path=0.1"
-        )
-    parts = [_number(part.strip()) for part in value.split(",")]
-    return name.strip(), parts if len(parts) > 1 else parts[0]
+    read = _number if option == "--recipe" else _plain
+    settings: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = (part.strip() for part in word.partition("="))
+        if not equals or not name:
+            raise UsageError(
+                f"{option} {word!r} is not NAME=VALUE", f"For example: {option} {_EXAMPLES[option]}"
+            )
+        if name in settings:
+            raise UsageError(f"{option} {name}=... is given twice", "Give one of them.")
+        parts = [read(part.strip()) for part in value.split(",")]
+        settings[name] = parts if len(parts) > 1 else parts[0]
+    return settings
 
 
 def _number(word: str) -> object:
@@ -195,14 +188,12 @@ def _plain(word: str) -> object:
     return {"true": True, "false": False, "none": None}.get(word.lower(), word)
 
 
-def cost_recipe(wanted: Mapping[str, object], options: Mapping[str, object]) -> Recipe:
+def cost_recipe(settings: Mapping[str, Any]) -> Recipe:
     """Return a recipe of which only the costs are of interest.
 
-    The schedule is the published one of the data set.
+    The schedule is the published one of the data set, which is CIFAR-10 if none is given.
     """
-    given = {name: value for name, value in wanted.items() if value is not None}
-    data = info(str(given["dataset"]))
+    given = {"dataset": "cifar10", **settings}
+    data = info(given["dataset"])
     usual = {"batch_size": data.batch, "epochs": 160, "lr": data.lr}
-    return make_recipe(
-        usual | published_settings(str(given["network"])) | given | {"options": dict(options)}
-    )
+    return make_recipe(usual | published_settings(given["network"]) | given)

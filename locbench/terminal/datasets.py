@@ -4,37 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from locbench.console import print_json
+from rich.text import Text
+
+from locbench.console import Terminal
 from locbench.datasets.status import DatasetStatus
+from locbench.terminal.lines import say
 
 _COLOURS = {"ready": "green", "missing": "yellow", "broken": "red"}
 
 
-def print_statuses(statuses: Sequence[DatasetStatus], *, as_json: bool) -> None:
-    """Print one data set after the other, or JSON."""
-    if as_json:
-        print_json(statuses)
-        return
-    from rich.text import Text
-
-    from locbench.console import Terminal
-
-    console = Terminal(soft_wrap=True)
-    for each in statuses:
-        head = Text(f"{each.name:<14}", style="bold") + Text(
-            f"{each.state:<8}", style=_COLOURS[each.state]
-        )
-        console.print(head + Text(f" {each.label}"))
-        console.print(
-            "    " + ": ".join(text for text in (each.where, each.detail) if text), markup=False
-        )
-        if each.state != "ready":
-            console.print(f"    {each.how}", markup=False)
-    console.print(
-        "imagefolder:PATH        any folder with PATH/train/<class>/* and PATH/test or PATH/val",
-        markup=False,
-    )
-    console.print(
-        "coco:PATH               any folder with PATH/train2017, PATH/val2017 and PATH/annotations",
-        markup=False,
-    )
+def print_statuses(console: Terminal, statuses: Sequence[DatasetStatus]) -> None:
+    """Print one data set after the other."""
+    for status in statuses:
+        state = Text(f"{status.state:<8}", style=_COLOURS[status.state])
+        head = Text(f"{status.name:<14}", style="bold") + state
+        console.print(head + Text(f" {status.label}"), soft_wrap=True)
+        say(console, "    " + ": ".join(filter(None, (status.where, status.detail))))
+        if status.state != "ready":
+            say(console, f"    {status.how}")
+    for name, words in (
+        ("imagefolder:PATH", "any folder with PATH/train/<class>/* and PATH/test or PATH/val"),
+        ("coco:PATH", "any folder with PATH/train2017, PATH/val2017 and PATH/annotations"),
+    ):
+        say(console, f"{name:<24}{words}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from locbench.console import Terminal, print_json
-from locbench.spec.method_options import MethodDescription, Option, describe_methods
+from collections.abc import Sequence
+
+from locbench.console import Terminal
+from locbench.spec.method_options import MethodDescription, Option
 from locbench.terminal.lines import hang, say, value_words
 
 KINDS = {
@@ -12,13 +14,8 @@ KINDS = {
 }
 
 
-def print_methods(*, as_json: bool) -> None:
-    """Print every method with its options, their defaults and their meaning, or JSON."""
-    methods = describe_methods()
-    if as_json:
-        print_json(methods)
-        return
-    console = Terminal()
+def print_methods(console: Terminal, methods: Sequence[MethodDescription]) -> None:
+    """Print every method with its options, their defaults and their meaning."""
     say(console, "Options are set with --set NAME=VALUE.")
     for kind, title in KINDS.items():
         say(console, "")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from locbench.console import print_json
+from locbench.console import Output, Terminal
+from locbench.printable import printable
 from locbench.report.grouping import group_records
 from locbench.results.record import Record
 from locbench.results.store import Store
 from locbench.spec.tables import Table
+from locbench.terminal.lines import say
 
 
 def runs_apart(tables: Sequence[Table], records: Sequence[Record]) -> list[Record]:
@@ -25,29 +27,28 @@ def runs_apart(tables: Sequence[Table], records: Sequence[Record]) -> list[Recor
     return sorted(apart, key=lambda record: (record.provenance.started, record.key))
 
 
-def print_runs(tables: Sequence[Table], store: Store, *, as_json: bool) -> None:
+def print_runs(output: Output, tables: Sequence[Table], store: Store) -> None:
     """Print one line per run of no table, or JSON."""
     records = runs_apart(tables, list(store.all()))
     store.set_aside.tell()
-    if as_json:
-        print_json([run_entry(record, store) for record in records])
-        return
-    from locbench.console import Terminal
-    from locbench.printable import printable
+    output.show(
+        lambda: [run_entry(record, store) for record in records],
+        lambda console: _print_records(console, records, store),
+    )
+
+
+def _print_records(console: Terminal, records: Sequence[Record], store: Store) -> None:
     from locbench.terminal.progress import summary
 
-    console = Terminal(soft_wrap=True)
     for record in records:
         name = printable(
             f"{record.recipe.network} by {record.recipe.method} on {record.recipe.dataset}"
         )
         arithmetic = "" if record.recipe.precision == "fp32" else f" in {record.recipe.precision}"
         where = f"{name}{arithmetic}, seed {record.recipe.seed}"
-        console.print(f"{record.provenance.started[:10]}  {summary(record, where)}", markup=False)
-    console.print(
-        f"{len(records)} run{'' if len(records) == 1 else 's'} of no table below {store.records}",
-        markup=False,
-    )
+        say(console, f"{record.provenance.started[:10]}  {summary(record, where)}")
+    count = f"{len(records)} run{'' if len(records) == 1 else 's'}"
+    say(console, f"{count} of no table below {store.records}")
 
 
 def run_entry(record: Record, store: Store) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from locbench.console import Terminal, print_json
+from locbench.console import Output, Terminal
 from locbench.report.formatting import NOTHING
 from locbench.report.grouping import group_records
 from locbench.report.text import heading, metric_label, origin, split_label
@@ -23,19 +23,20 @@ WIDE = 100
 """Columns of the terminal from which on the list has all its columns."""
 
 
-def print_list(tables: Sequence[Table], store: Store, *, as_json: bool) -> None:
+def print_list(output: Output, tables: Sequence[Table], store: Store) -> None:
     """Print one line per table, or JSON."""
     records = [record for record in store.all() if record.status == "done"]
     store.set_aside.tell()
     entries = [list_entry(table, records) for table in tables]
-    if as_json:
-        print_json(entries)
-        return
-    from rich.text import Text
 
-    from locbench.console import Terminal
+    def view(console: Terminal) -> None:
+        _print_entries(console, entries)
+        _print_origins(console, len(runs_apart(tables, records)), len(records), store.shipped())
 
-    console = Terminal()
+    output.show(lambda: entries, view)
+
+
+def _print_entries(console: Terminal, entries: Sequence[dict[str, Any]]) -> None:
     wide = ("id", "paper", "number", "title", "values", "recorded", "reduced")
     names = wide if console.width >= WIDE else ("id", "number", "title", "recorded", "reduced")
     lines = [
@@ -58,16 +59,14 @@ def print_list(tables: Sequence[Table], store: Store, *, as_json: bool) -> None:
         if console.width > len(meaning)
         else "recorded: cells with a run; reduced: with reduced runs alone"
     )
-    apart = len(runs_apart(tables, records)) if records else 0
+
+
+def _print_origins(console: Terminal, apart: int, records: int, shipped: int) -> None:
     if apart:
-        console.print(
-            f"{apart} run{'' if apart == 1 else 's'} of no table: locbench list --runs",
-            soft_wrap=True,
-        )
-    shipped = store.shipped()
+        say(console, f"{apart} run{'' if apart == 1 else 's'} of no table: locbench list --runs")
     if shipped:
-        note = f"{shipped} of the {len(records)} records came with the repository: --results DIR keeps yours apart"
-        console.print(note, soft_wrap=True)
+        origin = f"{shipped} of the {records} records came with the repository"
+        say(console, f"{origin}: --results DIR keeps yours apart")
 
 
 def _recorded(entry: dict[str, Any]) -> str:
@@ -99,15 +98,6 @@ def list_entry(table: Table, records: Sequence[Record]) -> dict[str, Any]:
         "recorded": len(recorded),
         "reduced": len(recorded - full),
     }
-
-
-def print_table(table: Table, *, as_json: bool) -> None:
-    """Print a table's axes, published numbers, recipes and notes, or JSON."""
-    if as_json:
-        print_json(table_entry(table))
-        return
-
-    print_all(table)
 
 
 def table_entry(table: Table) -> dict[str, Any]:
@@ -149,11 +139,8 @@ _GAP = 2
 _MORE = ", further columns"
 
 
-def print_all(table: Table) -> None:
-    """Print a table's published and derived numbers, the recipes of its rows and columns, its
-    claims and notes.
-    """
-    console = Terminal()
+def print_table(console: Terminal, table: Table) -> None:
+    """Print a table's published and derived numbers, its recipes, claims and notes."""
     console.print(Text(heading(table), style="bold"))
     console.print(Text(origin(table)))
     for metric in table.metrics:

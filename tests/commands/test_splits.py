@@ -327,23 +327,22 @@ def test_a_transformer_is_divided_as_its_table_trains_it(row: str, modules: int)
         if (each.row, each.column) == (row, f"K={modules}")
     )
     assert cell.recipe is not None
-    given = split_recipe({"network": row.lower(), "modules": modules}, {})
+    given = split_recipe({"network": row.lower(), "modules": modules})
     assert without_schedule(given) == without_schedule(cell.recipe)
     assert (
-        split_recipe({"network": row.lower(), "modules": modules, "batch_size": 7}, {}).batch_size
-        == 7
+        split_recipe({"network": row.lower(), "modules": modules, "batch_size": 7}).batch_size == 7
     )
 
 
 def test_the_published_split_of_swin_tiny_needs_the_least() -> None:
-    one = split_recipe({"network": "swin-tiny", "modules": 2}, {})
+    one = split_recipe({"network": "swin-tiny", "modules": 2})
     (found,) = Search(search_space(one), ModuleMemory(one)).best(1)
     assert split_text("swin-tiny", found.units) == "2,10"
 
 
 def test_at_four_modules_the_first_of_swin_tiny_decides_alone() -> None:
     """So that all divisions that begin with it tie, the published one among them."""
-    one = split_recipe({"network": "swin-tiny", "modules": 4}, {})
+    one = split_recipe({"network": "swin-tiny", "modules": 4})
     search = Search(search_space(one), ModuleMemory(one))
     (found,) = search.best(1)
     published = search.division((2, 4, 6, 12))

@@ -11,7 +11,7 @@ import pytest
 
 from locbench.errors import UsageError
 from locbench.execution.devices import places
-from locbench.spec.arguments import recipes_from
+from locbench.spec.arguments import recipes_from, settings_from_options
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
 from locbench.training.lr_schedule import learning_rate
@@ -67,7 +67,7 @@ REFUSED = {
 
 
 def one(base: dict[str, Any], *further: str, seeds: int = 1) -> Recipe:
-    return recipes_from(base, [], seeds, Path("nowhere"), further)[-1]
+    return recipes_from(base, seeds, Path("nowhere"), further)[-1]
 
 
 def test_every_field_is_looked_at() -> None:
@@ -102,7 +102,7 @@ def test_warm_up_reaches_the_learning_rate() -> None:
 
 
 def test_seeds_count_from_the_one_that_is_set() -> None:
-    assert [each.seed for each in recipes_from(BASE, [], 3, Path("nowhere"), ["seed=7"])] == [
+    assert [each.seed for each in recipes_from(BASE, 3, Path("nowhere"), ["seed=7"])] == [
         7,
         8,
         9,
@@ -115,7 +115,7 @@ def test_what_is_given_twice_is_refused() -> None:
     with pytest.raises(UsageError, match=r"--recipe lr=\.\.\. is given twice"):
         one(BASE, "lr=0.1", "lr=0.2")
     with pytest.raises(UsageError, match=r"--set variant=\.\.\. is given twice"):
-        recipes_from(BASE, ["variant=mlp", "variant=cnn"], 1, Path("nowhere"))
+        settings_from_options(["variant=mlp", "variant=cnn"], **BASE)
 
 
 def test_the_default_can_be_asked_for() -> None:
@@ -186,6 +186,6 @@ def test_options_of_methods_have_bounds(method: str, options: dict[str, Any]) ->
 
 def test_counts_of_runs_have_bounds() -> None:
     with pytest.raises(UsageError, match="Ask for 1,000 or less"):
-        recipes_from(BASE, [], 1_000_000, Path("nowhere"))
+        recipes_from(BASE, 1_000_000, Path("nowhere"))
     with pytest.raises(UsageError, match="Ask for 256 or less"):
         places("cpu", 1_000_000_000)

@@ -9,7 +9,7 @@ import pytest
 from specimens import recipe, recipe_of
 
 from locbench.errors import UsageError
-from locbench.spec.arguments import parse_setting
+from locbench.spec.arguments import assignments
 from locbench.spec.partition import partition_of
 from locbench.spec.recipe import Recipe
 from locbench.terminal.splits import published
@@ -37,10 +37,10 @@ def test_records_of_before_keep_their_split_and_key(
 
 
 def test_a_split_of_the_users() -> None:
-    name, value = parse_setting(
-        "split=15,13,27"
-    )  # InfoPro's of balanced memory has cuts of this kind
-    chosen = recipe_of("dgl", {}, network="resnet110", **{name: value})
+    # InfoPro's of balanced memory has cuts of this kind
+    chosen = recipe_of(
+        "dgl", {}, network="resnet110", **assignments(["split=15,13,27"], "--recipe")
+    )
     assert chosen.modules == 3
     assert partition_of(chosen).ends == (14, 27, 54)
 
