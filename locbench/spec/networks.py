@@ -64,83 +64,40 @@ NETWORKS: Registry[NetworkInfo] = Registry("network")
 # published splits follow the general rule of `units_per_module`.
 _RESNET110_SPLITS: dict[int, tuple[int, ...]] = {
     2: (28, 27),
-    32: (
-        3,
-        1,
-        2,
-        1,
-        2,
-        2,
-        2,
-        2,
-        1,
-        2,
-        1,
-        2,
-        1,
-        2,
-        1,
-        2,
-        2,
-        2,
-        2,
-        1,
-        2,
-        1,
-        2,
-        2,
-        1,
-        2,
-        1,
-        2,
-        2,
-        2,
-        2,
-        2,
-    ),
+    32: tuple(map(int, "31212222121212122221212212122222")),
 }
 
 _INFOPRO_SPLITS: dict[int, dict[int, tuple[int, ...]]] = {
     32: {3: (6, 5, 5)},
     110: {3: (19, 18, 18)},
 }
-"""InfoPro-Pytorch's for three modules, by depth: each stage a module, and the stem with the first.
-"""
+"""InfoPro-Pytorch's for K = 3, by depth: each stage is a module, and the stem is with the first."""
 
-
-def _resnet(depth: int, splits: dict[int, tuple[int, ...]] | None = None) -> None:
-    blocks = (depth - 2) // 6
+for _depth in (8, 14, 20, 32, 56, 110):
     NETWORKS.add(
-        f"resnet{depth}",
+        f"resnet{_depth}",
         NetworkInfo(
-            name=f"resnet{depth}",
-            label=f"ResNet-{depth}",
-            units=1 + 3 * blocks,
-            builder=f"locbench.networks.resnet_cifar:resnet{depth}",
-            splits=splits or {},
-            carried_splits=_INFOPRO_SPLITS.get(depth, {}),
+            name=f"resnet{_depth}",
+            label=f"ResNet-{_depth}",
+            units=1 + (_depth - 2) // 2,
+            builder=f"locbench.networks.resnet_cifar:resnet{_depth}",
+            splits=_RESNET110_SPLITS if _depth == 110 else {},
+            carried_splits=_INFOPRO_SPLITS.get(_depth, {}),
         ),
     )
 
 
-for _depth in (8, 14, 20, 32, 56):
-    _resnet(_depth)
-
-_resnet(110, _RESNET110_SPLITS)
-
-
 def _with_narrow(info: NetworkInfo, builder: str, width: str) -> None:
     """Register a network, and the same with fewer channels as its stand-in."""
-    name = f"{info.name}-narrow"
-    path = f"locbench.networks.{builder}"
-    NETWORKS.add(info.name, msgspec.structs.replace(info, small_variant=name))
-    changes = {
-        "name": name,
-        "label": f"{info.label} of {width} width",
-        "builder": path,
-        "torchvision": "",
-    }
-    NETWORKS.add(name, msgspec.structs.replace(info, **changes))
+    narrow = msgspec.structs.replace(
+        info,
+        name=f"{info.name}-narrow",
+        label=f"{info.label} of {width} width",
+        builder=f"locbench.networks.{builder}",
+        torchvision="",
+    )
+    NETWORKS.add(narrow.name, narrow)
+    NETWORKS.add(info.name, msgspec.structs.replace(info, small_variant=narrow.name))
 
 
 for _name, _label, _units, _builder, _narrow, _width in (
@@ -152,57 +109,33 @@ for _name, _label, _units, _builder, _narrow, _width in (
     _path = f"locbench.networks.{_builder}"
     _with_narrow(NetworkInfo(_name, _label, _units, _path, stem=_name != "vgg19"), _narrow, _width)
 
-
-def _for_imagenet(
-    name: str,
-    label: str,
-    units: int,
-    builder: str,
-    torchvision: str,
-    splits: dict[int, tuple[int, ...]],
-) -> None:
-    path = f"locbench.networks.{builder}"
-    stem = name != "vgg13"
-    info = NetworkInfo(
-        name, f"{label} (ImageNet)", units, path, splits, torchvision=torchvision, stem=stem
-    )
-    _with_narrow(info, f"{builder}_narrow", "1/8")
-
-
 # Units per module, the stem in the first: for ResNets of InfoPro's ImageNet code (K = 2) and of
 # HPFF's (K = 4 and 8), which cuts all of them after the same blocks; for VGG13 of DGL's code.
 _HPFF_SPLITS = {4: (9, 9, 8, 8), 8: (5, 5, 4, 4, 4, 4, 4, 4)}
-
-_for_imagenet("vgg13", "VGG13", 10, "vgg:vgg13", "vgg13_bn", {4: (3, 3, 3, 1), 10: (1,) * 10})
-
-_for_imagenet("resnet34", "ResNet-34", 17, "resnet_imagenet:resnet34", "resnet34", {})
-
-_for_imagenet(
-    "resnet101",
-    "ResNet-101",
-    34,
-    "resnet_imagenet:resnet101",
-    "resnet101",
-    {2: (5, 29), **_HPFF_SPLITS},
+_RESNET152_SPLITS = {2: (10, 41), 4: (13, 9, 8, 21), 8: (5, 9, 4, 4, 4, 4, 4, 17)}
+_FOR_IMAGENET: tuple[tuple[str, str, int, str, str, dict[int, tuple[int, ...]]], ...] = (
+    ("vgg13", "VGG13", 10, "vgg", "vgg13_bn", {4: (3, 3, 3, 1), 10: (1,) * 10}),
+    ("resnet34", "ResNet-34", 17, "resnet_imagenet", "resnet34", {}),
+    ("resnet101", "ResNet-101", 34, "resnet_imagenet", "resnet101", {2: (5, 29), **_HPFF_SPLITS}),
+    ("resnet152", "ResNet-152", 51, "resnet_imagenet", "resnet152", _RESNET152_SPLITS),
+    (
+        *("resnext101-32x8d", "ResNeXt-101 32x8d", 34, "resnet_imagenet", "resnext101_32x8d"),
+        {2: (7, 27), **_HPFF_SPLITS},
+    ),
 )
 
-_for_imagenet(
-    "resnet152",
-    "ResNet-152",
-    51,
-    "resnet_imagenet:resnet152",
-    "resnet152",
-    {2: (10, 41), 4: (13, 9, 8, 21), 8: (5, 9, 4, 4, 4, 4, 4, 17)},
-)
-
-_for_imagenet(
-    "resnext101-32x8d",
-    "ResNeXt-101 32x8d",
-    34,
-    "resnet_imagenet:resnext101_32x8d",
-    "resnext101_32x8d",
-    {2: (7, 27), **_HPFF_SPLITS},
-)
+for _name, _label, _units, _module, _torchvision, _splits in _FOR_IMAGENET:
+    _builder = f"{_module}:{_name.replace('-', '_')}"
+    _info = NetworkInfo(
+        name=_name,
+        label=f"{_label} (ImageNet)",
+        units=_units,
+        builder=f"locbench.networks.{_builder}",
+        splits=_splits,
+        torchvision=_torchvision,
+        stem=_name != "vgg13",
+    )
+    _with_narrow(_info, f"{_builder}_narrow", "1/8")
 
 # Blocks per module of Pathak et al. 2023, Table 1; the patch embedding counts with the first
 # module.
