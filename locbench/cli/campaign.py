@@ -60,7 +60,7 @@ def campaign(
     continue from there.
     """
     from locbench.commands.campaign import start
-    from locbench.execution.selection import RunOptions
+    from locbench.spec.selection import RunOptions
 
     start(
         tables or (),

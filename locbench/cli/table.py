@@ -77,8 +77,8 @@ def table(
     """
     from locbench.commands.table import Session
     from locbench.console import remark
-    from locbench.execution.selection import RunOptions
     from locbench.files import digest
+    from locbench.spec.selection import RunOptions
     from locbench.spec.table_files import aliased
 
     options = RunOptions(

@@ -24,9 +24,9 @@ from locbench.execution.job import Job, shipped_notes
 from locbench.execution.plan import Plan, make_plan
 from locbench.execution.pool import Setup
 from locbench.execution.preflight import check_devices
-from locbench.execution.selection import RunOptions
 from locbench.printable import duration, shortened
 from locbench.results.store import Store
+from locbench.spec.selection import RunOptions
 from locbench.spec.table_files import load_table
 from locbench.torchrun import process_count
 

@@ -12,7 +12,7 @@ from rich.markup import escape
 from locbench.costs.measured.store import Measurement, MeasurementStore
 from locbench.costs.measured.table import Variant, cost_cells
 from locbench.errors import StoppedError
-from locbench.execution.selection import RunOptions
+from locbench.spec.selection import RunOptions
 from locbench.spec.tables import Table
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from locbench.costs.measured.table import measured_costs
 from locbench.costs.memory.store import PredictionStore
 from locbench.costs.table_values import computed_if_needed
 from locbench.errors import FailureError, LocbenchError, UsageError
-from locbench.execution.selection import chosen
 from locbench.files import listed
 from locbench.printable import printable
 from locbench.report.compare import compare, only_run
@@ -31,8 +30,9 @@ from locbench.report.render import (
 )
 from locbench.results.record import Record
 from locbench.results.store import Store
+from locbench.spec.selection import chosen, narrow
 from locbench.spec.table_files import load_table, load_tables
-from locbench.spec.tables import Table, narrow
+from locbench.spec.tables import Table
 
 _FIRST = "Run a table first: locbench table pgl-period --preset smoke."
 
@@ -41,7 +41,7 @@ ENDINGS = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 
 @dataclass(frozen=True)
 class Selection:
-    """What of the tables is shown: rows and columns by `locbench.execution.selection.chosen`, and
+    """What of the tables is shown: rows and columns by `locbench.spec.selection.chosen`, and
     only what was run.
     """
 

@@ -21,14 +21,14 @@ from locbench.execution.job import Job, shipped_notes
 from locbench.execution.plan import Plan, make_plan
 from locbench.execution.pool import Setup
 from locbench.execution.readiness import missing_for
-from locbench.execution.selection import RunOptions
 from locbench.report.machine_formats import document
 from locbench.report.model import Comparison
 from locbench.results.record import Record
 from locbench.results.store import Store
 from locbench.spec.recipe import Recipe
+from locbench.spec.selection import RunOptions, narrow
 from locbench.spec.table_files import load_table
-from locbench.spec.tables import Table, narrow
+from locbench.spec.tables import Table
 from locbench.terminal.comparison import print_comparison, print_measured
 from locbench.terminal.progress import summary
 from locbench.torchrun import is_main_process, local_device, process_count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from locbench.errors import UsageError
-from locbench.execution.selection import RunOptions
+from locbench.spec.selection import RunOptions
 from locbench.spec.validation import refuse_count
 
 MOST_JOBS = 256

@@ -15,11 +15,11 @@ from locbench.datasets.naming import canonical
 from locbench.errors import UsageError
 from locbench.execution.identity import Contents
 from locbench.execution.job import Job, published_backbones, shipped_notes, state_of, with_backbones
-from locbench.execution.selection import RunOptions, _trains, select
 from locbench.results.store import Store
 from locbench.spec.networks import NETWORKS
 from locbench.spec.presets import with_preset
 from locbench.spec.recipe import Recipe, warmup_epochs
+from locbench.spec.selection import RunOptions, select, trains
 from locbench.spec.tables import Cell, Table
 from locbench.spec.validation import MOST, MOST_SEEDS, lean_obstacle, refuse_count, refuse_unfit
 
@@ -79,7 +79,7 @@ def make_plan(
         options = msgspec.structs.replace(options, dataset=canonical(options.dataset))
     cells, substitute = select(table, options)
     contents = Contents(root)
-    runnable = [cell for cell in cells if cell.recipe is not None and _trains(table, cell)]
+    runnable = [cell for cell in cells if cell.recipe is not None and trains(table, cell)]
     notes: dict[str, None] = {}
     variant = cache(partial(resolve, root=root))  # looks at the disk, once per data set
     places: dict[str, tuple[Recipe, list[tuple[str, str]]]] = {}

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
 
 from locbench.report.model import ClaimVerdict, Entry, JudgedClaim
-from locbench.spec.claims import Claim, Inequality, Place, inequalities
-from locbench.spec.tables import Table
+from locbench.spec.claims import Inequality, Place, inequalities
+from locbench.spec.tables import Claim, Table
 
 Outcome: TypeAlias = Literal["as claimed", "otherwise", "undecided", "not run"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)

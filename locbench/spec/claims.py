@@ -27,46 +27,15 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from locbench.registry import close_names, suggestion
+from locbench.spec.tables import Claim, Table
 
 Place: TypeAlias = tuple[str, str]
 """A cell by the labels of its row and its column."""
-
-
-class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A sentence of the paper about the numbers of its table.
-
-    Attributes:
-        text: the claim in a few words.
-        section: where the paper makes it.
-        metric: whose numbers are compared; of several, each by itself.
-        expect: one or more orders of cells, see the grammar above.
-        mean: compare means over the other axis, not the numbers at each of its places.
-        only: parts of labels; if given, the order is looked at where one of them is.
-        note: what a reader should know, such as that the paper's own numbers say otherwise.
-    """
-
-    text: str
-    section: str
-    metric: str | list[str]
-    expect: str | list[str]
-    mean: bool = False
-    only: list[str] = []
-    note: str = ""
-
-    @property
-    def metrics(self) -> list[str]:
-        """The metrics as a list."""
-        return [self.metric] if isinstance(self.metric, str) else self.metric
-
-    @property
-    def orders(self) -> list[str]:
-        """The expected orders as a list."""
-        return [self.expect] if isinstance(self.expect, str) else self.expect
 
 
 class Inequality(msgspec.Struct, frozen=True):
@@ -114,34 +83,7 @@ class _Order(msgspec.Struct, frozen=True):
 _NUMBER = r"\d+(?:\.\d+)?"
 
 
-class _Labelled(Protocol):
-    @property
-    def label(self) -> str: ...
-
-
-class _Quantity(Protocol):
-    @property
-    def kind(self) -> str: ...
-
-
-class _ClaimedTable(Protocol):
-    """What claims need to know of their table; see `locbench.spec.tables.Table`."""
-
-    @property
-    def rows(self) -> Sequence[_Labelled]: ...
-    @property
-    def columns(self) -> Sequence[_Labelled]: ...
-    @property
-    def metrics(self) -> Mapping[str, _Quantity]: ...
-    @property
-    def published(self) -> Mapping[str, Mapping[str, list[str]]]: ...
-    @property
-    def computed(self) -> bool: ...
-    @property
-    def claims(self) -> Sequence[Claim]: ...
-
-
-def inequalities(table: _ClaimedTable, claim: Claim) -> list[Inequality]:
+def inequalities(table: Table, claim: Claim) -> list[Inequality]:
     """Return every comparison of a claim.
 
     Raises:
@@ -181,7 +123,7 @@ def _refuse_circles(found: Iterable[Inequality]) -> None:
         ) from None
 
 
-def claim_faults(table: _ClaimedTable) -> Iterator[tuple[str, str]]:
+def claim_faults(table: Table) -> Iterator[tuple[str, str]]:
     """Yield the key and a message for every fault of a table's claims."""
     for index, claim in enumerate(table.claims):
         key = f"claims[{index}]"
@@ -229,7 +171,7 @@ def _side(text: str) -> Iterator[_Term]:
 class _Grid:
     """The labels of a table along both axes, and where it holds numbers of one metric."""
 
-    def __init__(self, table: _ClaimedTable, metric: str) -> None:
+    def __init__(self, table: Table, metric: str) -> None:
         self.metric = metric
         self.rows = [row.label for row in table.rows]
         self.columns = [column.label for column in table.columns]

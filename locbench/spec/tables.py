@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from locbench.errors import LocbenchError, UsageError
-from locbench.spec.claims import Claim, inequalities
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
+
+_SOME = msgspec.Meta(min_length=1)
 
 
 class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,6 +72,38 @@ class Derived(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     printed: dict[str, list[str]]
 
 
+class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A sentence of the paper about the numbers of its table.
+
+    Attributes:
+        text: the claim in a few words.
+        section: where the paper makes it.
+        metric: whose numbers are compared; of several, each by itself.
+        expect: one or more orders of cells, see the grammar of `locbench.spec.claims`.
+        mean: compare means over the other axis, not the numbers at each of its places.
+        only: parts of labels; if given, the order is looked at where one of them is.
+        note: what a reader should know, such as that the paper's own numbers say otherwise.
+    """
+
+    text: str
+    section: str
+    metric: str | list[str]
+    expect: str | list[str]
+    mean: bool = False
+    only: list[str] = []
+    note: str = ""
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics as a list."""
+        return [self.metric] if isinstance(self.metric, str) else self.metric
+
+    @property
+    def orders(self) -> list[str]:
+        """The expected orders as a list."""
+        return [self.expect] if isinstance(self.expect, str) else self.expect
+
+
 class Published(msgspec.Struct, frozen=True):
     """A number as the paper prints it: value, spread if any, and the decimals that it was rounded
     to.
@@ -112,11 +145,11 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     number: str
     title: str
     source: str
-    rows: list[Axis]
-    columns: list[Axis]
-    metrics: dict[str, Metric]
+    rows: Annotated[list[Axis], _SOME]
+    columns: Annotated[list[Axis], _SOME]
+    metrics: Annotated[dict[str, Metric], _SOME]
     published: dict[str, dict[str, list[str]]]
-    trials: int = 1
+    trials: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
     notes: list[str] = []
     recipe: dict[str, Any] = {}
     derived: list[Derived] = []
@@ -179,44 +212,6 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         return merge(self.recipe, row.recipe, along, row.at.get(column.label, {}))
 
 
-def narrow(table: Table, cells: Collection[Cell]) -> Table:
-    """Return the table with these of its cells alone, rows and columns that hold none left out."""
-    places = {(cell.row, cell.column) for cell in cells}
-    columns = [
-        index
-        for index, each in enumerate(table.columns)
-        if any(each.label == column for _, column in places)
-    ]
-    labels = {row for row, _ in places}
-
-    def kept(grid: dict[str, list[str]]) -> dict[str, list[str]]:
-        return {
-            row: [
-                texts[index] if (row, table.columns[index].label) in places else ""
-                for index in columns
-            ]
-            for row, texts in grid.items()
-            if row in labels
-        }
-
-    derived = [msgspec.structs.replace(each, printed=kept(each.printed)) for each in table.derived]
-    return msgspec.structs.replace(
-        table,
-        rows=[row for row in table.rows if row.label in labels],
-        columns=[table.columns[index] for index in columns],
-        published={metric: kept(grid) for metric, grid in table.published.items()},
-        derived=derived,
-        claims=[claim for claim in table.claims if _is_within(claim, table, places)],
-    )
-
-
-def _is_within(claim: Claim, table: Table, places: Collection[tuple[str, str]]) -> bool:
-    """Whether all cells of a claim are among these: what is left of another is not what the paper
-    says.
-    """
-    return all(place in places for each in inequalities(table, claim) for place, _ in each.weights)
-
-
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """Merge settings, later layers first in rank; ``options`` merge key by key."""
     merged: dict[str, Any] = {}
@@ -267,7 +262,7 @@ class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             peak.
     """
 
-    gigabytes: float
+    gigabytes: Annotated[float, msgspec.Meta(ge=0, lt=1000)]
     fitted: list[tuple[str, str]] = []
     shape: str = ""
 

@@ -25,8 +25,8 @@ from locbench.execution.budget import Deadline
 from locbench.execution.devices import places
 from locbench.execution.plan import make_plan
 from locbench.execution.pool import Setup
-from locbench.execution.selection import RunOptions
 from locbench.results.store import Store
+from locbench.spec.selection import RunOptions
 from locbench.spec.table_files import load_table
 from locbench.training import engine, probe
 from locbench.training.graphed import GraphedEngine

@@ -10,8 +10,8 @@ import pytest
 from locbench.errors import UsageError
 from locbench.execution.job import Job
 from locbench.execution.plan import Plan, make_plan
-from locbench.execution.selection import RunOptions, select
 from locbench.results.store import Store
+from locbench.spec.selection import RunOptions, select
 from locbench.spec.tables import Axis, Metric, Table
 
 ROWS = {

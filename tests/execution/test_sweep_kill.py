@@ -22,9 +22,9 @@ from rich.console import Console
 from small_table import CELLS, MINI, numbers
 
 from locbench.execution.plan import make_plan
-from locbench.execution.selection import RunOptions
 from locbench.execution.sweep import Sweep
 from locbench.results.store import Store
+from locbench.spec.selection import RunOptions
 from locbench.spec.table_files import read_table
 from locbench.terminal.progress import Lines
 from locbench.training.state import load_checkpoint

@@ -18,7 +18,6 @@ from torch import nn
 from locbench.data.images import load
 from locbench.errors import FailureError, UsageError
 from locbench.execution.plan import Plan, make_plan
-from locbench.execution.selection import RunOptions
 from locbench.files import digest
 from locbench.networks.chain import build_chain
 from locbench.networks.pretrained import load_pretrained, weights_cached
@@ -27,6 +26,7 @@ from locbench.results.store import Store
 from locbench.spec.arguments import initial_weights
 from locbench.spec.presets import reductions
 from locbench.spec.recipe import Recipe
+from locbench.spec.selection import RunOptions
 from locbench.spec.table_files import load_table
 from locbench.training.run import Run
 

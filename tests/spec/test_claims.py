@@ -24,9 +24,10 @@ from locbench.report.model import Comparison, Entry, JudgedClaim
 from locbench.report.render import render, render_claims
 from locbench.report.verdicts import at_chance, highest_chance
 from locbench.results.store import Store
-from locbench.spec.claims import Claim, Inequality, inequalities
+from locbench.spec.claims import Inequality, inequalities
+from locbench.spec.selection import narrow
 from locbench.spec.table_files import load_tables, read_table
-from locbench.spec.tables import Axis, Metric, Table, narrow
+from locbench.spec.tables import Axis, Claim, Metric, Table
 from locbench.terminal.comparison import print_comparison
 
 GRID = {

@@ -12,12 +12,12 @@ from small_table import Bench
 
 from locbench.errors import UsageError
 from locbench.execution.plan import make_plan
-from locbench.execution.selection import RunOptions
 from locbench.report.compare import unmeasured
 from locbench.report.text import heading, origin
 from locbench.results.store import Store
 from locbench.spec.components import SharedStem
 from locbench.spec.networks import NETWORKS, units_per_module
+from locbench.spec.selection import RunOptions
 from locbench.spec.table_files import aliased, load_table, load_tables, table_ids
 from locbench.spec.tables import Cell, Table
 

@@ -35,9 +35,9 @@ def bench(
 
 
 FAULTS = [
-    ("trials = 2", "trials = -1", ["key trials", "-1 runs"]),
-    ("trials = 2", "trials = 0", ["key trials"]),
-    ("trials = 2", "trials = 100000000000", ["key trials", "from 1 to 1000"]),
+    ("trials = 2", "trials = -1", ["$.trials", ">= 1"]),
+    ("trials = 2", "trials = 0", ["$.trials"]),
+    ("trials = 2", "trials = 100000000000", ["$.trials", "<= 1000"]),
     ("trials = 2", f"trials = {'9' * 400}", ["mini.toml"]),
     ("trials = 2", f"trials = {'9' * 5000}", ["not valid TOML"]),
     (

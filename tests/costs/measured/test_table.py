@@ -30,8 +30,9 @@ from locbench.learning.routing import StepOutput
 from locbench.results.record import Provenance
 from locbench.spec.components import Periodic
 from locbench.spec.recipe import Recipe, without_schedule
+from locbench.spec.selection import RunOptions, narrow
 from locbench.spec.table_files import read_table
-from locbench.spec.tables import Table, narrow
+from locbench.spec.tables import Table
 from locbench.terminal.comparison import print_measured
 from locbench.training.probe import ProbeStep
 
@@ -405,7 +406,6 @@ def test_reduced_runs_measure_nothing_unasked(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from locbench.commands.measure import Measuring
-    from locbench.execution.selection import RunOptions
 
     costs = read_table(bench.tables / "costs.toml")
     monkeypatch.setattr(Measuring, "_device", lambda self: CUDA)

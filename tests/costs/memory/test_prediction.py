@@ -314,7 +314,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> PredictionStore:
 
 def only(table: Table, rows: list[str], columns: list[str]) -> Table:
     """Return a table narrowed to some places, so that no more is traced."""
-    from locbench.spec.tables import narrow
+    from locbench.spec.selection import narrow
 
     return narrow(
         table, [each for each in table.cells if each.row in rows and each.column in columns]

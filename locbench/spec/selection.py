@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -12,7 +12,8 @@ from locbench.datasets.coco import SHAPES
 from locbench.errors import UsageError
 from locbench.registry import close_names, suggestion
 from locbench.spec.choices import Init, Memory, Precision, Preset
-from locbench.spec.tables import Axis, Cell, Table
+from locbench.spec.claims import Place, inequalities
+from locbench.spec.tables import Axis, Cell, Claim, Table
 
 
 class RunOptions(msgspec.Struct, frozen=True):
@@ -55,8 +56,8 @@ def select(table: Table, options: RunOptions) -> tuple[list[Cell], str | None]:
         return cells, None
     info(dataset)  # an unknown one is refused before anything runs
     if any(cell.recipe and cell.recipe.dataset == dataset for cell in cells):
-        trains = any(_trains(table, cell) for cell in cells)
-        return [cell for cell in cells if _stays(table, cell, dataset, trains)], None
+        any_trains = any(trains(table, cell) for cell in cells)
+        return [cell for cell in cells if _stays(table, cell, dataset, any_trains)], None
     first = next((cell.recipe.dataset for cell in cells if cell.recipe), None)
     return [cell for cell in cells if cell.recipe is None or cell.recipe.dataset == first], dataset
 
@@ -80,14 +81,52 @@ def chosen(table: Table, rows: tuple[str, ...], columns: tuple[str, ...]) -> lis
     return cells
 
 
-def _stays(table: Table, cell: Cell, dataset: str, trains: bool) -> bool:
+def narrow(table: Table, cells: Collection[Cell]) -> Table:
+    """Return the table with these of its cells alone, rows and columns that hold none left out."""
+    places = {(cell.row, cell.column) for cell in cells}
+    columns = [
+        index
+        for index, each in enumerate(table.columns)
+        if any(each.label == column for _, column in places)
+    ]
+    labels = {row for row, _ in places}
+
+    def kept(grid: dict[str, list[str]]) -> dict[str, list[str]]:
+        return {
+            row: [
+                texts[index] if (row, table.columns[index].label) in places else ""
+                for index in columns
+            ]
+            for row, texts in grid.items()
+            if row in labels
+        }
+
+    derived = [msgspec.structs.replace(each, printed=kept(each.printed)) for each in table.derived]
+    return msgspec.structs.replace(
+        table,
+        rows=[row for row in table.rows if row.label in labels],
+        columns=[table.columns[index] for index in columns],
+        published={metric: kept(grid) for metric, grid in table.published.items()},
+        derived=derived,
+        claims=[claim for claim in table.claims if _is_within(claim, table, places)],
+    )
+
+
+def _is_within(claim: Claim, table: Table, places: Collection[Place]) -> bool:
+    """Whether all cells of a claim are among these: what is left of another is not what the paper
+    says.
+    """
+    return all(place in places for each in inequalities(table, claim) for place, _ in each.weights)
+
+
+def _stays(table: Table, cell: Cell, dataset: str, any_trains: bool) -> bool:
     """Whether a cell is left where one data set is asked for: its own, and costs that stand beside
     trained ones.
     """
     return (
         cell.recipe is None
         or cell.recipe.dataset == dataset
-        or (trains and not _trains(table, cell))
+        or (any_trains and not trains(table, cell))
     )
 
 
@@ -145,5 +184,6 @@ def _find(pattern: str, labels: list[str]) -> set[str]:
     return set()
 
 
-def _trains(table: Table, cell: Cell) -> bool:
+def trains(table: Table, cell: Cell) -> bool:
+    """Return whether a cell prints what training gives."""
     return any(table.metrics[metric].kind == "trained" for metric in cell.published)
