@@ -22,14 +22,16 @@ from locbench.execution.plan import Plan, make_plan
 from locbench.execution.pool import Setup
 from locbench.execution.readiness import missing_for
 from locbench.report.machine_formats import document
+from locbench.report.measured import measured_blocks
 from locbench.report.model import Comparison
+from locbench.report.sections import comparison_blocks, title_blocks
 from locbench.results.record import Record
 from locbench.results.store import Store
 from locbench.spec.recipe import Recipe
 from locbench.spec.selection import RunOptions, narrow
 from locbench.spec.table_files import load_table
 from locbench.spec.tables import Table
-from locbench.terminal.comparison import print_comparison, print_measured
+from locbench.terminal.comparison import print_blocks
 from locbench.terminal.progress import summary
 from locbench.torchrun import is_main_process, local_device, process_count
 
@@ -117,15 +119,17 @@ class Session:
         """
         comparisons = self._compared(table, records, measuring.measurements)
         if not self.as_json:
+            print_blocks(self.console, title_blocks(table))
             for comparison in comparisons:
-                print_comparison(self.console, table, comparison)
+                print_blocks(self.console, comparison_blocks(table, comparison))
         if measuring.wanted:
             measuring.run(self.console)
             comparisons = self._compared(table, records, measuring.measurements)
         if self.as_json:
             print_json(document(table, comparisons))
             return
-        print_measured(self.console, comparisons[0].measured if comparisons else ())
+        measured = comparisons[0].measured if comparisons else ()
+        print_blocks(self.console, measured_blocks(table, measured))
         where = f"Records: {self.store.records}. Report: locbench report {table.id} --results {self.store.folder}"
         self.console.print(where, markup=False, soft_wrap=True)
 

@@ -6,10 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from locbench.report.formatting import DAGGER
 from locbench.report.model import ClaimVerdict, JudgedClaim
-
-CLAIMS_TITLE = "Claims of the paper"
-
-CLAIMS_HEADER = ("claim", "section", "verdict", "comparisons")
+from locbench.report.text import some
 
 CLAIM_MEANING: dict[ClaimVerdict, str] = {
     "holds": "all comparisons of the claim come out as claimed, by more than two standard errors",
@@ -44,15 +41,6 @@ def comparisons_text(claim: JudgedClaim) -> str:
     if claim.not_run:
         words.append(f"{claim.not_run} of {claim.comparisons} not run")
     return ", ".join(words)
-
-
-def claim_rows(claims: Iterable[JudgedClaim]) -> list[tuple[str, ...]]:
-    """Return the cells of `CLAIMS_HEADER` for every claim of which something was run."""
-    return [
-        (claim.text, claim.section, claim_verdict_text(claim), comparisons_text(claim))
-        for claim in claims
-        if is_begun(claim)
-    ]
 
 
 def is_begun(claim: JudgedClaim) -> bool:
@@ -92,9 +80,3 @@ def claim_legend(claims: Iterable[JudgedClaim]) -> str:
     return "; ".join(
         [*meanings, *([SO_FAR] if any(claim.verdict == "not run" for claim in begun) else [])]
     )
-
-
-def some(places: Sequence[str], most: int = 3) -> str:
-    """Return the first places, and how many more there are."""
-    rest = len(places) - most
-    return "; ".join(places[:most]) + (f"; and {rest} more" if rest > 0 else "")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-from tabulate import tabulate
 
 from locbench.files import indented_json
 from locbench.report.claim_words import (
@@ -16,21 +15,17 @@ from locbench.report.claim_words import (
     claim_verdict_text,
     comparisons_text,
     paper_remark,
-    some,
 )
 from locbench.report.claims import is_computed
-from locbench.report.latex import text_floats
+from locbench.report.document import Block, Bullets, Cell, Grid, Heading, Row
 from locbench.report.machine_formats import as_cell
-from locbench.report.markdown import escaped as escaped_markdown
 from locbench.report.model import ClaimVerdict, Comparison, JudgedClaim
-from locbench.report.text import heading
+from locbench.report.text import heading, some
 from locbench.spec.tables import Table
 
 Found = tuple[Table, Sequence[Comparison]]
 
 TITLE = "Claims of the papers"
-
-HEADER = ("claim", "section", "runs", "verdict", "comparisons")
 
 
 class ClaimLine(msgspec.Struct, frozen=True):
@@ -102,36 +97,24 @@ def _counted(verdicts: Counter[ClaimVerdict]) -> str:
     return ", ".join(f"{verdicts[each]} × {each}" for each in CLAIM_MEANING if verdicts[each])
 
 
-def claims_markdown(found: Sequence[Found]) -> str:
-    """Return the page in Markdown, a section for each table."""
+def claims_blocks(found: Sequence[Found]) -> Iterator[Block]:
+    """Yield the page, a section for each table."""
     tables = [(table, claim_lines(table, comparisons)) for table, comparisons in found]
-    blocks = [f"# {TITLE}", _bullets(summary([line for _, lines in tables for line in lines]))]
-    blocks.append(
-        _bullets([*(f"{verdict}: {meaning}" for verdict, meaning in CLAIM_MEANING.items()), SO_FAR])
-    )
+    yield Heading(1, TITLE)
+    yield Bullets(tuple(summary([line for _, lines in tables for line in lines])))
+    meanings = [f"{verdict}: {meaning}" for verdict, meaning in CLAIM_MEANING.items()]
+    yield Bullets((*meanings, SO_FAR), "quiet")
     for table, lines in tables:
-        blocks.append(f"## {escaped_markdown(heading(table))}")
-        rows = [[escaped_markdown(text) for text in row] for row in _rows(lines)]
-        align = ["left"] * len(HEADER)
-        blocks.append(tabulate(rows, HEADER, "github", disable_numparse=True, colalign=align))
-        blocks += [_bullets(remarks)] if (remarks := _remarks(lines)) else []
-    return "\n\n".join(blocks) + "\n"
-
-
-def claims_latex(found: Sequence[Found]) -> str:
-    """Return the page in LaTeX, ``table`` environments for each table."""
-    tables = [(table, claim_lines(table, comparisons)) for table, comparisons in found]
-    blocks = ["% Needs \\usepackage{booktabs}."]
-    for table, lines in tables:
-        rows = [
-            (f"{text} (section {section})" if text else "", runs, f"{verdict}: {found}")
-            for text, section, runs, verdict, found in _rows(lines)
-        ]
-        caption, label = f"{heading(table)}. {TITLE}", f"{table.id}-claims"
-        blocks += text_floats(
-            caption, (), label, ("claim", "runs", "verdict"), rows, _remarks(lines)
+        yield Heading(2, heading(table))
+        yield Grid(
+            title=f"{heading(table)}. {TITLE}",
+            caption="",
+            label=f"{table.id}-claims",
+            header=("claim", "section", "runs", "verdict", "comparisons"),
+            align="lllll",
+            rows=tuple(_rows(lines)),
+            remarks=tuple(_remarks(lines)),
         )
-    return "\n\n".join(blocks) + "\n"
 
 
 def claims_csv(found: Sequence[Found]) -> str:
@@ -153,14 +136,6 @@ def claims_json(found: Sequence[Found]) -> str:
     ]
     return indented_json(documents).decode()
 
-
-PAGES: dict[str, Callable[[Sequence[Found]], str]] = {
-    "md": claims_markdown,
-    "tex": claims_latex,
-    "csv": claims_csv,
-    "json": claims_json,
-}
-"""The page's formats by the ending of their files."""
 
 _OF_CLAIM = (
     "text",
@@ -190,15 +165,15 @@ def _flat(line: ClaimLine) -> dict[str, Any]:
     return values | joined | {"table": line.table, "runs": line.runs, "how": line.how}
 
 
-def _rows(lines: Sequence[ClaimLine]) -> Iterator[tuple[str, ...]]:
+def _rows(lines: Sequence[ClaimLine]) -> Iterator[Row]:
     marks, previous = _marks(lines), ""
     for line in lines:
         claim = line.claim
-        same = claim.text == previous
+        named = ("", "") if claim.text == previous else (claim.text, claim.section)
         previous = claim.text
         runs = f"{line.runs} {marks[line.how]}" if line.how else line.runs
-        named = ("", "") if same else (claim.text, claim.section)
-        yield (*named, runs, claim_verdict_text(claim), comparisons_text(claim))
+        verdict = Cell(claim_verdict_text(claim), verdict=claim.verdict)
+        yield Row((*map(Cell, (*named, runs)), verdict, Cell(comparisons_text(claim))))
 
 
 def _marks(lines: Sequence[ClaimLine]) -> dict[str, str]:
@@ -219,7 +194,3 @@ def _remarks(lines: Sequence[ClaimLine]) -> list[str]:
             runs = f", {line.runs} {marks.get(line.how, '')}".rstrip()
             remarks.append(f"{line.claim.text}{runs}: otherwise for {some(line.claim.against)}.")
     return [*remarks, *dict.fromkeys(filter(None, (paper_remark(line.claim) for line in lines)))]
-
-
-def _bullets(texts: Sequence[str]) -> str:
-    return "\n".join(f"- {escaped_markdown(text)}" for text in texts)

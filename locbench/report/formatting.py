@@ -115,15 +115,6 @@ def tau_text(rank: Rank, reduced: bool) -> str:
     return f"{tau}{_mark(reduced)} ({low} to {high}) over {cells}{guessed}"
 
 
-def time_text(seconds: float) -> str:
-    """Return a duration in its two largest units."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
 def verdict_words(comparison: Comparison) -> str:
     """Return ``12 values: 3 match, 1 off, 8 missing``.
 

@@ -120,9 +120,13 @@ def _sized(kind: _Type, tabulars: Sequence[str]) -> str:
 def _fitted(sheet: Sheet) -> tuple[_Type, list[float], list[list[int]]]:
     """Return the type, the width of every column in points, and which columns stand in which block."""
     every = list(range(len(sheet.header)))
+    if sheet.labels == len(every):  # words alone
+        room = _ROOM - _GAP * (len(every) - 1)
+        return _SMALL, _shared(_widths(sheet, _SMALL, room), room), [every]
     for kind in (_SMALL, _SMALLER):
         for broken in (False, True):
-            widths = _widths(sheet, kind, broken=broken)
+            most = min(_LABEL, _LABELS / sheet.labels) if broken else _VALUE
+            widths = _widths(sheet, kind, most, broken=broken)
             if _total(widths) <= _ROOM:
                 return kind, widths, [every]
     labels, values = every[: sheet.labels], every[sheet.labels :]
@@ -139,6 +143,16 @@ def _fitted(sheet: Sheet) -> tuple[_Type, list[float], list[list[int]]]:
     return kind, widths, [labels + block for block in blocks]
 
 
+def _shared(widths: Sequence[float], room: float) -> list[float]:
+    """Cut the widest columns to one width, so that all have room."""
+    for index, width in enumerate(sorted(widths)):
+        share = room / (len(widths) - index)
+        if width > share:
+            return [min(each, share) for each in widths]
+        room -= width
+    return list(widths)
+
+
 def _balanced(widths: Sequence[float], room: float) -> int:
     """Return into how many columns a block is best limited, so that all have about as many."""
     blocks, used = 1, -_GAP
@@ -149,15 +163,15 @@ def _balanced(widths: Sequence[float], room: float) -> int:
     return math.ceil(len(widths) / blocks)
 
 
-def _widths(sheet: Sheet, kind: _Type, *, broken: bool) -> list[float]:
+def _widths(sheet: Sheet, kind: _Type, label: float, *, broken: bool = False) -> list[float]:
+    """Return the width of every column: labels have at most ``label``, heads may be broken."""
     rows = [line.cells for line in sheet.lines if not line.heading]
-    found = []
+    widths = []
     for index, head in enumerate(sheet.header):
-        own = max((row[index].width for row in rows), default=0.0)
-        top = head.longest if broken else head.width
-        most = min(_LABEL, _LABELS / sheet.labels) if broken and index < sheet.labels else _VALUE
-        found.append(min(kind.scale * max(own, top) + 1, most))
-    return found
+        widest = max((row[index].width for row in rows), default=0.0)
+        own = max(widest, head.longest if broken else head.width)
+        widths.append(min(kind.scale * own + 1, label if index < sheet.labels else _VALUE))
+    return widths
 
 
 def _total(widths: Sequence[float]) -> float:

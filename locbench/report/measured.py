@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from locbench.costs.measured.table import MeasuredCost, Reading
+from locbench.report.document import Block, Bullets, Cell, Grid, Heading, Row
 from locbench.report.formatting import NOTHING
+from locbench.report.text import heading
+from locbench.spec.tables import Table
 
 _METERS = {"cuda allocator": "CUDA caching allocator", "cpu allocator": "CPU allocator"}
 
@@ -15,53 +17,37 @@ _STEPS = {"": "", "local": "local step", "global": "global step", "mean": "mean 
 Text = Callable[[MeasuredCost], str]
 
 
-@dataclass(frozen=True)
-class Columns:
-    """A grid of a section: its caption, the heads of its columns, and its rows.
-
-    The first column is the label.
-    """
-
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class MeasuredSection:
-    """What was measured on one device, with one engine: heading, grids, and what a reader must know
-    of them.
-    """
-
-    heading: str
-    grids: tuple[Columns, ...]
-    lines: tuple[str, ...]
-
-
-def measured_sections(measured: Sequence[MeasuredCost]) -> list[MeasuredSection]:
-    """Return one section per device, engine and meter."""
-    places = dict.fromkeys((each.device, each.engine, each.meter) for each in measured)
-    return [
-        _section([each for each in measured if (each.device, each.engine, each.meter) == place])
-        for place in places
-    ]
+def measured_blocks(table: Table, measured: Sequence[MeasuredCost]) -> Iterator[Block]:
+    """Yield one section per device, engine and meter: grids, and what a reader must know of them."""
+    places = dict.fromkeys((cost.device, cost.engine, cost.meter) for cost in measured)
+    for number, (device, engine, meter) in enumerate(places, start=1):
+        costs = [c for c in measured if (c.device, c.engine, c.meter) == (device, engine, meter)]
+        section = f"Measured on {device} ({_METERS[meter]}, engine {engine})"
+        yield Heading(2, section)
+        for name, caption, columns in (
+            ("allocated", _ALLOCATED_CAPTION[meter], _ALLOCATED),
+            ("reserved", "GPU memory (GB), reserved, and allocated in the first steps", _RESERVED),
+            ("time", "Time of a training step", _TIME),
+        ):
+            texts = {head: [text(cost) for cost in costs] for head, text in columns}
+            filled = {head: column for head, column in texts.items() if any(column)}
+            if filled:
+                rows = zip(map(label, costs), *filled.values(), strict=True)
+                yield Grid(
+                    title=f"{heading(table)}. {section}",
+                    caption=caption,
+                    label=f"{table.id}-measured-{number}-{name}",
+                    header=("row, column", *filled),
+                    align="l" + "r" * len(filled),
+                    rows=tuple(Row(tuple(map(Cell, row))) for row in rows),
+                )
+        yield Bullets(tuple(_words(costs)), "quiet")
 
 
-def measured_heading(each: MeasuredCost) -> str:
-    """Return under what heading a measurement stands."""
-    return f"Measured on {each.device} ({_METERS[each.meter]}, engine {each.engine})"
-
-
-def _section(own: Sequence[MeasuredCost]) -> MeasuredSection:
-    cuda = own[0].meter == "cuda allocator"
-    grids = [
-        _grid("GPU memory (GB), allocated" if cuda else "CPU memory (GB)", own, _ALLOCATED),
-        _grid("GPU memory (GB), reserved, and allocated in the first steps", own, _RESERVED),
-        _grid("Time of a training step", own, _TIME),
-    ]
-    shown = tuple(each for each in grids if len(each.header) > 1)
-    return MeasuredSection(measured_heading(own[0]), shown, tuple(_words(own)))
-
+_ALLOCATED_CAPTION = {
+    "cuda allocator": "GPU memory (GB), allocated",
+    "cpu allocator": "CPU memory (GB)",
+}
 
 _ALLOCATED: tuple[tuple[str, Text], ...] = (
     ("paper", lambda each: _printed_memory(each)),
@@ -101,18 +87,6 @@ _TIME: tuple[tuple[str, Text], ...] = (
     ),
     ("paper (%)", lambda each: each.published_overhead.text if each.published_overhead else ""),
 )
-
-
-def _grid(
-    caption: str, own: Sequence[MeasuredCost], columns: Sequence[tuple[str, Text]]
-) -> Columns:
-    texts = {head: [write(each) for each in own] for head, write in columns}
-    shown = {head: column for head, column in texts.items() if any(column)}
-    rows = tuple(
-        (label(each), *(column[index] for column in shown.values()))
-        for index, each in enumerate(own)
-    )
-    return Columns(caption, ("", *shown), rows)
 
 
 def label(each: MeasuredCost) -> str:

@@ -2,73 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from importlib import import_module
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from locbench.errors import UsageError
 from locbench.files import write_atomically
 from locbench.registry import suggestion
+from locbench.report.claims_page import claims_blocks, claims_csv, claims_json
 from locbench.report.compare import unmeasured
+from locbench.report.latex import latex
+from locbench.report.machine_formats import json_text, tidy_csv
+from locbench.report.markdown import markdown
 from locbench.report.model import Comparison
+from locbench.report.sections import report_blocks
 from locbench.spec.tables import Table
-
-CLAIMS_FILE = "claims"
-
-FORMATS = {
-    "md": "locbench.report.markdown:markdown",
-    "tex": "locbench.report.latex:latex",
-    "csv": "locbench.report.machine_formats:tidy_csv",
-    "json": "locbench.report.machine_formats:json_text",
-}
-"""Formats by the ending of their files; each is imported when it is first asked for."""
-
 
 DOCUMENTS = ("csv", "json")
 """Formats that programs read: several tables are one document."""
 
 Found = tuple[Table, Sequence[Comparison]]
 
+FORMATS: dict[str, Callable[[Sequence[Found]], str]] = {
+    "md": lambda found: "\n".join(markdown(report_blocks(*each)) for each in found),
+    "tex": lambda found: "\n".join(latex(report_blocks(*each)) for each in found),
+    "csv": tidy_csv,
+    "json": json_text,
+}
+"""How tables are written, by the ending of files."""
+
+CLAIM_FORMATS: dict[str, Callable[[Sequence[Found]], str]] = {
+    "md": lambda found: markdown(claims_blocks(found)),
+    "tex": lambda found: latex(claims_blocks(found)),
+    "csv": claims_csv,
+    "json": claims_json,
+}
+"""Likewise of the page of claims."""
+
 
 def render(table: Table, comparisons: Sequence[Comparison], ending: str) -> str:
-    """Return a table's report in one format; without comparisons it shows the published values
-    alone.
-
-    Args:
-        table: the published table.
-        comparisons: what `compare` returned for it.
-        ending: a key of `FORMATS`.
-
-    Raises:
-        UsageError: there is no such format.
-    """
+    """Return a table's report in one format; see `render_all`."""
     return render_all([(table, comparisons)], ending)
 
 
 def render_all(found: Sequence[Found], ending: str) -> str:
     """Return the reports of several tables in one format, which can be read back as a whole.
 
-    See `render`.
+    Args:
+        found: tables with what `compare` returned for them; those without comparisons show the
+            published values alone.
+        ending: a key of `FORMATS`.
+
+    Raises:
+        UsageError: there is no such format.
     """
     if ending not in FORMATS:
         raise UsageError(f"unknown report format {ending!r}", suggestion(ending, FORMATS))
-    module, _, name = FORMATS[ending].partition(":")
-    write = getattr(import_module(module), name)
-    shown = [(table, comparisons or [unmeasured(table)]) for table, comparisons in found]
-    return str(write(shown) if ending in DOCUMENTS else "\n".join(write(*each) for each in shown))
+    return FORMATS[ending](_with_published(found))
 
 
 def render_claims(found: Sequence[Found], ending: str) -> str:
-    """Return the claims of several tables on one page; see `render`."""
-    from locbench.report.claims_page import PAGES
+    """Return the claims of several tables on one page; see `render_all`."""
+    return CLAIM_FORMATS[ending](_with_published([each for each in found if each[0].claims]))
 
-    return PAGES[ending](
-        [
-            (table, comparisons or [unmeasured(table)])
-            for table, comparisons in found
-            if table.claims
-        ]
-    )
+
+def _with_published(found: Sequence[Found]) -> list[Found]:
+    return [(table, comparisons or [unmeasured(table)]) for table, comparisons in found]
 
 
 def write_claims(found: Sequence[Found], out: Path, formats: Iterable[str]) -> list[Path]:
@@ -76,7 +74,7 @@ def write_claims(found: Sequence[Found], out: Path, formats: Iterable[str]) -> l
 
     See `write_reports`.
     """
-    texts = {out / f"{CLAIMS_FILE}.{ending}": render_claims(found, ending) for ending in formats}
+    texts = {out / f"claims.{ending}": render_claims(found, ending) for ending in formats}
     for path, text in texts.items():
         write_atomically(path, text.encode("utf-8"))
     return list(texts)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from locbench.costs.calibration import Residuals, residuals
-from locbench.report.formatting import DAGGER, NOTHING, tau_text, time_text
+from locbench.printable import duration
+from locbench.report.formatting import DAGGER, NOTHING, tau_text
 from locbench.report.model import VERDICTS, Comparison, Verdict
 from locbench.spec.tables import Table
 
@@ -67,7 +67,11 @@ def origin(table: Table) -> str:
 def metric_label(table: Table, metric: str) -> str:
     """Return a metric's name and unit: ``Test accuracy (%)``."""
     name = _METRICS.get(metric) or metric.replace("_", " ").capitalize()
-    unit = table.metrics[metric].unit
+    return with_unit(name, table.metrics[metric].unit)
+
+
+def with_unit(name: str, unit: str) -> str:
+    """Return a name with its unit in brackets, if it has one."""
     return f"{name} ({unit})" if unit else name
 
 
@@ -94,76 +98,6 @@ def legend(comparison: Comparison) -> str:
         if verdict in {**comparison.counts, **comparison.text_counts}
     ]
     return "; ".join(f"{verdict}: {MEANING[verdict]}" for verdict in occurring)
-
-
-CALIBRATED_HEADER = (
-    "row",
-    "column",
-    "paper",
-    "predicted",
-    "predicted + calibration",
-    "residual",
-    "",
-)
-
-
-def calibrated_rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    """Return the cells of `CALIBRATED_HEADER` for every calibrated value: hundredths of a GB, or
-    whole MiB.
-    """
-    return [
-        (
-            each.row,
-            each.column,
-            _memory(each.published, each.unit),
-            _memory(each.predicted, each.unit),
-            _memory(each.calibrated, each.unit),
-            f"{_memory(each.residual, each.unit, '+')}, {each.residual / each.published:+.1%}",
-            "does not fit" if each.role == "unfit" else each.role,
-        )
-        for each in comparison.calibrated
-    ]
-
-
-def _memory(value: float, unit: str, sign: str = "") -> str:
-    return f"{value:{sign}.{2 if unit == 'GB' else 0}f}"
-
-
-def _fine(value: float, unit: str) -> str:
-    return f"{value:.{3 if unit == 'GB' else 0}f}"
-
-
-def _residual_line(found: Residuals) -> str:
-    mean, worst, mean_before, worst_before = (
-        _fine(each, found.unit)
-        for each in (found.mean, found.worst, found.mean_before, found.worst_before)
-    )
-    return (
-        f"{found.n} number{'s' if found.n != 1 else ''} {found.role}: off by {mean} {found.unit} on average and "
-        f"{worst} at most, without calibration by {mean_before} and {worst_before}; {found.within} of {found.n} within "
-        "1 % of what is printed."
-    )
-
-
-def calibration_title(comparison: Comparison) -> str:
-    """Return what stands above a table's calibrated values."""
-    return f"GPU memory with a calibration beyond tensors ({comparison.calibrated[0].unit})"
-
-
-def calibration_lines(table: Table, comparison: Comparison) -> list[str]:
-    """Return what a table's calibration is, how far it is off, and why it does not fit where it
-    does not.
-    """
-    if table.calibration is None or not comparison.calibrated:
-        return []
-    lines = [table.calibration.how]
-    for each in residuals(comparison.calibrated):
-        if each.role != "unfit":
-            lines.append(_residual_line(each))
-    for why in dict.fromkeys(each.why for each in comparison.calibrated if each.why):
-        places = [f"{each.row}, {each.column}" for each in comparison.calibrated if each.why == why]
-        lines.append(f"Does not fit: {why} ({_some(places)}).")
-    return lines
 
 
 def tau_lines(
@@ -218,7 +152,7 @@ def details(comparison: Comparison) -> list[str]:
         if entry.detail:
             reason = f"blocked, {entry.detail}" if entry.verdict == "blocked" else entry.detail
             places[reason].append(f"{entry.row}, {entry.column}")
-    return [f"{reason} ({_some(list(dict.fromkeys(where)))})" for reason, where in places.items()]
+    return [f"{reason} ({some(list(dict.fromkeys(where)))})" for reason, where in places.items()]
 
 
 def table_notes(table: Table) -> list[str]:
@@ -244,7 +178,7 @@ def source_lines(comparison: Comparison) -> list[tuple[str, str]]:
     lines = [
         (
             "runs",
-            f"{made.runs}{resumed}{shared}, {time_text(made.seconds)} in all, started {period}",
+            f"{made.runs}{resumed}{shared}, {duration(made.seconds)} in all, started {period}",
         ),
         ("schedule", "; ".join(made.schedules)),
         ("data", "; ".join(made.data)),
@@ -258,6 +192,7 @@ def source_lines(comparison: Comparison) -> list[tuple[str, str]]:
     return [(name, value) for name, value in lines if value]
 
 
-def _some(places: Sequence[str], most: int = 3) -> str:
+def some(places: Sequence[str], most: int = 3) -> str:
+    """Return the first places, and how many more there are."""
     rest = len(places) - most
     return "; ".join(places[:most]) + (f"; and {rest} more" if rest > 0 else "")

@@ -14,12 +14,12 @@ from rich.console import Console
 from locbench.errors import UsageError
 from locbench.report import markdown as in_markdown
 from locbench.report.compare import compare
-from locbench.report.formatting import ours_text, time_text
-from locbench.report.grid import grids
+from locbench.report.formatting import ours_text
 from locbench.report.latex_text import escaped
 from locbench.report.render import FORMATS, render, write_reports
+from locbench.report.sections import comparison_blocks, title_blocks, value_grids
 from locbench.spec.tables import Axis, Derived, Metric
-from locbench.terminal.comparison import print_comparison
+from locbench.terminal.comparison import print_blocks
 
 HOW = "12 of 160 epochs, 5,000 training images, batch 64, learning rate 0.05"
 
@@ -120,8 +120,8 @@ def test_row_groups_get_a_heading_each():
         {"test_acc": {"CIFAR-10 / DGL": ["1", "2"], "SVHN / DGL": ["3", "4"]}},
     )
     (comparison,) = compare(table, [make_record(recipe_at(table, "CIFAR-10 / DGL"), 1.0)])
-    (grid,) = grids(table, comparison)
-    assert [(line.kind, line.cells[0]) for line in grid.lines] == [
+    (grid,) = value_grids(table, comparison, "example-1")
+    assert [(row.kind, row.cells[0].text) for row in grid.rows] == [
         ("group", "CIFAR-10"),
         ("ours", "DGL"),
         ("paper", ""),
@@ -144,9 +144,12 @@ def costs():
 
 def test_one_column_of_several_metrics_is_one_grid_and_exact_numbers_are_not_marked():
     table, (comparison,) = costs()
-    (grid,) = grids(table, comparison)
+    (grid,) = value_grids(table, comparison, "example-1")
     assert grid.header == ("CIFAR-10", "", "Test accuracy (%)", "Parameters (M)")
-    assert grid.lines[0].cells == ("DGL", "ours", "40.00 (1)†", "0.86 match")
+    texts = [cell.text for cell in grid.rows[0].cells]
+    assert texts == ["DGL", "ours", "40.00 (1)†", "0.86 match"]
+    assert [entry.metric for entry in grid.entries] == ["test_acc", "params"]
+    assert grid.rows[0].cells[2].verdict == "reduced"
 
 
 def test_latex_text():
@@ -297,7 +300,7 @@ def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path):
 
 def printed(comparison, table, width=110):
     console = Console(file=io.StringIO(), width=width)
-    print_comparison(console, table, comparison)
+    print_blocks(console, [*title_blocks(table), *comparison_blocks(table, comparison)])
     return console.file.getvalue()
 
 
@@ -357,7 +360,3 @@ def test_derived_values_in_every_format():
         ]
         == 10.0
     )
-
-
-def test_durations():
-    assert [time_text(seconds) for seconds in (5, 65, 3720)] == ["5 s", "1 min 5 s", "1 h 2 min"]

@@ -27,13 +27,14 @@ from locbench.costs.measured.table import MeasuredCost, Variant, cost_cells, mea
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.store import PredictionStore, TracedStep
 from locbench.learning.routing import StepOutput
+from locbench.report.measured import measured_blocks
 from locbench.results.record import Provenance
 from locbench.spec.components import Periodic
 from locbench.spec.recipe import Recipe, without_schedule
 from locbench.spec.selection import RunOptions, narrow
 from locbench.spec.table_files import read_table
 from locbench.spec.tables import Table
-from locbench.terminal.comparison import print_measured
+from locbench.terminal.comparison import print_blocks
 from locbench.training.probe import ProbeStep
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -394,7 +395,7 @@ def test_the_cpu_measures_only_if_asked(bench: Bench) -> None:
 @pytest.mark.parametrize("width", [80, 100])
 def test_no_figure_is_cut_on_the_terminal(tmp_path: Path, table: Table, width: int) -> None:
     console = Console(file=io.StringIO(), width=width)
-    print_measured(console, measured_table(tmp_path, table))
+    print_blocks(console, measured_blocks(table, measured_table(tmp_path, table)))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, text.splitlines())) <= width
     for figure in ("149.00 to 152.00", "75.00", "2.000", "3.000", "1.000", "76.2", "2.62", "58.3"):

@@ -21,7 +21,7 @@ from locbench.costs.memory.tracker import GRANULE, ConvolutionBytes, MemoryTrack
 from locbench.costs.table_values import predicted_memory
 from locbench.costs.trace_store import made_with
 from locbench.report.compare import compare
-from locbench.report.markdown import markdown
+from locbench.report.render import render
 from locbench.results.record import Record
 from locbench.spec.recipe import Recipe
 from locbench.spec.table_files import load_table
@@ -301,7 +301,7 @@ def test_calibrated_values_stand_apart_from_predictions() -> None:
     (comparison,) = compare(table, records, predicted, calibrated_values(table, store))
     ours = {each.measured for each in comparison.entries if each.metric == "gpu_memory"}
     assert ours == {0.5}
-    text = markdown(table, [comparison])
+    text = render(table, [comparison], "md")
     assert "predicted + calibration" in text
     assert "4 numbers held out" in text
     assert "does not fit" in text

@@ -1,0 +1,267 @@
+"""A table's report as blocks: values, claims, derived and calibrated numbers, sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from locbench.costs.calibration import Residuals, residuals
+from locbench.report.claim_words import (
+    claim_legend,
+    claim_remarks,
+    claim_verdict_text,
+    comparisons_text,
+    is_begun,
+)
+from locbench.report.document import Block, Bullets, Cell, Grid, Heading, Paragraph, Row, Tone
+from locbench.report.formatting import derived_texts, ours_text, published_text, verdict_words
+from locbench.report.measured import measured_blocks
+from locbench.report.model import Comparison, DerivedValue, Entry
+from locbench.report.text import (
+    HOW_TO_READ,
+    details,
+    heading,
+    legend,
+    metric_label,
+    origin,
+    reduced_warning,
+    short_label,
+    some,
+    source_lines,
+    split_label,
+    table_notes,
+    tau_lines,
+    what_runs,
+    with_unit,
+)
+from locbench.spec.tables import Table
+
+
+def report_blocks(table: Table, comparisons: Sequence[Comparison]) -> list[Block]:
+    """Return a table's report: a section per comparison, then measured costs and notes."""
+    blocks: list[Block] = [*title_blocks(table), Paragraph(HOW_TO_READ, "quiet")]
+    for number, comparison in enumerate(comparisons, start=1):
+        blocks += comparison_blocks(table, comparison, number)
+    blocks += measured_blocks(table, comparisons[0].measured if comparisons else ())
+    if notes := table_notes(table):
+        blocks += [Heading(2, "Notes"), Bullets(tuple(notes))]
+    return blocks
+
+
+def title_blocks(table: Table) -> list[Block]:
+    """Return which table it is and where it is printed."""
+    return [Heading(1, heading(table)), Paragraph(origin(table), "quiet")]
+
+
+def comparison_blocks(table: Table, comparison: Comparison, number: int = 1) -> Iterator[Block]:
+    """Yield the section of one comparison, the ``number``-th of its table."""
+    tone: Tone = "reduced" if comparison.reduced else "plain"
+    yield Heading(2, what_runs(comparison), tone)
+    if comparison.reduced:
+        yield Paragraph(reduced_warning(comparison), tone)
+    label = f"{table.id}-{number}"
+    grids = value_grids(table, comparison, label)
+    yield from grids
+    counts = [verdict_words(comparison)] if len(grids) != 1 else []
+    if counts or details(comparison):
+        yield Bullets((*counts, *details(comparison)))
+    yield Paragraph(f"Verdicts. {legend(comparison)}.", "quiet")
+    yield from _claims(table, comparison, label)
+    yield from _derived(table, comparison, label)
+    yield from _calibrated(table, comparison, label)
+    if sources := source_lines(comparison):
+        yield Paragraph("Where these numbers come from:", "quiet")
+        yield Bullets(tuple(f"{name}: {value}" for name, value in sources), "quiet")
+
+
+def value_grids(table: Table, comparison: Comparison, label: str) -> list[Grid]:
+    """Return one grid, or one per metric if columns have several metrics each."""
+    entries = {(entry.row, entry.column, entry.metric): entry for entry in comparison.entries}
+    used = {place[1:] for place in entries}
+    slots = [
+        (column.label, metric)
+        for column in table.columns
+        for metric in table.metrics
+        if (column.label, metric) in used
+    ]
+    metrics = [metric for metric in table.metrics if any(slot[1] == metric for slot in slots)]
+    together = len(slots) in (len({column for column, _ in slots}), len(metrics))
+    parts = [metrics] if metrics and together else [[metric] for metric in metrics]
+    grids = []
+    for part in parts:
+        own_slots = [slot for slot in slots if slot[1] in part]
+        caption, names = _columns(table, part, own_slots)
+        common, rows = _value_rows(table, own_slots, entries)
+        own = tuple(entry for entry in comparison.entries if entry.metric in part)
+        shown = comparison if len(parts) == 1 else replace(comparison, entries=own, hidden=0)
+        grids.append(
+            Grid(
+                title=heading(table),
+                caption=caption,
+                label="-".join([label, *(part if len(part) == 1 else ())]),
+                header=(common, "", *names),
+                align="ll" + "r" * len(names),
+                rows=rows,
+                runs=_runs(comparison) if any(entry.epochs is not None for entry in own) else "",
+                metrics=tuple((metric, metric_label(table, metric)) for metric in part),
+                remarks=(*tau_lines(table, comparison, part), verdict_words(shown)),
+            )
+        )
+    return grids
+
+
+def _columns(
+    table: Table, metrics: Sequence[str], slots: Sequence[tuple[str, str]]
+) -> tuple[str, list[str]]:
+    """Return the caption of a grid and the heads of its columns, each a column and a metric."""
+    caption = ", ".join(metric_label(table, metric) for metric in metrics)
+    columns = [column for column, _ in slots]
+    if len(metrics) == 1:
+        return caption, columns
+    if len(set(columns)) == 1:
+        return f"{columns[0]}: {caption}", [metric_label(table, metric) for _, metric in slots]
+    return caption, [with_unit(column, table.metrics[metric].unit) for column, metric in slots]
+
+
+def _value_rows(
+    table: Table,
+    slots: Sequence[tuple[str, str]],
+    entries: Mapping[tuple[str, str, str], Entry],
+) -> tuple[str, tuple[Row, ...]]:
+    parts = []
+    for group, name, label in ((*split_label(row.label), row.label) for row in table.rows):
+        cells = [entries.get((label, *slot)) for slot in slots]
+        if not any(cells):
+            continue
+        ours = [
+            Cell(ours_text(entry), entry, entry.verdict) if entry else Cell("") for entry in cells
+        ]
+        rows = [Row((Cell(name), Cell("ours"), *ours))]
+        printed = [published_text(entry.published) if entry else "" for entry in cells]
+        if any(printed):
+            rows.append(Row((Cell(""), Cell("paper"), *map(Cell, printed)), "paper"))
+        parts.append((group, rows))
+    return _under_groups(parts)
+
+
+def _under_groups(parts: Sequence[tuple[str, Sequence[Row]]]) -> tuple[str, tuple[Row, ...]]:
+    """Return the group of all rows if there is one, else the rows with a heading above each group."""
+    groups = [group for group, _ in parts]
+    if len(set(groups)) == 1:
+        return groups[0], tuple(row for _, own in parts for row in own)
+    rows: list[Row] = []
+    for previous, (group, own) in zip(["", *groups], parts, strict=False):
+        rows += [Row((Cell(group),), "group")] if group not in ("", previous) else []
+        rows += own
+    return "", tuple(rows)
+
+
+def _runs(comparison: Comparison) -> str:
+    data = ", ".join(label for label in comparison.data_labels if label not in comparison.how)
+    return what_runs(comparison) + (f", on {data}" if data else "")
+
+
+def _claims(table: Table, comparison: Comparison, label: str) -> Iterator[Block]:
+    rows = tuple(
+        Row(
+            (
+                Cell(claim.text),
+                Cell(claim.section),
+                Cell(claim_verdict_text(claim), verdict=claim.verdict),
+                Cell(comparisons_text(claim)),
+            )
+        )
+        for claim in comparison.claims
+        if is_begun(claim)
+    )
+    remarks = claim_remarks(comparison.claims)
+    if rows:
+        yield Grid(
+            title=heading(table),
+            caption="Claims of the paper",
+            label=f"{label}-claims",
+            header=("claim", "section", "verdict", "comparisons"),
+            align="llll",
+            rows=rows,
+            runs=what_runs(comparison) if any(claim.reduced for claim in comparison.claims) else "",
+            remarks=(f"Verdicts on claims. {claim_legend(comparison.claims)}.", *remarks),
+        )
+    elif remarks:
+        yield Bullets(tuple(remarks))
+
+
+def _derived(table: Table, comparison: Comparison, label: str) -> Iterator[Block]:
+    kinds = dict.fromkeys((value.label, value.unit) for value in comparison.derived)
+    for index, (name, unit) in enumerate(kinds):
+        values = [
+            value for value in comparison.derived if (value.label, value.unit) == (name, unit)
+        ]
+        common, rows = _under_groups(
+            [(split_label(value.row)[0], [_derived_row(table, value)]) for value in values]
+        )
+        yield Grid(
+            title=heading(table),
+            caption=f"Derived: {with_unit(name, unit)}",
+            label=f"{label}-derived" + (f"-{index + 1}" if index else ""),
+            header=(common, "against", "column", "printed", "from the paper's", "from ours"),
+            align="lllrrr",
+            rows=rows,
+            runs=what_runs(comparison) if any(value.reduced for value in values) else "",
+            remarks=comparison.notes if index == 0 else (),
+        )
+
+
+def _derived_row(table: Table, value: DerivedValue) -> Row:
+    (group, name), (other_group, other) = split_label(value.row), split_label(value.reference)
+    reference = other if other_group == group else short_label(table, value.reference)
+    return Row(tuple(map(Cell, (name, reference, value.column, *derived_texts(value)))))
+
+
+def _calibrated(table: Table, comparison: Comparison, label: str) -> Iterator[Block]:
+    """Yield a table's calibrated memory: hundredths of a GB, or whole MiB."""
+    values = comparison.calibrated
+    if table.calibration is None or not values:
+        return
+    unit = values[0].unit
+    digits = 2 if unit == "GB" else 0
+    parts = []
+    for value in values:
+        group, name = split_label(value.row)
+        numbers = value.published, value.predicted, value.calibrated
+        texts = (
+            name,
+            value.column,
+            *(f"{number:.{digits}f}" for number in numbers),
+            f"{value.residual:+.{digits}f}, {value.residual / value.published:+.1%}",
+            "does not fit" if value.role == "unfit" else value.role,
+        )
+        parts.append((group, [Row(tuple(map(Cell, texts)))]))
+    common, rows = _under_groups(parts)
+    remarks = [table.calibration.how]
+    remarks += [_residual_line(each) for each in residuals(values) if each.role != "unfit"]
+    for why in dict.fromkeys(value.why for value in values if value.why):
+        places = [f"{value.row}, {value.column}" for value in values if value.why == why]
+        remarks.append(f"Does not fit: {why} ({some(places)}).")
+    yield Grid(
+        title=heading(table),
+        caption=f"GPU memory with a calibration beyond tensors ({unit})",
+        label=f"{label}-calibrated",
+        header=(common, "column", "paper", "predicted", "predicted + calibration", "residual", ""),
+        align="llrrrrl",
+        rows=rows,
+        remarks=tuple(remarks),
+    )
+
+
+def _residual_line(found: Residuals) -> str:
+    digits = 3 if found.unit == "GB" else 0
+    mean, worst, mean_before, worst_before = (
+        f"{distance:.{digits}f}"
+        for distance in (found.mean, found.worst, found.mean_before, found.worst_before)
+    )
+    return (
+        f"{found.n} number{'s' if found.n != 1 else ''} {found.role}: off by {mean} {found.unit} on "
+        f"average and {worst} at most, without calibration by {mean_before} and {worst_before}; "
+        f"{found.within} of {found.n} within 1 % of what is printed."
+    )
