@@ -14,7 +14,10 @@ import locbench
 PACKAGE = Path(locbench.__file__).parent
 
 STOREYS = (
-    ("__init__", "errors", "registry", "files", "printable", "console", "figures", "torchrun"),
+    (
+        *("__init__", "errors", "registry", "files", "printable"),
+        *("console", "figures", "processes", "torchrun"),
+    ),
     ("datasets",),
     ("spec",),
     ("data",),

@@ -1,1 +1,1 @@
-"""How fast a step is: against the plain way, backpropagation and what the device can do."""
+"""How fast a step is, beside the plain way, backpropagation and the device."""

@@ -1,42 +1,35 @@
-"""The whole benchmark: which engines can run, data, evaluation, and the rounds of every network."""
+"""The whole benchmark: the data path, evaluation, and the rounds of every network."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
+from typing import Concatenate, ParamSpec
 
 import msgspec
 import torch
 
 from locbench.bench.cases import REFERENCE, Case, published_overheads
-from locbench.bench.results import (
-    Bound,
-    DroppedError,
-    Found,
-    Prepared,
-    Skipped,
-    Speeds,
-    interleaved,
-    steps_per_round,
-)
-from locbench.bench.roofline import Ceiling, trace
-from locbench.bench.summary import Context, Timed, lines_of
-from locbench.bench.worker import Crew, NoFitError, Worker
-from locbench.errors import LocbenchError
+from locbench.bench.results import BenchmarkResult, Bound, Result, Skipped, Speeds
+from locbench.bench.roofline import Ceiling, bound_of
+from locbench.bench.summary import Timed, summarize
+from locbench.bench.worker import StepServer, WorkerPair
+from locbench.costs.measured.step_meter import DOES_NOT_FIT, meter_of
+from locbench.errors import FailureError, LocbenchError
 from locbench.spec.recipe import Recipe
+
+P = ParamSpec("P")
 
 DATA_ROUNDS = 3
 """Rounds of the data path and of evaluation, after one in which the reference's workers start."""
-
 
 MOST_IMAGES = 32_768
 """In a round of the data path."""
 
 
-class Lengths(msgspec.Struct, frozen=True):
+class BenchLimits(msgspec.Struct, frozen=True):
     """How long is measured.
 
     Attributes:
@@ -49,166 +42,153 @@ class Lengths(msgspec.Struct, frozen=True):
     steps: int | None = None
     seconds: float = 10.0
 
+    def steps_per_round(self, step_seconds: float) -> int:
+        """Return how many steps of a length fill a round."""
+        return self.steps or max(1, int(self.seconds / self.rounds / max(step_seconds, 1e-9)))
+
 
 class Benchmark:
-    """One command's measurements, added to what is found as they are made.
+    """One command's measurements, added to a result as they are made.
 
     Args:
-        able: which steps by which engines.
-        lengths: how long.
-        crew: the processes.
+        steps: which steps by which engines, those of one network together.
+        limits: how long.
+        workers: the processes that take the steps.
         device: theirs.
-        found: gets the lines; whatever ends the command, those of networks that are through are in
-            it.
-        tell: hears what is going on.
+        result: gets the lines; whatever ends the command, those of timed networks are in it.
+        announce: hears what is going on.
     """
 
     def __init__(
         self,
-        able: Sequence[tuple[Case, str]],
-        lengths: Lengths,
-        crew: Crew,
+        steps: Sequence[tuple[Case, str]],
+        limits: BenchLimits,
+        workers: WorkerPair,
         device: torch.device,
-        found: Found,
-        tell: Callable[[str], None],
+        result: BenchmarkResult,
+        announce: Callable[[str], None],
     ) -> None:
-        self.able, self.lengths, self.crew, self.device = able, lengths, crew, device
-        self.found, self.tell = found, tell
+        self.steps, self.limits, self.workers, self.device = steps, limits, workers, device
+        self.result, self.announce = result, announce
         self.overheads = published_overheads()
-        self.plain = any(engine == REFERENCE for _, engine in able)
+        self.sides = [workers.engines]
+        if any(engine == REFERENCE for _, engine in steps):
+            self.sides.append(workers.reference)
 
     def run(self) -> None:
         """Measure everything; a step that fails leaves a line with its error."""
-        self.tell("bandwidth and matrix product")
-        ceiling: Ceiling = self.crew.engines("ceiling")
-        self.found.bandwidth, self.found.peak = ceiling.bytes_per_second, ceiling.flops_per_second
-        self.found.threads = self.crew.engines("threads")
-        recipe = self.able[0][0].recipe
+        self.announce("bandwidth and matrix product")
+        ceiling = self.workers.engines.call(StepServer.ceiling)
+        self.result.bandwidth, self.result.peak = ceiling.bytes_per_second, ceiling.flops_per_second
+        self.result.threads = self.workers.engines.call(StepServer.threads)
+        recipe = self.steps[0][0].recipe
         if recipe.augmentation == "standard" and recipe.image_size is None:
-            self._data(recipe, dict.fromkeys(case.recipe.network for case, _ in self.able))
-        for network, group in groupby(self.able, key=lambda each: each[0].recipe.network):
+            self._data(recipe, dict.fromkeys(case.recipe.network for case, _ in self.steps))
+        for network, group in groupby(self.steps, key=lambda step: step[0].recipe.network):
             self._network(network, list(group), ceiling)
 
-    def _worker(self, engine: str) -> Worker:
-        return self.crew.reference if engine == REFERENCE else self.crew.engines
-
     def _data(self, recipe: Recipe, networks: Iterable[str]) -> None:
-        self.found.images = min(32 * recipe.batch_size, MOST_IMAGES)
+        self.result.images = min(32 * recipe.batch_size, MOST_IMAGES)
         try:
             self._time_data(recipe, networks)
-        except (
-            LocbenchError
-        ) as error:  # no room for shared memory, for one; steps can be timed all the same
-            self.found.skipped.append(Skipped("data path", error.message))
+        except LocbenchError as error:  # such as too little shared memory; steps can be timed
+            self.result.skipped.append(Skipped("data path", error.message))
 
     def _time_data(self, recipe: Recipe, networks: Iterable[str]) -> None:
-        self.tell("data path")
-        for worker in self._sides():
-            worker("load_images", recipe, self.found.images)
-        self.found.data = self._speeds("train_epoch")
+        self.announce("data path")
+        for worker in self.sides:
+            worker.call(StepServer.load_images, recipe, self.result.images)
+        self.result.data = self._speeds(StepServer.train_epoch)
         for network in networks:
-            self.tell(f"{network}: evaluation")
-            self.found.evaluation[network] = self._speeds("evaluation", network)
-        for worker in self._sides():
-            worker("drop_images")
+            self.announce(f"{network}: evaluation")
+            self.result.evaluation[network] = self._speeds(StepServer.evaluation, network)
+        for worker in self.sides:
+            worker.call(StepServer.drop_images)
 
-    def _sides(self) -> list[Worker]:
-        return [self.crew.engines, *([self.crew.reference] if self.plain else [])]
-
-    def _speeds(self, name: str, *arguments: str) -> Speeds:
-        rounds: dict[int, list[float]] = {}
-        turns = {
-            index: (lambda each=each: each(name, *arguments))
-            for index, each in enumerate(self._sides())
-        }
-        interleaved(DATA_ROUNDS + 1, turns, rounds)
-        return Speeds(tuple(rounds[0][1:]), tuple(rounds.get(1, [])[1:]))
+    def _speeds(
+        self,
+        method: Callable[Concatenate[StepServer, P], float],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Speeds:
+        rounds = [
+            [worker.call(method, *args, **kwargs) for worker in self.sides]
+            for _ in range(DATA_ROUNDS + 1)
+        ]
+        return Speeds(*zip(*rounds[1:], strict=True))
 
     def _network(self, network: str, group: Sequence[tuple[Case, str]], ceiling: Ceiling) -> None:
-        context = Context(
-            dataset=group[0][0].recipe.dataset,
-            overheads=self.overheads,
-            meter="cuda allocator" if self.device.type == "cuda" else "cpu allocator",
-            data=self.found.data,
-            evaluation=self.found.evaluation.get(network),
-        )
-        timed = [Timed(case, engine) for case, engine in group]
-        done = len(self.found.lines)
+        done = len(self.result.lines)
+        timed: list[Timed] = []
         try:
-            context.bounds = {
-                case: self._bound(case, ceiling)
-                for case in dict.fromkeys(case for case, _ in group)
-            }
-            self._prepare(timed, context)
-            self._rounds(network, timed)
+            timed += self._untimed(group, ceiling)
+            self._prepare(timed)
+            self._rounds(network, [result for _, result in timed])
         finally:
-            self.found.lines[done:] = lines_of(
-                [each for each in timed if each.rounds or each.error], context
+            self.result.lines[done:] = summarize(
+                [each for each in timed if each.result.rounds or each.result.error],
+                self.result.data or Speeds(),
+                self.result.evaluation.get(network, Speeds()),
+                self.overheads,
             )
-        for worker in self._sides():
-            worker("forget")
+        for worker in self.sides:
+            worker.call(StepServer.forget)
 
-    def _bound(self, case: Case, ceiling: Ceiling) -> Bound:
-        self.tell(f"{_words(case)}: counting operations")
-        step = trace(case)
-        moved, flops = (
-            sum(each.moved for each in step.operations),
-            sum(each.flops for each in step.operations),
-        )
-        return Bound(
-            len(step.operations), moved, flops, 1000 * ceiling.seconds(step.operations), step.peak
-        )
+    def _untimed(self, group: Sequence[tuple[Case, str]], ceiling: Ceiling) -> Iterator[Timed]:
+        bounds: dict[Case, Bound] = {}
+        for case, engine in group:
+            if case not in bounds:
+                self.announce(f"{case.label}: counting operations")
+                bounds[case] = bound_of(case, ceiling)
+            result = Result(
+                network=case.recipe.network,
+                method=case.method,
+                phase=case.phase,
+                engine=engine,
+                ran=engine,
+                batch_size=case.recipe.batch_size,
+                bound=bounds[case],
+                meter=meter_of(self.device).name,
+            )
+            yield Timed(case, result)
 
-    def _prepare(self, timed: Sequence[Timed], context: Context) -> None:
-        for key, each in enumerate(timed):
-            self.tell(f"{_words(each.case)}: {each.engine}, first steps")
-            with _failing(each):
-                _refuse_beyond(context.bounds[each.case].predicted_peak_bytes, self.device)
-                prepared: Prepared = self._worker(each.engine)(
-                    "prepare", key, each.case, each.engine
-                )
-                each.prepared = prepared
-                wanted = steps_per_round(
-                    prepared.step_seconds, self.lengths.seconds, self.lengths.rounds
-                )
-                each.steps = self.lengths.steps or wanted
+    def _prepare(self, timed: Sequence[Timed]) -> None:
+        for key, (case, result) in enumerate(timed):
+            self.announce(f"{case.label}: {result.engine}, first steps")
+            with _noting_failure(result):
+                assert result.bound is not None
+                _refuse_beyond(result.bound.predicted_peak_bytes, self.device)
+                worker = self.workers.of(result.engine)
+                prepared = worker.call(StepServer.prepare, key, case, result.engine)
+                result.prepared, result.ran = prepared, prepared.engine
+                result.steps = self.limits.steps_per_round(prepared.step_seconds)
 
-    def _rounds(self, network: str, timed: Sequence[Timed]) -> None:
-        turns = {key: self._turn(key, each) for key, each in enumerate(timed) if not each.error}
-        rounds = {key: timed[key].rounds for key in turns}
-        count = self.lengths.rounds
-        interleaved(
-            count, turns, rounds, lambda number: self.tell(f"{network}: round {number} of {count}")
-        )
-
-    def _turn(self, key: int, each: Timed) -> Callable[[], float]:
-        def turn() -> float:
-            with _failing(each):
-                milliseconds: float = self._worker(each.engine)("time", key, each.steps)
-                return milliseconds
-            raise DroppedError
-
-        return turn
+    def _rounds(self, network: str, results: Sequence[Result]) -> None:
+        """Let every engine take its turn once per round, until it fails."""
+        for number in range(1, self.limits.rounds + 1):
+            self.announce(f"{network}: round {number} of {self.limits.rounds}")
+            for key, result in enumerate(results):
+                if not result.error:
+                    with _noting_failure(result):
+                        worker = self.workers.of(result.engine)
+                        result.rounds.append(worker.call(StepServer.time, key, result.steps))
 
 
 @contextmanager
-def _failing(each: Timed) -> Iterator[None]:
+def _noting_failure(result: Result) -> Iterator[None]:
     """Note why a step cannot be timed, and go on."""
     try:
         yield
     except LocbenchError as error:
-        each.error = error.message
+        result.error = error.message
 
 
 def _refuse_beyond(predicted: int, device: torch.device) -> None:
-    """Refuse a step that needs more than the system has to give, before the system ends the process
-    for it.
-    """
+    """Refuse a step that needs more than is free, before the system ends the process for it."""
     available = available_bytes() if device.type == "cpu" else None
     if available is not None and predicted > available:
-        raise NoFitError(
-            f"does not fit: {predicted / 1e9:.2f} GB of tensors, {available / 1e9:.2f} GB are free"
-        )
+        sizes = f"{predicted / 1e9:.2f} GB of tensors, {available / 1e9:.2f} GB are free"
+        raise FailureError(f"{DOES_NOT_FIT}: {sizes}")
 
 
 def available_bytes() -> int | None:
@@ -220,12 +200,3 @@ def available_bytes() -> int | None:
     return next(
         (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None
     )
-
-
-def _words(case: Case) -> str:
-    return " ".join(filter(None, [case.recipe.network, case.method, case.phase]))
-
-
-def now() -> str:
-    """Return the time in UTC, ISO 8601."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

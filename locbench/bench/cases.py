@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cache
+from itertools import product
+from typing import Any, TypeAlias
 
 import msgspec
 import torch
@@ -66,15 +68,18 @@ class Case(msgspec.Struct, frozen=True):
         return " ".join(filter(None, [self.recipe.method, self.options]))
 
     @property
+    def label(self) -> str:
+        """The network and the method, with the phase."""
+        return " ".join(filter(None, [self.recipe.network, self.method, self.phase]))
+
+    @property
     def global_share(self) -> float:
         """Share of global steps in the recipe's epochs."""
         return global_share(self.recipe.composition.phases, self.recipe.epochs)
 
 
 def standard_cases(shared: Mapping[str, object]) -> list[Case]:
-    """Return the standard list, every recipe with ``shared`` settings (those that are None left
-    out).
-    """
+    """Return the standard list, every recipe with ``shared`` settings that are not None."""
     return [
         case
         for network, method, options in STANDARD
@@ -82,28 +87,27 @@ def standard_cases(shared: Mapping[str, object]) -> list[Case]:
     ]
 
 
-def cases_of(wanted: Mapping[str, object], words: Sequence[str]) -> list[Case]:
-    """Return the steps of one recipe, after backpropagation on the same network to hold them
-    against.
+def cases_of(settings: Mapping[str, object], words: Sequence[str]) -> list[Case]:
+    """Return the steps of one recipe, behind those of backpropagation on the same network.
 
     Args:
-        wanted: settings of a recipe; those that are None take their usual values.
+        settings: of a recipe; those that are None take their usual values.
         words: ``name=value`` for the method's options.
 
     Raises:
         UsageError: a setting or an option is unknown or does not fit.
     """
-    own = _cases(wanted, assignments(words, "--set"))
-    if own[0].recipe.composition.end_to_end and wanted["method"] == "bp":
-        return own
-    return [*_cases({**wanted, "method": "bp", "modules": None, "memory": None}, {}), *own]
+    cases = _cases(settings, assignments(words, "--set"))
+    if cases[0].recipe.composition.end_to_end and settings["method"] == "bp":
+        return cases
+    return [*_cases({**settings, "method": "bp", "modules": None, "memory": None}, {}), *cases]
 
 
-def _cases(wanted: Mapping[str, object], options: Mapping[str, Any]) -> list[Case]:
-    given = {name: value for name, value in wanted.items() if value is not None}
+def _cases(settings: Mapping[str, object], options: Mapping[str, Any]) -> list[Case]:
+    given = {name: value for name, value in settings.items() if value is not None}
     recipe = cost_recipe({"lr": PROBE_RATE, **given, "options": options})
     words = " ".join(f"{name}={_word(value)}" for name, value in options.items())
-    phases = [("global" if each.guided else "local") for each in phase_settings(recipe)]
+    phases = ["global" if step.guided else "local" for step in phase_settings(recipe)]
     return [Case(recipe, words, phase if len(phases) > 1 else "") for phase in phases]
 
 
@@ -111,17 +115,13 @@ def _word(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def parse_engines(text: str | None) -> tuple[str, ...]:
-    """Read ``reference,eager``; None is all of them.
+def parse_engines(text: str) -> tuple[str, ...]:
+    """Read ``reference,eager``.
 
     Raises:
         UsageError: an engine is unknown, or none is named.
     """
-    names = (
-        ENGINES
-        if text is None
-        else tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-    )
+    names = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     for name in names:
         if name not in ENGINES:
             raise UsageError(f"unknown engine {name!r}", suggestion(name, ENGINES))
@@ -130,10 +130,15 @@ def parse_engines(text: str | None) -> tuple[str, ...]:
     return names
 
 
-def published_overheads() -> dict[tuple[str, int | None, bytes], str]:
-    """Return the wall-clock overheads over backpropagation that tables print, as printed, by
-    `overhead_key`.
-    """
+OverheadKey: TypeAlias = tuple[str, int | None, bytes]
+
+Overheads: TypeAlias = Mapping[OverheadKey, str]
+"""Published wall-clock overheads over backpropagation, as printed."""
+
+
+@cache
+def published_overheads() -> Overheads:
+    """Return the overheads of all tables."""
     return {
         overhead_key(cell.recipe): cell.published[OVERHEAD].text
         for table in load_tables([])
@@ -143,71 +148,74 @@ def published_overheads() -> dict[tuple[str, int | None, bytes], str]:
     }
 
 
-def overhead_key(recipe: Recipe) -> tuple[str, int | None, bytes]:
+def overhead_key(recipe: Recipe) -> OverheadKey:
     """Return what a published overhead belongs to: network, K and method, whatever the batch."""
-    return (
-        recipe.network,
-        recipe.modules,
-        msgspec.json.encode(canonical(recipe.composition), order="deterministic"),
-    )
+    method = msgspec.json.encode(canonical(recipe.composition), order="deterministic")
+    return recipe.network, recipe.modules, method
 
 
-def refuse_unnamed(network: str | None, own: Mapping[str, object], words: Sequence[str]) -> None:
+def refuse_unnamed(
+    network: str | None, settings: Mapping[str, object], words: Sequence[str]
+) -> None:
     """Refuse a method or its options without a network: the standard list has its own.
 
     Raises:
         UsageError: they are given and no network is.
     """
-    given = [f"--{name}" for name, value in own.items() if value not in (None, "bp")] + [
-        "--set"
-    ] * bool(words)
+    given = [f"--{name}" for name, value in settings.items() if value not in (None, "bp")]
+    given += ["--set"] * bool(words)
     if network is None and given:
         raise UsageError(
             f"{given[0]} needs --network", "Name one, or leave it out for the standard list."
         )
 
 
-SLOW_COMPILING = "takes about a minute of compiling for every kind of step on a CPU; name it in --engines to have it"
+SLOW_COMPILING = (
+    "takes about a minute of compiling for every kind of step on a CPU; "
+    "name it in --engines to have it"
+)
 
 
-def runnable(
-    cases: Sequence[Case], engines: Sequence[str], device: torch.device, *, asked: bool
+def supported(
+    cases: Sequence[Case], engines: Sequence[str] | None, device: torch.device
 ) -> tuple[list[tuple[Case, str]], list[Skipped]]:
-    """Return what can be timed on a device, and what cannot, with the reason.
+    """Return which steps by which engines can be timed on a device, and which cannot and why.
 
     Args:
-        cases, engines: every combination is wanted.
+        cases: what is to be timed by every engine.
+        engines: by name; None is all of them, but for compiling on the CPU.
         device: where.
-        asked: the engines were named; else compiling is left out on the CPU.
 
     Raises:
         UsageError: nothing can be timed.
     """
-    able: list[tuple[Case, str]] = []
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for case in cases:
-        for engine in engines:
-            why = obstacle(case.recipe, engine, device, asked=asked)
-            if why:
-                reasons.setdefault((engine, why), []).append(f"{case.recipe.network} {case.method}")
-            else:
-                able.append((case, engine))
-    if not able:
-        raise UsageError(next(why for _, why in reasons), "Use --engines reference,eager.")
-    everything = len(dict.fromkeys(f"{case.recipe.network} {case.method}" for case in cases))
+    steps: list[tuple[Case, str]] = []
+    obstacles: dict[tuple[str, str], list[str]] = {}
+    for case, engine in product(cases, engines or ENGINES):
+        why = _obstacle(case.recipe, engine, device)
+        if engine == "compiled" and device.type == "cpu" and not engines:
+            why = SLOW_COMPILING
+        if why:
+            obstacles.setdefault((engine, why), []).append(_method_of(case))
+        else:
+            steps.append((case, engine))
+    if not steps:
+        raise UsageError(next(why for _, why in obstacles), "Use --engines reference,eager.")
+    methods = set(map(_method_of, cases))
     skipped = []
-    for (engine, why), places in reasons.items():
-        of = dict.fromkeys(places)
-        skipped.append(
-            Skipped(engine if len(of) == everything else f"{engine} for {', '.join(of)}", why)
-        )
-    return able, skipped
+    for (engine, why), labels in obstacles.items():
+        of = dict.fromkeys(labels)
+        what = engine if of.keys() == methods else f"{engine} for {', '.join(of)}"
+        skipped.append(Skipped(what, why))
+    return steps, skipped
 
 
-def obstacle(recipe: Recipe, engine: str, device: torch.device, *, asked: bool) -> str:
+def _method_of(case: Case) -> str:
+    return f"{case.recipe.network} {case.method}"
+
+
+def _obstacle(recipe: Recipe, engine: str, device: torch.device) -> str:
     """Return why an engine does not take a recipe's steps on a device, or nothing."""
-    if engine == "compiled" and device.type == "cpu" and not asked:
-        return SLOW_COMPILING
     try:
         if engine == REFERENCE:
             refuse_reference(recipe)

@@ -1,32 +1,31 @@
-"""Where the time of a step goes, by PyTorch's profiler: kinds of kernels, and what is none."""
+"""Where the time of a step goes, by PyTorch's profiler."""
 
 from __future__ import annotations
 
-import os
 import time
+from collections import defaultdict
 from collections.abc import Callable
 
 import torch
 from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
-from locbench.bench.results import Shares
+from locbench.bench.results import Profile
+from locbench.costs.measured.step_meter import silence_profiler
 
 KINDS = (
     ("convolution", ("conv", "mkldnn", "cudnn_conv")),
     ("batch norm", ("batch_norm",)),
     ("optimizer", ("fused_sgd", "fused_adam", "foreach")),
+    ("other", ("",)),
 )
 """Kinds of operations by parts of their names, the first that fits."""
 
-OTHER, OVERHEAD = "other", "overhead"
-"""Other operations.
-
-And what of the clock's time is no operation: Python, and launches that the device waits for.
-"""
+OVERHEAD = "overhead"
+"""What of the clock's time is no operation: Python, and launches that the device waits for."""
 
 
-def take_apart(step: Callable[[], None], steps: int, device: torch.device) -> Shares:
+def profile_step(step: Callable[[], None], steps: int, device: torch.device) -> Profile:
     """Profile some steps.
 
     Args:
@@ -34,42 +33,36 @@ def take_apart(step: Callable[[], None], steps: int, device: torch.device) -> Sh
         steps: how many.
         device: on the CPU an operation's own time counts, on CUDA that of its kernels.
     """
-    os.environ.setdefault(
-        "KINETO_LOG_LEVEL", "6"
-    )  # else it says on standard error that it starts and stops
+    silence_profiler()
     cuda = device.type == "cuda"
-    with profile(
-        activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
-    ) as seen:
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    with profile(activities=activities) as seen:
         begun = time.perf_counter()
         for _ in range(steps):
             step()
         if cuda:
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - begun
-    microseconds: dict[str, float] = {}
-    for each in seen.key_averages():
-        if each.key.startswith("aten::") and each.device_type == DeviceType.CPU:
-            own = each.self_device_time_total if cuda else each.self_cpu_time_total
-            microseconds[each.key] = microseconds.get(each.key, 0.0) + own
-    return shares_of(microseconds, seconds, steps)
+    microseconds: dict[str, float] = defaultdict(float)
+    for event in seen.key_averages():
+        if event.key.startswith("aten::") and event.device_type == DeviceType.CPU:
+            microseconds[event.key] += (
+                event.self_device_time_total if cuda else event.self_cpu_time_total
+            )
+    return profile_of(microseconds, seconds, steps)
 
 
-def shares_of(microseconds: dict[str, float], seconds: float, steps: int) -> Shares:
+def profile_of(microseconds: dict[str, float], seconds: float, steps: int) -> Profile:
     """Sum up operations' own times by kind.
 
     Args:
-        microseconds: by operation, over all steps.
+        microseconds: by operation such as ``aten::convolution_backward``, over all steps.
         seconds: by the clock, over all steps.
         steps: how many.
     """
-    kinds = dict.fromkeys([*(name for name, _ in KINDS), OTHER], 0.0)
-    for operation, own in microseconds.items():
-        kinds[kind_of(operation)] += own / 1000 / steps
-    whole = 1000 * seconds / steps
-    return Shares(whole, kinds | {OVERHEAD: max(0.0, whole - sum(kinds.values()))})
-
-
-def kind_of(operation: str) -> str:
-    """Return the kind of an operation such as ``aten::convolution_backward``."""
-    return next((name for name, words in KINDS if any(word in operation for word in words)), OTHER)
+    kinds = {name: 0.0 for name, _ in KINDS}
+    for operation, time_taken in microseconds.items():
+        kind = next(name for name, words in KINDS if any(word in operation for word in words))
+        kinds[kind] += time_taken / 1000 / steps
+    milliseconds = 1000 * seconds / steps
+    return Profile(milliseconds, kinds | {OVERHEAD: max(0.0, milliseconds - sum(kinds.values()))})

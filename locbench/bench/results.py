@@ -1,15 +1,34 @@
-"""What `locbench bench` finds, as data."""
+"""What `locbench bench` measures, as it is printed in JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
-from typing import TypeVar
 
 import msgspec
 
 from locbench.results.record import Provenance
-from locbench.spec.phases import weighted
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """The median of some numbers, and the smallest and the largest of them."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Return the spread of one or more numbers."""
+        return cls(median(values), min(values), max(values))
+
+    @classmethod
+    def of_ratios(cls, above: Sequence[float], below: Sequence[float]) -> Spread:
+        """Return the spread of above / below, taken round by round.
+
+        What slows a machine for a while falls on both sides of a round.
+        """
+        return cls.of([one / other for one, other in zip(above, below, strict=False)])
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -20,7 +39,7 @@ class Prepared(msgspec.Struct, frozen=True):
         seconds: from building the network to the end of the warm-up.
         compile_seconds: of these, spent on compiling or capturing.
         step_seconds: the last step of the warm-up.
-        peak_bytes: the allocator's peak in a step, without what others hold.
+        peak_bytes: the allocator's peak in a step, without what was allocated before.
     """
 
     engine: str
@@ -31,19 +50,14 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 class Speeds(msgspec.Struct, frozen=True):
-    """Images per second, round by round, of locbench's way and of the reference.
+    """Images per second, round by round, of locbench and of the reference; empty if unmeasured."""
 
-    Empty where there is none.
-    """
-
-    ours: tuple[float, ...]
+    ours: tuple[float, ...] = ()
     reference: tuple[float, ...] = ()
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """What a step must do: operations, bytes and floating-point operations, its least time, and its
-    tensors' peak.
-    """
+    """What a step must do: operations, bytes, FLOPs, its least time, and its tensors' peak."""
 
     operations: int
     moved_bytes: int
@@ -52,7 +66,7 @@ class Bound(msgspec.Struct, frozen=True):
     predicted_peak_bytes: int
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class Result(msgspec.Struct, kw_only=True):
     """One kind of step by one engine.
 
     Attributes:
@@ -60,19 +74,20 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         engine, ran: what was asked for, and what really ran; ``graphed and eager`` where a mean is
             over both.
         batch_size: images per step.
-        rounds: milliseconds per step, round by round; ``steps`` of them in each.
+        steps: in every round.
+        rounds: milliseconds per step, round by round.
         milliseconds, images_per_second: of the median round.
-        speedup: reference's time over this one's, round by round; None without the reference.
+        speedup: the reference's time over this one, round by round; None without the reference.
         over_bp: this time over backpropagation's by the same engine; None without it, or where
             another engine ran it.
         published_overhead: what a paper prints for it over backpropagation, in percent, on its own
             device.
         bound: the roofline; None where the step could not be traced.
-        roofline_share: the roofline's time over this one's.
+        roofline_share: the roofline's time over this one.
         prepared: what came before.
         meter: who counted the peak of memory.
         epoch_seconds: estimate of an epoch on the whole data set: steps, images and evaluation.
-        epoch_speedup: reference's estimate over this one.
+        epoch_speedup: the reference's estimate over this one.
         error: why there is no time; empty where there is.
     """
 
@@ -83,7 +98,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     ran: str = ""
     batch_size: int
     steps: int = 0
-    rounds: tuple[float, ...] = ()
+    rounds: list[float] = []
     milliseconds: Spread | None = None
     images_per_second: float | None = None
     speedup: Spread | None = None
@@ -110,18 +125,16 @@ class Skipped(msgspec.Struct, frozen=True):
     why: str
 
 
-class Found(msgspec.Struct, kw_only=True):
-    """Everything of one command; lines are added as they are found.
+class BenchmarkResult(msgspec.Struct, kw_only=True):
+    """Everything that one command has measured so far.
 
     Attributes:
-        device: where.
-        precision: of the steps.
+        device, precision: of the steps.
         threads: of the processor.
-        bandwidth, peak: what was measured of the device, bytes and floating-point operations per
-            second; 0 unmeasured.
-        data: images per second of the pipelines, augmented batches for training; ``images`` of them
-            per round.
-        evaluation: images per second of evaluation with its pipeline, by network.
+        bandwidth, peak: bytes and FLOPs per second that the device reaches; 0 if unmeasured.
+        images: random images in a round of the data path.
+        data: images per second of augmented training batches.
+        evaluation: images per second of evaluation with its data path, by network.
         lines: by network, method and engine.
         skipped: what was left out.
         stopped: whether the user stopped it before the end.
@@ -136,15 +149,14 @@ class Found(msgspec.Struct, kw_only=True):
     images: int = 0
     data: Speeds | None = None
     evaluation: dict[str, Speeds] = {}
-    lines: list[Line] = []
+    lines: list[Result] = []
     skipped: list[Skipped] = []
     stopped: bool = False
     provenance: Provenance
 
 
-class Shares(msgspec.Struct, frozen=True):
-    """Milliseconds per step by kind of operation; what is left of the clock's time is Python and
-    launches.
+class Profile(msgspec.Struct, frozen=True):
+    """Milliseconds per step by kind of operation; the rest of the clock's time is overhead.
 
     Attributes:
         milliseconds: of a step under the profiler, which slows it down.
@@ -153,67 +165,3 @@ class Shares(msgspec.Struct, frozen=True):
 
     milliseconds: float
     kinds: dict[str, float]
-
-
-K = TypeVar("K", bound=Hashable)
-
-
-class Spread(msgspec.Struct, frozen=True):
-    """The median of some numbers, and the smallest and the largest of them."""
-
-    median: float
-    least: float
-    most: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Sum up one or more numbers."""
-        return cls(median(values), min(values), max(values))
-
-
-def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """Return above / below round by round: what slows a machine for a while falls on both sides of
-    a round.
-    """
-    return [one / other for one, other in zip(above, below, strict=False)]
-
-
-def mixed(local: Sequence[float], guided: Sequence[float], share: float) -> list[float]:
-    """Return the mean times of rounds in which a ``share`` of the steps is guided."""
-    return [weighted(*pair, share) for pair in zip(local, guided, strict=False)]
-
-
-def steps_per_round(step_seconds: float, seconds: float, rounds: int) -> int:
-    """Return how many steps fill a round, at least one, where all rounds together may take
-    ``seconds``.
-    """
-    return max(1, int(seconds / rounds / max(step_seconds, 1e-9)))
-
-
-class DroppedError(Exception):
-    """Raised by a turn that can be taken no longer."""
-
-
-def interleaved(
-    rounds: int,
-    turns: Mapping[K, Callable[[], float]],
-    found: dict[K, list[float]],
-    told: Callable[[int], None] = lambda _: None,
-) -> None:
-    """Let every turn be taken once per round, always in the same order.
-
-    Args:
-        rounds: how many.
-        turns: each returns a number, or raises `DroppedError` and is left out from then on.
-        found: gets what each turn gave, round by round; whoever interrupts the rounds keeps what is
-            there.
-        told: hears the number of each round, from 1, before it begins.
-    """
-    left = dict(turns)
-    for number in range(1, rounds + 1):
-        told(number)
-        for key, turn in list(left.items()):
-            try:
-                found.setdefault(key, []).append(turn())
-            except DroppedError:
-                del left[key]

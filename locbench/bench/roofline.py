@@ -1,4 +1,4 @@
-"""How long a device's memory and arithmetic need for a step at least, operation by operation.
+"""The least time that a device's memory and arithmetic need for a step.
 
 A step is traced on fake tensors as the eager engine takes it. An operation reads its arguments and
 writes its results once, views apart, and multiplies and adds what `torch.utils.flop_counter` counts
@@ -11,7 +11,6 @@ small maps that stay in a cache.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -23,6 +22,8 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
 from locbench.bench.cases import Case
+from locbench.bench.results import Bound
+from locbench.costs.measured.step_meter import meter_of
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import take_step, without_collector
 from locbench.costs.memory.tracker import MemoryTracker
@@ -32,10 +33,10 @@ from locbench.learning.learner import build_learner
 from locbench.spec.choices import Precision
 from locbench.training.optimizer import make_optimizer
 
-_COPIED = {"cpu": 2**28, "cuda": 2**30}
+COPIED = {"cpu": 2**28, "cuda": 2**30}
 """Bytes that are copied, by type of device: beyond its caches."""
 
-_SIDE = {"cpu": 2048, "cuda": 8192}
+SIDE = {"cpu": 2048, "cuda": 8192}
 """Side of the matrices that are multiplied."""
 
 _TYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
@@ -50,9 +51,7 @@ class Operation(NamedTuple):
 
 
 class Ceiling(msgspec.Struct, frozen=True):
-    """What a device reaches: bytes per second of a copy, read and written, and operations per
-    second of a product.
-    """
+    """Bytes per second of a copy, read and written, and FLOPs per second of a matrix product."""
 
     bytes_per_second: float
     flops_per_second: float
@@ -92,26 +91,17 @@ class Operations(MemoryTracker):  # type: ignore[no-untyped-call]
 
 
 def moved_bytes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:
-    """Return the bytes that an operation reads and writes.
-
-    0 for one that only looks at memory in another way.
-    """
-    given = [each for each in tree_iter((args, kwargs)) if isinstance(each, Tensor)]
-    known = {id(each.untyped_storage()) for each in given}
-    made = [
-        each
-        for each in tree_iter(result)
-        if isinstance(each, Tensor) and id(each.untyped_storage()) not in known
-    ]
-    changed = [
-        each
-        for value in _changed(func, args, kwargs)
-        for each in tree_iter(value)
-        if isinstance(each, Tensor)
-    ]
-    if not made and not changed:
+    """Return the bytes that an operation reads and writes; 0 for a view."""
+    inputs, changed = _tensors((args, kwargs)), _tensors(_changed(func, args, kwargs))
+    storages = {id(tensor.untyped_storage()) for tensor in inputs}
+    outputs = [each for each in _tensors(result) if id(each.untyped_storage()) not in storages]
+    if not outputs and not changed:
         return 0
-    return sum(_size(each) for each in [*given, *changed, *made])
+    return sum(map(_size, [*inputs, *changed, *outputs]))
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [value for value in tree_iter(values) if isinstance(value, Tensor)]
 
 
 def _changed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
@@ -140,52 +130,57 @@ def _flops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
     return int(count(*args, **kwargs, out_val=result)) if count else 0
 
 
-class TracedStep(NamedTuple):
-    """A step's operations, and the predicted peak of live tensors in it in bytes."""
+def bound_of(case: Case, ceiling: Ceiling) -> Bound:
+    """Return what a case's training step must do, and its least time under a ceiling."""
+    operations, peak = trace(case)
+    return Bound(
+        operations=len(operations),
+        moved_bytes=sum(operation.moved for operation in operations),
+        flops=sum(operation.flops for operation in operations),
+        milliseconds=1000 * ceiling.seconds(operations),
+        predicted_peak_bytes=peak,
+    )
 
-    operations: list[Operation]
-    peak: int
 
+def trace(case: Case) -> tuple[list[Operation], int]:
+    """Trace a case's training step on fake tensors; nothing is computed.
 
-def trace(case: Case) -> TracedStep:
-    """Trace a case's training step on fake tensors; nothing is computed."""
+    Returns:
+        The operations, and the peak of live tensors in bytes.
+    """
     recipe, data = case.recipe, info(case.recipe.dataset)
     setting = TraceOptions(guided=case.guided, keep_gradients=False)
     with without_collector(), FakeTensorMode(), Operations() as live:
         learner = build_learner(recipe, data.classes, recipe.side)
         optimizer = make_optimizer(learner, recipe)
         images = torch.zeros(recipe.batch_size, 3, recipe.side, recipe.side)
-        targets = Targets(
-            torch.zeros(recipe.batch_size, dtype=torch.int64), torch.zeros_like(images)
-        )
-        for each in learner.parameters():  # a first step, for the optimizer's state
-            each.grad = torch.zeros_like(each)
+        labels = torch.zeros(recipe.batch_size, dtype=torch.int64)
+        targets = Targets(labels, torch.zeros_like(images))
+        for parameter in learner.parameters():  # a first step, for the optimizer's state
+            parameter.grad = torch.zeros_like(parameter)
         optimizer.step()
         live.seen.clear()
         start = len(live.trace.events)
         take_step(learner, optimizer, images, targets, recipe, setting, live)
         peak, _ = live.trace.peak(start)
-    return TracedStep(live.seen, peak)
+    return live.seen, peak
 
 
 def measure_ceiling(device: torch.device, precision: Precision) -> Ceiling:
-    """Measure a copy and a matrix product in a precision on a device, each the fastest of some."""
-    kind, dtype = device.type, _TYPES[precision]
-    source = torch.ones(_COPIED[kind] // 4, device=device)
+    """Measure a copy and a matrix product in a precision on a device, each the fastest of some.
+
+    The matrices are random: constant ones take less power, and a device multiplies them faster.
+    """
+    size, side = COPIED[device.type], SIDE[device.type]
+    source = torch.ones(size // 4, device=device)
     target = torch.empty_like(source)
-    side = _SIDE[kind]
-    left, right = (torch.ones(side, side, dtype=dtype, device=device) for _ in range(2))
+    left, right = (torch.randn(side, side, device=device).to(_TYPES[precision]) for _ in range(2))
     copied = _fastest(lambda: target.copy_(source), device)
     multiplied = _fastest(lambda: torch.mm(left, right), device)
-    return Ceiling(2 * _COPIED[kind] / copied, 2 * side**3 / multiplied)
+    return Ceiling(2 * size / copied, 2 * side**3 / multiplied)
 
 
-def _fastest(call: Callable[[], object], device: torch.device, times: int = 7) -> float:
-    found = []
-    for _ in range(times + 1):
-        begun = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        found.append(time.perf_counter() - begun)
-    return min(found[1:])
+def _fastest(call: Callable[[], object], device: torch.device) -> float:
+    """Return the seconds of the fastest of seven calls, after one."""
+    call()
+    return min(meter_of(device).milliseconds(call, 7)) / 1000

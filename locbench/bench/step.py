@@ -1,4 +1,4 @@
-"""One kind of step by one engine, ready to be timed in this process."""
+"""Steps that are timed: an engine's, and the reference's."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from locbench.training.engine import choose_engine
 from locbench.training.probe import ProbeStep, random_batch, resident_bytes
 
 
-class Subject(Protocol):
+class TimedStep(Protocol):
     """Takes steps of one kind on one batch."""
 
-    def step(self) -> None:
+    def __call__(self) -> None:
         """Take a step, with what a training loop reads or adds up after it."""
 
     def resident_bytes(self) -> int:
@@ -27,41 +27,38 @@ class Subject(Protocol):
 
     @property
     def engine(self) -> str:
-        """What really runs."""
+        """Engine that really runs."""
 
     @property
     def compile_seconds(self) -> float:
         """Seconds spent so far on compiling or capturing."""
 
 
-def make_subject(case: Case, engine: str, device: torch.device) -> Subject:
+def make_step(case: Case, engine: str, device: torch.device) -> TimedStep:
     """Build a case's learner on a device and an engine for it.
 
     Raises:
         UsageError: the engine cannot run the recipe there.
     """
-    return _Plain(case, device) if engine == REFERENCE else _Engined(case, engine, device)
+    return _BaselineStep(case, device) if engine == REFERENCE else _EngineStep(case, engine, device)
 
 
-class _Plain:
+class _BaselineStep:
     """The reference: contiguous memory, every module's loss and accuracy read back."""
 
     engine, compile_seconds = REFERENCE, 0.0
 
     def __init__(self, case: Case, device: torch.device) -> None:
         recipe, classes = case.recipe, info(case.recipe.dataset).classes
-        self.case, self.learner = (
-            case,
-            build_learner(recipe, classes, case.recipe.side).to(device).train(),
-        )
+        self.guided = case.guided
+        self.learner = build_learner(recipe, classes, recipe.side).to(device).train()
         self.reference = Reference(self.learner, recipe, device)
-        self.batch = random_batch(
-            self.learner, recipe, classes, device, layout=torch.contiguous_format
-        )
+        layout = torch.contiguous_format
+        self.batch = random_batch(self.learner, recipe, classes, device, layout=layout)
 
-    def step(self) -> None:
+    def __call__(self) -> None:
         targets = Targets(self.batch.labels, self.batch.pixels)
-        self.reference.step(self.batch, targets, guided=self.case.guided)
+        self.reference.step(self.batch, targets, guided=self.guided)
 
     def resident_bytes(self) -> int:
         for optimizer in self.reference.optimizers:
@@ -69,22 +66,20 @@ class _Plain:
         return resident_bytes(self.learner, self.reference.optimizers, self.batch)
 
 
-class _Engined:
+class _EngineStep:
     """An engine of the training loop, with the loop's running sums."""
 
     def __init__(self, case: Case, engine: str, device: torch.device) -> None:
         name = choose_engine(engine, case.recipe, device, SINGLE_PROCESS)
         self.probe = ProbeStep(case.recipe, device, name, guided=case.guided)
+        self.resident_bytes = self.probe.resident_bytes
         self.losses = torch.zeros(self.probe.learner.modules_count, device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
 
-    def step(self) -> None:
+    def __call__(self) -> None:
         output, labels = self.probe(), self.probe.batch.labels
         self.losses += output.losses * len(labels)
         self.correct += (output.logits.argmax(dim=1) == labels).sum()
-
-    def resident_bytes(self) -> int:
-        return self.probe.resident_bytes()
 
     @property
     def engine(self) -> str:

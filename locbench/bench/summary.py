@@ -1,175 +1,134 @@
-"""What is read off timed rounds: ratios, shares of the roofline, an epoch's estimate."""
+"""What follows from timed rounds: ratios, shares of the roofline, an estimate of an epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from locbench.bench.cases import REFERENCE, Case, overhead_key
-from locbench.bench.results import Bound, Line, Prepared, Speeds, Spread, mixed, ratios
+from locbench.bench.cases import REFERENCE, Case, Overheads, overhead_key
+from locbench.bench.results import Result, Speeds, Spread
 from locbench.datasets.catalogue import info
-
-
-class Timed(msgspec.Struct):
-    """One kind of step by one engine as it was timed.
-
-    Attributes:
-        case, engine: which.
-        prepared: what came before; None where that failed.
-        steps: in every round.
-        rounds: milliseconds per step, round by round.
-        error: why it was given up.
-        parts: engines that ran the steps which a mean is over.
-    """
-
-    case: Case
-    engine: str
-    prepared: Prepared | None = None
-    steps: int = 0
-    rounds: list[float] = []
-    error: str = ""
-    parts: tuple[str, ...] = ()
-
-    @property
-    def ran(self) -> str:
-        """Engine that really ran; of a mean over steps by two, both."""
-        own = self.prepared.engine if self.prepared else self.engine
-        return " and ".join(dict.fromkeys(self.parts or (own,)))
-
-
-class Context(msgspec.Struct):
-    """What times are held against besides each other.
-
-    Attributes:
-        dataset: its size decides an epoch.
-        bounds: least times, by case.
-        overheads: published ones, see `published_overheads`.
-        meter: who counts the peak of memory.
-        data, evaluation: images per second, for an epoch's estimate; None where unmeasured.
-    """
-
-    dataset: str
-    bounds: Mapping[Case, Bound] = {}
-    overheads: Mapping[tuple[str, int | None, bytes], str] = {}
-    meter: str = ""
-    data: Speeds | None = None
-    evaluation: Speeds | None = None
-
-
-def lines_of(timed: Sequence[Timed], context: Context) -> list[Line]:
-    """Return the lines of one network: every timed kind of step, and behind PGL's two phases their
-    mean.
-    """
-    everything = [*timed, *_means(timed)]
-    order = {
-        case.method: index for index, case in reversed(list(enumerate(each.case for each in timed)))
-    }
-    everything.sort(key=lambda each: (order[each.case.method], _PHASES.index(each.case.phase)))
-    return [_line(each, everything, context) for each in everything]
-
+from locbench.spec.phases import weighted
 
 _PHASES = ("", "local", "global", "mean")
 
 
+class Timed(NamedTuple):
+    """A kind of step, and what was measured of it by one engine."""
+
+    case: Case
+    result: Result
+
+
+def summarize(
+    timed: Sequence[Timed], data: Speeds, evaluation: Speeds, overheads: Overheads
+) -> list[Result]:
+    """Complete the results of one network, and return them method by method.
+
+    Behind PGL's two phases comes their mean.
+
+    Args:
+        timed: with their rounds.
+        data, evaluation: images per second.
+        overheads: published ones, see `published_overheads`.
+    """
+    timed = [*timed, *_means(timed)]
+    methods = list(dict.fromkeys(result.method for _, result in timed))
+    timed.sort(
+        key=lambda each: (methods.index(each.result.method), _PHASES.index(each.result.phase))
+    )
+    results = [result for _, result in timed]
+    for case, result in timed:
+        if result.rounds:
+            if result.phase in ("", "mean"):
+                result.published_overhead = overheads.get(overhead_key(case.recipe), "")
+            _compare(case, result, results, data, evaluation)
+    return results
+
+
 def _means(timed: Sequence[Timed]) -> Iterator[Timed]:
-    """Yield the mean of a local and a global step, weighted by the epochs of the recipe's schedule."""
-    for local in timed:
-        guided = _find(timed, local.case.method, "global", local.engine)
-        if local.case.phase == "local" and guided is not None and local.rounds and guided.rounds:
-            rounds = mixed(local.rounds, guided.rounds, local.case.global_share)
-            case = msgspec.structs.replace(local.case, phase="mean")
-            steps = local.steps + guided.steps
+    """Yield the mean of a local and a global step, weighted by the epochs of the schedule."""
+    results = [result for _, result in timed]
+    for case, local in timed:
+        guided = _find(results, local.method, "global", local.engine)
+        if local.phase == "local" and local.rounds and guided:
+            pairs = zip(local.rounds, guided.rounds, strict=False)
             yield Timed(
-                case, local.engine, steps=steps, rounds=rounds, parts=(local.ran, guided.ran)
+                case,
+                msgspec.structs.replace(
+                    local,
+                    phase="mean",
+                    ran=" and ".join(dict.fromkeys([local.ran, guided.ran])),
+                    steps=local.steps + guided.steps,
+                    rounds=[weighted(*pair, case.global_share) for pair in pairs],
+                    bound=None,
+                    prepared=None,
+                    error="",
+                ),
             )
 
 
-def _find(timed: Sequence[Timed], method: str, phase: str, engine: str) -> Timed | None:
+def _find(results: Sequence[Result], method: str, phase: str, engine: str) -> Result | None:
+    """Return the result of a kind of step by an engine, if it was timed."""
     wanted = method, phase, engine
-    return next(
-        (each for each in timed if (each.case.method, each.case.phase, each.engine) == wanted), None
+    matches = (each for each in results if (each.method, each.phase, each.engine) == wanted)
+    return next((each for each in matches if each.rounds), None)
+
+
+def _compare(
+    case: Case, result: Result, results: Sequence[Result], data: Speeds, evaluation: Speeds
+) -> None:
+    """Fill in what is read off the rounds of a result and of those it is compared with."""
+    result.milliseconds = Spread.of(result.rounds)
+    result.images_per_second = 1000 * result.batch_size / result.milliseconds.median
+    if result.bound:
+        result.roofline_share = result.bound.milliseconds / result.milliseconds.median
+    base = _find(results, "bp", "", result.engine)
+    # Another engine's time is no overhead of the method.
+    if base and base.ran == result.ran and result.method != "bp":
+        result.over_bp = Spread.of_ratios(result.rounds, base.rounds)
+    reference = _find(results, result.method, result.phase, REFERENCE)
+    slow = None
+    if reference:
+        slow = _epoch_seconds(
+            case, reference.rounds, data.reference, evaluation.reference, beside=True
+        )
+    if result.engine == REFERENCE:
+        result.epoch_seconds = slow
+        return
+    result.epoch_seconds = _epoch_seconds(
+        case, result.rounds, data.ours, evaluation.ours, beside=False
     )
+    if reference:
+        result.speedup = Spread.of_ratios(reference.rounds, result.rounds)
+    if slow and result.epoch_seconds:
+        result.epoch_speedup = slow / result.epoch_seconds
 
 
-def _line(own: Timed, everything: Sequence[Timed], context: Context) -> Line:
-    case, recipe = own.case, own.case.recipe
-    line = Line(
-        network=recipe.network,
-        method=case.method,
-        phase=case.phase,
-        engine=own.engine,
-        ran=own.ran,
-        batch_size=recipe.batch_size,
-        steps=own.steps,
-        rounds=tuple(own.rounds),
-        bound=context.bounds.get(case),
-        prepared=own.prepared,
-        meter=context.meter,
-        error=own.error,
-    )
-    return _judged(line, own, everything, context) if own.rounds else line
-
-
-def _judged(line: Line, own: Timed, everything: Sequence[Timed], context: Context) -> Line:
-    took = Spread.of(own.rounds)
-    reference = _find(everything, line.method, line.phase, REFERENCE)
-    base = _find(everything, "bp", "", own.engine)
-    base = (
-        base if base and base.ran == own.ran else None
-    )  # another engine's time is no overhead of the method
-    printed = (
-        context.overheads.get(overhead_key(own.case.recipe), "")
-        if line.phase in ("", "mean")
-        else ""
-    )
-    epoch = epoch_seconds(line, took.median, context)
-    plain = Spread.of(reference.rounds).median if reference and reference.rounds else None
-    slow = epoch_seconds(line, plain, context, plain=True) if plain else None
-    return msgspec.structs.replace(
-        line,
-        milliseconds=took,
-        images_per_second=1000 * line.batch_size / took.median,
-        speedup=_spread(reference, own) if line.engine != REFERENCE else None,
-        over_bp=_spread(own, base) if line.method != "bp" else None,
-        published_overhead=printed,
-        roofline_share=line.bound.milliseconds / took.median if line.bound else None,
-        epoch_seconds=slow if line.engine == REFERENCE else epoch,
-        epoch_speedup=slow / epoch if slow and epoch and line.engine != REFERENCE else None,
-    )
-
-
-def _spread(above: Timed | None, below: Timed | None) -> Spread | None:
-    if above is None or below is None or not above.rounds or not below.rounds:
-        return None
-    return Spread.of(ratios(above.rounds, below.rounds))
-
-
-def epoch_seconds(
-    line: Line, milliseconds: float, context: Context, *, plain: bool = False
+def _epoch_seconds(
+    case: Case,
+    rounds: Sequence[float],
+    data: Sequence[float],
+    evaluation: Sequence[float],
+    *,
+    beside: bool,
 ) -> float | None:
-    """Return an estimate of an epoch on the line's whole data set; None where a part was not
-    measured.
-
-    Locbench makes batches between steps. The reference's workers make them beside the steps, as if
-    they had cores of their own, so that an epoch takes the longer of both.
+    """Return an estimate of an epoch on the whole data set; None where a part is unmeasured.
 
     Args:
-        line: its batch decides the number of steps.
-        milliseconds: of a step.
-        context: speeds of data and evaluation, and the size of the data set.
-        plain: the reference's way.
+        case: its batch decides the number of steps.
+        rounds: milliseconds of a step.
+        data, evaluation: images per second.
+        beside: batches are made beside the steps, as if by cores of their own, so that an epoch
+            takes the longer of both; else between the steps.
     """
-    if context.data is None or context.evaluation is None:
+    if not data or not evaluation:
         return None
-    data, tests = (
-        each.reference if plain else each.ours for each in (context.data, context.evaluation)
-    )
-    if not data or not tests:
-        return None
-    sizes = info(context.dataset)
-    steps = -(-sizes.train_size // line.batch_size) * milliseconds / 1000
+    sizes = info(case.recipe.dataset)
+    count = -(-sizes.train_size // case.recipe.batch_size)
+    steps = count * Spread.of(rounds).median / 1000
     images = sizes.train_size / Spread.of(data).median
-    return (max(steps, images) if plain else steps + images) + sizes.test_size / Spread.of(
-        tests
-    ).median
+    tests = sizes.test_size / Spread.of(evaluation).median
+    return (max(steps, images) if beside else steps + images) + tests

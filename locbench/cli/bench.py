@@ -14,7 +14,7 @@ def bench(
     network: Annotated[
         str | None, typer.Option(help="For example resnet110.", show_default="a standard list")
     ] = None,
-    method: Annotated[str, typer.Option(help="Held against bp on the same network.")] = "bp",
+    method: Annotated[str, typer.Option(help="Compared with bp on the same network.")] = "bp",
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")
     ] = None,
@@ -50,27 +50,26 @@ def bench(
     out: Annotated[Path | None, typer.Option(help="Also write CSV to this file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Time training steps: engines against the plain way, against backpropagation and against the
-    device.
-    """
+    """Time training steps of engines, compared with the plain way, backpropagation and the device."""
     from locbench.bench.cases import cases_of, parse_engines, refuse_unnamed, standard_cases
 
-    parse_engines(engines)
+    names = None if engines is None else parse_engines(engines)
+    options = set_ or []
+    method_settings = {"method": method, "modules": modules, "memory": memory}
+    refuse_unnamed(network, method_settings, options)
+    from locbench.bench.benchmark import BenchLimits
+    from locbench.commands.bench import BenchCommand
+
     precision = precision or "fp32"
-    wanted: dict[str, object] = {
+    command = BenchCommand(device, precision, threads, out, as_json=as_json)
+    settings: dict[str, object] = {
         "network": network,
         "dataset": dataset,
         "precision": precision,
+        "batch_size": command.batch_size if batch_size is None else batch_size,
     }
-    own = {"method": method, "modules": modules, "memory": memory}
-    refuse_unnamed(network, own, set_ or [])
-    from locbench.bench.benchmark import Lengths
-    from locbench.commands.bench import Session
-
-    session = Session(device, precision, threads, out, as_json=as_json)
-    wanted["batch_size"] = session.batch if batch_size is None else batch_size
-    cases = cases_of(wanted | own, set_ or []) if network else standard_cases(wanted)
+    cases = cases_of(settings | method_settings, options) if network else standard_cases(settings)
     if profile:
-        session.profile(cases, 3 if steps is None else steps)
+        command.profile(cases, 3 if steps is None else steps)
     else:
-        session.bench(cases, engines, Lengths(rounds, steps, seconds))
+        command.bench(cases, names, BenchLimits(rounds, steps, seconds))

@@ -1,4 +1,4 @@
-"""Training steps on random images: what a measurement, a benchmark and a check of a device repeat."""
+"""Training steps on random images, for measurements, benchmarks and checks of a device."""
 
 from __future__ import annotations
 
@@ -51,13 +51,9 @@ class ProbeStep:
         keep_gradients: bool = False,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.recipe, self.device, self.guided, self.keep_gradients = (
-            recipe,
-            device,
-            guided,
-            keep_gradients,
-        )
-        self.classes, self.dtype = classes or info(recipe.dataset).classes, dtype
+        self.recipe, self.device, self.dtype = recipe, device, dtype
+        self.guided, self.keep_gradients = guided, keep_gradients
+        self.classes = classes or info(recipe.dataset).classes
         set_precision(recipe.precision, device)
         learner = build_learner(recipe, self.classes, recipe.side)
         self.learner = learner.to(device, dtype, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -87,9 +83,7 @@ class ProbeStep:
         self.optimizer.zero_grad(set_to_none=not self.keep_gradients)
 
     def resident_bytes(self) -> int:
-        """Free what a step frees first, and return the bytes of the tensors that live between
-        steps.
-        """
+        """Free what a step frees first, and return the bytes that live between steps."""
         self.clear()
         return resident_bytes(self.learner, [self.optimizer], self.batch)
 
@@ -106,34 +100,29 @@ def random_batch(
 ) -> Batch:
     """Return a batch of random images, the same on every device and in every memory layout."""
     draws = torch.Generator().manual_seed(seed)
-    pixels = torch.rand(
-        recipe.batch_size, 3, recipe.side, recipe.side, generator=draws, dtype=dtype
-    )
-    labels = torch.randint(classes, (recipe.batch_size,), generator=draws)
+    shape = (recipe.batch_size, 3, recipe.side, recipe.side)
+    pixels = torch.rand(shape, generator=draws, dtype=dtype)
+    labels = torch.randint(classes, (recipe.batch_size,), generator=draws).to(device)
     pixels = pixels.contiguous(memory_format=layout).to(device)
     # As in the prediction: the Swin pipeline makes un-normalised images on demand alone.
-    wanted = recipe.augmentation == "standard" or learner.restores_image
-    return Batch(
-        images=(pixels - 0.5) / 0.5, labels=labels.to(device), pixels=pixels if wanted else None
-    )
+    restored = recipe.augmentation == "standard" or learner.restores_image
+    return Batch((pixels - 0.5) / 0.5, labels, pixels if restored else None)
 
 
 def resident_bytes(
     net: nn.Module, optimizers: Iterable[torch.optim.Optimizer], batch: Batch
 ) -> int:
-    """Return the bytes of the tensors that live between steps: of a net, its gradients, optimizers
-    and a batch.
-    """
+    """Return the bytes of a net, its gradients, its optimizers' state and a batch."""
     parameters = list(net.parameters())
-    state = [value for each in optimizers for one in each.state.values() for value in one.values()]
-    tensors = [*parameters, *(each.grad for each in parameters), *net.buffers()]
-    tensors += [
-        *(each for each in state if isinstance(each, Tensor)),
+    states = [state for optimizer in optimizers for state in optimizer.state.values()]
+    tensors = [
+        *parameters,
+        *(parameter.grad for parameter in parameters),
+        *net.buffers(),
+        *(value for state in states for value in state.values()),
         batch.images,
         batch.labels,
         batch.pixels,
     ]
-    storages = {
-        id(each.untyped_storage()): each.untyped_storage() for each in tensors if each is not None
-    }
-    return sum(each.nbytes() for each in storages.values())
+    storages = [value.untyped_storage() for value in tensors if isinstance(value, Tensor)]
+    return sum({id(storage): storage.nbytes() for storage in storages}.values())
