@@ -59,9 +59,10 @@ def bench(
     refuse_unnamed(network, method_settings, options)
     from locbench.bench.benchmark import BenchLimits
     from locbench.commands.bench import BenchCommand
+    from locbench.console import Output
 
     precision = precision or "fp32"
-    command = BenchCommand(device, precision, threads, out, as_json=as_json)
+    command = BenchCommand(device, precision, threads, out, Output(as_json))
     settings: dict[str, object] = {
         "network": network,
         "dataset": dataset,

@@ -15,7 +15,7 @@ from locbench.bench.benchmark import BenchLimits, Benchmark
 from locbench.bench.cases import BATCH, Case, supported
 from locbench.bench.results import BenchmarkResult, Profile
 from locbench.bench.worker import StepServer, WorkerPair, worker_pair
-from locbench.console import Terminal, print_json
+from locbench.console import Output, Terminal
 from locbench.errors import FailureError, StoppedError, UsageError
 from locbench.files import write_atomically
 from locbench.printable import shortened
@@ -35,7 +35,7 @@ class BenchCommand:
         precision: of the steps.
         threads: of the processor; None leaves the default.
         out: CSV file to write; None writes none.
-        as_json: print JSON on standard output.
+        output: where to print.
 
     Raises:
         UsageError: there is no such device or precision, or a number is below 1.
@@ -47,15 +47,14 @@ class BenchCommand:
         precision: Precision,
         threads: int | None,
         out: Path | None,
-        *,
-        as_json: bool,
+        output: Output,
     ) -> None:
         self.device = choose_device(local_device(device))
-        self.precision, self.threads, self.out, self.as_json = precision, threads, out, as_json
+        self.precision, self.threads, self.out, self.output = precision, threads, out, output
         set_precision(precision, self.device)
         if threads is not None:
             refuse_count("--threads", threads, 1024)
-        self.console, self.progress = Terminal(), Terminal(stderr=True, soft_wrap=True)
+        self.progress = Terminal(stderr=True, soft_wrap=True)
 
     @property
     def batch_size(self) -> int:
@@ -108,10 +107,10 @@ class BenchCommand:
         except KeyboardInterrupt:
             raise StoppedError("stopped before the end of the profile") from None
         finally:
-            if self.as_json:
-                print_json({"device": device_name(self.device), "shares": profiles})
-            elif profiles:
-                print_profiles(self.console, profiles)
+            self.output.show(
+                lambda: {"device": device_name(self.device), "shares": profiles},
+                lambda console: print_profiles(console, profiles),
+            )
 
     def _workers(self) -> WorkerPair:
         return worker_pair(self.device, self.precision, self.threads)
@@ -128,19 +127,16 @@ class BenchCommand:
         finally:
             seconds = round(time.perf_counter() - begun, 1)
             result.provenance = msgspec.structs.replace(result.provenance, seconds=seconds)
-            if self.as_json:
-                print_json(result)
-            else:
-                print_result(self.console, result)
+            self.output.show(lambda: result, lambda console: print_result(console, result))
             if self.out:
                 write_atomically(self.out, csv_text(result).encode())
-                self.progress.print(f"written: {self.out}", markup=False)
+                self.progress.print(f"written: {self.out}")
 
     @contextmanager
     def _progress(self) -> Iterator[Callable[[str], None]]:
         """Yield what announces a step of the work: below everything on a terminal, else in lines."""
         if not self.progress.is_terminal:
-            yield lambda text: self.progress.print(text, markup=False)
+            yield lambda text: self.progress.print(text)
             return
         with self.progress.status("starting") as status:
             yield lambda text: status.update(escape(text))

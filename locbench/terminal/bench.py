@@ -89,11 +89,11 @@ def print_result(console: Console, result: BenchmarkResult) -> None:
             print_grids(console, labels, [_columns(lines, TIMES), _columns(lines, RESOURCES)])
         else:
             for line in lines:
-                console.print(plain_line(line), markup=False, soft_wrap=True)
+                console.print(plain_line(line), soft_wrap=True)
         for line in lines:
             if line.error:
                 text = f"{_label(line)}, {line.engine}: {line.error}"
-                console.print(text, markup=False, soft_wrap=True)
+                console.print(text, soft_wrap=True)
     for sentence in (*_data(result), *_legend(result.lines), _provenance(result)):
         console.print(Text(sentence, style="dim"), soft_wrap=not console.is_terminal)
 
@@ -241,6 +241,8 @@ def csv_text(result: BenchmarkResult) -> str:
 
 def print_profiles(console: Console, profiles: Mapping[str, Profile]) -> None:
     """Print where the time of a step goes, one row or line per kind of step."""
+    if not profiles:
+        return
     if console.is_terminal:
         print_grids(console, _profile_labels(profiles), [_profile_columns(profiles)])
     else:
