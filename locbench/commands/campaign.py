@@ -4,7 +4,6 @@ continued later.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +18,12 @@ from locbench.commands.train import train
 from locbench.console import Terminal, print_json
 from locbench.datasets.naming import IMAGEFOLDER, PREFIXES, parse_name
 from locbench.errors import BudgetSpentError, FailureError, LocbenchError, StoppedError, UsageError
-from locbench.execution.devices import places, with_device
+from locbench.execution.budget import seconds_of
+from locbench.execution.config import ExecutionConfig, device_names, with_device
 from locbench.execution.job import Job, shipped_notes
 from locbench.execution.plan import Plan, make_plan
-from locbench.execution.pool import Setup
 from locbench.execution.preflight import check_devices
-from locbench.printable import duration, shortened
+from locbench.printable import duration
 from locbench.results.store import Store
 from locbench.spec.selection import RunOptions
 from locbench.spec.table_files import load_table
@@ -107,71 +106,30 @@ price.
 """
 
 
-_UNITS = {
-    "s": 1,
-    "sec": 1,
-    "second": 1,
-    "m": 60,
-    "min": 60,
-    "minute": 60,
-    "h": 3600,
-    "hr": 3600,
-    "hour": 3600,
-}
-
-_UNITS |= {"d": 86400, "day": 86400, "w": 7 * 86400, "week": 7 * 86400}
-
-_UNITS |= {f"{name}s": seconds for name, seconds in _UNITS.items() if len(name) > 1}
-
-_PART = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([a-z]+)")
-
-_LONGEST = 366 * 86400
-
-
-def seconds_of(text: str) -> float:
-    """Return the seconds of a time such as ``90s``, ``30min``, ``1h30m`` or ``1:30:00``.
-
-    Raises:
-        UsageError: the text is no time from a second to a year.
-    """
-    low = text.strip().lower()
-    clock = re.fullmatch(r"([0-9]{1,4}):([0-5][0-9]):([0-5][0-9])", low)
-    if clock:
-        seconds = float(
-            sum(int(part) * unit for part, unit in zip(clock.groups(), (3600, 60, 1), strict=True))
-        )
-    else:
-        parts = _PART.findall(low)
-        whole = not _PART.sub("", low).strip() and all(unit in _UNITS for _, unit in parts)
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts) if whole else 0.0
-    if not 1 <= seconds <= _LONGEST:
-        raise UsageError(
-            f"--budget {shortened(text)} is no time from a second to a year",
-            "For example: --budget 90s, 30min or 1h30m.",
-        )
-    return seconds
-
-
 class Campaign:
     """Entries within one budget.
 
     Args:
         entries: what to train, most valuable first.
         options: preset, seeds and precision for all of them.
-        setup: where to train, and where records go; its ``until`` is set by `run`.
+        config: where to train, and where records go; its ``until`` is set by `run`.
         console: where to talk.
     """
 
     def __init__(
-        self, entries: Sequence[Entry], options: RunOptions, setup: Setup, console: Console
+        self,
+        entries: Sequence[Entry],
+        options: RunOptions,
+        config: ExecutionConfig,
+        console: Console,
     ) -> None:
-        self.entries, self.options, self.setup, self.console = (
+        self.entries, self.options, self.config, self.console = (
             tuple(entries),
             options,
-            setup,
+            config,
             console,
         )
-        self.store = Store(setup.results)
+        self.store = Store(config.results)
         self._plans: list[Plan] = []
 
     def plans(self) -> list[Plan]:
@@ -203,7 +161,7 @@ class Campaign:
         self._plans = []  # from here on records change
         try:
             if jobs:
-                train(jobs, replace(self.setup, until=until), self.console)
+                train(jobs, replace(self.config, until=until), self.console)
         except BudgetSpentError:
             self._say(f"The {duration(budget)} are over.")
         except KeyboardInterrupt:
@@ -219,7 +177,7 @@ class Campaign:
             else f"{left} runs are left. To go on: the same command."
         )
         self._say(
-            f"Reports: locbench report --results {self.setup.results} --out {self.setup.results}"
+            f"Reports: locbench report --results {self.config.results} --out {self.config.results}"
         )
         self._complain()
 
@@ -240,9 +198,9 @@ class Campaign:
         from locbench.training.device import choose_device
 
         self.show()
-        jobs, device = self.jobs(), choose_device(self.setup.devices[0])
+        jobs, device = self.jobs(), choose_device(self.config.devices[0])
         forecast = Forecast(
-            Estimator(self.store.all(), device), (), tuple(missing_for(jobs, self.setup.root))
+            Estimator(self.store.all(), device), (), tuple(missing_for(jobs, self.config.root))
         )
         for entry, plan in zip(self.entries, self.plans(), strict=True):
             self._say(f"{entry.text}: about {duration(forecast.left(plan.jobs))} on one device")
@@ -280,7 +238,7 @@ class Campaign:
             self.options, dataset=entry.dataset or self.options.dataset
         )
         options = msgspec.structs.replace(options, rows=entry.rows, columns=entry.columns)
-        return make_plan(load_table(entry.table), options, self.store, self.setup.root)
+        return make_plan(load_table(entry.table), options, self.store, self.config.root)
 
     def _complain(self) -> None:
         failed = [count for count in self.counts() if count["failed"]]
@@ -321,15 +279,16 @@ def start(
         )
     seconds, console = seconds_of(budget), Terminal(stderr=as_json)
     begun = time.monotonic()
-    setup = Setup(results, root, places(device, jobs_per_device), engine)
+    config = ExecutionConfig(results, root, device_names(device, jobs_per_device), engine)
     entries = [Entry.parse(each) for each in tables] or STANDARD
-    campaign = Campaign(entries, with_device(options, setup.devices[0]), setup, console)
+    options = with_device(options, config.devices[0])
+    campaign = Campaign(entries, options, config, console)
     campaign.tell_records()
     if plan_only:
         campaign.show_plan()
     else:
         if check:
-            check_devices(setup, console)
+            check_devices(config, console)
         campaign.run(seconds - (time.monotonic() - begun))
     if as_json:
         print_json(campaign.counts())

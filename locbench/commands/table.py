@@ -15,11 +15,10 @@ from locbench.console import Terminal, print_json, remark
 from locbench.costs.measured.store import MeasurementStore
 from locbench.costs.memory.store import PredictionStore
 from locbench.errors import FailureError, StoppedError
-from locbench.execution.devices import places, with_device
+from locbench.execution.config import ExecutionConfig, device_names, with_device
 from locbench.execution.identity import Contents
 from locbench.execution.job import Job, shipped_notes
 from locbench.execution.plan import Plan, make_plan
-from locbench.execution.pool import Setup
 from locbench.execution.readiness import missing_for
 from locbench.report.machine_formats import document
 from locbench.report.measured import measured_blocks
@@ -63,10 +62,10 @@ class Session:
         engine: str = "auto",
         jobs_per_device: int = 1,
     ) -> None:
-        self.store, self.root = Store(results), root
-        self.places = tuple(map(local_device, places(device, jobs_per_device)))
-        self.device = self.places[0]
-        self.download, self.as_json, self.weights, self.engine = download, as_json, weights, engine
+        self.store, self.root, self.as_json = Store(results), root, as_json
+        devices = tuple(map(local_device, device_names(device, jobs_per_device)))
+        self.config = ExecutionConfig(results, root, devices, engine, download, weights)
+        self.device = devices[0]
         self.console = Terminal(stderr=as_json, quiet=not is_main_process())
 
     def table(
@@ -180,10 +179,7 @@ class Session:
         if not jobs:
             return
         try:
-            setup = Setup(
-                self.store.folder, self.root, self.places, self.engine, self.download, self.weights
-            )
-            train(jobs, setup, self.console)
+            train(jobs, self.config, self.console)
         except KeyboardInterrupt:
             done = sum(self.store.find(job.recipe.key) is not None for job in jobs)
             raise StoppedError(
@@ -223,7 +219,7 @@ class Session:
         traces = (
             missing_traces(narrow(plan.table, plan.cells), self.store.folder) if plan.table else ()
         )
-        lacking = missing_for(plan.jobs, self.root, download=self.download)
+        lacking = missing_for(plan.jobs, self.root, download=self.config.download)
         forecast = Forecast(estimator, traces, tuple(lacking))
         if self.as_json:
             entry: dict[str, Any] = plan_entry(plan, forecast)

@@ -13,9 +13,10 @@ from locbench.detection.detector import backbone_chain, build_detector, load_bac
 from locbench.detection.evaluation import average_precision, detections
 from locbench.detection.loader import Sample, training_samples
 from locbench.spec.recipe import Recipe
+from locbench.training.events import EpochMetrics
 from locbench.training.loop import TrainingRun
 from locbench.training.optimizer import by_decay
-from locbench.training.state import EpochMetrics, Keeper, Origin, RunState, Stateful
+from locbench.training.state import Keeper, Origin, RunState, Stateful
 
 TESTED_AT_ONCE = 4
 """Validation images per batch."""

@@ -1,234 +1,192 @@
-"""Cells side by side: one process each, several on a device or one on each of several devices.
+"""Runs side by side: one process each, on one device or several.
 
-The processes take runs from one list, train them as a sweep in one process does, and tell this one
-how they get on. A run is the same run whoever trains it; only its time is another, and its record
-says beside how many others it ran.
+The processes take runs from one list, train them as a sweep in one process does, and send their
+events to this one. A run is the same run whichever process trains it; only its time is another, and
+its record says beside how many others it ran.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import queue
 import signal
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from locbench.errors import BudgetSpentError, FailureError, LocbenchError
 from locbench.execution.budget import Deadline
+from locbench.execution.config import ExecutionConfig
+from locbench.execution.events import Event, RowListener
 from locbench.execution.job import Job
-from locbench.execution.sheltered import Sheltered
-from locbench.results.record import Record
-from locbench.results.store import Store
+from locbench.training.events import StepDone
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-    import torch
+    from locbench.execution.sweep import Sweep
 
-    from locbench.execution.sweep import Sweep, SweepWatcher
-    from locbench.training.state import EpochMetrics
-
-POLL = 1.0
-"""Seconds between two looks at whether every process still lives."""
+POLL = 0.1
+"""Seconds between two looks at the events that the processes have sent."""
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What every process needs to run a part of a sweep.
-
-    Attributes:
-        results: folder of the records.
-        root: folder of the data sets.
-        devices: one entry per process: the name of its device; no more processes start than there
-            are runs.
-        engine: see `choose_engine`.
-        download: fetch a data set that is missing.
-        weights: file of pretrained weights.
-        until: when to stop, on `time.monotonic`'s clock; None runs everything.
-    """
-
-    results: Path
-    root: Path
-    devices: tuple[str, ...]
-    engine: str = "auto"
-    download: bool = False
-    weights: Path | None = None
-    until: float | None = None
-
-    def sweep(self, device: torch.device, **others: Any) -> Sweep:
-        """Return a sweep on one of the devices; ``others`` are further arguments of `Sweep`."""
-        from locbench.execution.sweep import Sweep
-
-        return Sweep(
-            Store(self.results),
-            device,
-            self.root,
-            download=self.download,
-            weights=self.weights,
-            engine=self.engine,
-            **others,
-        )
-
-
-class Slots(Protocol):
-    """Who wants to hear how several runs at a time are going."""
-
-    def slot(self, index: int) -> SweepWatcher:
-        """Return the watcher of the process with this index."""
-
-
-def run_side_by_side(jobs: Sequence[Job], setup: Setup, slots: Slots) -> None:
-    """Run jobs in ``len(setup.devices)`` processes; backbones of others come first.
+def run_side_by_side(jobs: Sequence[Job], config: ExecutionConfig, listener: RowListener) -> None:
+    """Run jobs in ``len(config.devices)`` processes; backbones of others come first.
 
     Raises:
         LocbenchError: what a process met that every other run would meet too; the others are ended.
-        FailureError: a process ended without a word, for example because memory ran out.
+        FailureError: a process was ended, for example because memory ran out.
     """
-    count = min(len(setup.devices), len(jobs))
-    watchers = [Sheltered(slots.slot(index)) for index in range(count)]
     numbered = list(enumerate(jobs, 1))
     for backbones in (True, False):
         part = [(number, job) for number, job in numbered if bool(job.backbone_of) is backbones]
         if part:
-            _run(part, len(jobs), replace(setup, devices=setup.devices[: len(part)]), watchers)
+            devices = config.devices[: len(part)]
+            _run(part, len(jobs), replace(config, devices=devices), listener)
 
 
 def _run(
-    part: Sequence[tuple[int, Job]], jobs: int, setup: Setup, watchers: Sequence[SweepWatcher]
+    part: Sequence[tuple[int, Job]], jobs: int, config: ExecutionConfig, listener: RowListener
 ) -> None:
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
-    tasks, events = context.Queue(), context.Queue()
-    for item in (*part, *[None] * len(setup.devices)):
-        tasks.put(item)
-    processes: list[BaseProcess] = [
-        # No daemons: those could not start the processes that decode images.
-        context.Process(target=_work, args=(index, jobs, setup, tasks, events), daemon=False)
-        for index in range(len(setup.devices))
-    ]
-    for each in processes:
-        each.start()
+    rows, events = context.SimpleQueue(), context.SimpleQueue()
+    for row in range(len(config.devices)):
+        rows.put(row)
+    earlier = multiprocessing.active_children()
+    processes: list[BaseProcess] = []
+    executor = ProcessPoolExecutor(len(config.devices), context, _start, (rows, events, config))
     try:
-        _listen(processes, events, watchers)
+        futures = [executor.submit(_train, job, number, jobs) for number, job in part]
+        processes = _started_since(earlier)
+        _listen(futures, events, listener)
+    except BrokenProcessPool:
+        executor.shutdown()  # the exit codes are known from here on
+        raise FailureError(
+            f"one of {len(config.devices)} training processes {_end_of(processes)}",
+            "Whole epochs are kept. Start the command again, with fewer --jobs-per-device if memory ran out.",
+        ) from None
     finally:
-        for each in processes:
-            each.terminate()
-        for each in processes:
-            each.join(10)
+        for process in _started_since(earlier):
+            process.terminate()
+        executor.shutdown(cancel_futures=True)
 
 
-def _listen(
-    processes: Sequence[BaseProcess], events: Any, watchers: Sequence[SweepWatcher]
-) -> None:
-    """Pass on what the processes tell, until all have ended."""
-    running, spent = set(range(len(processes))), None
-    while running:
-        try:
-            index, name, arguments = events.get(timeout=POLL)
-        except queue.Empty:
-            _refuse_silent_end(processes, running)
-            continue
-        if name == "ended":
-            running.discard(index)
-            error = arguments[0]
+def _started_since(earlier: Sequence[BaseProcess]) -> list[BaseProcess]:
+    return [process for process in multiprocessing.active_children() if process not in earlier]
+
+
+def _listen(futures: Iterable[Future[None]], events: Any, listener: RowListener) -> None:
+    """Pass on what the processes send, until all runs are over.
+
+    Raises:
+        BudgetSpentError: from a process; runs that have started end by themselves before.
+        Exception: any other one of a process, at once.
+    """
+    pending, spent = set(futures), None
+    while pending:
+        done, pending = wait(pending, POLL, FIRST_COMPLETED)
+        while not events.empty():  # a run sends its last event before it is over
+            row, event = events.get()
+            listener.on(event, row)
+        for future in done:
+            error = None if future.cancelled() else future.exception()
             if isinstance(error, BudgetSpentError):
                 spent = error
+                for waiting in pending:
+                    waiting.cancel()
             elif error is not None:
                 raise error
-        else:
-            getattr(watchers[index], name)(*arguments)
     if spent is not None:
         raise spent
 
 
-def _refuse_silent_end(processes: Sequence[BaseProcess], running: set[int]) -> None:
-    for index in running:
-        code = processes[index].exitcode
-        if code is not None:
-            how = (
-                f"was ended by {signal.Signals(-code).name}"
-                if code < 0
-                else f"ended with exit code {code}"
-            )
-            raise FailureError(
-                f"one of {len(processes)} training processes {how}",
-                "Whole epochs are kept. Start the command again, with fewer --jobs-per-device if memory ran out.",
-            )
+def _end_of(processes: Iterable[BaseProcess]) -> str:
+    """Return how a process ended before the pool terminated the others."""
+    codes = (process.exitcode for process in processes)
+    code = next((each for each in codes if each not in (None, 0, -signal.SIGTERM)), None)
+    if code is None:
+        return "was ended"
+    return (
+        f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    )
 
 
-class _Teller:
-    """The watcher in a process: it tells the first process everything but single steps."""
+class _Worker:
+    """What a process of the pool trains with, and the listener that sends events to the first one.
 
-    def __init__(self, index: int, events: Any, jobs: int) -> None:
-        self.index, self.events, self.jobs = index, events, jobs
-        self.number = 0
+    Args:
+        row: of the process in the display, and of its device.
+        events: where they are put, each with the row.
+        config: of the sweep.
+    """
 
-    def job_started(self, job: Job, index: int, jobs: int) -> None:  # noqa: ARG002
-        self._tell("job_started", job, self.number, self.jobs)
+    def __init__(self, row: int, events: Any, config: ExecutionConfig) -> None:
+        self.row, self.events, self.config = row, events, config
 
-    def run_started(self, epochs: int, steps: int, done: int) -> None:
-        self._tell("run_started", epochs, steps, done)
+    def on(self, event: Event, /) -> None:
+        """Send an event, other than a single step."""
+        if not isinstance(event, StepDone):
+            self.events.put((self.row, event))
 
-    def step_done(self) -> None:
-        return None
+    def train(self, job: Job, number: int, jobs: int) -> None:
+        """Run a job and record it."""
+        until = self.config.until
+        self.sweep.run_job(job, number, jobs, self if until is None else Deadline(self, until))
 
-    def epoch_done(self, row: EpochMetrics) -> None:
-        self._tell("epoch_done", row)
+    @cached_property
+    def sweep(self) -> Sweep:
+        """The sweep of this process, with its share of processors and of memory."""
+        import torch
 
-    def job_done(self, record: Record) -> None:
-        self._tell("job_done", record)
+        from locbench.data.decoding import worker_count
+        from locbench.data.loading import share_with
+        from locbench.training.device import choose_device
 
-    def _tell(self, name: str, *arguments: Any) -> None:
-        self.events.put((self.index, name, arguments))
+        devices = self.config.devices
+        name, processes = devices[self.row], len(devices)
+        device = choose_device(name)
+        share_with(processes)
+        decoders = max(1, worker_count() // processes) if worker_count() else 0
+        os.environ["LOCBENCH_WORKERS"] = str(decoders)
+        if device.type == "cpu":
+            torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+        return self.config.sweep(device, beside=devices.count(name))
 
 
-def _work(index: int, jobs: int, setup: Setup, tasks: Any, events: Any) -> None:
-    """Run jobs off the list; what ends it is told."""
+_worker: _Worker
+"""That of this process, if it is one of a pool."""
+
+
+def _start(rows: Any, events: Any, config: ExecutionConfig) -> None:
+    """Begin a process of the pool."""
+    global _worker
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # the first process hears it too, and ends this one
     threading.Thread(target=_end_with_the_first_process, daemon=True).start()
-    error: LocbenchError | None = None
-    try:
-        _run_tasks(_Teller(index, events, jobs), index, setup, tasks)
-    except LocbenchError as met:
-        error = met
-    except Exception as met:
-        error = FailureError(
-            f"a training process failed: {type(met).__name__}: {met}", "Start the command again."
-        )
-    events.put((index, "ended", (error,)))
+    _worker = _Worker(rows.get(), events, config)
 
 
 def _end_with_the_first_process() -> None:
-    """End this process when the first one is gone: killed, it cannot end the others, and nobody
-    would stop them.
-    """
+    """End this process when the first one is gone: killed, it cannot end the others."""
     first = multiprocessing.parent_process()
     if first is not None:
         first.join()
         os._exit(1)
 
 
-def _run_tasks(teller: _Teller, index: int, setup: Setup, tasks: Any) -> None:
-    import torch
-
-    from locbench.data.decoding import worker_count
-    from locbench.data.loading import share_with
-    from locbench.training.device import choose_device
-
-    processes, device = len(setup.devices), choose_device(setup.devices[index])
-    share_with(processes)
-    os.environ["LOCBENCH_WORKERS"] = str(
-        max(1, worker_count() // processes) if worker_count() else 0
-    )
-    if device.type == "cpu":
-        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
-    sweep = setup.sweep(device, beside=setup.devices.count(setup.devices[index]))
-    watcher = teller if setup.until is None else Deadline(teller, setup.until)
-    while (task := tasks.get()) is not None:
-        teller.number, job = task
-        sweep.run([job], watcher)
+def _train(job: Job, number: int, jobs: int) -> None:
+    """Run a job in a process of the pool."""
+    try:
+        _worker.train(job, number, jobs)
+    except LocbenchError:
+        raise
+    except Exception as error:
+        raise FailureError(
+            f"a training process failed: {type(error).__name__}: {error}",
+            "Start the command again.",
+        ) from error

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from locbench.console import remark
 from locbench.errors import FailureError
-from locbench.execution.pool import Setup
+from locbench.execution.config import ExecutionConfig
 from locbench.files import file_name
 from locbench.results.json_store import JsonStore
 from locbench.results.provenance import code, now, versions
@@ -67,8 +67,8 @@ class Check(msgspec.Struct, frozen=True):
         return f"{self.name}: differs from eager by {self.found:.1e} after three steps: {word}"
 
 
-def check_devices(setup: Setup, console: Console) -> None:
-    """Look at each device of a setup, say what was found and keep it below ``checks`` of the
+def check_devices(config: ExecutionConfig, console: Console) -> None:
+    """Look at each device of a sweep, say what was found and keep it below ``checks`` of the
     results folder.
 
     Raises:
@@ -77,9 +77,9 @@ def check_devices(setup: Setup, console: Console) -> None:
     """
     from locbench.training.device import choose_device, device_name
 
-    for name in dict.fromkeys(setup.devices):
+    for name in dict.fromkeys(config.devices):
         device, begun = choose_device(name), time.monotonic()
-        checks = [*engine_checks(device, setup.engine), *memory_checks(device)]
+        checks = [*engine_checks(device, config.engine), *memory_checks(device)]
         console.print(
             f"{device_name(device)}, looked at in {time.monotonic() - begun:.0f} s:", markup=False
         )
@@ -87,7 +87,7 @@ def check_devices(setup: Setup, console: Console) -> None:
             console.print(f"  {each.line}", markup=False, soft_wrap=True, highlight=False)
         if device.type == "cpu":
             console.print("  memory: not measured on the CPU", markup=False)
-        _keep(setup.results, f"{device_name(device)} ({device})", checks)
+        _keep(config.results, f"{device_name(device)} ({device})", checks)
         if not all(each.passed for each in checks if each.name.startswith("engine")):
             raise FailureError(
                 f"the engine is not as expected on {device_name(device)}", "Use --engine eager."

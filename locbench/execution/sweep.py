@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import torch
@@ -18,6 +18,7 @@ from locbench.detection.evaluation import require_pycocotools
 from locbench.detection.loading import load_scenes
 from locbench.detection.run import DetectionRun, detection_metrics
 from locbench.errors import DivergedError, FailureError, LocbenchError, UsageError
+from locbench.execution.events import JobDone, JobStarted, Listener
 from locbench.execution.identity import refuse_changed
 from locbench.execution.job import Job, place_of
 from locbench.results.provenance import code, versions
@@ -31,17 +32,7 @@ from locbench.training.engine import choose_engine
 from locbench.training.faults import is_recipes_own, told
 from locbench.training.lone_image import refuse_lone_image
 from locbench.training.run import Run
-from locbench.training.state import Origin, ProgressListener, RunState
-
-
-class SweepWatcher(ProgressListener, Protocol):
-    """Who wants to hear how a sweep is going."""
-
-    def job_started(self, job: Job, index: int, jobs: int) -> None:
-        """The job number ``index`` (from 1) of ``jobs`` starts."""
-
-    def job_done(self, record: Record) -> None:
-        """A record has been written."""
+from locbench.training.state import Origin, RunState
 
 
 class Sweep:
@@ -98,26 +89,34 @@ class Sweep:
         for job in jobs:
             self._engine(job.recipe)
 
-    def run(self, jobs: Sequence[Job], watcher: SweepWatcher) -> list[Record]:
-        """Run jobs that have been prepared, here or in another process.
+    def run(self, jobs: Sequence[Job], listener: Listener) -> list[Record]:
+        """Run jobs that have been prepared; see `run_job`."""
+        return [
+            self.run_job(job, number, len(jobs), listener) for number, job in enumerate(jobs, 1)
+        ]
 
-        A cell that fails by itself is recorded as failed and the next one starts.
+    def run_job(self, job: Job, number: int, jobs: int, listener: Listener) -> Record:
+        """Run a job that has been prepared, here or in another process.
+
+        A cell that fails by itself is recorded as failed.
+
+        Args:
+            job: what to run.
+            number, jobs: which one it is of how many, from 1.
+            listener: who is notified.
 
         Raises:
             FailureError: a record cannot be written, or the machine failed (`is_recipes_own`); what
                 was recorded before is safe, and so are whole epochs.
         """
-        records = []
-        for index, job in enumerate(jobs, 1):
-            with _ending_the_sweep(job):
-                split = self.split(job.recipe)
-                watcher.job_started(job, index, len(jobs))
-                record = self._record(job, split, watcher)
-                if self.world.is_main:
-                    self.store.save(record)
-                watcher.job_done(record)
-                records.append(record)
-        return records
+        with _ending_the_sweep(job):
+            split = self.split(job.recipe)
+            listener.on(JobStarted(job, number, jobs))
+            record = self._record(job, split, listener)
+            if self.world.is_main:
+                self.store.save(record)
+            listener.on(JobDone(record))
+            return record
 
     def split(self, recipe: Recipe) -> Split | SceneSplit:
         """Return a recipe's images, a classifier's on the device, loaded once per sweep."""
@@ -175,12 +174,12 @@ class Sweep:
             return self.weights
         return refuse_untrained(self.store, recipe.backbone)
 
-    def _record(self, job: Job, split: Split | SceneSplit, watcher: ProgressListener) -> Record:
+    def _record(self, job: Job, split: Split | SceneSplit, listener: Listener) -> Record:
         recipe, state = job.recipe, RunState()
         try:
             run = self._run(recipe, split)
             state = run.state
-            run.train(watcher)
+            run.train(listener)
             if job.keeps_weights and isinstance(run, Run) and self.world.is_main:
                 keep_weights(run.learner.chain, self.store.weights(recipe.key))
         except Exception as error:

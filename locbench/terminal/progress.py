@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import (
@@ -19,121 +18,110 @@ from rich.progress import (
 from rich.progress import TimeRemainingColumn as TimeLeft
 
 from locbench.datasets.naming import short
-from locbench.execution.job import Job, place_of
+from locbench.execution.events import Event, JobDone, JobStarted
+from locbench.execution.job import place_of
 from locbench.printable import duration, printable
 from locbench.results.record import Record
-
-if TYPE_CHECKING:
-    from locbench.training.state import EpochMetrics
+from locbench.training.events import EpochDone, EpochMetrics, RunStarted, StepDone
 
 
-class Bars:
-    """Three bars: the sweep, the cell in epochs, and the epoch in steps."""
+class SweepProgress:
+    """A sweep and the runs in its processes: bars on a terminal, plain lines elsewhere.
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.progress = bars(console)
-        self.sweep: TaskID | None = None
-        self.where = ""
-        self.cell = self.progress.add_task("cell", total=None, visible=False)
-        self.epoch = self.progress.add_task("epoch", visible=False)
+    Args:
+        console: where to print.
+        rows: one per process. The run of a single one has a bar in steps too.
+        every: seconds without a line after which one says in which epoch a run is.
+    """
 
-    def __enter__(self) -> Bars:
-        self.progress.start()
-        return self
+    def __init__(self, console: Console, rows: int = 1, every: float = 30.0) -> None:
+        self.console, self.every, self.single = console, every, rows == 1
+        self.bars = bars(console)
+        self.sweep = self.bars.add_task("sweep", visible=False)
+        self.rows = [_Row(self.bars.add_task("", total=None, visible=False)) for _ in range(rows)]
+        self.epoch = self.bars.add_task("  epoch", visible=False)
+        self.begun = self.printed = time.monotonic()
+        self.finished = 0
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.progress.stop()
+    def start(self) -> None:
+        """Begin to show bars."""
+        self.bars.start()
 
-    def job_started(self, job: Job, index: int, jobs: int) -> None:  # noqa: ARG002
-        """Name the cell; the sweep's bar appears with the first one."""
-        if self.sweep is None:
-            self.sweep = self.progress.add_task("sweep", total=jobs)
-        self.where = place_of(job)
-        self.progress.reset(self.cell, description=self.where, visible=True)
+    def stop(self) -> None:
+        """Let the bars go."""
+        self.bars.stop()
 
-    def run_started(self, epochs: int, steps: int, done: int) -> None:
-        """Set both inner bars."""
-        self.progress.reset(self.cell, total=epochs, completed=done)
-        self.progress.reset(self.epoch, total=steps, visible=True, description="  epoch")
+    def on(self, event: Event, index: int = 0, /) -> None:
+        """Show an event of the process with this index."""
+        row = self.rows[index]
+        match event:
+            case StepDone():
+                self.bars.advance(self.epoch)
+            case JobStarted():
+                self._job_started(event, row)
+            case RunStarted():
+                self._run_started(event, row)
+            case EpochDone():
+                self._epoch_done(event.metrics, row)
+            case JobDone():
+                self.finished += 1
+                name = "" if self._brief else row.place
+                self._print(("  " if self._brief else "") + summary(event.record, name))
+                self.bars.advance(self.sweep)
 
-    def step_done(self) -> None:
-        """Move the epoch's bar."""
-        self.progress.advance(self.epoch)
-
-    def epoch_done(self, row: EpochMetrics) -> None:  # noqa: ARG002
-        """Move the cell's bar and start the epoch's anew."""
-        self.progress.advance(self.cell)
-        self.progress.reset(self.epoch, description="  epoch")
-
-    def job_done(self, record: Record) -> None:
-        """Print the record's line and move the sweep's bar."""
-        self.console.print(
-            summary(record, self.where), highlight=False, markup=False, soft_wrap=True
-        )
-        if self.sweep is not None:
-            self.progress.advance(self.sweep)
-
-
-class Lines:
-    """One line when a cell starts, one when it is done, and one every half minute in between."""
-
-    def __init__(self, console: Console, every: float = 30.0) -> None:
-        self.console, self.every = console, every
-        self.begun = self.said = time.monotonic()
-        self.jobs = self.finished = self.epochs = self.epoch = 0
-
-    def __enter__(self) -> Lines:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
-
-    def job_started(self, job: Job, index: int, jobs: int) -> None:
-        """Say which cell starts and, after the first one, how long the rest may take."""
-        self.jobs = jobs
+    def _job_started(self, event: JobStarted, row: _Row) -> None:
+        row.place = place_of(event.job)
+        self.bars.update(self.sweep, total=event.jobs, visible=True)
+        self.bars.reset(row.bar, description=row.place, visible=True)
         left = ""
         if self.finished:
             per_job = (time.monotonic() - self.begun) / self.finished
-            left = f", about {duration(per_job * (jobs - self.finished))} left"
-        self._say(f"[{index}/{jobs}] {place_of(job)}{left}")
+            left = f", about {duration(per_job * (event.jobs - self.finished))} left"
+        self._print_line(f"[{event.number}/{event.jobs}] {row.place}{left}")
 
-    def run_started(self, epochs: int, steps: int, done: int) -> None:  # noqa: ARG002
-        """Note the length of the run."""
-        self.epochs, self.epoch = epochs, done
-        if done:
-            self._say(f"  continued after epoch {done} of {epochs}")
+    def _run_started(self, event: RunStarted, row: _Row) -> None:
+        row.epochs, row.epoch = event.epochs, event.done
+        self.bars.reset(row.bar, total=event.epochs, completed=event.done)
+        self.bars.reset(self.epoch, total=event.steps, visible=self.single)
+        if event.done:
+            self._print_row(row, f"continued after epoch {event.done} of {event.epochs}")
 
-    def step_done(self) -> None:
-        """Say nothing."""
+    def _epoch_done(self, metrics: EpochMetrics, row: _Row) -> None:
+        row.epoch += 1
+        self.bars.advance(row.bar)
+        self.bars.reset(self.epoch)
+        if time.monotonic() - self.printed > self.every and row.epoch < row.epochs:
+            accuracy = metrics["test_acc"]
+            tested = "" if accuracy is None else f", test {accuracy:.2f} %"
+            loss = f"training loss {metrics['train_loss']:.4f}"
+            self._print_row(row, f"epoch {row.epoch}/{row.epochs}: {loss}{tested}")
 
-    def epoch_done(self, row: EpochMetrics) -> None:
-        """Say where the cell is, if nothing was said for a while."""
-        self.epoch += 1
-        if time.monotonic() - self.said > self.every and self.epoch < self.epochs:
-            tested = f", test {row['test_acc']:.2f} %" if row["test_acc"] is not None else ""
-            self._say(
-                f"  epoch {self.epoch}/{self.epochs}: training loss {row['train_loss']:.4f}{tested}"
-            )
+    @property
+    def _brief(self) -> bool:
+        """Whether lines are below the one that names their run."""
+        return self.single and not self.console.is_terminal
 
-    def job_done(self, record: Record) -> None:
-        """Print the record's line."""
-        self.finished += 1
-        self._say("  " + summary(record))
+    def _print_row(self, row: _Row, text: str) -> None:
+        self._print_line(f"  {text}" if self._brief else f"  {row.place}: {text}")
 
-    def _say(self, text: str) -> None:
-        self.said = time.monotonic()
+    def _print_line(self, text: str) -> None:
+        """Print what bars would show."""
+        if not self.console.is_terminal:
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        self.printed = time.monotonic()
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@dataclass
+class _Row:
+    """A process: the bar of its run, in epochs, and what it is at."""
+
+    bar: TaskID
+    place: str = ""
+    epochs: int = 0
+    epoch: int = 0
 
 
 def bars(console: Console) -> Progress:
@@ -144,11 +132,6 @@ def bars(console: Console) -> Progress:
     name = TextColumn("{task.description}", markup=False)
     columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeft())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-def watcher(console: Console) -> Bars | Lines:
-    """Return bars for a terminal, lines for anything else."""
-    return Bars(console) if console.is_terminal else Lines(console)
 
 
 def summary(record: Record, where: str = "") -> str:
@@ -179,87 +162,3 @@ def _result(metrics: Mapping[str, float]) -> str:
     return (
         ", ".join(found) or "no average precision"
     )  # without objects in the test images there is none
-
-
-class SlotView:
-    """What several slots share: a bar of the whole sweep on a terminal, and how many cells are
-    done.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.progress = bars(console)
-        self.sweep: TaskID | None = None
-        self.begun, self.done = time.monotonic(), 0
-
-    def __enter__(self) -> SlotView:
-        self.progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.progress.stop()
-
-    def slot(self, index: int) -> Slot:
-        """Return the watcher of one process."""
-        return Slot(self, index)
-
-    def started(self, jobs: int) -> None:
-        """Show the sweep's bar, from the first cell on."""
-        if self.sweep is None:
-            self.sweep = self.progress.add_task("sweep", total=jobs)
-
-    def finished(self) -> None:
-        """Move the sweep's bar."""
-        self.done += 1
-        if self.sweep is not None:
-            self.progress.advance(self.sweep)
-
-    def say(self, text: str) -> None:
-        """Print a line above the bars."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-class Slot:
-    """The watcher of one process of several; it hears no single steps."""
-
-    def __init__(self, view: SlotView, index: int) -> None:
-        self.view, self.index = view, index
-        self.bar = view.progress.add_task("", total=None, visible=False)
-        self.where = ""
-
-    def job_started(self, job: Job, index: int, jobs: int) -> None:
-        """Name the cell; without bars, say how long the rest may take."""
-        self.view.started(jobs)
-        self.where = place_of(job)
-        self.view.progress.reset(self.bar, description=self.where, visible=True)
-        if not self.view.console.is_terminal:
-            left = ""
-            if self.view.done:
-                rest = (
-                    (jobs - self.view.done) * (time.monotonic() - self.view.begun) / self.view.done
-                )
-                left = f", about {duration(rest)} left"
-            self.view.say(f"[{index}/{jobs}] {self.where}{left}")
-
-    def run_started(self, epochs: int, steps: int, done: int) -> None:  # noqa: ARG002
-        """Set the bar; without bars, say where an unfinished run goes on."""
-        self.view.progress.reset(self.bar, total=epochs, completed=done)
-        if done and not self.view.console.is_terminal:
-            self.view.say(f"  {self.where}: continued after epoch {done} of {epochs}")
-
-    def step_done(self) -> None:
-        """Do nothing."""
-
-    def epoch_done(self, row: EpochMetrics) -> None:  # noqa: ARG002
-        """Move the bar."""
-        self.view.progress.advance(self.bar)
-
-    def job_done(self, record: Record) -> None:
-        """Print the record's line."""
-        self.view.say(summary(record, self.where))
-        self.view.finished()

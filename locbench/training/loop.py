@@ -6,6 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -14,8 +15,16 @@ from locbench.errors import DivergedError
 from locbench.spec.recipe import Recipe, images_per_epoch
 from locbench.training.device import set_precision
 from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
+from locbench.training.events import (
+    EpochDone,
+    EpochMetrics,
+    RunEvent,
+    RunListener,
+    RunStarted,
+    StepDone,
+)
 from locbench.training.lr_schedule import rate_of_step
-from locbench.training.state import EpochMetrics, Keeper, ProgressListener, RunState, Stateful
+from locbench.training.state import Keeper, RunState, Stateful
 
 
 class TrainingRun(ABC):
@@ -74,7 +83,7 @@ class TrainingRun(ABC):
         """What really runs the steps."""
         return "eager"
 
-    def train(self, watcher: ProgressListener | None = None) -> RunState:
+    def train(self, listener: RunListener | None = None) -> RunState:
         """Train to the end, from the checkpoint if there is one.
 
         Raises:
@@ -84,14 +93,13 @@ class TrainingRun(ABC):
         if not self.keeper.restore(self.state, self.device, **self._parts()):
             self._build()
         steps = steps_per_epoch(self.images_per_epoch, self.recipe.batch_size)
-        if watcher:
-            watcher.run_started(self.recipe.epochs, steps, len(self.state.history))
+        notify = listener.on if listener else _ignore
+        notify(RunStarted(self.recipe.epochs, steps, len(self.state.history)))
         for epoch in range(len(self.state.history) + 1, self.recipe.epochs + 1):
-            row = self._epoch(epoch, steps, watcher.step_done if watcher else _ignore)
+            row = self._epoch(epoch, steps, partial(notify, StepDone()))
             self.state.history.append(row)
             self._note_engine()
-            if watcher:
-                watcher.epoch_done(row)
+            notify(EpochDone(row))
             if epoch < self.recipe.epochs:
                 self.keeper.save(self.state, **self._parts())
         return self.state
@@ -136,5 +144,5 @@ class TrainingRun(ABC):
             self.state.engine = ", ".join([*seen, self.engine_name])
 
 
-def _ignore() -> None:
-    return None
+def _ignore(event: RunEvent) -> None:
+    """Do nothing: nobody listens."""

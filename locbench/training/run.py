@@ -19,10 +19,11 @@ from locbench.spec.recipe import Recipe
 from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
 from locbench.training.engine import Engine, make_engine
 from locbench.training.evaluation import accuracy
+from locbench.training.events import EpochMetrics
 from locbench.training.input import eval_loader, train_loader
 from locbench.training.loop import TrainingRun
 from locbench.training.optimizer import make_optimizer
-from locbench.training.state import EpochMetrics, Keeper, Origin, Stateful
+from locbench.training.state import Keeper, Origin, Stateful
 
 MANY_CLASSES = 200
 """From so many classes on, and where ImageNet is stood in for, the share among the first five

@@ -1,4 +1,4 @@
-"""What a run gives, and who hears of it."""
+"""What a run gives, and how it is kept between epochs."""
 
 from __future__ import annotations
 
@@ -14,22 +14,7 @@ import torch
 from locbench.console import remark
 from locbench.errors import FailureError
 from locbench.files import MEGABYTE, read_regular, write_atomically
-
-EpochMetrics = dict[str, float | None]
-"""An epoch's line of the history; see `Record`."""
-
-
-class ProgressListener(Protocol):
-    """Who wants to hear how a run is going."""
-
-    def run_started(self, epochs: int, steps: int, done: int) -> None:
-        """A run of so many epochs of so many steps starts, or goes on after ``done`` epochs."""
-
-    def step_done(self) -> None:
-        """A step has been queued."""
-
-    def epoch_done(self, row: EpochMetrics) -> None:
-        """An epoch is over; ``row`` is its line of the history."""
+from locbench.training.events import EpochMetrics
 
 
 @dataclass

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 from small_table import Bench
 
-from locbench.terminal.progress import Lines
+from locbench.execution.events import Event
+from locbench.terminal.progress import SweepProgress
+from locbench.training.events import EpochDone
 
 LOCBENCH = (sys.executable, "-m", "locbench")
 
@@ -175,13 +177,13 @@ def test_the_home_of_nobody_as_data_folder(bench: Bench, monkeypatch: pytest.Mon
 def test_sigterm_stops_as_an_interrupt_does(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     left = iter(range(3))
 
-    def epoch_done(lines: Lines, row: object) -> None:
-        if next(left, None) is None:
+    def on(display: SweepProgress, event: Event, row: int) -> None:
+        if isinstance(event, EpochDone) and next(left, None) is None:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(10)
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(Lines, "epoch_done", epoch_done)
+    monkeypatch.setattr(SweepProgress, "on", on)
     called = bench.call("table", "mini", "--seeds", "1")
     assert called.code == 128 + signal.SIGTERM
     assert "1 of 5 runs are recorded" in called.err

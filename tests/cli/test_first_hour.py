@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 from small_table import MINI, Bench
 
-from locbench.commands.campaign import seconds_of
-from locbench.errors import UsageError
-
 SHIPPED = Path(__file__).parents[2] / "tables"
 
 
@@ -18,45 +15,6 @@ def bench(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Bench:
     return Bench(tmp_path, monkeypatch, capsys)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("90s", 90),
-        ("1h30m", 5400),
-        ("1 h 30 min", 5400),
-        ("1.5 hours", 5400),
-        ("2 days", 172800),
-        ("1:30:00", 5400),
-    ],
-)
-def test_a_budget_is_read(text: str, seconds: float) -> None:
-    assert seconds_of(text) == seconds
-
-
-NO_TIMES = [
-    "1,2,3",
-    "123",
-    "",
-    "s",
-    "0s",
-    "-1h",
-    "1ns",
-    "5ms",
-    "1e3s",
-    "nan",
-    "inf",
-    "9" * 400 + "h",
-    "367d",
-    "½h",
-]
-
-
-@pytest.mark.parametrize("text", NO_TIMES, ids=[each[:20] for each in NO_TIMES])
-def test_a_budget_that_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="no time from a second to a year"):
-        seconds_of(text)
 
 
 BENCH = ("bench", "--network", "resnet8", "--device", "cpu")

@@ -16,10 +16,12 @@ import pytest
 import torch
 from small_table import CELLS, MINI, ONE_CELL, Bench, numbers
 
+from locbench.execution.events import Event
 from locbench.execution.sweep import Sweep
 from locbench.results.store import Store
-from locbench.terminal.progress import Lines
+from locbench.terminal.progress import SweepProgress
 from locbench.training import state
+from locbench.training.events import EpochDone
 from locbench.training.run import Run
 
 TABLE = ("table", "mini")
@@ -360,11 +362,14 @@ def interrupt_after(
 ) -> None:
     left = iter(range(epochs - 1))
 
-    def epoch_done(lines: Lines, row: object) -> None:
-        if next(left, None) is None:
-            raise error
+    show = SweepProgress.on
 
-    monkeypatch.setattr(Lines, "epoch_done", epoch_done)
+    def on(display: SweepProgress, event: Event, row: int) -> None:
+        if isinstance(event, EpochDone) and next(left, None) is None:
+            raise error
+        show(display, event, row)
+
+    monkeypatch.setattr(SweepProgress, "on", on)
 
 
 def test_interrupted_sweep_says_how_to_go_on(bench: Bench) -> None:

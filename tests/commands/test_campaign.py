@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 from recorded_graphs import RecordedGraphs
 from small_table import CELLS, MINI, Bench, numbers
 
-from locbench.commands.campaign import STANDARD, Campaign, Entry, seconds_of
+from locbench.commands.campaign import STANDARD, Campaign, Entry
 from locbench.console import Terminal
-from locbench.errors import BudgetSpentError, UsageError
+from locbench.errors import UsageError
 from locbench.execution import budget as deadline
 from locbench.execution import preflight as device_check
 from locbench.execution.budget import Deadline
-from locbench.execution.devices import places
+from locbench.execution.config import ExecutionConfig
+from locbench.execution.events import Event
 from locbench.execution.plan import make_plan
-from locbench.execution.pool import Setup
 from locbench.results.store import Store
 from locbench.spec.selection import RunOptions
 from locbench.spec.table_files import load_table
 from locbench.training import engine, probe
+from locbench.training.events import StepDone
 from locbench.training.graphed import GraphedEngine
 
 OTHER = MINI.replace('id = "mini"', 'id = "other"').replace(
@@ -86,24 +82,11 @@ def test_entries_on_folders_with_colons_and_question_marks(
         )
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("30min", 1800), ("1h30m", 5400), ("2 h", 7200)]
-)
-def test_budgets(text: str, seconds: float) -> None:
-    assert seconds_of(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "30", "-5min", "soon", "0s"])
-def test_no_budget(text: str) -> None:
-    with pytest.raises(UsageError, match="--budget"):
-        seconds_of(text)
-
-
 def test_a_campaign_plans_each_entry_once(bench: Bench) -> None:
     campaign = Campaign(
         [Entry.parse("mini")],
         RunOptions(),
-        Setup(bench.results, bench.folder, ("cpu",)),
+        ExecutionConfig(bench.results, bench.folder, ("cpu",)),
         Terminal(),
     )
     (plan,) = campaign.plans()
@@ -113,9 +96,9 @@ def test_a_campaign_plans_each_entry_once(bench: Bench) -> None:
 
 
 def test_every_cell_gets_its_first_seed_before_any_gets_its_second(bench: Bench) -> None:
-    setup = Setup(bench.results, bench.folder, ("cpu",))
+    config = ExecutionConfig(bench.results, bench.folder, ("cpu",))
     entries = [Entry.parse("other::J=2"), Entry.parse("mini"), Entry.parse("other")]
-    jobs = Campaign(entries, RunOptions(seeds=2), setup, None).jobs()  # type: ignore[arg-type]
+    jobs = Campaign(entries, RunOptions(seeds=2), config, None).jobs()  # type: ignore[arg-type]
     found = [(job.recipe.seed, job.recipe.network, job.recipe.modules) for job in jobs]
     # The first entry's two cells, all five of the small table, and what is left of the other one,
     # each once.
@@ -140,41 +123,6 @@ def test_the_standard_list_names_cells_that_exist() -> None:
     assert counts[:2] == [13, 9]  # PGL's period grid; AugLocal's rows on ResNet-32
 
 
-class Heard:
-    """A watcher that remembers what it heard."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_: self.names.append(name)
-
-
-def test_a_run_ends_after_the_last_epoch_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = {"time": 0.0}
-    monkeypatch.setattr(deadline.time, "monotonic", lambda: now["time"])
-    heard = Heard()
-    limit = Deadline(heard, until=10.0)  # type: ignore[arg-type]
-    limit.job_started(None, 1, 1)  # type: ignore[arg-type]
-    limit.run_started(9, 2, 0)
-    for at in (3.0, 6.0):
-        now["time"] = at
-        limit.step_done()
-        limit.epoch_done({"seconds": 3.0})
-    limit.step_done()
-    now["time"] = 9.0
-    limit.epoch_done({"seconds": 3.0})  # another one would end at 12
-    with pytest.raises(BudgetSpentError):
-        limit.step_done()
-    assert heard.names.count("epoch_done") == 3
-    limit.job_started(None, 2, 2)  # type: ignore[arg-type]  # a second is left: enough to begin
-    now["time"] = 10.5
-    with pytest.raises(BudgetSpentError):
-        limit.step_done()
-    with pytest.raises(BudgetSpentError):
-        limit.job_started(None, 3, 3)  # type: ignore[arg-type]
-
-
 def test_a_campaign_that_ends_in_time_goes_on_to_the_same_numbers(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,14 +132,14 @@ def test_a_campaign_that_ends_in_time_goes_on_to_the_same_numbers(
     def clock() -> float:
         return 1e9 if steps > 8 else 0.0
 
-    real = Deadline.step_done
+    on = Deadline.on
 
-    def step_done(self: Deadline) -> None:
+    def counting(self: Deadline, event: Event) -> None:
         nonlocal steps
-        steps += 1
-        real(self)
+        steps += isinstance(event, StepDone)
+        on(self, event)
 
-    monkeypatch.setattr(Deadline, "step_done", step_done)
+    monkeypatch.setattr(Deadline, "on", counting)
     monkeypatch.setattr(deadline.time, "monotonic", clock)
     first = bench.call(
         "campaign", "mini", "--budget", "5min", "--seeds", "1", "--device", "cpu", "--no-check"
@@ -224,38 +172,6 @@ def test_a_campaign_that_ends_in_time_goes_on_to_the_same_numbers(
     assert whole.code == 0
     alone = {record.key: numbers(record) for record in Store(bench.folder / "whole").all()}
     assert {record.key: numbers(record) for record in bench.records()} == alone
-
-
-def test_cells_side_by_side_have_the_same_numbers_and_say_so(bench: Bench) -> None:
-    side = bench.call("table", "mini", "--seeds", "1", "--device", "cpu", "--jobs-per-device", "2")
-    assert side.code == 0, side.err
-    assert "beside 1 more" in side.out
-    found = {record.key: record for record in bench.records()}
-    assert len(found) == CELLS
-    assert {record.provenance.beside for record in found.values()} == {2}
-    bench.call("table", "mini", "--seeds", "1", "--device", "cpu", "--results", "alone")
-    for record in Store(bench.folder / "alone").all():
-        assert record.provenance.beside == 1
-        assert numbers(record) == numbers(found[record.key])
-
-
-def test_a_process_that_cannot_go_on_ends_the_sweep_with_its_message(bench: Bench) -> None:
-    called = bench.call(
-        *(
-            "table",
-            "mini",
-            "--dataset",
-            "cifar10",
-            "--seeds",
-            "1",
-            "--device",
-            "cpu",
-            "--jobs-per-device",
-            "2",
-        )
-    )
-    assert called.code == 1
-    assert "CIFAR-10" in called.err
 
 
 def test_an_engine_that_gave_up_is_not_passed(
@@ -302,14 +218,6 @@ def test_failed_runs_are_not_passed_over(bench: Bench) -> None:
     assert "2 runs failed, of mini" in called.err
 
 
-def test_places() -> None:
-    assert places("cpu", 1) == ("cpu",)
-    assert places("cuda:0, cuda:1", 2) == ("cuda:0", "cuda:1", "cuda:0", "cuda:1")
-    for device, jobs in (("cpu", 0), (",", 1), ("cpu,cpu", 1)):
-        with pytest.raises(UsageError):
-            places(device, jobs)
-
-
 def test_a_device_is_looked_at_before_time_is_spent_on_it(bench: Bench) -> None:
     called = bench.call(
         "campaign",
@@ -348,80 +256,3 @@ def test_an_engine_with_other_numbers_is_refused(
     assert "differs from eager by 1.0e-01 after three steps: NOT as expected" in called.out
     assert "--engine eager" in called.err
     assert bench.records() == []
-
-
-def test_images_in_files_are_decoded_by_further_processes_side_by_side(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LOCBENCH_WORKERS", "2")
-    for part, count in (("train", 4), ("val", 2)):
-        for label in ("one", "two"):
-            folder = bench.folder / "layout" / part / label
-            folder.mkdir(parents=True)
-            for number in range(count):
-                Image.new("RGB", (40, 36), (number * 40, 80, 120)).save(folder / f"{number}.png")
-    called = bench.call(
-        *(
-            "run",
-            "--network",
-            "resnet8",
-            "--method",
-            "bp",
-            "--dataset",
-            f"imagenet:{bench.folder / 'layout'}",
-        ),
-        *("--epochs", "1", "--batch-size", "4", "--seeds", "2", "--recipe", "image_size=32"),
-        *("--device", "cpu", "--jobs-per-device", "2"),
-    )
-    assert called.code == 0, called.err
-    assert [record.status for record in bench.records()] == ["done", "done"]
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
-def test_no_process_outlives_a_first_one_that_is_killed(bench: Bench) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "locbench",
-        "table",
-        "mini",
-        "--epochs",
-        "500",
-        "--device",
-        "cpu",
-    ]
-    first = subprocess.Popen(
-        [*command, "--jobs-per-device", "2"],
-        cwd=bench.folder,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ.copy(),
-    )
-    assert first.stdout is not None
-    while "[2/" not in first.stdout.readline():  # both train
-        assert first.poll() is None
-    children = (
-        Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text(encoding="utf-8").split()
-    )
-    training = [
-        pid
-        for pid in children
-        if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
-    ]
-    assert len(training) == 2
-    first.kill()
-    first.communicate()
-    until = time.monotonic() + 60
-    while any(_runs(pid) for pid in training) and time.monotonic() < until:
-        time.sleep(0.2)
-    assert not any(_runs(pid) for pid in training)
-
-
-def _runs(pid: str) -> bool:
-    try:
-        return (
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-            != "Z"
-        )
-    except OSError:
-        return False

@@ -33,6 +33,7 @@ from locbench.networks.chain import Chain
 from locbench.spec.detector import Detection
 from locbench.spec.recipe import Recipe
 from locbench.spec.table_files import load_table
+from locbench.training.events import RunEvent, StepDone
 from locbench.training.lr_schedule import detector_rate
 
 pytest.importorskip("pycocotools")
@@ -293,11 +294,8 @@ def test_resumed_run_gives_the_same_numbers(tmp_path: Path, weights: Path) -> No
     whole.train()
 
     class Stop:
-        def run_started(self, epochs: int, steps: int, done: int) -> None: ...
-        def epoch_done(self, row: object) -> None: ...
-
-        def step_done(self) -> None:
-            if checkpoint.is_file():
+        def on(self, event: RunEvent) -> None:
+            if isinstance(event, StepDone) and checkpoint.is_file():
                 raise KeyboardInterrupt
 
     checkpoint = tmp_path / "state.pt"

@@ -16,7 +16,7 @@ from locbench.execution import sweep as sweeps
 from locbench.execution.job import Job
 from locbench.execution.sweep import Sweep
 from locbench.results.store import Store
-from locbench.terminal.progress import Lines
+from locbench.terminal.progress import SweepProgress
 
 
 def test_each_job_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +38,6 @@ def test_each_job_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     sweep = Sweep(Store(tmp_path), torch.device("cpu"), tmp_path)
     sweep.prepare(jobs)
     for job in jobs:  # one at a time, as processes side by side take them
-        (record,) = sweep.run([job], Lines(Console(file=io.StringIO())))
+        (record,) = sweep.run([job], SweepProgress(Console(file=io.StringIO())))
         assert record.status == "done"
     assert sorted(calls) == ["choose_engine", "choose_engine", "refuse_missing", "refuse_unready"]

@@ -26,7 +26,7 @@ from locbench.execution.sweep import Sweep
 from locbench.results.store import Store
 from locbench.spec.selection import RunOptions
 from locbench.spec.table_files import read_table
-from locbench.terminal.progress import Lines
+from locbench.terminal.progress import SweepProgress
 from locbench.training.state import load_checkpoint
 
 KILLS = 5
@@ -74,7 +74,7 @@ class Sweeps:
         plan = make_plan(table, RunOptions(epochs=EPOCHS, seeds=seeds), store, self.folder)
         sweep = Sweep(store, torch.device("cpu"), self.folder)
         sweep.prepare(plan.open)
-        sweep.run(plan.open, Lines(Console(file=said)))
+        sweep.run(plan.open, SweepProgress(Console(file=said)))
         return said.getvalue()
 
     def store(self, results: str) -> Store:

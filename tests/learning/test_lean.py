@@ -31,9 +31,10 @@ from locbench.networks.resnet_cifar import BasicBlock
 from locbench.spec.components import Isolated
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
+from locbench.training.events import EpochDone, RunEvent, RunStarted, StepDone
 from locbench.training.optimizer import ModuleSGD
 from locbench.training.run import Run
-from locbench.training.state import EpochMetrics, RunState
+from locbench.training.state import RunState
 
 SIDE = 16
 CASES: list[tuple[str, str, int | None, dict[str, Any]]] = [
@@ -190,15 +191,12 @@ class Interrupting:
 
     done = False
 
-    def run_started(self, epochs: int, steps: int, done: int) -> None:
-        assert (epochs, done) == (2, 0)
-
-    def epoch_done(self, row: EpochMetrics) -> None:
-        self.done = True
-
-    def step_done(self) -> None:
-        if self.done:
+    def on(self, event: RunEvent) -> None:
+        if isinstance(event, RunStarted):
+            assert (event.epochs, event.done) == (2, 0)
+        if isinstance(event, StepDone) and self.done:
             raise StopError
+        self.done = isinstance(event, EpochDone)
 
 
 def numbers(state: RunState) -> list[dict[str, float | None]]:

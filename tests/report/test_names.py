@@ -17,6 +17,7 @@ from report_builders import make_record, make_table, recipe_at, reduced
 from small_table import Bench
 
 from locbench.console import Terminal
+from locbench.execution.events import JobDone, JobStarted
 from locbench.execution.job import Job, place_of
 from locbench.printable import printable
 from locbench.report.compare import compare
@@ -27,7 +28,7 @@ from locbench.report.model import Comparison
 from locbench.report.render import render, render_all
 from locbench.spec.table_files import load_table
 from locbench.spec.tables import Axis, Table
-from locbench.terminal.progress import Bars, Lines, summary
+from locbench.terminal.progress import SweepProgress, summary
 
 ESCAPE = "\x1b[31mred\x1b]0;title\x07"
 TURNED = "a\u202eb\u2066c\u200bd\u2028e\x9b1mf\udcffg"
@@ -88,12 +89,11 @@ def test_progress_takes_names_literally(capsys: pytest.CaptureFixture[str]) -> N
     recipe = recipe_at(make_table(), "DGL")
     job = Job(recipe, ((f"{MARKUP} {ESCAPE}", "K=1\n2"),), "to do")
     assert place_of(job) == f"{MARKUP} {printable(ESCAPE)}, K=1␊2, seed 0"
-    bars = Bars(Terminal())
-    bars.job_started(job, 1, 1)
-    task = next(each for each in bars.progress.tasks if each.id == bars.cell)
-    assert str(bars.progress.columns[0].render(task)) == place_of(job)
-    lines = Lines(Terminal())
-    lines.job_done(make_record(recipe, None, error=f"a\nb {ESCAPE} {TURNED}"))
+    display = SweepProgress(Terminal())
+    display.on(JobStarted(job, 1, 1))
+    descriptions = [str(display.bars.columns[0].render(task)) for task in display.bars.tasks]
+    assert place_of(job) in descriptions
+    display.on(JobDone(make_record(recipe, None, error=f"a\nb {ESCAPE} {TURNED}")))
     said = capsys.readouterr().out
     assert "failed: dgl on cifar10, seed 0: a b ␛[31m" in said
     assert not set(said) & set("\x1b\x07\x9b\u202e")

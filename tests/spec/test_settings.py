@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from locbench.errors import UsageError
-from locbench.execution.devices import places
+from locbench.execution.config import device_names
 from locbench.spec.arguments import recipes_from, settings_from_options
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
@@ -188,4 +188,4 @@ def test_counts_of_runs_have_bounds() -> None:
     with pytest.raises(UsageError, match="Ask for 1,000 or less"):
         recipes_from(BASE, 1_000_000, Path("nowhere"))
     with pytest.raises(UsageError, match="Ask for 256 or less"):
-        places("cpu", 1_000_000_000)
+        device_names("cpu", 1_000_000_000)

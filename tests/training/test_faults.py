@@ -15,9 +15,11 @@ import torch
 from small_table import CELLS, Bench, numbers
 
 from locbench.errors import DivergedError, FailureError
+from locbench.execution.events import Event, JobDone, JobStarted
 from locbench.results.store import Store
-from locbench.terminal.progress import Lines
+from locbench.terminal.progress import SweepProgress
 from locbench.training.evaluation import accuracy
+from locbench.training.events import EpochDone
 from locbench.training.faults import is_recipes_own, told
 from locbench.training.run import Run
 
@@ -149,25 +151,33 @@ def test_a_diverged_run_leaves_no_checkpoint(bench: Bench) -> None:
     ],
     ids=told,
 )
-@pytest.mark.parametrize("name", ["job_started", "epoch_done", "job_done"])
-def test_a_lost_display_does_not_reach_training(bench: Bench, error: Exception, name: str) -> None:
-    def lose(*_: object) -> None:
-        raise error
-
+@pytest.mark.parametrize("kind", [JobStarted, EpochDone, JobDone])
+def test_a_lost_display_does_not_reach_training(
+    bench: Bench, error: Exception, kind: type[Event]
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Lines, name, lose)
+        raising_at(patch, kind, error)
         called = bench.call(*ONE, "--epochs", "1")
     assert called.code == 0
     assert called.err.count("Progress is no longer shown, training goes on") == 1
     assert [each.status for each in bench.records()] == ["done"]
 
 
-def test_a_stop_within_the_display_is_a_stop(bench: Bench) -> None:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+def raising_at(patch: pytest.MonkeyPatch, kind: type[Event], error: BaseException) -> None:
+    """Let the display meet an error at every event of a kind."""
+    show = SweepProgress.on
 
+    def on(display: SweepProgress, event: Event, row: int) -> None:
+        if isinstance(event, kind):
+            raise error
+        show(display, event, row)
+
+    patch.setattr(SweepProgress, "on", on)
+
+
+def test_a_stop_within_the_display_is_a_stop(bench: Bench) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Lines, "epoch_done", stop)
+        raising_at(patch, EpochDone, KeyboardInterrupt())
         assert bench.call(*ONE).code == 130
     assert bench.records() == []
 

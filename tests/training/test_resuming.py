@@ -18,10 +18,12 @@ from specimens import recipe
 
 from locbench.data.images import Split, load
 from locbench.errors import FailureError
+from locbench.execution.events import Event
 from locbench.results.provenance import Code
 from locbench.spec.recipe import Recipe
-from locbench.terminal.progress import Lines
+from locbench.terminal.progress import SweepProgress
 from locbench.training import state as checkpoints
+from locbench.training.events import EpochDone, RunEvent, RunStarted, StepDone
 from locbench.training.run import Run
 from locbench.training.state import Origin, RunState, load_checkpoint, save_checkpoint
 
@@ -49,15 +51,13 @@ class Stopping:
     def __init__(self, epochs: int) -> None:
         self.left, self.done = epochs, -1
 
-    def run_started(self, epochs: int, steps: int, done: int) -> None:
-        self.done = done
-
-    def step_done(self) -> None:
-        if not self.left:
+    def on(self, event: RunEvent) -> None:
+        if isinstance(event, RunStarted):
+            self.done = event.done
+        if isinstance(event, StepDone) and not self.left:
             raise StopError
-
-    def epoch_done(self, row: object) -> None:
-        self.left -= 1
+        if isinstance(event, EpochDone):
+            self.left -= 1
 
 
 def stopped(checkpoint: Path, epochs: int = 1, split: Split | None = None, **more: Any) -> None:
@@ -187,12 +187,14 @@ def interrupted(bench: Bench, *more: str) -> str:
     """Stop the run after its first epoch has been kept, and return what it printed."""
     left = iter(range(1))
 
-    def epoch_done(lines: Lines, row: object) -> None:
-        if next(left, None) is None:
+    def on(display: SweepProgress, event: Event, row: int) -> None:
+        if isinstance(event, EpochDone) and next(left, None) is None:
             raise KeyboardInterrupt
+        show(display, event, row)
 
+    show = SweepProgress.on
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Lines, "epoch_done", epoch_done)
+        patch.setattr(SweepProgress, "on", on)
         called = bench.call(*ONE, *more)
     assert called.code == 130
     return called.out

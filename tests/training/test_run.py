@@ -18,8 +18,9 @@ from locbench.data.images import Split, load
 from locbench.errors import FailureError
 from locbench.learning.learner import build_learner
 from locbench.spec.recipe import Recipe
+from locbench.training.events import EpochDone, RunEvent, RunStarted, StepDone
 from locbench.training.run import Run
-from locbench.training.state import EpochMetrics, RunState
+from locbench.training.state import RunState
 
 METHODS = ["bp", "pgl+head", "auglocal", "hpff+dgl"]
 EPOCHS, STEPS = 3, 3
@@ -36,19 +37,19 @@ class Interrupting:
         self.epoch, self.step = epoch, step
         self.epochs = self.steps = 0
 
-    def run_started(self, epochs: int, steps: int, done: int) -> None:
-        assert (epochs, steps) == (EPOCHS, STEPS)
-        self.epochs = done
-
-    def step_done(self) -> None:
-        self.steps += 1
-        if self.epochs == self.epoch and self.steps == self.step:
-            raise StopError
-
-    def epoch_done(self, row: EpochMetrics) -> None:
-        self.epochs, self.steps = self.epochs + 1, 0
-        if self.step is None and self.epochs == self.epoch:
-            raise StopError
+    def on(self, event: RunEvent) -> None:
+        match event:
+            case RunStarted():
+                assert (event.epochs, event.steps) == (EPOCHS, STEPS)
+                self.epochs = event.done
+            case StepDone():
+                self.steps += 1
+                if self.epochs == self.epoch and self.steps == self.step:
+                    raise StopError
+            case EpochDone():
+                self.epochs, self.steps = self.epochs + 1, 0
+                if self.step is None and self.epochs == self.epoch:
+                    raise StopError
 
 
 @cache

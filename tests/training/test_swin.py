@@ -25,11 +25,12 @@ from locbench.learning.losses import reconstruction
 from locbench.spec.recipe import Recipe
 from locbench.training import input as feed
 from locbench.training.evaluation import accuracy
+from locbench.training.events import EpochDone, RunEvent, StepDone
 from locbench.training.lr_schedule import step_rate
 from locbench.training.mixup import Mixer
 from locbench.training.optimizer import by_decay, clip_module, make_optimizer
 from locbench.training.run import Run
-from locbench.training.state import EpochMetrics, RunState
+from locbench.training.state import RunState
 
 SIDE = 32
 OURS = "swin-reconstruction"
@@ -486,15 +487,10 @@ class Stopping:
     def __init__(self) -> None:
         self.epochs = 0
 
-    def run_started(self, epochs: int, steps: int, done: int) -> None:
-        self.epochs = done
-
-    def step_done(self) -> None:
-        if self.epochs == 2:
+    def on(self, event: RunEvent) -> None:
+        if isinstance(event, StepDone) and self.epochs == 2:
             raise KeyboardInterrupt
-
-    def epoch_done(self, row: EpochMetrics) -> None:
-        self.epochs += 1
+        self.epochs += isinstance(event, EpochDone)
 
 
 def numbers(state: RunState) -> list[dict[str, float | None]]:

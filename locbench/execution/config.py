@@ -1,18 +1,66 @@
-"""The devices that a sweep uses, and how many cells run on each at a time."""
+"""Where and how a sweep runs: folders, devices, engine."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from locbench.errors import UsageError
+from locbench.results.store import Store
 from locbench.spec.selection import RunOptions
 from locbench.spec.validation import refuse_count
+
+if TYPE_CHECKING:
+    import torch
+
+    from locbench.execution.sweep import Sweep
 
 MOST_JOBS = 256
 """Largest number of processes on one device."""
 
 
-def places(device: str, jobs_per_device: int) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class ExecutionConfig:
+    """What every process needs to run a part of a sweep.
+
+    Attributes:
+        results: folder of the records.
+        root: folder of the data sets.
+        devices: one entry per process: the name of its device; no more processes start than there
+            are runs.
+        engine: see `choose_engine`.
+        download: fetch a data set that is missing.
+        weights: file of pretrained weights.
+        until: when to stop, on `time.monotonic`'s clock; None runs everything.
+    """
+
+    results: Path
+    root: Path
+    devices: tuple[str, ...]
+    engine: str = "auto"
+    download: bool = False
+    weights: Path | None = None
+    until: float | None = None
+
+    def sweep(self, device: torch.device, **others: Any) -> Sweep:
+        """Return a sweep on one of the devices; ``others`` are further arguments of `Sweep`."""
+        from locbench.execution.sweep import Sweep
+
+        return Sweep(
+            Store(self.results),
+            device,
+            self.root,
+            download=self.download,
+            weights=self.weights,
+            engine=self.engine,
+            **others,
+        )
+
+
+def device_names(device: str, jobs_per_device: int) -> tuple[str, ...]:
     """Return one device name per process.
 
     Args:
@@ -55,7 +103,7 @@ def with_device(options: RunOptions, name: str) -> RunOptions:
 def _every_cuda_device() -> list[str]:
     import torch
 
-    found = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    if not found:
+    names = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if not names:
         raise UsageError("there is no CUDA device here", "Use --device cpu, or auto.")
-    return found
+    return names
