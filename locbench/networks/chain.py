@@ -31,8 +31,8 @@ class LayerSpec:
             block.
         width: the channels that AugLocal's copies count when they choose strides; None means
             ``channels``. A bottleneck counts its base width, a quarter of what it gives.
-        carry_stride: whether a jump of four in width makes two copies stride; without it, one change is
-            one halving (VGG).
+        carry_stride: whether a jump of four in width makes two copies stride; without it, one
+            change is one halving (VGG).
         classifier: ends AugLocal's nets in the place of average pooling and one linear layer; None
             keeps these.
     """
@@ -88,15 +88,18 @@ class Chain(nn.Module):
 
 
 class ChainBuilder:
-    """Local layers put one behind the other, with their specs and the side of the map that each
-    leaves.
+    """Puts local layers one behind the other, and keeps count of the map that each leaves.
 
     Args:
         side: of the input image in pixels.
+
+    Attributes:
+        channels: of the last layer's map; 3 before the first, those of the image.
+        side: of that map in pixels.
     """
 
     def __init__(self, side: int) -> None:
-        self.image_side = self.side = side
+        self.channels, self.side, self.image_side = 3, side, side
         self.units: list[nn.Module] = []
         self.specs: list[LayerSpec] = []
 
@@ -110,9 +113,13 @@ class ChainBuilder:
             stride: what it divides the map's side by, rounded up.
             channels, stage, clone, rules: the other attributes of its `LayerSpec`.
         """
-        self.side = (self.side - 1) // stride + 1
+        self.channels, self.side = channels, (self.side - 1) // stride + 1
         self.units.append(unit)
         self.specs.append(LayerSpec(channels, self.side, stage, clone, **rules))
+
+    def add_clone(self, clone: Clone, channels: int, stride: int, stage: int, **rules: Any) -> None:
+        """Append a fresh layer of the kind that auxiliary nets copy; see `add`."""
+        self.add(clone(self.channels, channels, stride), stride, channels, stage, clone, **rules)
 
     def chain(self, head: nn.Module, classes: int) -> Chain:
         """Return the network, initialised by `initialise`."""
@@ -123,19 +130,18 @@ class ChainBuilder:
 
 @torch.no_grad()
 def initialise(module: nn.Module) -> None:
-    """Draw convolution weights from N(0, 2 / (k * k * output channels)), set BatchNorm2d to 1 and 0
-    (He fan-out).
+    """Draw convolution weights from N(0, 2 / (k * k * output channels)), BatchNorm2d as 1 and 0.
 
-    Linear layers, BatchNorm1d and convolution biases keep PyTorch's defaults, as in
+    This is He et al.'s initialisation by fan-out. Linear layers, BatchNorm1d and convolution biases keep PyTorch's defaults, as in
     InfoPro-Pytorch.
     """
-    for each in module.modules():
-        if isinstance(each, nn.Conv2d):
-            fan_out = each.kernel_size[0] * each.kernel_size[1] * each.out_channels
-            each.weight.normal_(0, (2 / fan_out) ** 0.5)
-        elif isinstance(each, nn.BatchNorm2d):
-            nn.init.ones_(each.weight)
-            nn.init.zeros_(each.bias)
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            fan_out = layer.kernel_size[0] * layer.kernel_size[1] * layer.out_channels
+            layer.weight.normal_(0, (2 / fan_out) ** 0.5)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.ones_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
 
 def build_chain(network: str, classes: int, side: int, drop_path: float = 0.0) -> Chain:
@@ -147,10 +153,7 @@ def build_chain(network: str, classes: int, side: int, drop_path: float = 0.0) -
         side: side of the images in pixels.
         drop_path: rate of stochastic depth; for transformers alone.
     """
-    module, _, attribute = NETWORKS[network].builder.partition(":")
-    builder = cast(Callable[..., Chain], getattr(import_module(module), attribute))
-    return (
-        builder(classes, side, drop_path)
-        if NETWORKS[network].transformer
-        else builder(classes, side)
-    )
+    info = NETWORKS[network]
+    module, _, attribute = info.builder.partition(":")
+    build = cast(Callable[..., Chain], getattr(import_module(module), attribute))
+    return build(classes, side, drop_path) if info.transformer else build(classes, side)

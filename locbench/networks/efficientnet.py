@@ -14,7 +14,7 @@ from functools import cache, partial
 from torch import Tensor, nn
 
 from locbench.networks.chain import Chain, ChainBuilder, Clone
-from locbench.networks.pooling import GlobalAveragePool
+from locbench.networks.layers import GlobalAveragePool
 
 ROWS = (
     (1, 16, 1, 3, 1),
@@ -118,13 +118,10 @@ def build(classes: int, side: int, narrow: int = 1) -> Chain:
     )
     layers.add(stem, 1, channels, 0, cloner(ROWS[0][0], ROWS[0][3]))
     for stage, (expansion, published, depth, kernel, first) in enumerate(ROWS, 1):
-        width = published // narrow
         for stride in (first, *(1,) * (depth - 1)):
-            block = MBConv(channels, width, stride, expansion, kernel)
-            layers.add(block, stride, width, stage, cloner(expansion, kernel))
-            channels = width
+            layers.add_clone(cloner(expansion, kernel), published // narrow, stride, stage)
     head = nn.Sequential(
-        GlobalAveragePool(), nn.Flatten(), nn.Dropout(DROPOUT), nn.Linear(channels, classes)
+        GlobalAveragePool(), nn.Flatten(), nn.Dropout(DROPOUT), nn.Linear(layers.channels, classes)
     )
     return layers.chain(head, classes)
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from locbench.networks.projection import compute_type
+from locbench.networks.layers import compute_type
 from locbench.networks.resnet_cifar import BasicBlock
 
 Norm = nn.BatchNorm2d

@@ -12,8 +12,7 @@ from functools import cache, partial
 from torch import Tensor, nn
 
 from locbench.networks.chain import Chain, ChainBuilder, Clone
-from locbench.networks.projection import projection
-from locbench.networks.resnet_cifar import pooled_classifier
+from locbench.networks.layers import conv_bn_relu, pooled_classifier, projection
 
 ROWS = (
     (1, 16, 1, 1),
@@ -46,9 +45,7 @@ class InvertedResidual(nn.Module):
         super().__init__()
         wide = expansion * inputs
         self.body = nn.Sequential(
-            nn.Conv2d(inputs, wide, 1, bias=False),
-            nn.BatchNorm2d(wide),
-            nn.ReLU(inplace=True),
+            *conv_bn_relu(inputs, wide, 1),
             nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False),
             nn.BatchNorm2d(wide),
             nn.ReLU(inplace=True),
@@ -94,17 +91,11 @@ def build(classes: int, side: int, narrow: int = 1) -> Chain:
         narrow: divides every width; 1 as published.
     """
     layers, channels, tail = ChainBuilder(side), STEM // narrow, TAIL // narrow
-    stem = nn.Sequential(
-        nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
-    )
-    layers.add(stem, 1, channels, 0, cloner(ROWS[0][0]))
+    layers.add(conv_bn_relu(3, channels), 1, channels, 0, cloner(ROWS[0][0]))
     for stage, (expansion, published, depth, first) in enumerate(ROWS, 1):
-        width = published // narrow
         for stride in (first, *(1,) * (depth - 1)):
-            block = InvertedResidual(channels, width, stride, expansion)
-            layers.add(block, stride, width, stage, cloner(expansion))
-            channels = width
-    layers.add(pointwise(channels, tail), 1, tail, len(ROWS) + 1, pointwise)
+            layers.add_clone(cloner(expansion), published // narrow, stride, stage)
+    layers.add_clone(pointwise, tail, 1, len(ROWS) + 1)
     return layers.chain(pooled_classifier(tail, classes), classes)
 
 

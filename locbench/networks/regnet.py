@@ -12,8 +12,7 @@ from functools import cache, partial
 from torch import Tensor, nn
 
 from locbench.networks.chain import Chain, ChainBuilder, Clone
-from locbench.networks.projection import projection
-from locbench.networks.resnet_cifar import pooled_classifier
+from locbench.networks.layers import conv_bn_relu, pooled_classifier, projection
 
 STAGES = ((32, 1, 1), (64, 2, 1), (160, 7, 2), (384, 12, 2))
 """Channels, number of blocks and stride of the first block."""
@@ -36,9 +35,7 @@ class XBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
+            *conv_bn_relu(inputs, outputs, 1),
             nn.Conv2d(outputs, outputs, 3, stride, 1, groups=outputs // group_width, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
@@ -76,16 +73,11 @@ def build(classes: int, side: int, narrow: int = 1) -> Chain:
         narrow: divides every width, a group's included; 1 as published.
     """
     layers, channels, clone = ChainBuilder(side), STEM // narrow, cloner(GROUP_WIDTH // narrow)
-    stem = nn.Sequential(
-        nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
-    )
-    layers.add(stem, 1, channels, 0, clone)
+    layers.add(conv_bn_relu(3, channels), 1, channels, 0, clone)
     for stage, (published, depth, first) in enumerate(STAGES, 1):
-        width = published // narrow
         for stride in (first, *(1,) * (depth - 1)):
-            layers.add(clone(channels, width, stride), stride, width, stage, clone)
-            channels = width
-    return layers.chain(pooled_classifier(channels, classes), classes)
+            layers.add_clone(clone, published // narrow, stride, stage)
+    return layers.chain(pooled_classifier(layers.channels, classes), classes)
 
 
 narrow = partial(build, narrow=4)

@@ -11,11 +11,10 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from locbench.networks.chain import Chain, LayerSpec, initialise
-from locbench.networks.pooling import GlobalAveragePool
-from locbench.networks.projection import projection
+from locbench.networks.chain import Chain, ChainBuilder
+from locbench.networks.layers import conv_bn_relu, pooled_classifier, projection
 
-WIDTHS = (16, 16, 32, 64)
+STEM, WIDTHS = 16, (16, 32, 64)
 
 
 class BasicBlock(nn.Module):
@@ -47,11 +46,6 @@ class BasicBlock(nn.Module):
         return self.relu(out)  # type: ignore[no-any-return]
 
 
-def pooled_classifier(channels: int, classes: int) -> nn.Sequential:
-    """Return global average pooling and one linear layer."""
-    return nn.Sequential(GlobalAveragePool(), nn.Flatten(), nn.Linear(channels, classes))
-
-
 def build(depth: int, classes: int, side: int) -> Chain:
     """Return a ResNet of ``depth`` = 6n + 2 layers as 1 + 3n local layers.
 
@@ -60,25 +54,13 @@ def build(depth: int, classes: int, side: int) -> Chain:
         classes: number of classes.
         side: side of the input images in pixels.
     """
-    blocks = (depth - 2) // 6
-    stem = nn.Sequential(
-        nn.Conv2d(3, WIDTHS[0], 3, 1, 1, bias=False),
-        nn.BatchNorm2d(WIDTHS[0]),
-        nn.ReLU(inplace=True),
-    )
-    units: list[nn.Module] = [stem]
-    specs = [LayerSpec(WIDTHS[0], side, 0, BasicBlock)]
-    channels = WIDTHS[0]
-    for stage in (1, 2, 3):
-        for index in range(blocks):
+    layers = ChainBuilder(side)
+    layers.add(conv_bn_relu(3, STEM), 1, STEM, 0, BasicBlock)
+    for stage, width in enumerate(WIDTHS, 1):
+        for index in range((depth - 2) // 6):
             stride = 2 if stage > 1 and index == 0 else 1
-            side = (side - 1) // stride + 1
-            units.append(BasicBlock(channels, WIDTHS[stage], stride))
-            channels = WIDTHS[stage]
-            specs.append(LayerSpec(channels, side, stage, BasicBlock))
-    chain = Chain(units, pooled_classifier(channels, classes), specs, classes, specs[0].side)
-    initialise(chain)
-    return chain
+            layers.add_clone(BasicBlock, width, stride, stage)
+    return layers.chain(pooled_classifier(layers.channels, classes), classes)
 
 
 resnet8, resnet14, resnet20 = partial(build, 8), partial(build, 14), partial(build, 20)

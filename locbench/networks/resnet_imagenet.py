@@ -12,8 +12,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from locbench.networks.chain import Chain, ChainBuilder, Clone
-from locbench.networks.projection import projection
-from locbench.networks.resnet_cifar import pooled_classifier
+from locbench.networks.layers import conv_bn_relu, pooled_classifier, projection
 
 STEM = 64
 WIDTHS = (64, 128, 256, 512)
@@ -42,8 +41,10 @@ def block(
     shortcut: nn.Module | None = None
     if stride != 1 or inputs != outputs:
         shortcut = nn.Sequential(projection(inputs, outputs, stride), nn.BatchNorm2d(outputs))
-    made: nn.Module = kind(inputs, outputs // kind.expansion, stride, shortcut, groups, group_width)
-    return made
+    layer: nn.Module = kind(
+        inputs, outputs // kind.expansion, stride, shortcut, groups, group_width
+    )
+    return layer
 
 
 @cache
@@ -68,25 +69,14 @@ def build(
         narrow: divides every width; 1 as published.
     """
     layers, channels = ChainBuilder(side), STEM // narrow
-    conv = nn.Conv2d(3, channels, 7, 2, 3, bias=False)
-    stem = nn.Sequential(
-        conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
-    )
+    stem = nn.Sequential(*conv_bn_relu(3, channels, 7, 2), nn.MaxPool2d(3, 2, 1))
     layers.add(stem, 4, channels, 0, clone)
     for stage, (published, depth) in enumerate(zip(WIDTHS, depths, strict=True), 1):
         width = published // narrow
         for index in range(depth):
             stride = 2 if stage > 1 and index == 0 else 1
-            layers.add(
-                clone(channels, width * expansion, stride),
-                stride,
-                width * expansion,
-                stage,
-                clone,
-                width=width,
-            )
-            channels = width * expansion
-    return layers.chain(pooled_classifier(channels, classes), classes)
+            layers.add_clone(clone, width * expansion, stride, stage, width=width)
+    return layers.chain(pooled_classifier(layers.channels, classes), classes)
 
 
 resnet34 = partial(build, cloner(bottleneck=False), 1, (3, 4, 6, 3))

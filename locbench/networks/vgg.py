@@ -16,7 +16,7 @@ from functools import partial
 from torch import nn
 
 from locbench.networks.chain import Chain, ChainBuilder, ClassifierBuilder
-from locbench.networks.pooling import GlobalAveragePool
+from locbench.networks.layers import pooled_classifier
 
 WIDTHS = (64, 128, 256, 512, 512)
 HIDDEN = 4096
@@ -42,22 +42,13 @@ def _pooling(stride: int) -> list[nn.Module]:
 def _layers(
     depths: tuple[int, ...], side: int, narrow: int, classifier: ClassifierBuilder | None = None
 ) -> ChainBuilder:
-    found, channels = ChainBuilder(side), 3
+    layers = ChainBuilder(side)
     for stage, (published, depth) in enumerate(zip(WIDTHS, depths, strict=True), 1):
-        width = published // narrow
         for index in range(depth):
             stride = 2 if stage > 1 and index == 0 else 1
-            found.add(
-                layer(channels, width, stride),
-                stride,
-                width,
-                stage,
-                layer,
-                carry_stride=False,
-                classifier=classifier,
-            )
-            channels = width
-    return found
+            rules = {"carry_stride": False, "classifier": classifier}
+            layers.add_clone(layer, published // narrow, stride, stage, **rules)
+    return layers
 
 
 def vgg19(classes: int, side: int, narrow: int = 1) -> Chain:
@@ -71,9 +62,7 @@ def vgg19(classes: int, side: int, narrow: int = 1) -> Chain:
         side: side of the input images in pixels.
         narrow: divides every width; 1 as published.
     """
-    head = nn.Sequential(
-        *_pooling(2), GlobalAveragePool(), nn.Flatten(), nn.Linear(WIDTHS[-1] // narrow, classes)
-    )
+    head = nn.Sequential(*_pooling(2), *pooled_classifier(WIDTHS[-1] // narrow, classes))
     return _layers((2, 2, 4, 4, 4), side, narrow).chain(head, classes)
 
 

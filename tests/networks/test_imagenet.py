@@ -21,7 +21,7 @@ from locbench.learning.modules import build_branch
 from locbench.networks import resnet_imagenet, vgg
 from locbench.networks.chain import Chain, build_chain
 from locbench.networks.flops import forward_flops
-from locbench.networks.pooling import GlobalAveragePool
+from locbench.networks.layers import GlobalAveragePool
 from locbench.networks.pretrained import load_state
 from locbench.spec.components import AugLocal, Mlp
 from locbench.spec.networks import NETWORKS, units_per_module

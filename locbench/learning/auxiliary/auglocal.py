@@ -21,7 +21,7 @@ from locbench.learning.auxiliary import dgl
 from locbench.learning.auxiliary.branch import AttachPoint, Classifier
 from locbench.networks.chain import ClassifierBuilder, LayerSpec
 from locbench.networks.flops import forward_flops
-from locbench.networks.pooling import GlobalAveragePool
+from locbench.networks.layers import GlobalAveragePool, conv_bn_relu
 from locbench.spec.components import AugLocal, Mlp
 
 
@@ -141,8 +141,7 @@ def _plain(kernel: int, multiplier: float, point: AttachPoint, copied: int) -> C
     channels, width = point.spec.channels, int(multiplier * point.spec.channels)
     layers: list[nn.Module] = []
     for _ in range(copied):
-        conv = nn.Conv2d(channels, width, kernel, padding=kernel // 2, bias=False)
-        layers += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        layers += conv_bn_relu(channels, width, kernel)
         channels = width
     return _closed(layers, channels, point, head_bn=False)
 

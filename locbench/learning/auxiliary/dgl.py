@@ -10,6 +10,7 @@ from math import ceil
 from torch import nn
 
 from locbench.learning.auxiliary.branch import AttachPoint, Classifier, refuse_empty_patches
+from locbench.networks.layers import conv_bn_relu
 from locbench.spec.components import Mlp
 
 
@@ -42,11 +43,7 @@ def _mlp(options: Mlp, point: AttachPoint) -> nn.Sequential:
     hidden, bias = (2, False) if options.variant == "auglocal" else (3, True)
     layers: list[nn.Module] = [nn.AdaptiveAvgPool2d(first)]
     for _ in range(convolutions):
-        layers += [
-            nn.Conv2d(channels, channels, 1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(inplace=True),
-        ]
+        layers += conv_bn_relu(channels, channels, 1)
     layers += [nn.AdaptiveAvgPool2d(last), nn.Flatten()]
     for _ in range(hidden):
         layers += [nn.Linear(width, width, bias=bias), nn.BatchNorm1d(width), nn.ReLU(inplace=True)]
@@ -57,7 +54,6 @@ def _cnn(point: AttachPoint) -> nn.Sequential:
     channels = point.spec.channels
     layers: list[nn.Module] = []
     for _ in range(2):
-        conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        layers += [conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+        layers += conv_bn_relu(channels, channels)
     layers += [nn.AdaptiveAvgPool2d(2), nn.BatchNorm2d(channels), nn.Flatten()]
     return nn.Sequential(*layers, nn.Linear(4 * channels, point.classes))

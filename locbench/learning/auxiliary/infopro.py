@@ -22,7 +22,7 @@ from locbench.learning.auxiliary.branch import (
     split,
 )
 from locbench.learning.losses import reconstruction, supervised_contrast
-from locbench.networks.pooling import GlobalAveragePool
+from locbench.networks.layers import GlobalAveragePool, conv_bn_relu, pooled_classifier
 from locbench.spec.components import Decoder, Head
 
 _WIDER = {16: (32, 2), 32: (64, 2), 64: (64, 1)}
@@ -80,8 +80,7 @@ def head(channels: int, convolutions: int, linears: int, width: int, outputs: in
     layers: list[nn.Module] = []
     wide, stride = _WIDER.get(channels, (channels, 1))
     for index in range(convolutions):
-        conv = nn.Conv2d(channels, wide, 3, stride if index == 0 else 1, 1, bias=False)
-        layers += [conv, nn.BatchNorm2d(wide), nn.ReLU(inplace=True)]
+        layers += conv_bn_relu(channels, wide, 3, stride if index == 0 else 1)
         channels = wide
     layers += [GlobalAveragePool(), nn.Flatten()]
     for _ in range(linears - 1):
@@ -109,10 +108,9 @@ def imagenet_head(channels: int, outputs: int) -> nn.Sequential:
         (512, 3, 2),
         (2048, 1, 1),
     ):
-        conv = nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False)
-        layers += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        layers += conv_bn_relu(channels, width, kernel, stride)
         channels = width
-    return nn.Sequential(*layers, GlobalAveragePool(), nn.Flatten(), nn.Linear(channels, outputs))
+    return nn.Sequential(*layers, *pooled_classifier(channels, outputs))
 
 
 class Contrast(Classifier):

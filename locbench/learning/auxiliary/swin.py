@@ -18,7 +18,7 @@ from locbench.learning.autograd import backward_releasing
 from locbench.learning.auxiliary.branch import AttachPoint, Branch, Classifier, Targets, ramp
 from locbench.learning.auxiliary.infopro import Contrast
 from locbench.learning.losses import reconstruction, supervised_contrast
-from locbench.networks.pooling import GlobalAveragePool
+from locbench.networks.layers import pooled_classifier
 from locbench.spec.components import SharedStem
 
 
@@ -31,16 +31,11 @@ def build(options: SharedStem, point: AttachPoint) -> Branch:
     channels = max(1, round(point.spec.channels * options.stem_width))
     stem = Stem(point.spec.channels, channels)
     softmax = options.task == "softmax"
-    task = task_net(channels, point.classes if softmax else options.feature_dim)
+    task = pooled_classifier(channels, point.classes if softmax else options.feature_dim)
     if options.decoder == "none":
         net = nn.Sequential(stem, task)
         return Classifier(net) if softmax else Contrast(net, options.temperature)
     return SharedStemBlock(options, point, stem, task)
-
-
-def task_net(channels: int, outputs: int) -> nn.Sequential:
-    """Return global average pooling and one linear layer: B x channels x H x W to B x outputs."""
-    return nn.Sequential(GlobalAveragePool(), nn.Flatten(), nn.Linear(channels, outputs))
 
 
 class Stem(nn.Module):

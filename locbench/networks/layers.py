@@ -1,4 +1,4 @@
-"""1x1 convolutions that change a map's shape, as in projected shortcuts."""
+"""Layers that networks and auxiliary nets share."""
 
 from __future__ import annotations
 
@@ -11,6 +11,58 @@ from torch.autograd.function import once_differentiable
 
 _VECTOR = 16
 """Single-precision numbers in the widest registers that oneDNN uses."""
+
+
+def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """Return a convolution without a bias, BatchNorm and ReLU.
+
+    B x inputs x H x W become B x outputs x H/stride x W/stride.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        kernel: odd, in pixels.
+        stride: of the convolution.
+    """
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+def pooled_classifier(channels: int, classes: int) -> nn.Sequential:
+    """Return global average pooling and one linear layer: B x channels x H x W to B x classes."""
+    return nn.Sequential(GlobalAveragePool(), nn.Flatten(), nn.Linear(channels, classes))
+
+
+class GlobalAveragePool(nn.AdaptiveAvgPool2d):
+    """Mean over height and width, B x C x H x W to B x C x 1 x 1.
+
+    PyTorch's own gives a gradient without channels last, whatever the map had, and the ReLU before
+    it is then differentiated twenty times as slowly. Same numbers and same memory.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mean of every channel."""
+        return cast(Tensor, _Mean.apply(x))
+
+
+class _Mean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+        ctx.shape, ctx.format = x.shape, torch.channels_last if last else torch.contiguous_format
+        return x.mean((2, 3), keepdim=True)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        # One map and nothing besides, so that a step takes the memory that it took.
+        whole = torch.empty(
+            ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=ctx.format
+        )
+        return whole.copy_(gradient).div_(ctx.shape[2] * ctx.shape[3])
 
 
 def projection(inputs: int, outputs: int, stride: int) -> nn.Conv2d:

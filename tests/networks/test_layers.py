@@ -1,4 +1,4 @@
-"""Strided 1x1 convolutions of few channels: oneDNN's gradient of their weights is never asked for."""
+"""Pooling with PyTorch's numbers, and projections without oneDNN's faulty gradient."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import trace_step
 from locbench.learning.learner import build_learner
-from locbench.networks import projection as module
+from locbench.networks import layers as module
 from locbench.networks.chain import build_chain
-from locbench.networks.projection import SubsampledConv2d, projection
+from locbench.networks.layers import GlobalAveragePool, SubsampledConv2d, projection
 from locbench.spec.networks import NETWORKS
 
 CONVOLUTIONAL = [name for name in NETWORKS if NETWORKS[name].transformer is None]
@@ -142,3 +142,32 @@ def test_names_and_shapes_of_the_weights_stay() -> None:
     }
     assert type(projection(16, 16, 2)) is type(projection(8, 16, 1)) is nn.Conv2d
     assert F.mse_loss(ours(torch.zeros(1, 8, 4, 4)), torch.zeros(1, 16, 2, 2)) == 0
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("shape", [(3, 5, 4, 6), (2, 1, 8, 8), (4, 7, 1, 1)])
+def test_same_numbers_and_gradients_as_pytorchs(
+    shape: tuple[int, ...], layout: torch.memory_format
+) -> None:
+    x = torch.randn(shape, dtype=torch.float64).to(memory_format=layout)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    weight = torch.randn(shape[:2], dtype=torch.float64)[:, :, None, None]
+    found, expected = GlobalAveragePool()(ours), nn.AdaptiveAvgPool2d(1)(theirs)
+    torch.testing.assert_close(found, expected, rtol=1e-14, atol=1e-15)
+    (found * weight).sum().backward()
+    (expected * weight).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-14, atol=1e-15)
+
+
+def test_the_gradient_lies_as_the_map() -> None:
+    seen: list[torch.Tensor] = []
+    x = torch.randn(3, 5, 4, 6).to(memory_format=torch.channels_last).requires_grad_()
+    y = x.relu()
+    y.register_hook(seen.append)
+    GlobalAveragePool()(y).sum().backward()
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    # A plain map keeps plain strides.
+    x = torch.randn(3, 5, 4, 6, requires_grad=True)
+    GlobalAveragePool()(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.is_contiguous()
