@@ -1,1 +1,1 @@
-"""Local learning: what hangs on a cut, which gradient reaches which module, and when."""
+"""One step of local learning: modules, auxiliary nets and the routing of gradients."""

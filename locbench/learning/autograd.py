@@ -1,4 +1,4 @@
-"""Backward passes from a gathered gradient, and forward passes that leave statistics alone."""
+"""Backward passes from a gathered gradient, and frozen running statistics."""
 
 from __future__ import annotations
 

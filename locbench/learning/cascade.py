@@ -1,4 +1,4 @@
-"""HPFF's routing: a module learns from its own loss and its window's (Su et al. 2024).
+"""HPFF's independent and cascade losses (Su et al. 2024).
 
 Module j's window is modules j and j + 1; its loss is that of the auxiliary nets on j + 1. So a
 module learns from its own independent loss, from the cascade loss of the window that it ends, and

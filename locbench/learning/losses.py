@@ -15,8 +15,8 @@ from torch import Tensor
 def similarity_matrix(x: Tensor) -> Tensor:
     """Return PredSim's B x B matrix of similarities between feature vectors, in [-1, 1].
 
-    They are cosine similarities between centred vectors: each row is centred by its own mean and divided by 1e-8 plus its norm (Nokland & Eidnes 2019,
-    eq. 1).
+    These are cosine similarities between centred vectors: each row is centred by its own mean and
+    divided by 1e-8 plus its norm (Nokland & Eidnes 2019, eq. 1).
 
     Args:
         x: B x F.
@@ -57,8 +57,9 @@ def similarity_matching(features: Tensor, labels: Tensor, classes: int) -> Tenso
 def supervised_contrast(features: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """Return the supervised contrastive loss of one view per image (Khosla et al. 2020, eq. 2).
 
-    In InfoPro's form: for each anchor, the mean log-probability of the other samples of its class among all other
-    samples, negated; an anchor that is alone in its class counts 0. Mean over all anchors.
+    In InfoPro's form: for each anchor, the mean log-probability of the other samples of its class
+    among all other samples, negated; an anchor that is alone in its class counts 0. Mean over all
+    anchors.
 
     Args:
         features: B x F, normalised here.

@@ -132,8 +132,8 @@ class ChainBuilder:
 def initialise(module: nn.Module) -> None:
     """Draw convolution weights from N(0, 2 / (k * k * output channels)), BatchNorm2d as 1 and 0.
 
-    This is He et al.'s initialisation by fan-out. Linear layers, BatchNorm1d and convolution biases keep PyTorch's defaults, as in
-    InfoPro-Pytorch.
+    This is He et al.'s initialisation by fan-out. Linear layers, BatchNorm1d and convolution biases
+    keep PyTorch's defaults, as in InfoPro-Pytorch.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):

@@ -1,10 +1,9 @@
-"""EfficientNet-B0 for small images (Tan & Le 2019) in the layout common for CIFAR-10; AugLocal's 17
-layers fit it.
+"""EfficientNet-B0 for small images (Tan & Le 2019).
 
-It differs from the paper's in its stem (no stride, and no 1x1 convolution before the classifier).
-That layout names a rate of 0.2 for stochastic depth, but its counter of blocks stays at 0 and with
-it every block's rate: here there is none. So no local layer draws random numbers; dropout before
-the classifier does.
+The layout is the one common for CIFAR-10; AugLocal's 17 layers fit it. It differs from the paper's
+in its stem (no stride, and no 1x1 convolution before the classifier). That layout names a rate of
+0.2 for stochastic depth, but its counter of blocks stays at 0 and with it every block's rate: here
+there is none. So no local layer draws random numbers; dropout before the classifier does.
 """
 
 from __future__ import annotations
@@ -33,8 +32,7 @@ STEM, DROPOUT = 32, 0.2
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales every channel by a gate between 0 and 1 that a small net computes from all channels'
-    means.
+    """Scales every channel by a gate between 0 and 1, computed from all channels' means.
 
     Args:
         channels: of the map.
@@ -98,9 +96,7 @@ class MBConv(nn.Module):
 
 @cache
 def cloner(expansion: int, kernel: int) -> Clone:
-    """Return what builds blocks of one kind, the same object every time, so that like layers
-    compare equal.
-    """
+    """Return what builds blocks of one kind; equal layers share it."""
     return partial(MBConv, expansion=expansion, kernel=kernel)
 
 

@@ -1,15 +1,16 @@
-"""Forward FLOPs of a module, counted on the meta device: no memory is taken and nothing is
-computed.
+"""Forward FLOPs of a module, counted on the meta device.
 
-The convention is the one that reproduces AugLocal's cost tables: one image, evaluation mode, one
-per multiply-accumulate of convolutions and linear layers without biases, two per BatchNorm element,
-one per input element of adaptive pooling, nothing for activations, additions and fixed pooling.
+No memory is taken and nothing is computed. The convention is the one that reproduces AugLocal's
+cost tables: one image, evaluation mode, one per multiply-accumulate of convolutions and linear
+layers without biases, two per BatchNorm element, one per input element of adaptive pooling, nothing
+for activations, additions and fixed pooling.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -57,19 +58,15 @@ def forward_flops(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> Flo
 
 
 def _operations(layer: nn.Module, x: Tensor, y: Tensor) -> tuple[int, int]:
+    """Return a layer's multiply-accumulates and its other operations."""
     if isinstance(layer, nn.Conv2d):
-        return y.numel() * layer.in_channels // layer.groups * layer.kernel_size[
-            0
-        ] * layer.kernel_size[1], 0
+        return y.numel() * layer.in_channels // layer.groups * prod(layer.kernel_size), 0
     if isinstance(layer, nn.ConvTranspose2d):
-        return x.numel() * layer.out_channels // layer.groups * layer.kernel_size[
-            0
-        ] * layer.kernel_size[1], 0
+        return x.numel() * layer.out_channels // layer.groups * prod(layer.kernel_size), 0
     if isinstance(layer, nn.Linear):
         return y.numel() * layer.in_features, 0
-    if (
-        type(layer).__name__ == "WindowAttention"
-    ):  # its two products; by name, as importing timm takes seconds
+    # Its two products; known by its name, as importing timm takes seconds.
+    if type(layer).__name__ == "WindowAttention":
         return 2 * x.numel() * x.shape[-2], 0
     if isinstance(layer, nn.modules.batchnorm._BatchNorm):
         return 0, 2 * y.numel()

@@ -66,8 +66,9 @@ class _Mean(torch.autograd.Function):
 
 
 def projection(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
-    """Return a 1x1 convolution without a bias: a `SubsampledConv2d` where it strides and has few
-    input channels.
+    """Return a 1x1 convolution without a bias.
+
+    It is a `SubsampledConv2d` where it strides and has few input channels.
 
     Args:
         inputs: input channels.
@@ -79,10 +80,9 @@ def projection(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
 
 
 class SubsampledConv2d(nn.Conv2d):
-    """A strided 1x1 convolution, without bias and groups, whose weights' gradient is that of stride
-    1.
+    """A strided 1x1 convolution that computes its weights' gradient as of stride 1.
 
-    oneDNN's own writes past its workspace on CPUs
+    It has no bias and no groups. oneDNN's own gradient writes past its workspace on CPUs
     (https://github.com/uxlfoundation/oneDNN/issues/6035), and the process crashes or trains on
     wrong numbers. Met with oneDNN 3.12 of PyTorch 2.14 where all of this holds: single precision,
     channels last, one group, fewer input channels than a register holds (16 with AVX-512, 8 with

@@ -1,10 +1,10 @@
-"""BatchNorm-ReLU, and BatchNorm-ReLU-convolution, that keep only BatchNorm's input for the backward
-pass.
+"""Layers that keep less for the backward pass, and recompute it.
 
-Autograd keeps what the convolution before BatchNorm gave and what ReLU gave. Here the latter is
-computed again in the backward pass, bit for bit, from the former: one feature map less per layer
-for one more pass of elementwise work, and no convolution more. (The idea is that of in-place
-activated BatchNorm, Rota Bulo et al. 2018, with the other map kept.)
+BatchNorm-ReLU, and BatchNorm-ReLU-convolution, keep only BatchNorm's input. Autograd keeps what the
+convolution before BatchNorm gave and what ReLU gave. Here the latter is computed again in the
+backward pass, bit for bit, from the former: one feature map less per layer for one more pass of
+elementwise work, and no convolution more. (The idea is that of in-place activated BatchNorm, Rota
+Bulo et al. 2018, with the other map kept.)
 
 Both run on any device, and under autocast in its type; they can be differentiated once.
 """
@@ -159,18 +159,18 @@ def _norm_backward(
     gradient: Tensor, x: Tensor, scale: Tensor, mean: Tensor, deviation: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients with respect to the input, the scale and the shift."""
-    all_three = [True, True, True]
-    found = torch.ops.aten.native_batch_norm_backward(
-        gradient, x, scale, None, None, mean, deviation, True, eps, all_three
+    needed = [True, True, True]
+    gradients = torch.ops.aten.native_batch_norm_backward(
+        gradient, x, scale, None, None, mean, deviation, True, eps, needed
     )
-    return cast(tuple[Tensor, Tensor, Tensor], found)
+    return cast(tuple[Tensor, Tensor, Tensor], gradients)
 
 
 class RecomputingBlock(BasicBlock):
     """A basic block that keeps its convolutions' outputs and its own, and not what is between."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """See `BasicBlock`."""
+        """Map B x inputs x H x W to B x outputs x H/stride x W/stride."""
         if not (torch.is_grad_enabled() and fusable(self.bn1, self.relu)):
             return super().forward(x)
         out = self.bn2(norm_relu_conv(self.conv1(x), self.bn1, self.conv2))
@@ -201,7 +201,7 @@ class RecomputingSequential(nn.Sequential):
         return x
 
 
-LEAN: dict[type[nn.Module], type[nn.Module]] = {
+RECOMPUTING: dict[type[nn.Module], type[nn.Module]] = {
     BasicBlock: RecomputingBlock,
     nn.Sequential: RecomputingSequential,
 }
@@ -209,7 +209,7 @@ LEAN: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def save_memory(net: nn.Module) -> None:
-    """Turn the layers of a net into their lean kind, in place; what has none stays as it is."""
-    for each in net.modules():
-        if type(each) in LEAN:
-            each.__class__ = LEAN[type(each)]
+    """Turn the layers of a net into their recomputing kind, in place, where there is one."""
+    for layer in net.modules():
+        if type(layer) in RECOMPUTING:
+            layer.__class__ = RECOMPUTING[type(layer)]

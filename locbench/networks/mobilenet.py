@@ -1,8 +1,8 @@
-"""MobileNetV2 for small images (Sandler et al. 2018) in the layout common for CIFAR-10; AugLocal's
-19 layers fit it.
+"""MobileNetV2 for small images (Sandler et al. 2018).
 
-It differs from the paper's in strides (the stem and the second row of Table 2 have none), in plain
-ReLU, and in a projected shortcut where a block of stride 1 changes the width.
+The layout is the one common for CIFAR-10; AugLocal's 19 layers fit it. It differs from the paper's
+in strides (the stem and the second row of Table 2 have none), in plain ReLU, and in a projected
+shortcut where a block of stride 1 changes the width.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ STEM, TAIL = 32, 1280
 
 
 class InvertedResidual(nn.Module):
-    """1x1 convolution that widens, depthwise 3x3 convolution, linear 1x1 convolution; a shortcut
-    where the stride is 1.
+    """Inverted bottleneck with a linear end and, where the stride is 1, a shortcut.
+
+    1x1 convolution that widens, depthwise 3x3 convolution, 1x1 convolution.
 
     Args:
         inputs: input channels.
@@ -75,15 +76,12 @@ def pointwise(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 @cache
 def cloner(expansion: int) -> Clone:
-    """Return what builds blocks of one expansion, the same object every time, so that like layers
-    compare equal.
-    """
+    """Return what builds blocks of one expansion; equal layers share it."""
     return partial(InvertedResidual, expansion=expansion)
 
 
 def build(classes: int, side: int, narrow: int = 1) -> Chain:
-    """Return MobileNetV2 as 19 local layers: stem, 17 blocks, and the 1x1 convolution before the
-    classifier.
+    """Return MobileNetV2 as 19 local layers: stem, 17 blocks and a last 1x1 convolution.
 
     Args:
         classes: number of classes.

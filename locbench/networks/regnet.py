@@ -1,8 +1,7 @@
-"""RegNetX-400MF for small images (Radosavovic et al. 2020) in the layout common for CIFAR-10;
-AugLocal's 23 layers fit.
+"""RegNetX-400MF for small images (Radosavovic et al. 2020).
 
-It differs from the paper's in its stem (64 channels, no stride) and in the strides of the first two
-stages.
+The layout is the one common for CIFAR-10; AugLocal's 23 layers fit it. It differs from the paper's
+in its stem (64 channels, no stride) and in the strides of the first two stages.
 """
 
 from __future__ import annotations
@@ -58,9 +57,7 @@ class XBlock(nn.Module):
 
 @cache
 def cloner(group_width: int) -> Clone:
-    """Return what builds blocks of one kind, the same object every time, so that like layers
-    compare equal.
-    """
+    """Return what builds blocks of one kind; equal layers share it."""
     return partial(XBlock, group_width=group_width)
 
 

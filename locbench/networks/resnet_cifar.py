@@ -1,8 +1,8 @@
-"""ResNets for small images: a 3x3 stem and three stages of basic blocks (He et al. 2016, section
-4.2).
+"""ResNets for small images (He et al. 2016, section 4.2).
 
-Where the shape changes, the shortcut is a strided 1x1 convolution with BatchNorm, as in
-InfoPro-Pytorch; the published parameter totals of PGL rule parameter-free shortcuts out.
+A 3x3 stem and three stages of basic blocks. Where the shape changes, the shortcut is a strided 1x1
+convolution with BatchNorm, as in InfoPro-Pytorch; the published parameter totals of PGL rule
+parameter-free shortcuts out.
 """
 
 from __future__ import annotations

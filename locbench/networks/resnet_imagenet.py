@@ -1,7 +1,6 @@
-"""ResNets and ResNeXts for ImageNet (He et al. 2016; Xie et al. 2017), made of torchvision's
-blocks.
+"""ResNets and ResNeXts for ImageNet (He et al. 2016; Xie et al. 2017).
 
-The stem with its max-pooling is one local layer, every block another.
+The blocks are torchvision's. The stem with its max-pooling is one local layer, every block another.
 """
 
 from __future__ import annotations
@@ -49,9 +48,7 @@ def block(
 
 @cache
 def cloner(bottleneck: bool, groups: int = 1, group_width: int = 64) -> Clone:
-    """Return what builds blocks of one kind, the same object every time, so that like layers
-    compare equal.
-    """
+    """Return what builds blocks of one kind; equal layers share it."""
     return partial(block, bottleneck=bottleneck, groups=groups, group_width=group_width)
 
 

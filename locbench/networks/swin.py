@@ -1,10 +1,9 @@
-"""Swin Transformers (Liu et al. 2021) from timm as chains: the patch embedding, then one local
-layer per block.
+"""Swin Transformers from timm as chains (Liu et al. 2021).
 
-A PatchMerging belongs to the block before it (Pathak et al. 2023, section 3.1), though timm keeps
-it at the start of the next stage. Maps between local layers are B x C x H x W like those of
-convolutional networks; in memory their channels are last, as timm has them, so that no copy is made
-on the way.
+The patch embedding is a local layer, and so is each block. A PatchMerging belongs to the block
+before it (Pathak et al. 2023, section 3.1), though timm keeps it at the start of the next stage.
+Maps between local layers are B x C x H x W like those of convolutional networks; in memory their
+channels are last, as timm has them, so that no copy is made on the way.
 """
 
 from __future__ import annotations
@@ -158,9 +157,7 @@ def chain_of(model: SwinParts, classes: int, side: int) -> Chain:
 
 
 def _blocks(model: SwinParts) -> Iterator[tuple[int, list[nn.Module]]]:
-    """Yield each block with its stage from 1 and, after the last of a stage, the PatchMerging of
-    the next.
-    """
+    """Yield each block with its stage from 1; the last of a stage has the next's PatchMerging."""
     stages: list[Any] = list(model.layers)
     for number, stage in enumerate(stages, 1):
         for block in stage.blocks[:-1]:

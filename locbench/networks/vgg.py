@@ -1,9 +1,8 @@
-"""VGG networks with BatchNorm (Simonyan & Zisserman 2014) as chains: one local layer per
-convolution.
+"""VGG networks with BatchNorm (Simonyan & Zisserman 2014).
 
-Max-pooling belongs to the beginning of the layer after it (DGL and AugLocal), so an auxiliary net
-sees the map before; the last pooling belongs to the classifier. Odd sides are rounded up, so that
-images of any size pass.
+Every convolution is a local layer. Max-pooling belongs to the beginning of the layer after it (DGL
+and AugLocal), so an auxiliary net sees the map before; the last pooling belongs to the classifier.
+Odd sides are rounded up, so that images of any size pass.
 
 AugLocal's nets pool before a copied convolution wherever the width changes: once, however large the
 change.
@@ -67,8 +66,7 @@ def vgg19(classes: int, side: int, narrow: int = 1) -> Chain:
 
 
 def vgg13(classes: int, side: int, narrow: int = 1) -> Chain:
-    """Return VGG13 for ImageNet, 10 local layers, in torchvision's layout and with its initial
-    weights' distribution.
+    """Return VGG13 for ImageNet, 10 local layers, laid out and initialised as torchvision's.
 
     Args:
         classes: number of classes.
@@ -79,11 +77,11 @@ def vgg13(classes: int, side: int, narrow: int = 1) -> Chain:
     chain = layers.chain(
         _large_classifier(classes, WIDTHS[-1] // narrow, HIDDEN // narrow), classes
     )
-    for each in chain.modules():
-        if isinstance(each, nn.Linear):
-            nn.init.normal_(each.weight, std=0.01)
-        if isinstance(each, nn.Linear | nn.Conv2d) and each.bias is not None:
-            nn.init.zeros_(each.bias)
+    for module in chain.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+        if isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
+            nn.init.zeros_(module.bias)
     return chain
 
 
@@ -95,11 +93,10 @@ def _large_classifier(classes: int, channels: int, hidden: int) -> nn.Sequential
 
 
 def reduced_classifier(classes: int) -> nn.Sequential:
-    """Return the classifier of AugLocal's nets on VGG13: the flattened map averaged to 512 values,
-    three linear layers.
+    """Return the classifier of AugLocal's nets on VGG13.
 
-    The paper names the reduction of the hidden layers from 4096 to 512 units, the official code has
-    the rest.
+    The flattened map is averaged to 512 values, and three linear layers follow. The paper names the
+    reduction of the hidden layers from 4096 to 512 units, the official code has the rest.
     """
     layers: list[nn.Module] = [nn.Flatten(), nn.AdaptiveAvgPool1d(512)]
     for _ in range(2):

@@ -1,5 +1,6 @@
-"""Weights in a file, whoever wrote it: safetensors and torch's files, wrapped in a checkpoint or
-not. Runs no code.
+"""Weight files of any origin.
+
+They are safetensors or torch's own, wrapped in a checkpoint or not; no code in them is run.
 """
 
 from __future__ import annotations
@@ -51,18 +52,15 @@ def weights_in(path: Path) -> State:
     if not path.is_file():
         raise FailureError(f"there is no weight file {path}", _REMEDY)
     try:
-        found = _read(path)
+        content = _read(path)
     except Exception as error:  # every library has its own for a file that is none of its kind
         raise _unreadable(path, error) from None
-    state = _state_in(found)
+    state = _state_in(content)
     if not state:
-        kept = (
-            ", ".join(repr(str(each)[:40]) for each in list(found)[:_NAMED])
-            if isinstance(found, dict)
-            else ""
-        )
+        keys = list(content)[:_NAMED] if isinstance(content, dict) else []
+        names = ", ".join(repr(str(key)[:40]) for key in keys)
         raise FailureError(
-            f"{path} holds no state dict{f': it has {kept}' if kept else ''}", _REMEDY
+            f"{path} holds no state dict{f': it has {names}' if names else ''}", _REMEDY
         )
     fault = next(
         (f"{name[:80]!r} {word}" for name, each in state.items() if (word := _fault(each))), ""
@@ -112,39 +110,35 @@ def _is_safetensors(path: Path) -> bool:
 def _unreadable(path: Path, error: Exception) -> FailureError:
     objects = re.search(r"GLOBAL (\S+) (?:was not an allowed global|whose module)", str(error))
     if objects is not None:
-        what = f"{path} holds objects of Python beside tensors ({objects[1][:80]}), and reading them can run any code"
         return FailureError(
-            what,
+            f"{path} holds objects of Python beside tensors ({objects[1][:80]}), and reading them "
+            "can run any code",
             "Save the state dict alone, with torch.save or as safetensors, and give that file.",
         )
     if "TorchScript" in str(error):
-        what = f"{path} is a TorchScript program, no weight file"
         return FailureError(
-            what, "Save its state dict with torch.save, and give that file with --weights."
+            f"{path} is a TorchScript program, no weight file",
+            "Save its state dict with torch.save, and give that file with --weights.",
         )
     return FailureError(f"{path} is no weight file: {reason(error)}", _REMEDY)
 
 
-def _state_in(found: Any) -> State:
+def _state_in(content: Any) -> State:
     """Return the state dict in a file's content, at any depth of known names.
 
     Empty if there is none.
     """
     for _ in range(_DEEP):
-        if not isinstance(found, Mapping):
-            break
-        inner = next(
-            (found[key] for key in (*_WRAPPERS, *_AVERAGED) if isinstance(found.get(key), Mapping)),
-            None,
-        )
+        if not isinstance(content, Mapping):
+            return {}
+        wrapped = (content.get(key) for key in (*_WRAPPERS, *_AVERAGED))
+        inner = next((value for value in wrapped if isinstance(value, Mapping)), None)
         if inner is None:
             break
-        found = inner
-    if not isinstance(found, Mapping) or not all(
-        isinstance(each, Tensor) for each in found.values()
-    ):
+        content = inner
+    if not all(isinstance(value, Tensor) for value in content.values()):
         return {}
-    return {str(name): each for name, each in found.items() if name not in _COUNTERS}
+    return {str(name): tensor for name, tensor in content.items() if name not in _COUNTERS}
 
 
 def _without_prefixes(state: State) -> State:

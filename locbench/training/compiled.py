@@ -1,17 +1,16 @@
-"""Training steps whose layers are compiled by torch.compile, one compilation per distinct shape of
-layer.
+"""Training steps whose layers are compiled by torch.compile.
 
-What is compiled is a local layer, or a block of an auxiliary net: large enough to be fused, and few
-of them differ. All go through one function that takes the layer as an argument, so that
-torch.compile reads its parameters as inputs and a network of 55 local layers needs no more
-compilations than one of ten. Routing, criteria and the optimizer stay as they are, and so does
-evaluation.
+There is one compilation per distinct shape of layer. What is compiled is a local layer, or a block
+of an auxiliary net: large enough to be fused, and few of them differ. All go through one function
+that takes the layer as an argument, so that torch.compile reads its parameters as inputs and a
+network of 55 local layers needs no more compilations than one of ten. Routing, criteria and the
+optimizer stay as they are, and so does evaluation.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -45,13 +44,20 @@ class CompiledEngine:
     Args:
         plain: takes the steps.
         backend: of torch.compile; tests take one that only traces.
+        layers: what is compiled; None means `compiled_layers`.
     """
 
-    def __init__(self, plain: EagerEngine, backend: str = "inductor") -> None:
+    def __init__(
+        self,
+        plain: EagerEngine,
+        backend: str = "inductor",
+        layers: Sequence[nn.Module] | None = None,
+    ) -> None:
         self.plain = plain
         self.compile_seconds = 0.0
         self._size: int | None = None
-        self._kinds = [(each, str(each)) for each in parts(plain.learner)]
+        layers = compiled_layers(plain.learner) if layers is None else layers
+        self._kinds = [(layer, str(layer)) for layer in layers]
         self._failed: set[str] = set()
         options: dict[str, Any] = (
             {"options": {"fallback_random": True}} if backend == "inductor" else {}
@@ -69,7 +75,7 @@ class CompiledEngine:
     def step(
         self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None
     ) -> StepOutput:
-        """Take a step; see `Engine.step`."""
+        """Take a step, compiled if the batch has the first one's size."""
         self._size = self._size or len(batch.labels)
         if len(batch.labels) != self._size:
             return self.plain.step(batch, targets, guided=guided, global_batch=global_batch)
@@ -78,26 +84,22 @@ class CompiledEngine:
 
     @contextmanager
     def _settings(self) -> Iterator[None]:
-        """Allow many shapes of one function, and have backward passes compiled together with
-        forward ones.
+        """Allow many shapes of one function, and compile backward passes with forward ones.
 
         Where a gradient is carried through a module twice, its backward pass may not use up what
         was kept for it.
         """
         twice = isinstance(self.plain.learner.composition.routing, Cascade)
-        wanted = {"force_non_lazy_backward_lowering": True, "donated_buffer": not twice}
-        known = {
-            name: value for name, value in wanted.items() if hasattr(torch._functorch.config, name)
-        }
+        switches = {"force_non_lazy_backward_lowering": True, "donated_buffer": not twice}
+        config = torch._functorch.config  # not every version has both
+        switches = {name: value for name, value in switches.items() if hasattr(config, name)}
         limits = {"recompile_limit": SHAPES, "accumulated_recompile_limit": SHAPES}
-        with torch._dynamo.config.patch(limits), torch._functorch.config.patch(known):
+        with torch._dynamo.config.patch(limits), config.patch(switches):
             yield
 
     @contextmanager
     def _in_place(self) -> Iterator[None]:
-        """Let the layers run compiled, for the time of a step alone: nobody else meets them
-        changed.
-        """
+        """Let the layers run compiled for the time of a step; nobody else meets them changed."""
         for net, kind in self._kinds:
             if kind not in self._failed:
                 net.forward = partial(self._run, kind, net)
@@ -113,45 +115,40 @@ class CompiledEngine:
         graphs, begun = counters["stats"]["unique_graphs"], time.perf_counter()
         try:
             return self._compiled(net, *inputs)
-        except (
-            TorchDynamoException,
-            FailOnRecompileLimitHit,
-        ) as error:  # before anything of the layer has run
+        except (TorchDynamoException, FailOnRecompileLimitHit) as error:
+            # Nothing of the layer has run yet.
             self._failed.add(kind)
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            said = f"a layer {type(net).__name__} cannot be compiled and runs eagerly: {lines[0]}"
-            remark(said)
+            remark(f"a layer {type(net).__name__} cannot be compiled and runs eagerly: {lines[0]}")
             return _forward(net, *inputs)
         finally:
             if counters["stats"]["unique_graphs"] != graphs:
                 self.compile_seconds += time.perf_counter() - begun
 
 
-def parts(learner: Learner) -> list[nn.Module]:
+def compiled_layers(learner: Learner) -> list[nn.Module]:
     """Return the layers that are worth compiling; none is within another one.
 
     They are the local layers, the classifier, and what the branches of the auxiliary loss call,
     each cut into its blocks where it is a sequence of blocks. A single operation gains nothing.
     """
-    branches = [each for each in learner.modules() if isinstance(each, Branch)]
     called = [
         net
-        for each in branches
-        for net in each.children()
+        for branch in learner.modules()
+        if isinstance(branch, Branch)
+        for net in branch.children()
         if not isinstance(net, Branch | nn.ModuleList)
     ]
-    return [
-        part for net in (*learner.chain.units, learner.chain.head, *called) for part in _blocks(net)
-    ]
+    nets = (*learner.chain.units, learner.chain.head, *called)
+    return [block for net in nets for block in _blocks(net)]
 
 
 def _blocks(net: nn.Module) -> Iterator[nn.Module]:
     children = list(net.children())
-    if type(net).forward is nn.Sequential.forward and any(
-        list(each.children()) for each in children
-    ):
-        for each in children:
-            yield from _blocks(each)
+    nested = any(list(child.children()) for child in children)
+    if type(net).forward is nn.Sequential.forward and nested:
+        for child in children:
+            yield from _blocks(child)
     elif children:
         yield net
 

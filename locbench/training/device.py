@@ -1,4 +1,4 @@
-"""Arithmetic of the training step, and the device it runs on."""
+"""The device that trains, its arithmetic, and its memory on the CPU."""
 
 from __future__ import annotations
 
@@ -63,8 +63,7 @@ def refuse_precision(precision: Precision, device: torch.device) -> None:
 
 
 def set_precision(precision: Precision, device: torch.device) -> None:
-    """Let float32 products be exact (``fp32``, ``bf16`` outside autocast) or TensorFloat-32
-    (``tf32``).
+    """Let float32 products be exact, or TensorFloat-32 for ``tf32``.
 
     Raises:
         UsageError: TF32 is asked for where there is none.
@@ -120,8 +119,9 @@ _PAD = 64 * 2**20
 
 @cache
 def keep_blocks() -> bool:
-    """Let glibc keep freed blocks: none is mapped apart, and the heap never shrinks. For the whole
-    process, once.
+    """Let glibc keep freed blocks for the whole process.
+
+    None is mapped apart, and the heap never shrinks.
 
     Returns:
         Whether it does so now; other C libraries are left alone without a word.

@@ -1,8 +1,8 @@
-"""One run on several processes, as `torchrun` starts them: each takes its share of every batch.
+"""One run on several processes, as `torchrun` starts them.
 
-A local method runs several backward passes per step, so that PyTorch's DistributedDataParallel,
-which expects one, does not fit: gradients are summed over the processes once per step, in one
-buffer; with lean memory once per module.
+Each takes its share of every batch. A local method runs several backward passes per step, so that
+PyTorch's DistributedDataParallel, which expects one, does not fit: gradients are summed over the
+processes once per step, in one buffer; with lean memory once per module.
 """
 
 from __future__ import annotations
@@ -39,24 +39,20 @@ class ProcessGroup:
         return self.rank == 0
 
     def shard(self, count: int) -> slice:
-        """Return which of a batch's ``count`` images are this process's: consecutive ones, as
-        evenly as can be.
+        """Return which of a batch's ``count`` images are this process's.
+
+        They are consecutive, and divided as evenly as can be.
         """
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def average_buffers(self, net: nn.Module) -> None:
-        """Replace a net's floating-point buffers, such as BatchNorm's running statistics, by their
-        means.
+        """Replace a net's floating-point buffers by their means over all processes.
+
+        Such are BatchNorm's running statistics.
         """
-        floating = [each for each in net.buffers() if each.is_floating_point()]
-        if self.size == 1 or not floating:
-            return
-        buffer = torch.cat([each.reshape(-1) for each in floating]).div_(self.size)
-        dist.all_reduce(buffer)
-        for each, mean in zip(
-            floating, torch.split(buffer, [one.numel() for one in floating]), strict=True
-        ):
-            each.copy_(mean.view_as(each))
+        floating = [buffer for buffer in net.buffers() if buffer.is_floating_point()]
+        if self.size > 1 and floating:
+            _sum_into(floating, _flat(floating).div_(self.size))
 
     def refuse_empty_shares(self, images: int, batch_size: int) -> None:
         """Refuse batches of fewer images than there are processes.
@@ -74,8 +70,8 @@ class ProcessGroup:
     def sum(self, *tensors: Tensor) -> None:
         """Replace tensors by their sums over all processes."""
         if self.size > 1:
-            for each in tensors:
-                dist.all_reduce(each)
+            for tensor in tensors:
+                dist.all_reduce(tensor)
 
     def average_gradients(self, parameters: Iterable[Tensor], local: int, total: int) -> None:
         """Replace gradients by those of the mean loss over the whole batch, in one exchange.
@@ -86,15 +82,21 @@ class ProcessGroup:
             local: images of this process's share; its gradients are of the mean over them.
             total: images of the whole batch.
         """
-        gradients = [each.grad for each in parameters if each.grad is not None]
-        if self.size == 1 or not gradients:
-            return
-        buffer = torch.cat([each.reshape(-1) for each in gradients]).mul_(local / total)
-        dist.all_reduce(buffer)
-        for each, summed in zip(
-            gradients, torch.split(buffer, [one.numel() for one in gradients]), strict=True
-        ):
-            each.copy_(summed.view_as(each))
+        gradients = [weight.grad for weight in parameters if weight.grad is not None]
+        if self.size > 1 and gradients:
+            _sum_into(gradients, _flat(gradients).mul_(local / total))
+
+
+def _flat(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def _sum_into(tensors: list[Tensor], buffer: Tensor) -> None:
+    """Sum what `_flat` made of tensors over all processes, and copy it into them."""
+    dist.all_reduce(buffer)
+    parts = torch.split(buffer, [tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view_as(tensor))
 
 
 SINGLE_PROCESS = ProcessGroup()

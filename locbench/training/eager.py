@@ -1,10 +1,11 @@
-"""The plain training step: every operation is queued by Python as it comes."""
+"""Training steps whose operations Python queues one by one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import torch
+from torch import nn
 
 from locbench.data.batches import Batch
 from locbench.learning.auxiliary.branch import Targets
@@ -13,12 +14,13 @@ from locbench.learning.routing import StepOutput
 from locbench.spec.recipe import Recipe
 from locbench.training.device import autocast
 from locbench.training.distributed import ProcessGroup
-from locbench.training.optimizer import ModuleSGD, clip_module
+from locbench.training.optimizer import ModuleSGD
 
 
 class EagerEngine:
-    """Takes steps one operation after the other; what every other engine is held against, and falls
-    back on.
+    """Takes steps one operation after the other.
+
+    Every other engine is compared with it, and falls back on it.
 
     Args:
         learner: what is trained.
@@ -45,7 +47,7 @@ class EagerEngine:
     def step(
         self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None
     ) -> StepOutput:
-        """Free the gradients of the step before and take one; see `Engine.step`."""
+        """Free the gradients of the step before and take one."""
         self.optimizer.zero_grad(set_to_none=True)
         return self.accumulate_and_step(batch, targets, guided=guided, global_batch=global_batch)
 
@@ -69,10 +71,7 @@ class EagerEngine:
 
         def finish(module: int) -> None:  # its gradients are complete
             assert isinstance(self.optimizer, ModuleSGD)
-            parameters = [
-                *self.learner.module_parameters(module),
-                *self.learner.auxiliary_parameters(module),
-            ]
+            parameters = self.learner.local_parameters(module)
             self.world.average_gradients(parameters, local, global_batch)
             self._clip([module])
             self.optimizer.step_module(module)
@@ -86,6 +85,11 @@ class EagerEngine:
         return output
 
     def _clip(self, modules: Iterable[int]) -> None:
+        """Scale each module's gradients, its auxiliary nets' included, to the largest norm allowed.
+
+        Modules stay independent so: no module's gradients depend on another's.
+        """
         if self.recipe.clip_norm is not None:
             for module in modules:
-                clip_module(self.learner, module, self.recipe.clip_norm)
+                parameters = self.learner.local_parameters(module)
+                nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)

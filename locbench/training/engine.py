@@ -1,5 +1,7 @@
-"""How training steps are run: the same numbers up to rounding, at different speeds. So no part of a
-recipe's key.
+"""How training steps are run.
+
+Engines give the same numbers up to rounding, at different speeds. So they are no part of a recipe's
+key.
 
 * ``eager``: Python queues one operation after the other. On the CPU freed memory stays in the
   process (`keep_blocks`).
@@ -54,11 +56,11 @@ class Engine(Protocol):
     def step(
         self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None
     ) -> StepOutput:
-        """Take one whole step: gradients of all modules, clipped and averaged over processes, and
-        the optimizer's step.
+        """Take one whole step.
 
-        The learning rate is what the optimizer's groups hold. Nothing is read back from the device,
-        but for the first step of a kind in an engine that prepares it.
+        That is the gradients of all modules, clipped and averaged over processes, and the
+        optimizer's step. The learning rate is what the optimizer's groups hold. Nothing is read
+        back from the device, but for the first step of a kind in an engine that prepares it.
 
         Args:
             batch: this process's share of a batch, on the device.
@@ -71,8 +73,7 @@ class Engine(Protocol):
 def choose_engine(
     name: str, recipe: Recipe, device: torch.device, world: ProcessGroup
 ) -> EngineName:
-    """Return the engine of a name; ``auto`` is the fastest one that is safe for the recipe on the
-    device.
+    """Return the engine of a name; ``auto`` is the fastest that is safe for the recipe there.
 
     Raises:
         UsageError: there is no such engine, or it cannot run the recipe there.
@@ -81,12 +82,12 @@ def choose_engine(
     if name == "auto":
         lean = recipe.memory == "lean"  # a graph holds a step's memory for good
         return "eager" if lean or _obstacle("graphed", recipe, device, world) else "graphed"
-    known = {each: each for each in ENGINES}
-    if name not in known:
-        raise UsageError(f"unknown engine {name!r}", suggestion(name, [*known, "auto"]))
-    if obstacle := _obstacle(known[name], recipe, device, world):
+    engine = next((engine for engine in ENGINES if engine == name), None)
+    if engine is None:
+        raise UsageError(f"unknown engine {name!r}", suggestion(name, [*ENGINES, "auto"]))
+    if obstacle := _obstacle(engine, recipe, device, world):
         raise UsageError(f"the engine {name!r} {obstacle}", "Use --engine auto, or eager.")
-    return known[name]
+    return engine
 
 
 def _obstacle(name: EngineName, recipe: Recipe, device: torch.device, world: ProcessGroup) -> str:
@@ -114,8 +115,9 @@ def make_engine(
     world: ProcessGroup,
     device: torch.device,
 ) -> Engine:
-    """Return an engine that `choose_engine` has allowed; on the CPU, have freed memory kept from
-    now on.
+    """Return an engine that `choose_engine` has allowed.
+
+    On the CPU freed memory is kept in the process from now on.
 
     Args:
         name: which.

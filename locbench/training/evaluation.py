@@ -57,8 +57,9 @@ def accuracy(
 
 
 def _counts(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return how many labels of a batch are the first guess, among the first five; how many there
-    are, and how many have an output that is not finite.
+    """Count a batch's labels that are the first guess, those among the first five, and images.
+
+    The fourth number is that of images whose output is not finite.
     """
     guesses = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
     images = torch.full((), len(labels), dtype=torch.int64, device=labels.device)

@@ -1,11 +1,11 @@
-"""Whole training steps as CUDA graphs: the host makes one call per step instead of one per
-operation.
+"""Whole training steps as CUDA graphs.
 
-A step of a local method queues several times as many small operations as backpropagation; on a fast
-device the host cannot keep up. A graph records them once, forward and backward passes of all
-modules and the optimizer's step, and replays them on the same memory. That memory, a step's peak,
-belongs to the graph until the run ends, beside what evaluation takes. (Overlapping independent
-modules on several streams within a graph is left out.)
+The host makes one call per step instead of one per operation. A step of a local method queues
+several times as many small operations as backpropagation; on a fast device the host cannot keep up.
+A graph records them once, forward and backward passes of all modules and the optimizer's step, and
+replays them on the same memory. That memory, a step's peak, belongs to the graph until the run
+ends, beside what evaluation takes. (Overlapping independent modules on several streams within a
+graph is left out.)
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from locbench.training.snapshot import Snapshot, rates_in_tensors, refuse_differ
 Call = Callable[[], None]
 
 WARM_UP = 2
-"""Steps before the one that a graph is held against: libraries choose their algorithms and take
-their workspaces.
+"""Steps before the one that a graph is compared with.
+
+In them libraries choose their algorithms and take their workspaces.
 """
 
 
@@ -85,8 +86,9 @@ class CudaGraphs:
         return graph.replay
 
     def recover(self) -> None:
-        """Draw a number: a capture broken off can leave the random generator waiting for its end,
-        in some versions.
+        """Draw a number.
+
+        In some versions a capture broken off leaves the random generator waiting for its end.
         """
         torch.cuda.synchronize(self.device)
         torch.cuda.set_rng_state(torch.cuda.get_rng_state(self.device), self.device)
@@ -117,11 +119,10 @@ class Step:
 
 
 class GraphedEngine:
-    """Takes the steps of an eager engine by replaying graphs, one for local and one for guided
-    steps.
+    """Takes the steps of an eager engine by replaying two graphs, of local and of guided steps.
 
     Batches of another size than the first, such as an epoch's last one, run eagerly. A graph is
-    held against an eager step from the same state before it is used; where it differs or cannot be
+    compared with an eager step from the same state before it is used; where it differs or cannot be
     captured, the run goes on eagerly, and says so.
 
     Args:
@@ -147,7 +148,7 @@ class GraphedEngine:
     def step(
         self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None
     ) -> StepOutput:
-        """Take a step; see `Engine.step`."""
+        """Take a step, from a graph if the batch has the first one's size."""
         self._size = self._size or len(batch.labels)
         if not self.gave_up and len(batch.labels) == self._size:
             self._write_rates()
@@ -174,8 +175,7 @@ class GraphedEngine:
         except RuntimeError as error:  # no memory, or an operation that no graph can hold
             self.gave_up = True
             self._steps.clear()
-            why = f"no graph of a step, it runs eagerly: {_first_line(error)}"
-            remark(why)
+            remark(f"no graph of a step, it runs eagerly: {_first_line(error)}")
         finally:
             self.plain.optimizer.zero_grad(set_to_none=True)
             if before is not None:
@@ -186,25 +186,33 @@ class GraphedEngine:
     def _put_back(self, before: Snapshot) -> None:
         """Restore the state.
 
-        FailureError if the device cannot go on after a failed capture, as no cell could then.
+        Raises:
+            FailureError: the device cannot go on after a failed capture; no cell could then.
         """
         try:
             if self.gave_up:
                 self.graphs.recover()
             before.restore()
         except RuntimeError as error:
-            why = f"the device cannot be used after a graph of a step that failed: {_first_line(error)}"
-            raise FailureError(why, "Use --engine eager.") from error
+            raise FailureError(
+                "the device cannot be used after a graph of a step that failed: "
+                f"{_first_line(error)}",
+                "Use --engine eager.",
+            ) from error
 
     def _captured(self, batch: Batch, targets: Targets, before: Snapshot, *, guided: bool) -> Step:
-        inputs = [None if each is None else each.clone() for each in _tensors(batch, targets)]
-        own, aims = _as_batch(inputs)
+        inputs = [None if part is None else part.clone() for part in _tensors(batch, targets)]
+        static_batch, static_targets = _as_batch(inputs)
         held: list[StepOutput] = []
 
         def call() -> None:
             # Gradients begin as None, so that they are born in the graph's memory.
             self.plain.optimizer.zero_grad(set_to_none=True)
-            held[:] = [self.plain.accumulate_and_step(own, aims, guided=guided, cache=False)]
+            held[:] = [
+                self.plain.accumulate_and_step(
+                    static_batch, static_targets, guided=guided, cache=False
+                )
+            ]
 
         with rates_in_tensors(self.plain.optimizer, self._rates):
             for _ in range(WARM_UP):

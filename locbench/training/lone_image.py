@@ -1,5 +1,6 @@
-"""Batches that leave a process a single image: some auxiliary nets cannot train on it, which is
-better said before.
+"""Refusal of batches that leave a process a single image.
+
+Some auxiliary nets cannot train on it.
 """
 
 from __future__ import annotations
@@ -25,8 +26,7 @@ def least_share(recipe: Recipe, images: int) -> int:
 
 
 def refuse_lone_image(recipe: Recipe, images: int, classes: int) -> None:
-    """Refuse a recipe that ends every epoch with a single image in a process, if its method cannot
-    train on that.
+    """Refuse epochs that end with one image in a process, if the method cannot train on it.
 
     A step on one drawn image tells: what a BatchNorm behind a pooling sees depends on the method
     and the sizes.
@@ -58,7 +58,8 @@ def refuse_lone_image(recipe: Recipe, images: int, classes: int) -> None:
                 else f"one image for one of {recipe.processes} processes"
             )
             raise UsageError(
-                f"the last batch of an epoch has {where}, and the BatchNorms of {recipe.method} need two",
+                f"the last batch of an epoch has {where}, and the BatchNorms of {recipe.method} "
+                "need two",
                 "Choose another --limit or batch size, or leave incomplete batches out: "
                 "locbench run --recipe drop_last=true",
             ) from None

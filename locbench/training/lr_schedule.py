@@ -1,4 +1,4 @@
-"""The learning rate of an epoch or a step."""
+"""Learning rates of epochs and steps."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from locbench.spec.recipe import Recipe
 
 
 def rate_of_step(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the rate of a step, 0-based over the whole run, of any recipe with ``steps`` steps per
-    epoch.
+    """Return the learning rate of a step.
+
+    Args:
+        recipe: of a classifier or a detector.
+        step: number of steps taken before, over the whole run.
+        steps: steps per epoch.
     """
     if recipe.detection is not None:
         return detector_rate(recipe, step, steps)
-    return (
-        step_rate(recipe, step, steps)
-        if recipe.rate == "cosine-step"
-        else learning_rate(recipe, step // steps + 1)
-    )
+    if recipe.rate == "cosine-step":
+        return step_rate(recipe, step, steps)
+    return epoch_rate(recipe, step // steps + 1)
 
 
-def learning_rate(recipe: Recipe, epoch: int) -> float:
-    """Return the rate of an epoch, 1-based: a cosine to exactly 0 in the last one, after a linear
-    warm-up.
+def epoch_rate(recipe: Recipe, epoch: int) -> float:
+    """Return the rate of an epoch, 1-based: after a linear warm-up a cosine to exactly 0.
 
     c(e) = lr/2 * (1 + cos(pi e / E)); during W warm-up epochs c(e) * (e - 1)/W + warmup_lr * (W + 1
     - e)/W (InfoPro-Pytorch's schedule, W = 10 there). With the rate ``cosine-epoch0`` it is c(e -
@@ -38,8 +39,7 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
 
 
 def step_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the rate of a step, 0-based over the whole run: linear warm-up, then a cosine (the
-    Swin pipeline's).
+    """Return the Swin pipeline's rate of a step: linear warm-up, then a cosine.
 
     After W warm-up steps of T the rate is min_lr + (lr - min_lr)/2 * (1 + cos(pi t / T)): the
     cosine counts all steps, as timm's scheduler does without ``warmup_prefix``.
@@ -50,7 +50,7 @@ def step_rate(recipe: Recipe, step: int, steps: int) -> float:
         steps: steps per epoch.
     """
     scale = recipe.batch_size / 512 if recipe.lr_scaling == "linear" else 1.0
-    lr, low, start = (scale * each for each in (recipe.lr, recipe.min_lr, recipe.warmup_lr))
+    lr, low, start = (scale * rate for rate in (recipe.lr, recipe.min_lr, recipe.warmup_lr))
     warm, total = recipe.warmup_epochs * steps, recipe.epochs * steps
     if step < warm:
         return start + (lr - start) * step / warm
@@ -58,17 +58,17 @@ def step_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 
 FALL = 0.1
+"""What a milestone multiplies the rate by."""
 
 FIRST = 0.001
 """Share of the rate that the warm-up begins with, as in torchvision's reference training."""
 
 
 def detector_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the rate of a step: linear warm-up within the first epoch, then a tenth after every
-    milestone.
+    """Return a detector's rate of a step: linear warm-up, and a tenth after every milestone.
 
-    The milestones are epochs of a schedule of ``milestone_epochs``; a run of another length keeps
-    their shares of it.
+    The warm-up is within the first epoch. The milestones are epochs of a schedule of
+    ``milestone_epochs``; a run of another length keeps their shares of it.
 
     Args:
         recipe: a detector's.
@@ -78,9 +78,10 @@ def detector_rate(recipe: Recipe, step: int, steps: int) -> float:
     detection = recipe.detection
     assert detection is not None
     epoch = step // steps
-    fallen = sum(
-        epoch * detection.milestone_epochs >= each * recipe.epochs for each in detection.milestones
+    passed = sum(
+        epoch * detection.milestone_epochs >= milestone * recipe.epochs
+        for milestone in detection.milestones
     )
     warm = min(detection.warmup_steps, steps - 1)
     share = 1.0 if step >= warm else FIRST + (1 - FIRST) * step / warm
-    return recipe.lr * share * FALL**fallen
+    return recipe.lr * share * FALL**passed

@@ -1,4 +1,7 @@
-"""Mixup and CutMix as the Swin pipeline has them, by timm; for backpropagation alone."""
+"""The Swin pipeline's Mixup and CutMix, by timm.
+
+They are for backpropagation alone.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from timm.data import Mixup
+from timm import data
 
 from locbench.data.batches import Batch
 from locbench.learning.auxiliary.branch import Targets
@@ -15,9 +18,10 @@ from locbench.learning.auxiliary.branch import Targets
 SMOOTHING = 0.1
 
 
-class Mixer:
-    """Mixes the images of a batch: Mixup 0.8 or CutMix 1.0 with equal odds, label smoothing 0.1
-    (Swin's config).
+class Mixup:
+    """Mixes the images of a batch by Mixup 0.8 or CutMix 1.0, with equal odds.
+
+    Labels are smoothed by 0.1. All three are of the Swin pipeline's configuration.
 
     Args:
         classes: number of classes.
@@ -27,7 +31,7 @@ class Mixer:
     def __init__(self, classes: int, seed: int) -> None:
         np.random.seed(seed % 2**32)  # the generator that timm draws from
         self.classes = classes
-        self.mixup = Mixup(
+        self.mixup = data.Mixup(
             mixup_alpha=0.8, cutmix_alpha=1.0, label_smoothing=SMOOTHING, num_classes=classes
         )
 

@@ -1,6 +1,4 @@
-"""One optimizer over the network and all auxiliary nets, and what is done to gradients before its
-step.
-"""
+"""Optimizers over a network and all its auxiliary nets."""
 
 from __future__ import annotations
 
@@ -20,25 +18,13 @@ class ModuleSGD(torch.optim.SGD):
 
     def step_module(self, index: int) -> None:
         """Step one module and free its gradients."""
-        everything = self.param_groups
-        self.param_groups = everything[index : index + 1]
+        groups = self.param_groups
+        self.param_groups = groups[index : index + 1]
         try:
             self.step()
             self.zero_grad(set_to_none=True)
         finally:
-            self.param_groups = everything
-
-
-def by_module(learner: Learner) -> list[dict[str, object]]:
-    """Return a learner's parameters as one group per local module.
-
-    Every parameter is in one of them.
-    """
-    groups: list[dict[str, object]] = [
-        {"params": [*learner.module_parameters(index), *learner.auxiliary_parameters(index)]}
-        for index in range(learner.modules_count)
-    ]
-    return groups
+            self.param_groups = groups
 
 
 def make_optimizer(learner: Learner, recipe: Recipe) -> torch.optim.Optimizer:
@@ -57,8 +43,11 @@ def make_optimizer(learner: Learner, recipe: Recipe) -> torch.optim.Optimizer:
             fused=True,
         )
     lean = recipe.memory == "lean"
+    modules = range(learner.modules_count)
     return (ModuleSGD if lean else torch.optim.SGD)(
-        by_module(learner) if lean else learner.parameters(),
+        [{"params": learner.local_parameters(index)} for index in modules]
+        if lean
+        else learner.parameters(),
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov and recipe.momentum > 0,
@@ -68,28 +57,17 @@ def make_optimizer(learner: Learner, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def by_decay(learner: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Return parameters in two groups: decayed ones, and vectors, biases and relative position
-    biases without decay.
+    """Return parameters in two groups, decayed ones and others.
 
-    That is the Swin pipeline's rule (microsoft/Swin-Transformer, optimizer.py).
+    Vectors, biases and relative position biases have no decay. That is the Swin pipeline's rule
+    (microsoft/Swin-Transformer, optimizer.py).
     """
     decayed: list[Tensor] = []
     spared: list[Tensor] = []
-    for name, each in learner.named_parameters():
-        spare = each.ndim <= 1 or name.endswith(("bias", "relative_position_bias_table"))
-        (spared if spare else decayed).append(each)
+    for name, weight in learner.named_parameters():
+        spare = weight.ndim <= 1 or name.endswith(("bias", "relative_position_bias_table"))
+        (spared if spare else decayed).append(weight)
     return [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": spared, "weight_decay": 0.0},
     ]
-
-
-def clip_module(learner: Learner, index: int, largest: float) -> None:
-    """Scale one local module's gradients, its auxiliary nets' included, to a norm of at most
-    ``largest``.
-
-    Modules stay independent so: no module's gradients depend on another's. Nothing is read back
-    from the device.
-    """
-    parameters = [*learner.module_parameters(index), *learner.auxiliary_parameters(index)]
-    nn.utils.clip_grad_norm_(parameters, largest)

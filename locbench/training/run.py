@@ -1,6 +1,4 @@
-"""One classifier being trained: one optimizer over everything, nothing read back from the device
-within an epoch.
-"""
+"""One classifier being trained."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ guesses is recorded.
 
 
 class Run(TrainingRun):
-    """One recipe of a classifier being trained.
+    """One recipe of a classifier being trained; within an epoch nothing is read from the device.
 
     Args:
         recipe: what to train.
@@ -123,14 +121,12 @@ class Run(TrainingRun):
         return (losses / count).tolist(), row
 
     def _preparation(self, epoch: int) -> Callable[[Batch], tuple[Batch, Targets]]:
-        """Return what is done to the batches of an epoch before a step: their targets are made, or
-        they are mixed.
-        """
+        """Return what makes a batch and its targets ready for a step, images mixed or not."""
         if not self.recipe.mixup:
             return lambda batch: (batch, Targets(batch.labels, batch.pixels))
-        from locbench.training.mixup import Mixer
+        from locbench.training.mixup import Mixup
 
-        return Mixer(self.split.info.classes, self.recipe.seed * 1_000_003 + epoch)
+        return Mixup(self.split.info.classes, self.recipe.seed * 1_000_003 + epoch)
 
     def _evaluate(self) -> EpochMetrics:
         batches = eval_loader(self.recipe, self.split, self.dtype, self.world)

@@ -41,7 +41,7 @@ from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
 from locbench.training.distributed import ProcessGroup
 from locbench.training.input import eval_loader, timed, train_loader
-from locbench.training.lr_schedule import learning_rate
+from locbench.training.lr_schedule import epoch_rate
 from locbench.training.run import Run
 from locbench.training.state import RunState
 
@@ -558,9 +558,9 @@ def test_speed_is_told_once_it_is_known() -> None:
 def test_rate_that_begins_in_full() -> None:
     chosen = recipe(epochs=90, lr=0.1, warmup_epochs=0, rate="cosine-epoch0")
     # 0.05 (1 + cos(pi (e - 1) / 90)): at 30 of 90 epochs done the cosine is 1/2
-    rates = [learning_rate(chosen, epoch) for epoch in (1, 31, 46, 61)]
+    rates = [epoch_rate(chosen, epoch) for epoch in (1, 31, 46, 61)]
     assert rates == pytest.approx([0.1, 0.075, 0.05, 0.025])
-    assert learning_rate(chosen, 90) == pytest.approx(0.05 * (1 - math.cos(math.pi / 90)))
+    assert epoch_rate(chosen, 90) == pytest.approx(0.05 * (1 - math.cos(math.pi / 90)))
 
 
 def test_five_guesses_in_the_final_metrics() -> None:

@@ -14,7 +14,7 @@ from locbench.execution.config import device_names
 from locbench.spec.arguments import recipes_from, settings_from_options
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
-from locbench.training.lr_schedule import learning_rate
+from locbench.training.lr_schedule import epoch_rate
 
 BASE = {"network": "resnet8", "method": "dgl", "dataset": "digits"}
 SWIN = {"network": "swin-tiny", "method": "bp", "dataset": "digits"}
@@ -96,7 +96,7 @@ def test_a_setting_of_another_option_is_refused(name: str) -> None:
 
 def test_warm_up_reaches_the_learning_rate() -> None:
     changed = one(BASE, "epochs=8", "warmup_epochs=4", "lr=1", "warmup_lr=0.2")
-    assert learning_rate(changed, 1) == pytest.approx(
+    assert epoch_rate(changed, 1) == pytest.approx(
         0.2
     )  # the first epoch has the warm-up's own rate
 

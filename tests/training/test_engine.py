@@ -26,7 +26,7 @@ from locbench.learning.auxiliary.branch import Targets
 from locbench.networks.resnet_cifar import BasicBlock
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
-from locbench.training.compiled import CompiledEngine, parts
+from locbench.training.compiled import CompiledEngine, compiled_layers
 from locbench.training.device import SWITCH, keep_blocks
 from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
 from locbench.training.eager import EagerEngine
@@ -347,10 +347,9 @@ def test_twenty_steps_on_cuda(name: str) -> None:
 # Compiled layers
 
 
-def compiled(run: Run, backend: str) -> CompiledEngine:
-    return CompiledEngine(
-        EagerEngine(run.learner, run.optimizer, run.recipe, SINGLE_PROCESS, run.device), backend
-    )
+def compiled(run: Run, backend: str, layers: list[nn.Module] | None = None) -> CompiledEngine:
+    eager = EagerEngine(run.learner, run.optimizer, run.recipe, SINGLE_PROCESS, run.device)
+    return CompiledEngine(eager, backend, layers)
 
 
 @pytest.mark.parametrize("name", ["pgl", "two windows"])
@@ -363,11 +362,11 @@ def test_traced_steps_are_eager_ones(name: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
-def test_steps_of_compiled_code_are_eager_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_of_compiled_code_are_eager_ones() -> None:
     """Machine code of one block; that of all would take minutes to make."""
-    monkeypatch.setattr("locbench.training.compiled.parts", lambda learner: parts(learner)[1:2])
     eager, other = run_of("bp"), run_of("bp")
-    expected, engine = stepped(eager, eager.engine), compiled(other, "inductor")
+    block = compiled_layers(other.learner)[1:2]
+    expected, engine = stepped(eager, eager.engine), compiled(other, "inductor", block)
     assert_close(expected, stepped(other, engine), 1e-9)
     assert engine.name == "compiled"
 
@@ -410,7 +409,7 @@ def test_a_deeper_network_needs_no_more_compilations() -> None:
 
 def test_layers_are_compiled_whole_and_once() -> None:
     learner = run_of("auglocal").learner
-    found = parts(learner)
+    found = compiled_layers(learner)
     ids = [id(each) for each in found]
     assert len(ids) == len(set(ids))
     inner = {id(below) for each in found for below in each.modules() if below is not each}

@@ -6,7 +6,7 @@ import pytest
 from specimens import recipe_of
 
 from locbench.spec.recipe import Recipe, warmup_epochs
-from locbench.training.lr_schedule import learning_rate, rate_of_step
+from locbench.training.lr_schedule import epoch_rate, rate_of_step
 
 
 def at(epochs: int, lr: float = 0.8) -> Recipe:
@@ -28,23 +28,23 @@ def at(epochs: int, lr: float = 0.8) -> Recipe:
     ],
 )
 def test_published_schedule_of_400_epochs(epoch: int, expected: float) -> None:
-    assert learning_rate(at(400), epoch) == pytest.approx(expected, abs=1e-7)
+    assert epoch_rate(at(400), epoch) == pytest.approx(expected, abs=1e-7)
 
 
 def test_published_schedule_of_160_epochs() -> None:
     recipe = at(160)
     assert recipe.warmup_epochs == 10
-    assert learning_rate(recipe, 1) == 0.01
-    assert learning_rate(recipe, 2) == pytest.approx(
+    assert epoch_rate(recipe, 1) == 0.01
+    assert epoch_rate(recipe, 2) == pytest.approx(
         0.0889692, abs=1e-7
     )  # c = 0.4 (1 + cos 2.25 deg); 0.1 c + 0.009
-    assert learning_rate(recipe, 40) == pytest.approx(0.4 * (1 + 0.5**0.5))
-    assert learning_rate(recipe, 80) == pytest.approx(0.4)
+    assert epoch_rate(recipe, 40) == pytest.approx(0.4 * (1 + 0.5**0.5))
+    assert epoch_rate(recipe, 80) == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize("epochs", [2, 4, 12, 100, 160, 400])
 def test_last_epoch_stands_still(epochs: int) -> None:
-    assert learning_rate(at(epochs), epochs) == 0.0
+    assert epoch_rate(at(epochs), epochs) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -61,17 +61,15 @@ def test_reduced_warmup_by_hand() -> None:
     half of 0.01.
     """
     recipe = at(32)
-    assert [learning_rate(recipe, epoch) for epoch in (1, 2)] == pytest.approx(
+    assert [epoch_rate(recipe, epoch) for epoch in (1, 2)] == pytest.approx(
         [0.01, 0.4011571], abs=1e-7
     )
-    assert learning_rate(recipe, 3) == pytest.approx(
-        0.7827762, abs=1e-7
-    )  # 0.4 (1 + cos 16.875 deg)
+    assert epoch_rate(recipe, 3) == pytest.approx(0.7827762, abs=1e-7)  # 0.4 (1 + cos 16.875 deg)
 
 
 def test_stl10_warms_up_from_the_same_rate() -> None:
-    assert learning_rate(at(400, lr=0.1), 1) == 0.01
-    assert learning_rate(at(400, lr=0.1), 200) == pytest.approx(0.05)
+    assert epoch_rate(at(400, lr=0.1), 1) == 0.01
+    assert epoch_rate(at(400, lr=0.1), 200) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(

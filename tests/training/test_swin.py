@@ -27,8 +27,8 @@ from locbench.training import input as feed
 from locbench.training.evaluation import accuracy
 from locbench.training.events import EpochDone, RunEvent, StepDone
 from locbench.training.lr_schedule import step_rate
-from locbench.training.mixup import Mixer
-from locbench.training.optimizer import by_decay, clip_module, make_optimizer
+from locbench.training.mixup import Mixup
+from locbench.training.optimizer import by_decay, make_optimizer
 from locbench.training.run import Run
 from locbench.training.state import RunState
 
@@ -217,12 +217,7 @@ def test_every_step_of_a_run_has_its_rate(monkeypatch: pytest.MonkeyPatch) -> No
 def norms(net: Learner, found: dict[str, Tensor]) -> list[float]:
     names = {id(each): name for name, each in net.named_parameters()}
     return [
-        torch.stack(
-            [
-                found[names[id(each)]].norm()
-                for each in (*net.module_parameters(index), *net.auxiliary_parameters(index))
-            ]
-        )
+        torch.stack([found[names[id(each)]].norm() for each in net.local_parameters(index)])
         .norm()
         .item()
         for index in range(net.modules_count)
@@ -246,11 +241,7 @@ def test_gradients_are_clipped_module_by_module(method: str) -> None:
         [min(each, limit) for each in whole], rel=1e-5
     )
     for index, norm in enumerate(whole):
-        ids = {
-            id(each)
-            for each in run.learner.module_parameters(index)
-            + run.learner.auxiliary_parameters(index)
-        }
+        ids = {id(each) for each in run.learner.local_parameters(index)}
         for name, each in run.learner.named_parameters():
             if id(each) in ids:
                 scale = min(1.0, limit / norm)
@@ -261,9 +252,7 @@ def test_gradients_are_clipped_module_by_module(method: str) -> None:
 
 def test_every_parameter_is_clipped_with_one_module() -> None:
     net = build_learner(swin("similarity+swin-reconstruction"), CLASSES, SIDE)
-    per_module = [
-        [*net.module_parameters(index), *net.auxiliary_parameters(index)] for index in range(4)
-    ]
+    per_module = [net.local_parameters(index) for index in range(4)]
     found = [id(each) for parameters in per_module for each in parameters]
     assert sorted(found) == sorted(id(each) for each in net.parameters())
 
@@ -280,12 +269,6 @@ def test_a_modules_clipped_gradient_does_not_depend_on_later_ones() -> None:
         unit = int(name.split(".")[2]) if name.startswith("chain.units.") else 99
         if unit <= 2 or name.startswith("independents.0."):
             assert torch.equal(each, found[1][name]), name
-
-
-def test_clipping_leaves_absent_gradients_alone() -> None:
-    net = build_learner(swin(), CLASSES, SIDE)
-    clip_module(net, 0, 1.0)
-    assert all(each.grad is None for each in net.parameters())
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
@@ -342,7 +325,7 @@ def test_mixed_labels_are_the_shares_of_the_images() -> None:
     """The mean of mixed image i is lam i + (n - 1 - i)(1 - lam), its label 0.9 lam + 0.1 / classes
     for class i.
     """
-    mixer, kinds = Mixer(CLASSES, 3), set()
+    mixer, kinds = Mixup(CLASSES, 3), set()
     for _ in range(12):
         mixed, targets = mixer(constant_batch(6))
         assert targets.mixed is not None
@@ -363,7 +346,7 @@ def test_mixed_labels_are_the_shares_of_the_images() -> None:
 @pytest.mark.parametrize("size", [1, 5])
 def test_an_odd_batch_has_smoothed_labels(size: int) -> None:
     one = constant_batch(size)
-    mixed, targets = Mixer(CLASSES, 0)(one)
+    mixed, targets = Mixup(CLASSES, 0)(one)
     assert torch.equal(mixed.images, one.images)
     assert targets.mixed is not None
     expected = torch.full((size, CLASSES), 0.01) + 0.9 * torch.eye(CLASSES)[:size]
@@ -372,7 +355,7 @@ def test_an_odd_batch_has_smoothed_labels(size: int) -> None:
 
 def test_mixing_leaves_the_callers_images_alone() -> None:
     one = constant_batch(6)
-    Mixer(CLASSES, 0)(one)
+    Mixup(CLASSES, 0)(one)
     assert torch.equal(one.images, constant_batch(6).images)
 
 
@@ -380,7 +363,7 @@ def test_mixing_leaves_the_callers_images_alone() -> None:
 def test_mixing_comes_from_seed_and_epoch_alone(dtype: torch.dtype) -> None:
     def mixed(seed: int) -> list[Tensor]:
         images = torch.rand(4, 3, 8, 8, dtype=dtype, generator=torch.Generator().manual_seed(0))
-        mixer, found = Mixer(CLASSES, seed), []
+        mixer, found = Mixup(CLASSES, seed), []
         for _ in range(3):
             result, targets = mixer(Batch(images.clone(), torch.arange(4), None))
             assert targets.mixed is not None

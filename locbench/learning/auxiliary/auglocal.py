@@ -1,7 +1,8 @@
-"""AugLocal's auxiliary nets: fresh copies of later local layers (Ma et al. 2024).
+"""AugLocal's auxiliary nets (Ma et al. 2024), copies of later layers.
 
-Section 3.2 selects the layers, section 3.3 says how many there are. What differs from network to network (how a layer is copied, which widths decide strides, what ends
-a net) is in the network's `LayerSpec`.
+They are fresh copies of later local layers. Section 3.2 selects the layers, section 3.3 says how
+many there are. What differs from network to network (how a layer is copied, which widths decide
+strides, what ends a net) is in the network's `LayerSpec`.
 
 Indices are 0-based and rounding is Python's (half to even): both decide ties that the published
 FLOPs depend on.

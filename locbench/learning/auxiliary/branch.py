@@ -1,4 +1,4 @@
-"""Branches of the auxiliary loss: a net on a module's output, and its criterion."""
+"""Branches of the auxiliary loss: nets on a module's output with their criteria."""
 
 from __future__ import annotations
 

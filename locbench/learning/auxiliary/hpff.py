@@ -1,10 +1,10 @@
-"""HPFF's patch feature fusion (PFF) around any branch (Su et al. 2024, section 3.3).
+"""HPFF's patch feature fusion (Su et al. 2024, section 3.3).
 
-The net sees one patch at a time and the patches' outputs are averaged before the criterion. Keeping
-all patch graphs until the loss is known would need the memory of the whole map again. So there are
-two passes: the first, without graphs, gives the mean output and the loss's gradient with respect to
-it; the second runs each patch with a graph, feeds it that gradient divided by the number of
-patches, and frees it. Same gradients, one more forward pass of the auxiliary net.
+It wraps any branch. The net sees one patch at a time and the patches' outputs are averaged before
+the criterion. Keeping all patch graphs until the loss is known would need the memory of the whole
+map again. So there are two passes: the first, without graphs, gives the mean output and the loss's
+gradient with respect to it; the second runs each patch with a graph, feeds it that gradient divided
+by the number of patches, and frees it. Same gradients, one more forward pass of the auxiliary net.
 """
 
 from __future__ import annotations

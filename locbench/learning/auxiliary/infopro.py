@@ -1,4 +1,4 @@
-"""InfoPro's heads and decoders, and PGL's choice of heads (Wang et al. 2021).
+"""InfoPro's heads and decoders (Wang et al. 2021).
 
 PGL's Aux-Adapt picks among InfoPro's heads, and HPFF's code has four of its decoders, one for each
 quadrant.

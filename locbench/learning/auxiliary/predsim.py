@@ -1,4 +1,7 @@
-"""PredSim's two branches, as in AugLocal's code (Nokland & Eidnes 2019, section 2)."""
+"""PredSim's two branches (Nokland & Eidnes 2019, section 2).
+
+They have the form of AugLocal's code.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Swin feature reconstruction's auxiliary block (Pathak et al. 2023, section 3.2).
 
-It has a stem, a task branch and a decoder. The paper gives LayerNorm, a convolutional block that reduces dimensions, one linear layer for the
-contrastive branch and three kinds of decoder; widths, kernels and pooling are ours and are options
-of `SharedStem`.
+It has a stem, a task branch and a decoder. The paper gives LayerNorm, a convolutional block that
+reduces dimensions, one linear layer for the contrastive branch and three kinds of decoder; widths,
+kernels and pooling are ours and are options of `SharedStem`.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class SharedStemBlock(Branch):
         scale = goal.side // point.spec.side
         if scale * point.spec.side != goal.side:
             raise UsageError(
-                f"a map of {point.spec.side} pixels does not scale to the {goal.side} that a decoder "
-                "is to restore",
+                f"a map of {point.spec.side} pixels does not scale to the {goal.side} that a "
+                "decoder is to restore",
                 "Use images whose side every stage halves.",
             )
         self.stem, self.task = stem, task
