@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable
 import torch
 
 from locbench.bench.baseline import TEST_BATCH, evaluate, loader
-from locbench.data.batches import test_batches, train_batches
+from locbench.data.batches import eval_batches, train_batches
 from locbench.data.images import Images
 from locbench.datasets.catalogue import info
 from locbench.networks.chain import build_chain
 from locbench.spec.recipe import Recipe
 from locbench.training.evaluation import accuracy
-from locbench.training.input import testing_size
+from locbench.training.input import eval_batch_size
 
 
 def random_images(recipe: Recipe, count: int) -> Images:
@@ -59,7 +59,7 @@ class Batched:
         torch.manual_seed(0)
         chain = build_chain(network, self.info.classes, self.info.side)
         chain = chain.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        batches = test_batches(self.tests, self.info, testing_size(self.info.side, self.device))
+        batches = eval_batches(self.tests, self.info, eval_batch_size(self.info.side, self.device))
         return _speed(self.device, len(self.tests), lambda: accuracy(chain, batches, self.device))
 
 

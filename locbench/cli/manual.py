@@ -40,9 +40,9 @@ has none. No published number starts so: in tables such a run is marked as reduc
 state dict is found under the usual names, and prefixes such as module. are removed. Files that hold other objects of
 Python are refused, since reading them can run any code."""
 
-SWIN = """Swin Transformers are timm's, cut after every second block. Their images stay in memory as they are; they are
-cropped, scaled and augmented (RandAugment, random erasing) in batches on the device, without colour jitter beside
-RandAugment, like the pipeline that the paper names."""
+SWIN = """Swin Transformers are timm's, cut after every second block. Their images stay in memory as they are;
+worker processes (LOCBENCH_WORKERS) crop, scale and augment them by timm's transforms (RandAugment, random erasing),
+without colour jitter beside RandAugment, like the pipeline that the paper names."""
 
 DEVICES = """Several devices: --jobs-per-device 4 trains four cells at a time; --device cuda:0,cuda:1 or all trains on
 several devices, one process each. A run is the same whoever trains it, but its time is not, so its record says beside

@@ -1,6 +1,4 @@
-"""Batches from images on a device: shuffled, augmented and normalised by index arithmetic, no loop
-over images.
-"""
+"""Batches of small images on a device: shuffled, cropped and normalised by index arithmetic."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from locbench.data.images import Images
 from locbench.datasets.known import DatasetInfo
 from locbench.spec.recipe import images_per_epoch
 
-__all__ = ["Batch", "steps_per_epoch", "test_batches", "train_batches"]
+__all__ = ["Batch", "eval_batches", "steps_per_epoch", "train_batches"]
 
 
 @dataclass(frozen=True)
@@ -95,12 +93,12 @@ def train_batches(
         yield _batch(pixels, images.labels[order_B], mean, std, dtype)
 
 
-def test_batches(
+def eval_batches(
     images: Images,
     info: DatasetInfo,
     batch_size: int,
     *,
-    dtype: torch.dtype = torch.float32,  # noqa: PT028 - not a test
+    dtype: torch.dtype = torch.float32,
 ) -> Iterator[Batch]:
     """Yield the images in order and as they are, normalised, the incomplete last batch included."""
     mean, std = _statistics(info, images, dtype)
@@ -109,14 +107,28 @@ def test_batches(
         yield _batch(images.pixels[chosen], images.labels[chosen], mean, std, dtype)
 
 
-# The name is what it does; pytest must not take it for a test where it is imported.
-test_batches.__test__ = False  # type: ignore[attr-defined]
-
-
 def epoch_seed(seed: int, epoch: int) -> int:
     """Return the seed of an epoch's draws, 63 bits."""
-    digest = hashlib.sha256(f"locbench epoch {seed} {epoch}".encode()).digest()
+    return _digest(f"locbench epoch {seed} {epoch}")
+
+
+def image_seed(seed: int, epoch: int, index: int) -> int:
+    """Return the seed of what is drawn for one image in an epoch, 63 bits."""
+    return _digest(f"locbench image {seed} {epoch} {index}")
+
+
+def _digest(text: str) -> int:
+    digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1  # 63 bits: what a torch generator takes
+
+
+def epoch_order(
+    count: int, batch_size: int, *, seed: int, epoch: int, drop_last: bool
+) -> list[Tensor]:
+    """Return the numbers of the images of each batch of an epoch, (B,) int64, shuffled."""
+    generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
+    order = torch.randperm(count, generator=generator)
+    return list(torch.split(order[: images_per_epoch(count, batch_size, drop_last)], batch_size))
 
 
 def _draw(count: int, info: DatasetInfo, seed: int, epoch: int, device: torch.device) -> _Draws:

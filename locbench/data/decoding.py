@@ -1,13 +1,14 @@
-"""Worker processes that decode: pieces of batches, uint8, in the order they are wanted."""
+"""Worker processes that decode and augment images: pieces of batches, in order."""
 
 from __future__ import annotations
 
 import multiprocessing.util
 import os
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,17 +16,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from locbench.data.images import Images
 from locbench.data.loading import Crew, fitted
+from locbench.data.streams import Stream
 from locbench.datasets.image_files import UNDECODABLE, damage_of, undecodable
 from locbench.errors import FailureError, UsageError
 from locbench.torchrun import processes_here
 
-__all__ = ["Source", "decoded", "dismiss", "worker_count"]
+__all__ = ["Source", "decoded_batches", "dismiss", "worker_count"]
 
 MOST_WORKERS = 16
 """Of one process: more than this only take memory."""
 
-Take = Callable[[Image.Image, int], NDArray[np.uint8]]
+PIECE = 64
+"""Images of eight bits that a worker hands over at once; of a wider type as many bytes."""
+
+Take = Callable[[Image.Image, int], NDArray[Any]]
 """Makes pixels (S, S, 3) of an opened image and its number."""
 
 
@@ -48,6 +54,70 @@ _Request = tuple[Source, Take, list[int]]
 _kept: Crew[_Request, Tensor] | None = None
 
 
+class _InMemory:
+    """Images of a loaded set, as Pillow's."""
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        self.pixels = pixels
+
+    def opened(self, index: int) -> Image.Image:
+        return Image.fromarray(self.pixels[index])
+
+    def path(self, index: int) -> Path:
+        return Path(f"image {index}")
+
+    def part(self, numbers: NDArray[np.int64]) -> _InMemory:
+        return _InMemory(self.pixels[numbers])
+
+
+def decoded_batches(
+    images: Images | Stream,
+    batches: Sequence[Tensor],
+    take: Take,
+    side: int,
+    workers: int | None = None,
+    dtype: torch.dtype = torch.uint8,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what is made of the images of each batch, (B, side, side, 3), and their labels, (B,).
+
+    Both are on the device of the images. What ``take`` draws from the global generators of Python,
+    numpy and torch leaves no trace in them.
+
+    Args:
+        images: in files or in memory.
+        batches: (B,) int64 numbers of images each.
+        take: what is made of each image.
+        side: height and width of what it makes in pixels.
+        workers: processes that decode; None for `worker_count`, and for none if all is one piece.
+        dtype: of what it makes.
+
+    Raises:
+        FailureError: an image cannot be decoded, which the message names, or a process has failed.
+    """
+    if not any(map(len, batches)):
+        return
+    device = images.labels.device
+    size = max(1, PIECE // dtype.itemsize)
+    pieces = [piece for batch in batches for piece in _pieces(batch, size)]
+    if workers is None:
+        workers = worker_count() if len(pieces) > 1 else 0
+    source = images.files if isinstance(images, Stream) else _InMemory(images.pixels.cpu().numpy())
+    largest = max(map(len, pieces)) * side**2 * 3 * dtype.itemsize
+    arriving = decoded(source, take, pieces, workers, device, largest)
+    labels = images.labels[torch.cat(list(batches)).to(device)]
+    for batch, batch_labels in zip(
+        batches, torch.split(labels, [len(batch) for batch in batches]), strict=True
+    ):
+        stored = torch.empty(len(batch), side, side, 3, dtype=dtype, device=device)
+        for place in _pieces(stored, size):
+            place.copy_(next(arriving), non_blocking=True)
+        yield stored, batch_labels
+
+
+def _pieces(batch: Tensor, size: int) -> list[Tensor]:
+    return [piece for piece in torch.split(batch, size) if len(piece)]
+
+
 def decoded(
     source: Source,
     take: Take,
@@ -56,8 +126,7 @@ def decoded(
     device: torch.device,
     largest: int,
 ) -> Iterator[Tensor]:
-    """Yield the pixels of pieces in order, (B, S, S, 3) uint8 on the CPU, pinned if the device is a
-    GPU.
+    """Yield the pixels of pieces in order, (B, S, S, 3) on the CPU, pinned if the device is a GPU.
 
     Args:
         source: the images.
@@ -116,10 +185,17 @@ def _dismiss_at_the_end() -> None:
 
 def _decode(request: _Request) -> Tensor:
     source, take, numbers = request
-    return torch.from_numpy(np.stack([_pixels(source, take, *each) for each in enumerate(numbers)]))
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        pixels = [_pixels(source, take, *image) for image in enumerate(numbers)]
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+    return torch.from_numpy(np.stack(pixels))
 
 
-def _pixels(source: Source, take: Take, place: int, number: int) -> NDArray[np.uint8]:
+def _pixels(source: Source, take: Take, place: int, number: int) -> NDArray[Any]:
     try:
         with source.opened(place) as image:
             return take(image, number)

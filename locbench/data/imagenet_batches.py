@@ -8,10 +8,9 @@ the bytes of normalised images.
 
 from __future__ import annotations
 
-import hashlib
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,20 +18,20 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
 
-from locbench.data.batches import Batch, epoch_seed
-from locbench.data.decoding import Take, decoded, worker_count
+from locbench.data.batches import Batch, epoch_order, image_seed
+from locbench.data.decoding import decoded_batches
 from locbench.data.images import Images
-from locbench.data.random_crops import draw_crops
 from locbench.data.streams import Stream
 from locbench.datasets.image_files import as_rgb
 from locbench.datasets.known import DatasetInfo
-from locbench.spec.recipe import images_per_epoch
 
 __all__ = [
     "View",
     "draw_view",
-    "imagenet_test_batches",
+    "imagenet_eval_batches",
     "imagenet_train_batches",
     "middle_pixels",
     "random_pixels",
@@ -40,6 +39,10 @@ __all__ = [
 ]
 
 _SCALED, _CROPPED = 256, 224
+
+_TRIES = 10
+_AREA = (0.08, 1.0)
+_RATIO = (3 / 4, 4 / 3)
 
 
 class View(NamedTuple):
@@ -53,22 +56,36 @@ class View(NamedTuple):
 
 
 def draw_view(seed: int, epoch: int, index: int, height: int, width: int) -> View:
-    """Draw RandomResizedCrop's rectangle and a flip from the seed, the epoch and the image's number
-    alone.
+    """Draw RandomResizedCrop's rectangle (Szegedy et al. 2015) and a flip.
+
+    The area is uniform, the ratio of the sides uniform in its logarithm, the place uniform among
+    those that fit; of ten tries the first that is small enough counts, else as much of the middle
+    as the ratio lets. torchvision's own draws from the global generator, and other numbers, which
+    would change runs that are recorded.
 
     Args:
         seed: the run's seed.
         epoch: which epoch.
-        index: which image.
+        index: which image; the draws follow from these three alone.
         height: of the image in pixels.
         width: likewise.
     """
-    digest = hashlib.sha256(f"locbench image {seed} {epoch} {index}".encode()).digest()
-    generator = Generator().manual_seed(
-        int.from_bytes(digest[:8], "big") >> 1
-    )  # 63 bits: what a generator takes
-    top, left, tall, wide = draw_crops(1, (height, width), generator)[0].tolist()
+    generator = Generator().manual_seed(image_seed(seed, epoch, index))
+    uniform = torch.rand(_TRIES, 2, generator=generator, dtype=torch.float64)
+    areas = (_AREA[0] + (_AREA[1] - _AREA[0]) * uniform[:, 0]) * (height * width)
+    lowest, highest = math.log(_RATIO[0]), math.log(_RATIO[1])
+    ratios = (lowest + (highest - lowest) * uniform[:, 1]).exp()
+    sizes = torch.stack([(areas / ratios).sqrt(), (areas * ratios).sqrt()], -1).round()
+    fits = (sizes <= torch.tensor([height, width])).all(-1)
+    chosen = sizes[int(fits.to(torch.uint8).argmax())]  # argmax returns the first of equals
+    room = torch.tensor([height, width]) - chosen + 1
+    corner = (torch.rand(2, generator=generator, dtype=torch.float64) * room).floor()
     flip = bool(torch.rand((), generator=generator) < 0.5)
+    if fits.any():
+        top, left, tall, wide = (int(number) for number in (*corner, *chosen))
+    else:
+        tall, wide = min(height, round(width / _RATIO[0])), min(width, round(height * _RATIO[1]))
+        top, left = (height - tall) // 2, (width - wide) // 2
     return View(top, left, max(tall, 1), max(wide, 1), flip)
 
 
@@ -91,29 +108,17 @@ def view_pixels(image: Image.Image, view: View, side: int) -> NDArray[np.uint8]:
     levels by about a half on average.
     """
     box = (view.left, view.top, view.left + view.width, view.top + view.height)
-    found = as_rgb(image, box).resize((side, side), Image.Resampling.BILINEAR)
-    return _array(found.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if view.flip else found)
+    crop = tv.resize(as_rgb(image, box), [side, side], InterpolationMode.BILINEAR)
+    return np.asarray(tv.horizontal_flip(crop) if view.flip else crop, dtype=np.uint8)
 
 
 def middle_pixels(image: Image.Image, index: int, *, side: int) -> NDArray[np.uint8]:  # noqa: ARG001 - any is alike
     """Return the middle, (side, side, 3) uint8, of an image whose shorter side is scaled to 256/224
     of ``side``.
     """
-    least = max(side, round(side * _SCALED / _CROPPED))
-    width, height = image.size
-    shorter = min(width, height)
-    size = (least * width // shorter, least * height // shorter)
-    left, top = (round((each - side) / 2) for each in size)
-    whole = as_rgb(image).resize(size, Image.Resampling.BILINEAR)
-    return _array(whole.crop((left, top, left + side, top + side)))
-
-
-def _array(image: Image.Image) -> NDArray[np.uint8]:
-    return np.asarray(image, dtype=np.uint8)
-
-
-PIECE = 64
-"""Images that a worker hands over at once."""
+    shorter = max(side, round(side * _SCALED / _CROPPED))
+    scaled = tv.resize(as_rgb(image), [shorter], InterpolationMode.BILINEAR)
+    return np.asarray(tv.center_crop(scaled, [side, side]), dtype=np.uint8)
 
 
 def imagenet_train_batches(
@@ -126,7 +131,7 @@ def imagenet_train_batches(
     epoch: int,
     pixels: bool = False,
     drop_last: bool = False,
-    share: Callable[[int], slice] | None = None,
+    shard: Callable[[int], slice] | None = None,
     workers: int | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[Batch]:
@@ -145,25 +150,22 @@ def imagenet_train_batches(
         epoch: which epoch; any whole number.
         pixels: whether the batches hold the un-normalised images too.
         drop_last: leave out an incomplete last batch, unless it is the only one.
-        share: which of a batch's so many images are decoded and yielded; None for all.
-        workers: processes that decode; see :func:`_batches`.
+        shard: which of a batch's so many images are decoded and yielded; None for all.
+        workers: processes that decode; see :func:`decoded_batches`.
         dtype: of ``images`` and ``pixels``.
 
     Raises:
         FailureError: an image cannot be decoded; the message names its file.
     """
-    generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
-    order = torch.randperm(len(images), generator=generator)[
-        : images_per_epoch(len(images), batch_size, drop_last)
-    ]
-    batches = [each[share(len(each))] if share else each for each in torch.split(order, batch_size)]
+    order = epoch_order(len(images), batch_size, seed=seed, epoch=epoch, drop_last=drop_last)
+    batches = [batch[shard(len(batch))] if shard else batch for batch in order]
     take = partial(random_pixels, side=side, seed=seed, epoch=epoch)
     statistics = torch.tensor([info.mean, info.std], dtype=dtype).to(images.labels.device)
-    for stored, labels in _batches(images, batches, take, side, workers):
+    for stored, labels in decoded_batches(images, batches, take, side, workers):
         yield _normalised(stored, labels, statistics, pixels)
 
 
-def imagenet_test_batches(
+def imagenet_eval_batches(
     images: Images | Stream,
     info: DatasetInfo,
     batch_size: int,
@@ -181,63 +183,17 @@ def imagenet_test_batches(
         batch_size: images per batch.
         side: height and width of the batches' images in pixels.
         chosen: which of the batches are decoded and yielded.
-        workers: processes that decode; see :func:`_batches`.
+        workers: processes that decode; see :func:`decoded_batches`.
         dtype: of the images.
 
     Raises:
         FailureError: an image cannot be decoded; the message names its file.
     """
     batches = list(torch.split(torch.arange(len(images)), batch_size))[chosen]
+    take = partial(middle_pixels, side=side)
     statistics = torch.tensor([info.mean, info.std], dtype=dtype).to(images.labels.device)
-    for stored, labels in _batches(
-        images, batches, partial(middle_pixels, side=side), side, workers
-    ):
+    for stored, labels in decoded_batches(images, batches, take, side, workers):
         yield _normalised(stored, labels, statistics, False)
-
-
-# The name is what it does; pytest must not take it for a test where it is imported.
-imagenet_test_batches.__test__ = False  # type: ignore[attr-defined]
-
-
-class _InMemory:
-    """Images of a loaded set, as Pillow's."""
-
-    def __init__(self, pixels: NDArray[np.uint8]) -> None:
-        self.pixels = pixels
-
-    def opened(self, index: int) -> Image.Image:
-        return Image.fromarray(self.pixels[index])
-
-    def path(self, index: int) -> Path:
-        return Path(f"image {index}")
-
-    def part(self, numbers: NDArray[np.int64]) -> _InMemory:
-        return _InMemory(self.pixels[numbers])
-
-
-def _batches(
-    images: Images | Stream, batches: list[Tensor], take: Take, side: int, workers: int | None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield pixels (B, S, S, 3) uint8 and labels on the images' device.
-
-    Without a number of ``workers`` it is :func:`worker_count`, and 0 for what lies in memory or in
-    one piece.
-    """
-    device = images.labels.device
-    pieces = [piece for batch in batches for piece in torch.split(batch, PIECE)]
-    if workers is None:
-        workers = worker_count() if isinstance(images, Stream) and len(pieces) > 1 else 0
-    source = images.files if isinstance(images, Stream) else _InMemory(images.pixels.cpu().numpy())
-    largest = max(map(len, pieces)) * side**2 * 3
-    arriving = decoded(source, take, pieces, workers, device, largest)
-    chosen = torch.split(
-        images.labels[torch.cat(batches).to(device)], [len(each) for each in batches]
-    )
-    for batch, labels in zip(batches, chosen, strict=True):
-        stored = torch.empty(len(batch), side, side, 3, dtype=torch.uint8, device=device)
-        for place in torch.split(stored, PIECE):
-            place.copy_(next(arriving), non_blocking=True)
-        yield stored, labels
 
 
 def _normalised(stored: Tensor, labels: Tensor, statistics: Tensor, pixels: bool) -> Batch:

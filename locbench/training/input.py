@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from locbench.console import remark
-from locbench.data.batches import Batch, test_batches, train_batches
-from locbench.data.imagenet_batches import imagenet_test_batches, imagenet_train_batches
+from locbench.data.batches import Batch, eval_batches, train_batches
+from locbench.data.imagenet_batches import imagenet_eval_batches, imagenet_train_batches
 from locbench.data.images import Images, Split
 from locbench.data.streams import Stream
 from locbench.errors import UsageError
@@ -51,27 +51,51 @@ def train_loader(
         epoch: which epoch.
         pixels: whether the un-normalised images are wanted.
         dtype: of the images.
-        world: processes that share every batch; each gets its own share, and decodes no other.
+        world: processes that share every batch; each gets its own share.
 
     Raises:
         UsageError: the images are not in memory, and the pipeline is for such.
     """
-    if recipe.augmentation != "imagenet":
-        batches = _whole_batches(recipe, split, epoch, pixels=pixels, dtype=dtype)
-        return (_shared(batch, world) for batch in batches)
-    batches = imagenet_train_batches(
-        split.train,
+    if recipe.augmentation == "imagenet":
+        batches = imagenet_train_batches(
+            split.train,
+            split.info,
+            recipe.batch_size,
+            side=recipe.image_size or split.info.side,
+            seed=recipe.seed,
+            epoch=epoch,
+            pixels=pixels,
+            drop_last=recipe.drop_last,
+            shard=world.shard,
+            dtype=dtype,
+        )
+        return _told(batches, split, world)
+    images = _in_memory(split.train, recipe)
+    if recipe.augmentation == "swin":
+        from locbench.data.swin_batches import swin_train_batches
+
+        return swin_train_batches(
+            images,
+            recipe.batch_size,
+            side=recipe.side,
+            seed=recipe.seed,
+            epoch=epoch,
+            pixels=pixels,
+            color_jitter=recipe.color_jitter,
+            drop_last=recipe.drop_last,
+            shard=world.shard,
+            dtype=dtype,
+        )
+    whole = train_batches(
+        images,
         split.info,
         recipe.batch_size,
-        side=recipe.image_size or split.info.side,
         seed=recipe.seed,
         epoch=epoch,
-        pixels=pixels,
         drop_last=recipe.drop_last,
-        share=world.shard,
         dtype=dtype,
     )
-    return _told(batches, split, world)
+    return (_shared(resized(batch, recipe.image_size), world) for batch in whole)
 
 
 def _told(batches: Iterator[Batch], split: Split, world: ProcessGroup) -> Iterator[Batch]:
@@ -84,36 +108,6 @@ def _told(batches: Iterator[Batch], split: Split, world: ProcessGroup) -> Iterat
     _TIMED.add(split.info.name)
     each = f" in each of {world.size} processes" if world.size > 1 else ""
     return timed(batches, lambda speed: remark(f"{split.info.label}: {speed}{each}"))
-
-
-def _whole_batches(
-    recipe: Recipe, split: Split, epoch: int, *, pixels: bool, dtype: torch.dtype
-) -> Iterator[Batch]:
-    images = _in_memory(split.train, recipe)
-    if recipe.augmentation == "swin":
-        from locbench.data.swin.pipeline import swin_train_batches
-
-        return swin_train_batches(
-            images,
-            recipe.batch_size,
-            side=recipe.side,
-            seed=recipe.seed,
-            epoch=epoch,
-            pixels=pixels,
-            color_jitter=recipe.color_jitter,
-            drop_last=recipe.drop_last,
-            dtype=dtype,
-        )
-    batches = train_batches(
-        images,
-        split.info,
-        recipe.batch_size,
-        seed=recipe.seed,
-        epoch=epoch,
-        drop_last=recipe.drop_last,
-        dtype=dtype,
-    )
-    return (resized(batch, recipe.image_size) for batch in batches)
 
 
 def eval_loader(
@@ -133,35 +127,27 @@ def eval_loader(
     Raises:
         UsageError: the images are not in memory, and the pipeline is for such.
     """
-    size = testing_size(recipe.image_size or split.info.side, split.test.labels.device)
+    side, chosen = recipe.image_size or split.info.side, slice(world.rank, None, world.size)
+    size = eval_batch_size(side, split.test.labels.device)
     if recipe.augmentation == "imagenet":
-        side, chosen = recipe.image_size or split.info.side, slice(world.rank, None, world.size)
-        return imagenet_test_batches(
+        return imagenet_eval_batches(
             split.test, split.info, size, side=side, chosen=chosen, dtype=dtype
         )
-    return islice(_tests_in_memory(recipe, split, size, dtype), world.rank, None, world.size)
+    images = _in_memory(split.test, recipe)
+    if recipe.augmentation == "swin":
+        from locbench.data.swin_batches import swin_eval_batches
+
+        return swin_eval_batches(images, size, side=recipe.side, chosen=chosen, dtype=dtype)
+    batches = eval_batches(images, split.info, size, dtype=dtype)
+    return (
+        resized(batch, recipe.image_size) for batch in islice(batches, world.rank, None, world.size)
+    )
 
 
-def testing_size(side: int, device: torch.device) -> int:
+def eval_batch_size(side: int, device: torch.device) -> int:
     """Return how many test images of a side in pixels make a batch on a device."""
     size = SMALL if side < 128 else LARGE
     return max(size, CUDA_PIXELS // side**2) if device.type == "cuda" else size
-
-
-# The names are what they do; pytest must not take them for tests where they are imported.
-eval_loader.__test__ = testing_size.__test__ = False  # type: ignore[attr-defined]
-
-
-def _tests_in_memory(
-    recipe: Recipe, split: Split, size: int, dtype: torch.dtype
-) -> Iterator[Batch]:
-    images = _in_memory(split.test, recipe)
-    if recipe.augmentation == "swin":
-        from locbench.data.swin.pipeline import swin_test_batches
-
-        return swin_test_batches(images, size, side=recipe.side, dtype=dtype)
-    batches = test_batches(images, split.info, size, dtype=dtype)
-    return (resized(batch, recipe.image_size) for batch in batches)
 
 
 def _in_memory(images: Images | Stream, recipe: Recipe) -> Images:

@@ -13,7 +13,7 @@ from specimens import CLASSES, batch, recipe_of
 from torch import Tensor
 
 from locbench.bench.baseline import Reference, evaluate, loader
-from locbench.data.batches import Batch, test_batches
+from locbench.data.batches import Batch, eval_batches
 from locbench.data.images import Images
 from locbench.datasets.catalogue import info
 from locbench.errors import UsageError
@@ -131,7 +131,7 @@ def test_evaluation_is_the_same() -> None:
     recipe, images = chosen("bp")[0], some_images()
     learner = build_learner(recipe, CLASSES, SIDE)
     batches = loader(images, info("digits"), 16, augmented=False)
-    ours = accuracy(learner.chain, test_batches(images, info("digits"), 16), CPU)
+    ours = accuracy(learner.chain, eval_batches(images, info("digits"), 16), CPU)
     assert evaluate(learner.chain, batches, CPU) == pytest.approx(ours.top1)
     assert learner.chain.training
 

@@ -19,7 +19,7 @@ def test_evaluation_is_timed_in_the_batches_of_a_run(monkeypatch: pytest.MonkeyP
         asked.append(given)
         return 24
 
-    monkeypatch.setattr("locbench.bench.data_path.testing_size", size)
+    monkeypatch.setattr("locbench.bench.data_path.eval_batch_size", size)
     monkeypatch.setattr(
         "locbench.bench.data_path.accuracy",
         lambda chain, batches, device: sizes.extend(len(each.labels) for each in batches),

@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision.transforms import functional as tv
 
 from locbench.data import batches
-from locbench.data.batches import Batch, steps_per_epoch, test_batches, train_batches
+from locbench.data.batches import Batch, eval_batches, steps_per_epoch, train_batches
 from locbench.data.images import Images, load
 from locbench.datasets.catalogue import info
 from locbench.datasets.known import DatasetInfo
@@ -157,12 +157,12 @@ def test_last_incomplete_batch_is_kept() -> None:
         len(each.labels) for each in train_batches(_images(), _info("zero"), 8, seed=0, epoch=0)
     ]
     assert sizes == [8] * 6 + [2]
-    assert [len(each.labels) for each in test_batches(_images(), _info("zero"), 20)] == [20, 20, 10]
+    assert [len(each.labels) for each in eval_batches(_images(), _info("zero"), 20)] == [20, 20, 10]
 
 
 def test_test_batches_are_in_order_and_unchanged() -> None:
     images, described = _images(), _info("reflect")
-    found, labels, pixels = _joined(list(test_batches(images, described, 7)))
+    found, labels, pixels = _joined(list(eval_batches(images, described, 7)))
     assert labels.tolist() == list(range(50))
     assert torch.equal((pixels * 255).round().to(torch.uint8), images.pixels.permute(0, 3, 1, 2))
     wanted = tv.normalize(pixels, list(described.mean), list(described.std))
@@ -174,7 +174,7 @@ def test_layout_and_type(dtype: torch.dtype) -> None:
     images = _images(12)
     for batch in (
         next(train_batches(images, _info("zero"), 6, seed=0, epoch=0, dtype=dtype)),
-        next(test_batches(images, _info("zero"), 6, dtype=dtype)),
+        next(eval_batches(images, _info("zero"), 6, dtype=dtype)),
     ):
         assert batch.images.shape == batch.pixels.shape == (6, 3, SIDE, SIDE)
         assert batch.images.dtype == batch.pixels.dtype == dtype
@@ -185,7 +185,7 @@ def test_images_are_never_written_to() -> None:
     images = _images()
     before = images.pixels.clone()
     list(train_batches(images, _info("zero"), 8, seed=0, epoch=0))
-    list(test_batches(images, _info("zero"), 8))
+    list(eval_batches(images, _info("zero"), 8))
     assert torch.equal(images.pixels, before)
 
 

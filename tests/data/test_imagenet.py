@@ -19,13 +19,13 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
-from locbench.data import imagenet_batches as imagenet
+from locbench.data import decoding
 from locbench.data.batches import Batch
 from locbench.data.decoding import worker_count
 from locbench.data.imagenet_batches import (
     View,
     draw_view,
-    imagenet_test_batches,
+    imagenet_eval_batches,
     imagenet_train_batches,
     middle_pixels,
     random_pixels,
@@ -86,7 +86,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut batches into several pieces each."""
-    monkeypatch.setattr(imagenet, "PIECE", 4)
+    monkeypatch.setattr(decoding, "PIECE", 4)
 
 
 def stream(split: Split) -> Stream:
@@ -524,7 +524,7 @@ def test_recipe_on_images_in_memory() -> None:
         (5, 3, 24, 24)
     ]
     assert torch.cat([each.labels for each in batches]).bincount().tolist() == [5] * 10
-    tests = next(imagenet_test_batches(split.test, split.info, 20, side=16, dtype=torch.float64))
+    tests = next(imagenet_eval_batches(split.test, split.info, 20, side=16, dtype=torch.float64))
     # 16 pixels of 18: the middle of an enlarged image, so close to the image's own middle
     own = (split.test.pixels[:, 4:12, 4:12].double().mean() / 255 - 0.5) / 0.5
     assert tests.images[:, :, 4:12, 4:12].mean().item() == pytest.approx(own.item(), abs=0.15)

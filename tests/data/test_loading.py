@@ -20,9 +20,8 @@ from PIL import Image
 from torch import Tensor
 
 from locbench.data import decoding as workers
-from locbench.data import imagenet_batches as imagenet
 from locbench.data import loading
-from locbench.data.imagenet_batches import imagenet_test_batches, imagenet_train_batches
+from locbench.data.imagenet_batches import imagenet_eval_batches, imagenet_train_batches
 from locbench.data.images import Split, load
 from locbench.data.loading import Crew, fitted, share_with
 from locbench.errors import FailureError
@@ -43,7 +42,7 @@ def make(folder: Path, images: int = 6) -> str:
 
 @pytest.fixture(autouse=True)
 def begin_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(imagenet, "PIECE", 2)
+    monkeypatch.setattr(workers, "PIECE", 2)
     fitted.cache_clear()
     workers.dismiss()
     yield
@@ -67,7 +66,7 @@ def middles_of(split: Split, count: int) -> Tensor:
     return torch.cat(
         [
             each.images
-            for each in imagenet_test_batches(split.test, split.info, 4, side=32, workers=count)
+            for each in imagenet_eval_batches(split.test, split.info, 4, side=32, workers=count)
         ]
     )
 

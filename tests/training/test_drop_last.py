@@ -18,7 +18,7 @@ from torch import Tensor
 from locbench.data.batches import Batch, steps_per_epoch, train_batches
 from locbench.data.imagenet_batches import imagenet_train_batches
 from locbench.data.images import Images, load
-from locbench.data.swin.pipeline import swin_train_batches
+from locbench.data.swin_batches import swin_train_batches
 from locbench.datasets.known import KNOWN
 from locbench.report.grouping import way_of_reducing
 from locbench.spec.presets import reductions, with_preset

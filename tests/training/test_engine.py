@@ -32,7 +32,7 @@ from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
 from locbench.training.eager import EagerEngine
 from locbench.training.engine import Engine, choose_engine
 from locbench.training.graphed import CudaGraphs, GraphedEngine
-from locbench.training.input import testing_size
+from locbench.training.input import eval_batch_size
 from locbench.training.run import Run
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -567,8 +567,8 @@ def test_batches_of_test_images() -> None:
     """On CUDA 2000 images of 32 pixels, as many pixels of other sides, and never fewer than on the
     CPU.
     """
-    assert [testing_size(side, CPU) for side in (16, 32, 96, 224)] == [250, 250, 250, 50]
-    assert [testing_size(side, CUDA) for side in (16, 32, 64, 96, 224)] == [
+    assert [eval_batch_size(side, CPU) for side in (16, 32, 96, 224)] == [250, 250, 250, 50]
+    assert [eval_batch_size(side, CUDA) for side in (16, 32, 64, 96, 224)] == [
         8000,
         2000,
         500,

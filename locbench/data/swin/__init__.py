@@ -1,1 +1,0 @@
-"""The Swin training pipeline's augmentation, batched on the device of the images."""
