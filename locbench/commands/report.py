@@ -18,11 +18,10 @@ from locbench.errors import FailureError, LocbenchError, UsageError
 from locbench.files import listed
 from locbench.printable import printable
 from locbench.report.compare import compare, only_run
-from locbench.report.model import Comparison
+from locbench.report.model import Comparison, TableComparisons
 from locbench.report.ranks import FEWEST_ASKED, FEWEST_CELLS
 from locbench.report.render import (
     DOCUMENTS,
-    Found,
     render_all,
     render_claims,
     write_claims,
@@ -108,7 +107,9 @@ def report_tables(
 
 
 def _print(
-    found: Sequence[Found], endings: Sequence[str], write: Callable[[Sequence[Found], str], str]
+    found: Sequence[TableComparisons],
+    endings: Sequence[str],
+    write: Callable[[Sequence[TableComparisons], str], str],
 ) -> None:
     if len(set(endings)) > 1 and any(ending in DOCUMENTS for ending in endings):
         raise UsageError(

@@ -15,8 +15,8 @@ from locbench.report.claims import judged_claims
 from locbench.report.derived import derived_notes, derived_values
 from locbench.report.grouping import Group, Place, group_records
 from locbench.report.model import Comparison, Entry, Value, Verdict
+from locbench.report.provenance import data_labels, sources_of
 from locbench.report.ranks import FEWEST_CELLS, ranks
-from locbench.report.sources import data_labels, sources_of
 from locbench.report.verdicts import at_chance, judge_computed, judge_trained
 from locbench.results.record import Record
 from locbench.spec.tables import Cell, Metric, Published, Table

@@ -1,4 +1,4 @@
-"""Reports as CSV: one line per published value and kind of schedule, and one per measured cost."""
+"""Reports and claims for programs: CSV and JSON."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import msgspec
 from locbench.costs.measured.table import MeasuredCost, Reading
 from locbench.files import indented_json
 from locbench.printable import printable
+from locbench.report.claim_blocks import ClaimLine, claim_lines
 from locbench.report.measured import step_words
-from locbench.report.model import Comparison, Entry
+from locbench.report.model import Comparison, Entry, JudgedClaim, TableComparisons
 from locbench.report.text import heading, table_notes
 from locbench.spec.tables import Table
 
@@ -56,7 +57,7 @@ def tidy_rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     return [*entries, *(row for cost in measured for row in _measured(comparisons[0].table, cost))]
 
 
-def tidy_csv(found: Sequence[tuple[Table, Sequence[Comparison]]]) -> str:
+def tidy_csv(found: Sequence[TableComparisons]) -> str:
     """Return the comparisons of tables as one CSV with one header."""
     import pandas as pd  # takes a second to import
 
@@ -177,7 +178,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     return entry
 
 
-def json_text(found: Sequence[tuple[Table, Sequence[Comparison]]]) -> str:
+def json_text(found: Sequence[TableComparisons]) -> str:
     """Return a table's report as indented JSON.
 
     Of several tables, or of none, a list of such reports.
@@ -185,3 +186,51 @@ def json_text(found: Sequence[tuple[Table, Sequence[Comparison]]]) -> str:
     documents = [document(table, comparisons) for table, comparisons in found]
     whole = documents[0] if len(documents) == 1 else documents
     return indented_json(whole).decode()
+
+
+def claims_csv(found: Sequence[TableComparisons]) -> str:
+    """Return one line per claim and kind of runs as CSV."""
+    import pandas as pd  # takes a second to import
+
+    lines = [line for table, comparisons in found for line in claim_lines(table, comparisons)]
+    rows = [_flat(line) for line in lines]
+    names = ["table", *JudgedClaim.__struct_fields__, "runs", "how"]
+    frame = pd.DataFrame(rows, columns=names)
+    return str(frame.map(as_cell).to_csv(index=False, lineterminator="\n"))
+
+
+def claims_json(found: Sequence[TableComparisons]) -> str:
+    """Return a list of tables with their claims, each with its judgements, as indented JSON."""
+    documents = [
+        {"table": table.id, "heading": heading(table), "claims": _claims(table, comparisons)}
+        for table, comparisons in found
+    ]
+    return indented_json(documents).decode()
+
+
+_OF_CLAIM = (
+    "text",
+    "section",
+    "metrics",
+    "expect",
+    "note",
+    "published_as_claimed",
+    "published_comparisons",
+)
+
+
+def _claims(table: Table, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    documents: list[dict[str, Any]] = []
+    for line in claim_lines(table, comparisons):
+        values = msgspec.to_builtins(line.claim)
+        known = {name: values.pop(name) for name in _OF_CLAIM}
+        if not documents or documents[-1]["text"] != known["text"]:
+            documents.append(known | {"judged": []})
+        documents[-1]["judged"].append({"runs": line.runs, "how": line.how} | values)
+    return documents
+
+
+def _flat(line: ClaimLine) -> dict[str, Any]:
+    values: dict[str, Any] = msgspec.to_builtins(line.claim)
+    joined = {name: "; ".join(values[name]) for name in ("metrics", "expect", "against")}
+    return values | joined | {"table": line.table, "runs": line.runs, "how": line.how}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
 from locbench.costs.calibration import Calibrated
 from locbench.costs.measured.table import MeasuredCost
-from locbench.spec.tables import Published
+from locbench.spec.tables import Published, Table
 
 Verdict: TypeAlias = Literal[
     "match",
@@ -251,3 +252,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     def _counted(self, *, text: bool) -> dict[Verdict, int]:
         counted = Counter(entry.verdict for entry in self.entries if (entry.kind == "text") is text)
         return {verdict: counted[verdict] for verdict in VERDICTS if counted[verdict]}
+
+
+TableComparisons: TypeAlias = tuple[Table, Sequence[Comparison]]
+"""A table with what `compare` returned for it."""

@@ -8,21 +8,19 @@ from pathlib import Path
 from locbench.errors import UsageError
 from locbench.files import write_atomically
 from locbench.registry import suggestion
-from locbench.report.claims_page import claims_blocks, claims_csv, claims_json
+from locbench.report.claim_blocks import page_blocks
 from locbench.report.compare import unmeasured
 from locbench.report.latex import latex
-from locbench.report.machine_formats import json_text, tidy_csv
+from locbench.report.machine_formats import claims_csv, claims_json, json_text, tidy_csv
 from locbench.report.markdown import markdown
-from locbench.report.model import Comparison
+from locbench.report.model import Comparison, TableComparisons
 from locbench.report.sections import report_blocks
 from locbench.spec.tables import Table
 
 DOCUMENTS = ("csv", "json")
 """Formats that programs read: several tables are one document."""
 
-Found = tuple[Table, Sequence[Comparison]]
-
-FORMATS: dict[str, Callable[[Sequence[Found]], str]] = {
+FORMATS: dict[str, Callable[[Sequence[TableComparisons]], str]] = {
     "md": lambda found: "\n".join(markdown(report_blocks(*each)) for each in found),
     "tex": lambda found: "\n".join(latex(report_blocks(*each)) for each in found),
     "csv": tidy_csv,
@@ -30,9 +28,9 @@ FORMATS: dict[str, Callable[[Sequence[Found]], str]] = {
 }
 """How tables are written, by the ending of files."""
 
-CLAIM_FORMATS: dict[str, Callable[[Sequence[Found]], str]] = {
-    "md": lambda found: markdown(claims_blocks(found)),
-    "tex": lambda found: latex(claims_blocks(found)),
+CLAIM_FORMATS: dict[str, Callable[[Sequence[TableComparisons]], str]] = {
+    "md": lambda found: markdown(page_blocks(found)),
+    "tex": lambda found: latex(page_blocks(found)),
     "csv": claims_csv,
     "json": claims_json,
 }
@@ -44,7 +42,7 @@ def render(table: Table, comparisons: Sequence[Comparison], ending: str) -> str:
     return render_all([(table, comparisons)], ending)
 
 
-def render_all(found: Sequence[Found], ending: str) -> str:
+def render_all(found: Sequence[TableComparisons], ending: str) -> str:
     """Return the reports of several tables in one format, which can be read back as a whole.
 
     Args:
@@ -60,16 +58,18 @@ def render_all(found: Sequence[Found], ending: str) -> str:
     return FORMATS[ending](_with_published(found))
 
 
-def render_claims(found: Sequence[Found], ending: str) -> str:
+def render_claims(found: Sequence[TableComparisons], ending: str) -> str:
     """Return the claims of several tables on one page; see `render_all`."""
     return CLAIM_FORMATS[ending](_with_published([each for each in found if each[0].claims]))
 
 
-def _with_published(found: Sequence[Found]) -> list[Found]:
+def _with_published(found: Sequence[TableComparisons]) -> list[TableComparisons]:
     return [(table, comparisons or [unmeasured(table)]) for table, comparisons in found]
 
 
-def write_claims(found: Sequence[Found], out: Path, formats: Iterable[str]) -> list[Path]:
+def write_claims(
+    found: Sequence[TableComparisons], out: Path, formats: Iterable[str]
+) -> list[Path]:
     """Write ``<out>/claims.<format>`` for every format and return the paths.
 
     See `write_reports`.

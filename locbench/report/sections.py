@@ -7,17 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec.structs import replace
 
 from locbench.costs.calibration import Residuals, residuals
-from locbench.report.claim_words import (
-    claim_legend,
-    claim_remarks,
-    claim_verdict_text,
-    comparisons_text,
-    is_begun,
-)
+from locbench.report.claim_blocks import claim_blocks
 from locbench.report.document import Block, Bullets, Cell, Grid, Heading, Paragraph, Row, Tone
 from locbench.report.formatting import derived_texts, ours_text, published_text, verdict_words
 from locbench.report.measured import measured_blocks
 from locbench.report.model import Comparison, DerivedValue, Entry
+from locbench.report.provenance import source_lines
 from locbench.report.text import (
     HOW_TO_READ,
     details,
@@ -28,7 +23,6 @@ from locbench.report.text import (
     reduced_warning,
     short_label,
     some,
-    source_lines,
     split_label,
     table_notes,
     tau_lines,
@@ -67,12 +61,12 @@ def comparison_blocks(table: Table, comparison: Comparison, number: int = 1) -> 
     if counts or details(comparison):
         yield Bullets((*counts, *details(comparison)))
     yield Paragraph(f"Verdicts. {legend(comparison)}.", "quiet")
-    yield from _claims(table, comparison, label)
+    yield from claim_blocks(table, comparison, label)
     yield from _derived(table, comparison, label)
     yield from _calibrated(table, comparison, label)
-    if sources := source_lines(comparison):
+    if sources := source_lines(comparison.sources):
         yield Paragraph("Where these numbers come from:", "quiet")
-        yield Bullets(tuple(f"{name}: {value}" for name, value in sources), "quiet")
+        yield Bullets(tuple(sources), "quiet")
 
 
 def value_grids(table: Table, comparison: Comparison, label: str) -> list[Grid]:
@@ -160,35 +154,6 @@ def _under_groups(parts: Sequence[tuple[str, Sequence[Row]]]) -> tuple[str, tupl
 def _runs(comparison: Comparison) -> str:
     data = ", ".join(label for label in comparison.data_labels if label not in comparison.how)
     return what_runs(comparison) + (f", on {data}" if data else "")
-
-
-def _claims(table: Table, comparison: Comparison, label: str) -> Iterator[Block]:
-    rows = tuple(
-        Row(
-            (
-                Cell(claim.text),
-                Cell(claim.section),
-                Cell(claim_verdict_text(claim), verdict=claim.verdict),
-                Cell(comparisons_text(claim)),
-            )
-        )
-        for claim in comparison.claims
-        if is_begun(claim)
-    )
-    remarks = claim_remarks(comparison.claims)
-    if rows:
-        yield Grid(
-            title=heading(table),
-            caption="Claims of the paper",
-            label=f"{label}-claims",
-            header=("claim", "section", "verdict", "comparisons"),
-            align="llll",
-            rows=rows,
-            runs=what_runs(comparison) if any(claim.reduced for claim in comparison.claims) else "",
-            remarks=(f"Verdicts on claims. {claim_legend(comparison.claims)}.", *remarks),
-        )
-    elif remarks:
-        yield Bullets(tuple(remarks))
 
 
 def _derived(table: Table, comparison: Comparison, label: str) -> Iterator[Block]:

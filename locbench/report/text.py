@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from locbench.printable import duration
 from locbench.report.formatting import DAGGER, NOTHING, tau_text
 from locbench.report.model import VERDICTS, Comparison, Verdict
 from locbench.spec.tables import Table
@@ -159,37 +158,6 @@ def table_notes(table: Table) -> list[str]:
     """Return the table's notes and those of its rows and columns."""
     axes = [f"{axis.label}: {axis.note}" for axis in [*table.rows, *table.columns] if axis.note]
     return [*table.notes, *axes]
-
-
-def source_lines(comparison: Comparison) -> list[tuple[str, str]]:
-    """Return the provenance of a comparison's runs and predictions as (name, value).
-
-    Empty without either.
-    """
-    made = comparison.sources
-    predictions = [("predictions", f"traced with {made.predictions}")] if made.predictions else []
-    if not made.runs:
-        return predictions
-    period = made.first if made.first == made.last else f"{made.first} to {made.last}"
-    resumed = f", {made.resumed} of them resumed" if made.resumed else ""
-    shared = (
-        f", {made.side_by_side} of them beside others on the device" if made.side_by_side else ""
-    )
-    lines = [
-        (
-            "runs",
-            f"{made.runs}{resumed}{shared}, {duration(made.seconds)} in all, started {period}",
-        ),
-        ("schedule", "; ".join(made.schedules)),
-        ("data", "; ".join(made.data)),
-        ("seeds", ", ".join(map(str, made.seeds))),
-        ("device", "; ".join(made.devices)),
-        ("engine", "; ".join(made.engines)),
-        ("versions", "; ".join(made.versions)),
-        ("commit", "; ".join(made.commits)),
-        *predictions,
-    ]
-    return [(name, value) for name, value in lines if value]
 
 
 def some(places: Sequence[str], most: int = 3) -> str:

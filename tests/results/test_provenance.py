@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from report_builders import make_record, make_table, recipe_at
 
-from locbench.report.sources import sources_of
+from locbench.report.provenance import sources_of
 from locbench.results import provenance
 from locbench.results.provenance import Code, code, code_of
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from small_table import MINI, Bench
 
 from locbench.errors import FailureError
-from locbench.report.claim_words import claim_remarks
+from locbench.report.claim_blocks import claim_remarks
 from locbench.report.claims import judged_claims, pooled_variances, published_agreement
 from locbench.report.compare import compare, unmeasured
 from locbench.report.document import Grid

@@ -1,31 +1,121 @@
-"""All claims of all tables on one page, in Markdown, LaTeX, CSV and JSON."""
+"""Judged claims as blocks: of one table, and of all tables on one page."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from locbench.files import indented_json
-from locbench.report.claim_words import (
-    CLAIM_MEANING,
-    SO_FAR,
-    claim_verdict_text,
-    comparisons_text,
-    paper_remark,
-)
 from locbench.report.claims import is_computed
 from locbench.report.document import Block, Bullets, Cell, Grid, Heading, Row
-from locbench.report.machine_formats import as_cell
-from locbench.report.model import ClaimVerdict, Comparison, JudgedClaim
-from locbench.report.text import heading, some
+from locbench.report.formatting import DAGGER
+from locbench.report.model import ClaimVerdict, Comparison, JudgedClaim, TableComparisons
+from locbench.report.text import heading, some, what_runs
 from locbench.spec.tables import Table
 
-Found = tuple[Table, Sequence[Comparison]]
-
 TITLE = "Claims of the papers"
+
+CLAIM_MEANING: dict[ClaimVerdict, str] = {
+    "holds": "all comparisons of the claim come out as claimed, by more than two standard errors",
+    "does not hold": "at least one comes out otherwise, by more than two standard errors",
+    "undecided": "some lie within two standard errors, have one seed and no deviation to take, or are at chance",
+    "not run": "numbers are missing, and those that there are do not refute it",
+}
+
+SO_FAR = "so far: judged by the comparisons that have their numbers, while others are not run"
+
+
+def claim_verdict_text(claim: JudgedClaim) -> str:
+    """Return the verdict, or that of what was run, with a dagger if a number is of a reduced run."""
+    part = claim.verdict == "not run" and is_begun(claim)
+    words = f"so far {claim.so_far}" if part else claim.verdict
+    return f"{words}{DAGGER if claim.reduced else ''}"
+
+
+def comparisons_text(claim: JudgedClaim) -> str:
+    """Return how a claim's comparisons came out: ``7 of 8 as claimed, 3 decided``."""
+    run = claim.comparisons - claim.not_run
+    seen = claim.as_claimed + claim.undecided_as_claimed
+    words = [f"{seen} of {run} as claimed"] if run else []
+    if claim.undecided:
+        words.append(
+            f"{claim.as_claimed + len(claim.against)} decided"
+            if run > claim.undecided
+            else "none decided"
+        )
+    if claim.at_chance:
+        words.append(f"{claim.at_chance} at chance")
+    if claim.not_run:
+        words.append(f"{claim.not_run} of {claim.comparisons} not run")
+    return ", ".join(words)
+
+
+def is_begun(claim: JudgedClaim) -> bool:
+    """Whether a claim has a comparison with all its numbers."""
+    return claim.not_run < claim.comparisons
+
+
+def claim_remarks(claims: Sequence[JudgedClaim]) -> list[str]:
+    """Return what contradicts claims, in our numbers and in the paper's own, and how many were not
+    run.
+    """
+    lines = [
+        f"{claim.text}: otherwise for {some(claim.against)}." for claim in claims if claim.against
+    ]
+    lines += [remark for claim in claims if is_begun(claim) and (remark := paper_remark(claim))]
+    left = sum(not is_begun(claim) for claim in claims)
+    if left:
+        lines.append(
+            f"Nothing was run of {left} claim{'s' if left > 1 else ''}; see locbench report --claims."
+        )
+    return lines
+
+
+def paper_remark(claim: JudgedClaim) -> str:
+    """Return that the paper's own numbers contradict its claim; empty if they do not."""
+    agreeing, printed = claim.published_as_claimed, claim.published_comparisons
+    if agreeing == printed:
+        return ""
+    return f"{claim.text}: the paper's own numbers say so in {agreeing} of {printed} comparisons. {claim.note}".strip()
+
+
+def claim_legend(claims: Iterable[JudgedClaim]) -> str:
+    """Return the meaning of the verdicts that occur."""
+    begun = [claim for claim in claims if is_begun(claim)]
+    found = {claim.so_far for claim in begun}
+    meanings = [f"{verdict}: {text}" for verdict, text in CLAIM_MEANING.items() if verdict in found]
+    return "; ".join(
+        [*meanings, *([SO_FAR] if any(claim.verdict == "not run" for claim in begun) else [])]
+    )
+
+
+def claim_blocks(table: Table, comparison: Comparison, label: str) -> Iterator[Block]:
+    """Yield a table's claims judged by one comparison."""
+    rows = tuple(
+        Row((Cell(claim.text), Cell(claim.section), *_verdict_cells(claim)))
+        for claim in comparison.claims
+        if is_begun(claim)
+    )
+    remarks = claim_remarks(comparison.claims)
+    if rows:
+        yield Grid(
+            title=heading(table),
+            caption="Claims of the paper",
+            label=f"{label}-claims",
+            header=("claim", "section", "verdict", "comparisons"),
+            align="llll",
+            rows=rows,
+            runs=what_runs(comparison) if any(claim.reduced for claim in comparison.claims) else "",
+            remarks=(f"Verdicts on claims. {claim_legend(comparison.claims)}.", *remarks),
+        )
+    elif remarks:
+        yield Bullets(tuple(remarks))
+
+
+def _verdict_cells(claim: JudgedClaim) -> tuple[Cell, Cell]:
+    verdict = Cell(claim_verdict_text(claim), verdict=claim.verdict)
+    return verdict, Cell(comparisons_text(claim))
 
 
 class ClaimLine(msgspec.Struct, frozen=True):
@@ -97,7 +187,7 @@ def _counted(verdicts: Counter[ClaimVerdict]) -> str:
     return ", ".join(f"{verdicts[each]} × {each}" for each in CLAIM_MEANING if verdicts[each])
 
 
-def claims_blocks(found: Sequence[Found]) -> Iterator[Block]:
+def page_blocks(found: Sequence[TableComparisons]) -> Iterator[Block]:
     """Yield the page, a section for each table."""
     tables = [(table, claim_lines(table, comparisons)) for table, comparisons in found]
     yield Heading(1, TITLE)
@@ -117,54 +207,6 @@ def claims_blocks(found: Sequence[Found]) -> Iterator[Block]:
         )
 
 
-def claims_csv(found: Sequence[Found]) -> str:
-    """Return one line per claim and kind of runs as CSV."""
-    import pandas as pd  # takes a second to import
-
-    lines = [line for table, comparisons in found for line in claim_lines(table, comparisons)]
-    rows = [_flat(line) for line in lines]
-    names = ["table", *JudgedClaim.__struct_fields__, "runs", "how"]
-    frame = pd.DataFrame(rows, columns=names)
-    return str(frame.map(as_cell).to_csv(index=False, lineterminator="\n"))
-
-
-def claims_json(found: Sequence[Found]) -> str:
-    """Return a list of tables with their claims, each with its judgements, as indented JSON."""
-    documents = [
-        {"table": table.id, "heading": heading(table), "claims": _claims(table, comparisons)}
-        for table, comparisons in found
-    ]
-    return indented_json(documents).decode()
-
-
-_OF_CLAIM = (
-    "text",
-    "section",
-    "metrics",
-    "expect",
-    "note",
-    "published_as_claimed",
-    "published_comparisons",
-)
-
-
-def _claims(table: Table, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
-    documents: list[dict[str, Any]] = []
-    for line in claim_lines(table, comparisons):
-        values = msgspec.to_builtins(line.claim)
-        known = {name: values.pop(name) for name in _OF_CLAIM}
-        if not documents or documents[-1]["text"] != known["text"]:
-            documents.append(known | {"judged": []})
-        documents[-1]["judged"].append({"runs": line.runs, "how": line.how} | values)
-    return documents
-
-
-def _flat(line: ClaimLine) -> dict[str, Any]:
-    values: dict[str, Any] = msgspec.to_builtins(line.claim)
-    joined = {name: "; ".join(values[name]) for name in ("metrics", "expect", "against")}
-    return values | joined | {"table": line.table, "runs": line.runs, "how": line.how}
-
-
 def _rows(lines: Sequence[ClaimLine]) -> Iterator[Row]:
     marks, previous = _marks(lines), ""
     for line in lines:
@@ -172,8 +214,7 @@ def _rows(lines: Sequence[ClaimLine]) -> Iterator[Row]:
         named = ("", "") if claim.text == previous else (claim.text, claim.section)
         previous = claim.text
         runs = f"{line.runs} {marks[line.how]}" if line.how else line.runs
-        verdict = Cell(claim_verdict_text(claim), verdict=claim.verdict)
-        yield Row((*map(Cell, (*named, runs)), verdict, Cell(comparisons_text(claim))))
+        yield Row((*map(Cell, (*named, runs)), *_verdict_cells(claim)))
 
 
 def _marks(lines: Sequence[ClaimLine]) -> dict[str, str]:
