@@ -25,12 +25,13 @@ from locbench.bench.profile import profile_step
 from locbench.bench.results import Prepared, Profile
 from locbench.bench.roofline import Ceiling, measure_ceiling
 from locbench.bench.step import TimedStep, make_step
-from locbench.costs.measured.step_meter import message_of, meter_of
+from locbench.costs.measured.step_meter import message_of, meter_of, occupy_workspaces
 from locbench.errors import FailureError, LocbenchError
 from locbench.processes import begin_worker, started_since
 from locbench.spec.choices import Precision
 from locbench.spec.recipe import Recipe
 from locbench.training.device import keep_blocks, set_precision
+from locbench.training.graphed import capture_stream
 
 PATIENCE = 5.0
 """Seconds in which a process that is called no more may end by itself."""
@@ -75,6 +76,9 @@ class StepServer:
 
     def prepare(self, key: int, case: Case, engine: str) -> Prepared:
         """Build a step, warm it up and read its memory; it is then timed under ``key``."""
+        if engine == "graphed" and self.device.type == "cuda":
+            with torch.cuda.stream(capture_stream(self.device)):
+                occupy_workspaces(self.device)
         occupied, begun = self.meter.start(), time.perf_counter()
         step = make_step(case, engine, self.device)
         step()

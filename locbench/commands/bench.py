@@ -134,7 +134,7 @@ class BenchCommand:
 
     @contextmanager
     def _progress(self) -> Iterator[Callable[[str], None]]:
-        """Yield what announces a step of the work: below everything on a terminal, else in lines."""
+        """Yield what announces a step of the work: on a terminal below all else, or in lines."""
         if not self.progress.is_terminal:
             yield lambda text: self.progress.print(text)
             return

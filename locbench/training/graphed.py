@@ -14,6 +14,7 @@ import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -52,6 +53,16 @@ class Graphs(Protocol):
         """Make the device usable after a capture that failed, or raise RuntimeError."""
 
 
+@cache
+def capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream of all captures of this process on a device.
+
+    cuBLAS keeps workspaces for every stream, some versions for good. PyTorch's own stream for
+    capturing is one for the whole process, on the device that captured first.
+    """
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call, no-any-return]
+
+
 class CudaGraphs:
     """Graphs of a CUDA device.
 
@@ -61,9 +72,7 @@ class CudaGraphs:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.pool = torch.cuda.graph_pool_handle()
-        # PyTorch's own stream for capturing is one for the whole process, on the device that
-        # captured first.
-        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self.stream = capture_stream(device)
 
     def warm_up(self, call: Call) -> None:
         """Run it on the stream of captures."""

@@ -42,7 +42,7 @@ def test_a_process_says_what_is_wrong(worker: Worker) -> None:
 
 
 def test_any_cuda_device_of_the_command_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`torch.cuda.set_device` demands a number, which ``--device auto`` and ``cuda`` do not have."""
+    """`torch.cuda.set_device` demands a number, which ``--device auto`` does not have."""
     devices: list[int] = []
 
     def set_device(device: torch.device) -> None:

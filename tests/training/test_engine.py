@@ -31,7 +31,7 @@ from locbench.training.device import SWITCH, keep_blocks
 from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
 from locbench.training.eager import EagerEngine
 from locbench.training.engine import Engine, choose_engine
-from locbench.training.graphed import CudaGraphs, GraphedEngine
+from locbench.training.graphed import CudaGraphs, GraphedEngine, capture_stream
 from locbench.training.input import eval_batch_size
 from locbench.training.run import Run
 
@@ -575,3 +575,15 @@ def test_batches_of_test_images() -> None:
         250,
         50,
     ]
+
+
+def test_all_graphs_on_a_device_share_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuBLAS keeps workspaces for every stream, which a later run's peak would contain."""
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: object())
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
+    capture_stream.cache_clear()
+    first, second, other = (CudaGraphs(torch.device("cuda", index)) for index in (0, 0, 1))
+    assert first.stream is second.stream
+    assert first.stream is not other.stream
+    assert first.pool is not second.pool
+    capture_stream.cache_clear()

@@ -378,7 +378,7 @@ def test_the_cuda_meter_forgets_the_warm_up_and_waits_only_at_the_ends(cuda: Fak
 
 
 def test_the_first_step_of_a_process_holds_no_other_bytes_than_the_next(cuda: FakeCuda) -> None:
-    """What cuBLAS takes in the first product of a process is occupied before the network is built."""
+    """What cuBLAS takes in a process's first product is occupied before the network is built."""
 
     def measured() -> tuple[int, int]:
         meter = CudaMeter(torch.device("cuda", 0), cuda.occupy)
