@@ -10,7 +10,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +22,7 @@ from locbench.execution.budget import Deadline
 from locbench.execution.config import ExecutionConfig
 from locbench.execution.events import Event, RowListener
 from locbench.execution.job import Job
+from locbench.processes import begin_worker, started_since
 from locbench.training.events import StepDone
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _run(
     executor = ProcessPoolExecutor(len(config.devices), context, _start, (rows, events, config))
     try:
         futures = [executor.submit(_train, job, number, jobs) for number, job in part]
-        processes = _started_since(earlier)
+        processes = started_since(earlier)
         _listen(futures, events, listener)
     except BrokenProcessPool:
         executor.shutdown()  # the exit codes are known from here on
@@ -70,13 +70,9 @@ def _run(
             "Whole epochs are kept. Start the command again, with fewer --jobs-per-device if memory ran out.",
         ) from None
     finally:
-        for process in _started_since(earlier):
+        for process in started_since(earlier):
             process.terminate()
         executor.shutdown(cancel_futures=True)
-
-
-def _started_since(earlier: Sequence[BaseProcess]) -> list[BaseProcess]:
-    return [process for process in multiprocessing.active_children() if process not in earlier]
 
 
 def _listen(futures: Iterable[Future[None]], events: Any, listener: RowListener) -> None:
@@ -164,19 +160,8 @@ _worker: _Worker
 def _start(rows: Any, events: Any, config: ExecutionConfig) -> None:
     """Begin a process of the pool."""
     global _worker
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # the first process hears it too, and ends this one
-    threading.Thread(target=_end_with_the_first_process, daemon=True).start()
+    begin_worker()
     _worker = _Worker(rows.get(), events, config)
-
-
-def _end_with_the_first_process() -> None:
-    """End this process when the first one is gone: killed, it cannot end the others."""
-    first = multiprocessing.parent_process()
-    if first is not None:
-        first.join()
-        os._exit(1)
 
 
 def _train(job: Job, number: int, jobs: int) -> None:
