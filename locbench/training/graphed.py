@@ -60,7 +60,7 @@ def capture_stream(device: torch.device) -> torch.cuda.Stream:
     cuBLAS keeps workspaces for every stream, some versions for good. PyTorch's own stream for
     capturing is one for the whole process, on the device that captured first.
     """
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call, no-any-return]
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 class CudaGraphs:
