@@ -1,7 +1,10 @@
 """COCO's annotation files, read as typed data.
 
-Only what a detector needs is read. An outline stays as it is written until its image is wanted:
-those of all 118,287 training images would take gigabytes as Python objects.
+Only what a detector needs is read. A segmentation stays as it is written until its image is wanted.
+pycocotools' ``COCO``, on which torchvision's ``CocoDetection`` and its wrapper stand, keeps all of
+them as Python objects: of a file like a tenth of COCO's training part (46 MB) it took 267 MB where
+this took 86 MB, and 0.9 s where this took 0.2 s (pycocotools 2.0.11). Every process that loads
+would copy them, and no fault would be named.
 """
 
 from __future__ import annotations
@@ -20,9 +23,9 @@ __all__ = [
     "BoxKind",
     "Category",
     "Instance",
-    "Outline",
     "Picture",
     "RunLengths",
+    "Segmentation",
     "box_kind",
     "read_annotations",
 ]
@@ -57,7 +60,7 @@ class RunLengths(msgspec.Struct, frozen=True):
     size: tuple[int, int]
 
 
-Outline: TypeAlias = list[list[float]] | RunLengths
+Segmentation: TypeAlias = list[list[float]] | RunLengths
 """Polygons x1, y1, x2, y2, ... in pixels, or run lengths."""
 
 
@@ -71,7 +74,7 @@ class Instance(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         bbox: left, top, width and height in pixels.
-        segmentation: its `Outline`, as it is written.
+        segmentation: its `Segmentation`, as it is written.
         area: of the object in square pixels.
         iscrowd: 1 for a group of objects marked together: no detector learns from it, and none is
             blamed for it.
@@ -85,15 +88,15 @@ class Instance(msgspec.Struct, frozen=True, gc=False):
     area: float
     iscrowd: int = 0
 
-    def outline(self) -> Outline:
-        """Return the outline.
+    def parsed_segmentation(self) -> Segmentation:
+        """Return the segmentation decoded.
 
         Raises:
             FailureError: it is neither polygons nor run lengths, or is empty, as where boxes alone
                 were annotated.
         """
         try:
-            found: Outline = msgspec.json.decode(self.segmentation, type=Outline)
+            found: Segmentation = msgspec.json.decode(self.segmentation, type=Segmentation)
         except msgspec.MsgspecError as error:
             raise _fault(f"the segmentation of annotation {self.id} is none: {error}") from None
         if found == []:
@@ -172,16 +175,18 @@ def _contradiction(found: Annotations) -> str:
     return ""
 
 
-def box_kind(bbox: Box, outline: Outline, picture: Picture) -> BoxKind:
+def box_kind(bbox: Box, segmentation: Segmentation, picture: Picture) -> BoxKind:
     """Return how a box has to be read to enclose its polygons: with width and height, or with right
     and bottom.
 
     A difference of two pixels, or of a twentieth of the image, is none. What is given as run
     lengths is not judged.
     """
-    if isinstance(outline, RunLengths):
+    if isinstance(segmentation, RunLengths):
         return "both"
-    xs, ys = ([number for polygon in outline for number in polygon[axis::2]] for axis in (0, 1))
+    xs, ys = (
+        [number for polygon in segmentation for number in polygon[axis::2]] for axis in (0, 1)
+    )
     bounds = (min(xs), min(ys), max(xs), max(ys))
     left, top, third, fourth = bbox
     near = max(2.0, 0.05 * max(picture.width, picture.height))

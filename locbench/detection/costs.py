@@ -1,4 +1,4 @@
-"""What a detector costs, counted without a device: parameters, and an estimate of its time."""
+"""Parameters of a detector and an estimate of its time, counted without a device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from locbench.detection.detector import backbone_chain, build_detector
 from locbench.networks.flops import forward_flops
 from locbench.spec.recipe import Recipe, without_schedule
 
-FOUND = 100
+MOST_DETECTIONS = 100
 """Most objects that are looked for on a validation image, each with a mask."""
 POSITIVE = 4
 """A quarter of the regions that the heads learn from are objects, with masks to learn."""
@@ -29,10 +29,9 @@ def detector_parameters(recipe: Recipe) -> dict[str, int]:
 
 
 def detector_seconds(recipe: Recipe, macs_per_second: float) -> float:
-    """Return the time of a detector's run by counted operations, a backward pass as two forward
-    ones.
+    """Return the time of a detector's run by counted operations, roughly.
 
-    A rough figure: every image counts as one of the shorter side by four thirds of it, and sorting
+    A backward pass counts as two forward ones. Every image counts as one of the shorter side by four thirds of it, and sorting
     and choosing among regions as nothing.
     """
     data, detection = info(recipe.dataset), recipe.detection
@@ -42,15 +41,13 @@ def detector_seconds(recipe: Recipe, macs_per_second: float) -> float:
     tests = -(-recipe.epochs // recipe.test_every)
     image, region, mask = _macs(without_schedule(recipe, batch_size=1))
     learning = image + detection.proposals * (region + mask // POSITIVE)
-    finding = image + detection.candidates // 2 * region + FOUND * mask
+    finding = image + detection.candidates // 2 * region + MOST_DETECTIONS * mask
     return (3 * learning * train * recipe.epochs + finding * test * tests) / macs_per_second
 
 
 @lru_cache(maxsize=64)
 def _macs(recipe: Recipe) -> tuple[int, int, int]:
-    """Return the operations of an image through backbone, pyramid and proposal net, of a region,
-    and of a mask.
-    """
+    """Return the operations of an image up to the proposals, of a region, and of a mask."""
     detection, detector = recipe.detection, _on_meta(recipe)
     assert detection is not None
     shape = (3, detection.short_side, min(detection.short_side * 4 // 3, detection.long_side))

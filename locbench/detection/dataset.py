@@ -1,4 +1,4 @@
-"""Images with objects on them: what there is to train and test a detector with."""
+"""Images with objects on them, to train and test a detector with."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from PIL import Image
 
 from locbench.data.subsets import balanced_order
 from locbench.datasets import image_files as decoding
-from locbench.datasets.coco_annotations import Annotations, Category, Instance, Outline, Picture
+from locbench.datasets.coco_annotations import (
+    Annotations,
+    Category,
+    Instance,
+    Picture,
+    Segmentation,
+)
 from locbench.datasets.known import DatasetInfo
 from locbench.errors import FailureError
 
-__all__ = ["Gallery", "SceneSplit", "Scenes"]
+__all__ = ["DetectionDataset", "DetectionSplit", "ImageSource"]
 
 
-class Gallery(Protocol):
+class ImageSource(Protocol):
     """Where images come from; it is sent to worker processes."""
 
     @property
@@ -34,7 +40,7 @@ class Gallery(Protocol):
 
 
 @dataclass(frozen=True)
-class FileGallery:
+class FolderSource:
     """Images in a folder."""
 
     folder: Path
@@ -50,28 +56,28 @@ class FileGallery:
 
 
 @dataclass(frozen=True)
-class Scenes:
+class DetectionDataset:
     """Images and what is on each of them.
 
     Attributes:
-        gallery: where the images come from.
+        source: where the images come from.
         pictures: the images, in the order of the annotation file.
         objects: of each image.
         categories: in the order of their ids; a detector's class c, from 1, is the one at c - 1.
     """
 
-    gallery: Gallery
+    source: ImageSource
     pictures: tuple[Picture, ...]
     objects: tuple[tuple[Instance, ...], ...]
     categories: tuple[Category, ...]
 
     @classmethod
-    def of(cls, gallery: Gallery, found: Annotations) -> Scenes:
+    def of(cls, source: ImageSource, found: Annotations) -> DetectionDataset:
         """Return all images of an annotation file."""
         by_image = found.by_image()
         objects = tuple(tuple(by_image[each.id]) for each in found.images)
         categories = tuple(sorted(found.categories, key=lambda each: each.id))
-        return cls(gallery, tuple(found.images), objects, categories)
+        return cls(source, tuple(found.images), objects, categories)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -81,14 +87,14 @@ class Scenes:
         """A detector's class by a category's id."""
         return {each.id: number for number, each in enumerate(self.categories, 1)}
 
-    def kept(self, chosen: Sequence[int]) -> Scenes:
+    def kept(self, chosen: Sequence[int]) -> DetectionDataset:
         """Return some of the images, by their positions."""
         pictures = tuple(self.pictures[index] for index in chosen)
         return replace(
             self, pictures=pictures, objects=tuple(self.objects[index] for index in chosen)
         )
 
-    def limited(self, limit: int | None, key: str) -> Scenes:
+    def limited(self, limit: int | None, key: str) -> DetectionDataset:
         """Return a fixed subset of so many images, in which smaller ones nest.
 
         None or too many means all.
@@ -98,27 +104,25 @@ class Scenes:
         order = balanced_order(np.zeros(len(self), dtype=np.int64), key)
         return self.kept([int(index) for index in order[:limit]])
 
-    def learnable(self) -> Scenes:
-        """Return the images that hold an object to learn from, as detectors are trained on these
-        alone.
-        """
+    def trainable(self) -> DetectionDataset:
+        """Return the images that hold an object to learn from; detectors are trained on these."""
         return self.kept(
-            [index for index, own in enumerate(self.objects) if any(map(learnable, own))]
+            [index for index, own in enumerate(self.objects) if any(map(trainable, own))]
         )
 
 
-def learnable(instance: Instance) -> bool:
+def trainable(instance: Instance) -> bool:
     """Whether a detector learns from an object: it is no crowd, and not thinner than a pixel."""
     return not instance.iscrowd and min(instance.bbox[2:]) >= 1
 
 
-def outline_of(instance: Instance, picture: Picture) -> Outline:
-    """Return the outline of an object on an image.
+def segmentation_of(instance: Instance, picture: Picture) -> Segmentation:
+    """Return the segmentation of an object on an image.
 
     Raises:
         FailureError: it is none, or is of an image of another size.
     """
-    found = instance.outline()
+    found = instance.parsed_segmentation()
     if not isinstance(found, list) and found.size != (picture.height, picture.width):
         raise FailureError(
             f"the segmentation of annotation {instance.id} is of an image of {found.size} pixels",
@@ -128,7 +132,7 @@ def outline_of(instance: Instance, picture: Picture) -> Outline:
 
 
 @dataclass(frozen=True)
-class SceneSplit:
+class DetectionSplit:
     """A loaded data set.
 
     Attributes:
@@ -140,11 +144,11 @@ class SceneSplit:
     """
 
     info: DatasetInfo
-    train: Scenes
-    test: Scenes
+    train: DetectionDataset
+    test: DetectionDataset
     fingerprint: str
 
-    def limited(self, limit: int | None, test_limit: int | None) -> SceneSplit:
+    def limited(self, limit: int | None, test_limit: int | None) -> DetectionSplit:
         """Return so many images of each part, a fixed subset; None means all.
 
         Raises:

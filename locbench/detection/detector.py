@@ -30,8 +30,7 @@ MASK_LAYERS = 4
 
 
 class Pyramid(nn.Module):
-    """A chain's local layers without its classifier, and a feature pyramid on the last layers of
-    its last stages.
+    """A chain without its classifier, and a feature pyramid on the ends of its last stages.
 
     Args:
         chain: the network; its layers are used, not copied.
@@ -83,9 +82,7 @@ class Pyramid(nn.Module):
         return self
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Return the backbone's maps that the pyramid stands on, finest first, from images (B, 3,
-        H, W).
-        """
+        """Return the backbone's maps below the pyramid, finest first, from images (B, 3, H, W)."""
         found, x = [], images
         for index, unit in enumerate(self.units):
             x = unit(x)
@@ -104,9 +101,7 @@ class Pyramid(nn.Module):
 
 
 def backbone_chain(backbone: Recipe) -> Chain:
-    """Return the network of a backbone's recipe, with as many classes as it was trained on, freshly
-    drawn.
-    """
+    """Return the network of a backbone's recipe, freshly drawn, with the classes of its data."""
     return build_chain(backbone.network, info(backbone.dataset).classes, backbone.side)
 
 
@@ -142,9 +137,7 @@ def build_detector(recipe: Recipe, chain: Chain, classes: int) -> MaskRCNN:
 
 
 def _heads(detection: Detection, names: list[str], classes: int) -> dict[str, Any]:
-    """Return the heads as He et al. 2017 have them (Figure 4, right), ``classes`` with the
-    background.
-    """
+    """Return the heads of He et al. 2017 (Figure 4, right); ``classes`` counts the background."""
     width, sampled = detection.width, 2
     return {
         "box_roi_pool": MultiScaleRoIAlign(names, 7, sampled),

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from locbench.detection.dataset import Scenes
+from locbench.detection.dataset import DetectionDataset
 from locbench.detection.loader import mask_library, validation_samples
 from locbench.errors import FailureError
 
@@ -40,36 +40,37 @@ def require_pycocotools() -> None:
 
 @torch.inference_mode()
 def detections(
-    detector: nn.Module, scenes: Scenes, batch_size: int, device: torch.device
+    detector: nn.Module, dataset: DetectionDataset, batch_size: int, device: torch.device
 ) -> Iterator[Detected]:
     """Yield what a detector finds on each image, on the CPU, the detector in evaluation mode."""
     detector.eval()
-    for samples in validation_samples(scenes, batch_size):
+    for samples in validation_samples(dataset, batch_size):
         images = [each.image.to(device).float().div_(255) for each in samples]
         for found in detector(images):
             masks = found["masks"][:, 0] > 0.5
             yield {name: each.cpu() for name, each in (found | {"masks": masks}).items()}
 
 
-def average_precision(scenes: Scenes, detected: Iterable[Detected]) -> dict[str, float | None]:
-    """Return ``box_ap``, ``box_ap50``, ``box_ap75`` and the same of masks, in percent; None without
-    any object to find.
+def average_precision(
+    dataset: DetectionDataset, detected: Iterable[Detected]
+) -> dict[str, float | None]:
+    """Return ``box_ap``, ``box_ap50``, ``box_ap75`` and the same of masks, in percent.
 
-    Images, categories and objects are numbered anew for pycocotools, from 1: it takes an object of
+    They are None without any object to find. Images, categories and objects are numbered anew for pycocotools, from 1: it takes an object of
     number 0 for none, and one of two with the same number for the other.
 
     Args:
-        scenes: the images and what is on them.
+        dataset: the images and what is on them.
         detected: what was found on each of them, in their order.
     """
     truth = _indexed(
-        scenes, _truth(scenes)
+        dataset, _truth(dataset)
     )  # first: a fault in it is found before the images are gone through
-    by_image = zip(_image_numbers(scenes), detected, strict=True)
+    by_image = zip(_image_numbers(dataset), detected, strict=True)
     results = [each for image, found in by_image for each in _results(image, found)]
     for number, each in enumerate(results, 1):
         each["id"] = number
-    answer = _indexed(scenes, results)
+    answer = _indexed(dataset, results)
     return {
         f"{name}_{printed}": value
         for name, kind in KINDS.items()
@@ -99,47 +100,47 @@ def _results(image: int, found: Detected) -> Iterator[dict[str, Any]]:
         np.asfortranarray(found["masks"].numpy().astype(np.uint8).transpose(1, 2, 0))
     )
     numbers = (found[name].tolist() for name in ("boxes", "scores", "labels"))
-    for (left, top, right, bottom), score, label, outline in zip(*numbers, encoded, strict=True):
+    for (left, top, right, bottom), score, label, segmentation in zip(
+        *numbers, encoded, strict=True
+    ):
         yield {
             "image_id": image,
             "category_id": label,
             "bbox": [left, top, right - left, bottom - top],
-            "segmentation": outline,
-            "area": float(mask.area(outline)),
+            "segmentation": segmentation,
+            "area": float(mask.area(segmentation)),
             "score": score,
             "iscrowd": 0,
         }
 
 
-def _truth(scenes: Scenes) -> list[dict[str, Any]]:
-    class_of = scenes.class_of
+def _truth(dataset: DetectionDataset) -> list[dict[str, Any]]:
+    class_of = dataset.class_of
     found = [
         {
             "image_id": image,
             "category_id": class_of[each.category_id],
             "bbox": list(each.bbox),
-            "segmentation": msgspec.to_builtins(each.outline()),
+            "segmentation": msgspec.to_builtins(each.parsed_segmentation()),
             "area": each.area,
             "iscrowd": each.iscrowd,
         }
-        for image, own in zip(_image_numbers(scenes), scenes.objects, strict=True)
+        for image, own in zip(_image_numbers(dataset), dataset.objects, strict=True)
         for each in own
     ]
     return [each | {"id": number} for number, each in enumerate(found, 1)]
 
 
-def _image_numbers(scenes: Scenes) -> list[int]:
-    """Return a number from 1 for each image, in the order of their ids, in which pycocotools goes
-    through them.
-    """
+def _image_numbers(dataset: DetectionDataset) -> list[int]:
+    """Return a number from 1 for each image in the order of ids, which is pycocotools' order."""
     rank = {
         each: number
-        for number, each in enumerate(sorted(picture.id for picture in scenes.pictures), 1)
+        for number, each in enumerate(sorted(picture.id for picture in dataset.pictures), 1)
     }
-    return [rank[picture.id] for picture in scenes.pictures]
+    return [rank[picture.id] for picture in dataset.pictures]
 
 
-def _indexed(scenes: Scenes, annotations: list[dict[str, Any]]) -> Any:
+def _indexed(dataset: DetectionDataset, annotations: list[dict[str, Any]]) -> Any:
     """Return annotations as pycocotools holds them."""
     from pycocotools.coco import COCO
 
@@ -148,9 +149,9 @@ def _indexed(scenes: Scenes, annotations: list[dict[str, Any]]) -> Any:
         found.dataset = {
             "images": [
                 {"id": number, "height": each.height, "width": each.width}
-                for number, each in zip(_image_numbers(scenes), scenes.pictures, strict=True)
+                for number, each in zip(_image_numbers(dataset), dataset.pictures, strict=True)
             ],
-            "categories": [{"id": number} for number in scenes.class_of.values()],
+            "categories": [{"id": number} for number in dataset.class_of.values()],
             "annotations": annotations,
         }
         found.createIndex()

@@ -1,4 +1,4 @@
-"""Batches for a detector: images of any size, decoded by workers, with boxes, classes and masks."""
+"""Batches for detectors: images of any size with boxes, classes and masks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.ops import box_convert, clip_boxes_to_image
+from torchvision.transforms.v2 import functional as tv
+from torchvision.tv_tensors import BoundingBoxFormat
 
 from locbench.data.batches import epoch_seed
 from locbench.data.decoding import worker_count
 from locbench.data.loading import Crew, fitted
 from locbench.datasets.coco_annotations import Instance, Picture, RunLengths
 from locbench.datasets.image_files import UNDECODABLE, as_rgb, damage_of, undecodable
-from locbench.detection.dataset import Scenes, learnable, outline_of
+from locbench.detection.dataset import DetectionDataset, segmentation_of, trainable
 from locbench.errors import FailureError
 from locbench.spec.recipe import images_per_epoch
 
@@ -40,37 +43,42 @@ class Sample:
 
 
 def training_samples(
-    scenes: Scenes, batch_size: int, *, seed: int, epoch: int, flip: bool, drop_last: bool = False
+    dataset: DetectionDataset,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    flip: bool,
+    drop_last: bool = False,
 ) -> Iterator[list[Sample]]:
-    """Yield one epoch of shuffled batches on the CPU; ``drop_last`` leaves out an incomplete last
-    one of several.
+    """Yield one epoch of shuffled batches on the CPU.
 
-    The order and which images are mirrored follow from ``(seed, epoch)`` alone, not from workers or
+    ``drop_last`` leaves out an incomplete last one of several. The order and which images are mirrored follow from ``(seed, epoch)`` alone, not from workers or
     what came before.
 
     Raises:
-        FailureError: an image cannot be decoded, or an outline is none.
+        FailureError: an image cannot be decoded, or a segmentation is none.
     """
     generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
-    order = torch.randperm(len(scenes), generator=generator)
-    mirrored = torch.rand(len(scenes), generator=generator) < (0.5 if flip else 0.0)
+    order = torch.randperm(len(dataset), generator=generator)
+    mirrored = torch.rand(len(dataset), generator=generator) < (0.5 if flip else 0.0)
     chosen = list(zip(order.tolist(), mirrored.tolist(), strict=True))
     return _batches(
-        scenes,
-        chosen[: images_per_epoch(len(scenes), batch_size, drop_last)],
+        dataset,
+        chosen[: images_per_epoch(len(dataset), batch_size, drop_last)],
         batch_size,
-        wanted=True,
+        targets=True,
     )
 
 
-def validation_samples(scenes: Scenes, batch_size: int) -> Iterator[list[Sample]]:
+def validation_samples(dataset: DetectionDataset, batch_size: int) -> Iterator[list[Sample]]:
     """Yield the images in order, on the CPU, without what is on them.
 
     Raises:
         FailureError: an image cannot be decoded.
     """
     return _batches(
-        scenes, [(index, False) for index in range(len(scenes))], batch_size, wanted=False
+        dataset, [(index, False) for index in range(len(dataset))], batch_size, targets=False
     )
 
 
@@ -78,47 +86,45 @@ def validation_samples(scenes: Scenes, batch_size: int) -> Iterator[list[Sample]
 class _Samples:
     """Loads batches of images by their numbers, each with whether it is mirrored."""
 
-    scenes: Scenes
-    wanted: bool
+    dataset: DetectionDataset
+    targets: bool
 
     def __call__(self, chosen: Sequence[tuple[int, bool]]) -> list[Sample]:
         return [self._sample(*each) for each in chosen]
 
     def _sample(self, index: int, mirrored: bool) -> Sample:
-        picture = self.scenes.pictures[index]
-        pixels = _decoded(self.scenes, picture)
-        target = target_of(self.scenes, index) if self.wanted else {}
+        picture = self.dataset.pictures[index]
+        pixels = _decoded(self.dataset, picture)
+        target = target_of(self.dataset, index) if self.targets else {}
         if mirrored:
             pixels = np.ascontiguousarray(pixels[:, ::-1])
             target = mirrored_target(target, picture.width)
         return Sample(torch.from_numpy(pixels).permute(2, 0, 1), target)
 
     def largest(self, batch_size: int) -> int:
-        """Return how many bytes a batch has at most: of every image, and of the mask of every
-        object on it.
-        """
+        """Return how many bytes a batch has at most, of its images and of all objects' masks."""
         per_image = (
-            picture.width * picture.height * (3 + (len(objects) if self.wanted else 0))
-            for picture, objects in zip(self.scenes.pictures, self.scenes.objects, strict=True)
+            picture.width * picture.height * (3 + (len(objects) if self.targets else 0))
+            for picture, objects in zip(self.dataset.pictures, self.dataset.objects, strict=True)
         )
         return sum(nlargest(batch_size, per_image))
 
 
 def _batches(
-    scenes: Scenes, chosen: Sequence[tuple[int, bool]], batch_size: int, *, wanted: bool
+    dataset: DetectionDataset, chosen: Sequence[tuple[int, bool]], batch_size: int, *, targets: bool
 ) -> Iterator[list[Sample]]:
-    load = _Samples(scenes, wanted)
+    load = _Samples(dataset, targets)
     requests = [chosen[start : start + batch_size] for start in range(0, len(chosen), batch_size)]
-    workers = 0 if scenes.gallery.in_memory else min(worker_count(), len(requests))
+    workers = 0 if dataset.source.in_memory else min(worker_count(), len(requests))
     workers, packed = fitted(workers, load.largest(batch_size) if workers else 0)
     return Crew(load, workers, packed=packed).results(requests)
 
 
-def _decoded(scenes: Scenes, picture: Picture) -> NDArray[np.uint8]:
+def _decoded(dataset: DetectionDataset, picture: Picture) -> NDArray[np.uint8]:
     """Return an image's pixels, (H, W, 3)."""
-    path = scenes.gallery.path(picture)
+    path = dataset.source.path(picture)
     try:
-        with scenes.gallery.opened(picture) as image:
+        with dataset.source.opened(picture) as image:
             pixels = np.array(as_rgb(image))
     except FileNotFoundError:
         raise FailureError(
@@ -135,40 +141,34 @@ def _decoded(scenes: Scenes, picture: Picture) -> NDArray[np.uint8]:
     return pixels
 
 
-def target_of(scenes: Scenes, index: int) -> Target:
+def target_of(dataset: DetectionDataset, index: int) -> Target:
     """Return what a detector is to find on an image: every object that it learns from.
 
     Raises:
-        FailureError: an outline is none, or is of an image of another size.
+        FailureError: a segmentation is none, or is of an image of another size.
     """
-    picture, own = (
-        scenes.pictures[index],
-        [each for each in scenes.objects[index] if learnable(each)],
-    )
-    class_of = scenes.class_of
-    boxes = torch.tensor([each.bbox for each in own], dtype=torch.float32).view(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    boxes[:, 0::2].clamp_(0, picture.width)
-    boxes[:, 1::2].clamp_(0, picture.height)
-    labels = torch.tensor([class_of[each.category_id] for each in own], dtype=torch.int64)
-    masks = torch.from_numpy(np.stack([mask_of(each, picture) for each in own]))
-    whole = (boxes[:, 2:] - boxes[:, :2] > 0).all(
-        dim=1
-    )  # a box beyond the image's edge has nothing left of it
-    return {"boxes": boxes[whole], "labels": labels[whole], "masks": masks[whole]}
+    picture, class_of = dataset.pictures[index], dataset.class_of
+    objects = [instance for instance in dataset.objects[index] if trainable(instance)]
+    boxes = torch.tensor([instance.bbox for instance in objects], dtype=torch.float32).view(-1, 4)
+    boxes = clip_boxes_to_image(box_convert(boxes, "xywh", "xyxy"), (picture.height, picture.width))
+    labels = torch.tensor([class_of[instance.category_id] for instance in objects])
+    masks = torch.from_numpy(np.stack([mask_of(instance, picture) for instance in objects]))
+    # A box beyond the image's edge has nothing left of it.
+    inside = (boxes[:, 2:] - boxes[:, :2] > 0).all(dim=1)
+    return {"boxes": boxes[inside], "labels": labels[inside], "masks": masks[inside]}
 
 
 def mask_of(instance: Instance, picture: Picture) -> NDArray[np.uint8]:
     """Return the mask of an object, (H, W), 1 where it is.
 
     Raises:
-        FailureError: its outline is none, or is of an image of another size.
+        FailureError: its segmentation is none, or is of an image of another size.
     """
-    library, outline = mask_library(), outline_of(instance, picture)
-    if isinstance(outline, list):
-        polygons = library.frPyObjects(outline, picture.height, picture.width)
+    library, segmentation = mask_library(), segmentation_of(instance, picture)
+    if isinstance(segmentation, list):
+        polygons = library.frPyObjects(segmentation, picture.height, picture.width)
         return np.asarray(library.decode(library.merge(polygons)))
-    return np.asarray(library.decode(run_lengths(outline)))
+    return np.asarray(library.decode(run_lengths(segmentation)))
 
 
 def mask_library() -> Any:
@@ -181,13 +181,13 @@ def mask_library() -> Any:
     return mask
 
 
-def run_lengths(outline: RunLengths) -> Any:
+def run_lengths(segmentation: RunLengths) -> Any:
     """Return run lengths as pycocotools takes them, compressed."""
-    height, width = outline.size
-    if isinstance(outline.counts, str):
-        return {"size": [height, width], "counts": outline.counts.encode()}
+    height, width = segmentation.size
+    if isinstance(segmentation.counts, str):
+        return {"size": [height, width], "counts": segmentation.counts.encode()}
     return mask_library().frPyObjects(
-        {"size": [height, width], "counts": outline.counts}, height, width
+        {"size": [height, width], "counts": segmentation.counts}, height, width
     )
 
 
@@ -195,6 +195,8 @@ def mirrored_target(target: Target, width: int) -> Target:
     """Return a target mirrored left to right on an image of so many pixels across."""
     if not target:
         return target
-    left, top, right, bottom = target["boxes"].unbind(dim=1)
-    boxes = torch.stack([width - right, top, width - left, bottom], dim=1)
-    return target | {"boxes": boxes, "masks": target["masks"].flip(2)}
+    height = target["masks"].shape[1]
+    boxes = tv.horizontal_flip_bounding_boxes(
+        target["boxes"], BoundingBoxFormat.XYXY, (height, width)
+    )
+    return target | {"boxes": boxes, "masks": tv.horizontal_flip_mask(target["masks"])}

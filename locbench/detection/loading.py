@@ -27,13 +27,19 @@ from locbench.datasets.coco_annotations import (
     read_annotations,
 )
 from locbench.datasets.known import DatasetInfo
-from locbench.detection.dataset import FileGallery, Scenes, SceneSplit, learnable, outline_of
+from locbench.detection.dataset import (
+    DetectionDataset,
+    DetectionSplit,
+    FolderSource,
+    segmentation_of,
+    trainable,
+)
 from locbench.errors import FailureError
 
 
-def load_scenes(
+def load_detection(
     name: str, root: Path, limit: int | None = None, test_limit: int | None = None
-) -> SceneSplit:
+) -> DetectionSplit:
     """Load a data set for detectors: its annotations, and its images if they are drawn.
 
     Args:
@@ -44,7 +50,7 @@ def load_scenes(
     Raises:
         UsageError: the name is none of these.
         FailureError: a folder or an image is missing, an annotation file is no such file or holds
-            an outline that is none, or ``coco`` is not the whole of COCO.
+            a segmentation that is none, or ``coco`` is not the whole of COCO.
     """
     if name == SHAPES:
         from locbench.detection.shapes import drawn_split
@@ -55,7 +61,7 @@ def load_scenes(
     return whole.limited(limit, test_limit)
 
 
-def _read(name: str, root: Path) -> SceneSplit:
+def _read(name: str, root: Path) -> DetectionSplit:
     parts, described = find_files(name, root), info(name, root)
     check_files(parts)
     train, val = (read_annotations(each.annotations) for each in parts)
@@ -63,25 +69,25 @@ def _read(name: str, root: Path) -> SceneSplit:
     _refuse_other_counts(described, parts, (train, val))
     for files, found in zip(parts, (train, val), strict=True):
         _refuse_missing(files, found)
-    scenes = (
-        Scenes.of(FileGallery(files.images), found)
+    dataset = (
+        DetectionDataset.of(FolderSource(files.images), found)
         for files, found in zip(parts, (train, val), strict=True)
     )
-    learned, tested = scenes
-    learned = learned.learnable()
+    learned, tested = dataset
+    learned = learned.trainable()
     if not learned:
         raise FailureError(
             f"{parts.train.annotations} holds no object to learn from",
             "Annotate some, without crowds.",
         )
-    _refuse_outlines(parts.train, learned, learnable)
-    _refuse_outlines(
+    _refuse_segmentations(parts.train, learned, trainable)
+    _refuse_segmentations(
         parts.val, tested, lambda _: True
     )  # crowds too: they are judged by their outlines
     digest = hashlib.sha256()
     for files in parts:
         digest.update(hashlib.sha256(files.annotations.read_bytes()).digest())
-    return SceneSplit(
+    return DetectionSplit(
         described, learned, tested, content_of(name, root).now or digest.hexdigest()[:16]
     )
 
@@ -89,9 +95,7 @@ def _read(name: str, root: Path) -> SceneSplit:
 def _refuse_other_counts(
     described: DatasetInfo, parts: CocoParts, found: Sequence[Annotations]
 ) -> None:
-    """Refuse files of other sizes than described: their numbers would pass for COCO's, or a class
-    have no place.
-    """
+    """Refuse files of other sizes than described, whose numbers would pass for COCO's."""
     wanted = (described.train_size, described.test_size)
     for files, own, size in zip(parts, found, wanted, strict=True):
         counts, expected = (len(own.images), len(own.categories)), (size, described.classes)
@@ -105,18 +109,19 @@ def _refuse_other_counts(
             )
 
 
-def _refuse_outlines(files: Files, scenes: Scenes, wanted: Callable[[Instance], bool]) -> None:
-    """Refuse outlines that are none, which would otherwise end a run hours after its start, and
-    boxes elsewhere.
+def _refuse_segmentations(
+    files: Files, dataset: DetectionDataset, wanted: Callable[[Instance], bool]
+) -> None:
+    """Refuse segmentations that are none and boxes elsewhere, before a run meets them.
 
-    An outline shows how its box is meant; boxes that are written as left, top, right and bottom
+    A segmentation shows how its box is meant; boxes that are written as left, top, right and bottom
     would be taken for others without a word.
     """
     kinds: Counter[BoxKind] = Counter()
-    for picture, own in zip(scenes.pictures, scenes.objects, strict=True):
+    for picture, own in zip(dataset.pictures, dataset.objects, strict=True):
         for each in filter(wanted, own):
             try:
-                kinds[box_kind(each.bbox, outline_of(each, picture), picture)] += 1
+                kinds[box_kind(each.bbox, segmentation_of(each, picture), picture)] += 1
             except FailureError as error:
                 raise FailureError(f"{files.annotations}: {error.message}", error.remedy) from None
     if kinds["corners"] > kinds["size"]:
@@ -133,9 +138,7 @@ def _refuse_outlines(files: Files, scenes: Scenes, wanted: Callable[[Instance], 
 
 
 def _refuse_missing(files: Files, found: Annotations) -> None:
-    """Refuse a part that lacks images: one listing of the folder, where asking for each of 118,287
-    would take long.
-    """
+    """Refuse a part that lacks images, by one listing of its folder: there are 118,287."""
     there = {each.name for each in files.images.iterdir()}
     lacking = [each for each in found.images if each.file_name not in there]
     lacking = [each for each in lacking if not (files.images / each.file_name).is_file()]

@@ -1,4 +1,4 @@
-"""One detector being trained: epochs of steps, and average precision where it is asked for."""
+"""The training of a detector, and its average precision."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from locbench.detection.dataset import SceneSplit
+from locbench.detection.dataset import DetectionSplit
 from locbench.detection.detector import backbone_chain, build_detector, load_backbone
 from locbench.detection.evaluation import average_precision, detections
 from locbench.detection.loader import Sample, training_samples
@@ -40,7 +40,7 @@ class DetectionRun(TrainingRun):
     def __init__(
         self,
         recipe: Recipe,
-        split: SceneSplit,
+        split: DetectionSplit,
         backbone: Path,
         checkpoint: Path | None = None,
         device: torch.device = torch.device("cpu"),
@@ -128,9 +128,7 @@ def make_detector_optimizer(detector: nn.Module, recipe: Recipe) -> torch.optim.
 
 
 def detection_metrics(state: RunState) -> dict[str, float]:
-    """Return a finished run's numbers: average precisions after the last epoch in percent, and the
-    training loss.
-    """
+    """Return a finished run's average precisions in percent, and its training loss."""
     last = state.history[-1]
     kept = {
         name: value

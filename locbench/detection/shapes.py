@@ -1,6 +1,4 @@
-"""Drawn shapes in COCO's format: a data set for detectors that needs no file. Circles, squares and
-triangles.
-"""
+"""Drawn circles, squares and triangles in COCO's format, which need no file."""
 
 from __future__ import annotations
 
@@ -17,9 +15,9 @@ from PIL import Image, ImageDraw
 
 from locbench.datasets.coco_annotations import Annotations, Category, Instance, Picture
 from locbench.datasets.known import DatasetInfo
-from locbench.detection.dataset import Scenes, SceneSplit
+from locbench.detection.dataset import DetectionDataset, DetectionSplit
 
-__all__ = ["DrawnGallery", "drawn", "drawn_split"]
+__all__ = ["DrawnSource", "drawn", "drawn_split"]
 
 CATEGORIES = tuple(
     Category(number, name) for number, name in ((1, "circle"), (2, "square"), (4, "triangle"))
@@ -36,7 +34,7 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class DrawnGallery:
+class DrawnSource:
     """Images in memory, (N, S, S, 3) uint8; the picture's id is its position."""
 
     pixels: NDArray[np.uint8]
@@ -51,18 +49,18 @@ class DrawnGallery:
         return Path(picture.file_name)
 
 
-def drawn_split(info: DatasetInfo) -> SceneSplit:
+def drawn_split(info: DatasetInfo) -> DetectionSplit:
     """Draw the whole data set; it is the same on every machine."""
     parts = [drawn(info.train_size, info.side, "train"), drawn(info.test_size, info.side, "test")]
     digest = hashlib.sha256()
-    for gallery, found in parts:
-        digest.update(gallery.pixels.tobytes())
+    for source, found in parts:
+        digest.update(source.pixels.tobytes())
         digest.update(msgspec.json.encode(found))
-    train, test = (Scenes.of(*part) for part in parts)
-    return SceneSplit(info, train, test, digest.hexdigest()[:16])
+    train, test = (DetectionDataset.of(*part) for part in parts)
+    return DetectionSplit(info, train, test, digest.hexdigest()[:16])
 
 
-def drawn(count: int, side: int, part: str) -> tuple[DrawnGallery, Annotations]:
+def drawn(count: int, side: int, part: str) -> tuple[DrawnSource, Annotations]:
     """Draw images and say what is on them.
 
     Args:
@@ -79,7 +77,7 @@ def drawn(count: int, side: int, part: str) -> tuple[DrawnGallery, Annotations]:
     instances: list[Instance] = []
     for index in range(count):
         pictures.append(Picture(index, f"{part}-{index}.png", side, side))
-        found = _outlines(draws, side)
+        found = _draw_shapes(draws, side)
         image = Image.fromarray(pixels[index])
         pen = ImageDraw.Draw(image)
         for category, points in found:
@@ -87,10 +85,10 @@ def drawn(count: int, side: int, part: str) -> tuple[DrawnGallery, Annotations]:
             pen.polygon(points, fill=colour)
             instances.append(_instance(len(instances) + 1, index, category, points))
         pixels[index] = np.asarray(image)
-    return DrawnGallery(pixels), Annotations(pictures, instances, list(CATEGORIES))
+    return DrawnSource(pixels), Annotations(pictures, instances, list(CATEGORIES))
 
 
-def _outlines(draws: Random, side: int) -> list[tuple[int, list[Point]]]:
+def _draw_shapes(draws: Random, side: int) -> list[tuple[int, list[Point]]]:
     """Draw the objects of an image: their category and corners.
 
     Circles about two objects never meet.
@@ -112,9 +110,7 @@ def _outlines(draws: Random, side: int) -> list[tuple[int, list[Point]]]:
 
 
 def _corners(count: int, x: float, y: float, radius: float, turn: float) -> list[Point]:
-    """Return the corners of a regular polygon, to a hundredth of a pixel, turned by a share of a
-    whole turn.
-    """
+    """Return the corners of a regular polygon, turned by a share of a whole turn."""
     angles = [2 * math.pi * (turn + index / count) for index in range(count)]
     return [
         (round(x + radius * math.cos(each), 2), round(y + radius * math.sin(each), 2))
@@ -126,7 +122,9 @@ def _instance(number: int, image: int, category: int, points: list[Point]) -> In
     xs, ys = ([point[axis] for point in points] for axis in (0, 1))
     left, top = min(xs), min(ys)
     width, height = max(xs) - left, max(ys) - top
-    outline = msgspec.Raw(msgspec.json.encode([[number for point in points for number in point]]))
+    segmentation = msgspec.Raw(
+        msgspec.json.encode([[number for point in points for number in point]])
+    )
     following = [*points[1:], points[0]]
     area = abs(sum(x * v - u * y for (x, y), (u, v) in zip(points, following, strict=True))) / 2
-    return Instance(number, image, category, (left, top, width, height), outline, area)
+    return Instance(number, image, category, (left, top, width, height), segmentation, area)

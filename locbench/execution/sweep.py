@@ -12,10 +12,10 @@ import torch
 
 from locbench.data.images import Split, load
 from locbench.datasets.catalogue import info, status
-from locbench.detection.dataset import SceneSplit
+from locbench.detection.dataset import DetectionSplit
 from locbench.detection.detector import BackboneError, keep_weights
 from locbench.detection.evaluation import require_pycocotools
-from locbench.detection.loading import load_scenes
+from locbench.detection.loading import load_detection
 from locbench.detection.run import DetectionRun, detection_metrics
 from locbench.errors import DivergedError, FailureError, LocbenchError, UsageError
 from locbench.execution.events import JobDone, JobStarted, Listener
@@ -64,8 +64,8 @@ class Sweep:
         self.store, self.device, self.root, self.download = store, device, root, download
         self.weights, self.world, self.engine, self.beside = weights, world, engine, beside
         self.code = code()
-        self._splits: dict[tuple[str, str, int | None, int | None], Split | SceneSplit] = {}
-        self._scenes: dict[str, SceneSplit] = {}
+        self._splits: dict[tuple[str, str, int | None, int | None], Split | DetectionSplit] = {}
+        self._detection_splits: dict[str, DetectionSplit] = {}
         self._engines: dict[str, EngineName] = {}
 
     def prepare(self, jobs: Sequence[Job]) -> None:
@@ -79,7 +79,7 @@ class Sweep:
         self.choose_engines(jobs)
         if not self.download:
             refuse_missing(dict.fromkeys(job.recipe.dataset for job in jobs), self.root)
-        self._scenes = refuse_unready(jobs, self.root)
+        self._detection_splits = refuse_unready(jobs, self.root)
         self.store.prepare(
             [job.recipe for job in jobs], weights=any(job.keeps_weights for job in jobs)
         )
@@ -118,7 +118,7 @@ class Sweep:
             listener.on(JobDone(record))
             return record
 
-    def split(self, recipe: Recipe) -> Split | SceneSplit:
+    def split(self, recipe: Recipe) -> Split | DetectionSplit:
         """Return a recipe's images, a classifier's on the device, loaded once per sweep."""
         wanted = (recipe.dataset, recipe.content, recipe.train_limit, recipe.test_limit)
         if wanted not in self._splits:
@@ -127,9 +127,11 @@ class Sweep:
             refuse_changed(recipe, self.root)
         return self._splits[wanted]
 
-    def _load(self, recipe: Recipe) -> Split | SceneSplit:
+    def _load(self, recipe: Recipe) -> Split | DetectionSplit:
         if recipe.detection is not None:
-            whole = self._scenes.get(recipe.dataset) or load_scenes(recipe.dataset, self.root)
+            whole = self._detection_splits.get(recipe.dataset) or load_detection(
+                recipe.dataset, self.root
+            )
             return whole.limited(recipe.train_limit, recipe.test_limit)
         return load(
             recipe.dataset,
@@ -140,7 +142,7 @@ class Sweep:
             device=str(self.device),
         )
 
-    def _run(self, recipe: Recipe, split: Split | SceneSplit) -> Run | DetectionRun:
+    def _run(self, recipe: Recipe, split: Split | DetectionSplit) -> Run | DetectionRun:
         checkpoint, origin = self.store.checkpoint(recipe.key), self._origin(recipe)
         if isinstance(split, Split):
             engine = self._engine(recipe)
@@ -174,7 +176,7 @@ class Sweep:
             return self.weights
         return refuse_untrained(self.store, recipe.backbone)
 
-    def _record(self, job: Job, split: Split | SceneSplit, listener: Listener) -> Record:
+    def _record(self, job: Job, split: Split | DetectionSplit, listener: Listener) -> Record:
         recipe, state = job.recipe, RunState()
         try:
             run = self._run(recipe, split)
@@ -198,7 +200,7 @@ class Sweep:
         return self._make(recipe, split, state, final_metrics(state))
 
     def _failed(
-        self, recipe: Recipe, split: Split | SceneSplit, state: RunState, error: Exception
+        self, recipe: Recipe, split: Split | DetectionSplit, state: RunState, error: Exception
     ) -> Record:
         message = error.message if isinstance(error, LocbenchError) else told(error)
         return msgspec.structs.replace(
@@ -206,7 +208,11 @@ class Sweep:
         )
 
     def _make(
-        self, recipe: Recipe, split: Split | SceneSplit, state: RunState, metrics: dict[str, float]
+        self,
+        recipe: Recipe,
+        split: Split | DetectionSplit,
+        state: RunState,
+        metrics: dict[str, float],
     ) -> Record:
         return Record(
             key=recipe.key,
@@ -271,7 +277,7 @@ def refuse_missing(names: Iterable[str], root: Path) -> None:
             )
 
 
-def refuse_unready(jobs: Sequence[Job], root: Path) -> dict[str, SceneSplit]:
+def refuse_unready(jobs: Sequence[Job], root: Path) -> dict[str, DetectionSplit]:
     """Refuse a last batch that no epoch could end with, and what a detector could not do without,
     before all training.
 
@@ -293,7 +299,7 @@ def refuse_unready(jobs: Sequence[Job], root: Path) -> dict[str, SceneSplit]:
     detectors = [job.recipe.dataset for job in jobs if job.recipe.detection is not None]
     if detectors:
         require_pycocotools()
-    return {name: load_scenes(name, root) for name in dict.fromkeys(detectors)}
+    return {name: load_detection(name, root) for name in dict.fromkeys(detectors)}
 
 
 def final_metrics(state: RunState) -> dict[str, float]:

@@ -21,7 +21,7 @@ from small_table import Bench
 from locbench.data import content
 from locbench.data.content import content_of
 from locbench.data.images import load
-from locbench.detection.loading import load_scenes
+from locbench.detection.loading import load_detection
 from locbench.errors import FailureError
 from locbench.execution.identity import refuse_changed
 from locbench.results.reading import RecordFiles
@@ -150,9 +150,9 @@ def test_streams_and_detectors_sets_notice_changed_pixels(folder: Path, tmp_path
     assert load(f"imagenet:{folder}", tmp_path).fingerprint != before
     coco = write_coco(tmp_path / "coco")
     image = coco / "train2017" / "ten.png"
-    first = load_scenes(f"coco:{coco}", tmp_path).fingerprint
+    first = load_detection(f"coco:{coco}", tmp_path).fingerprint
     Image.fromarray(np.zeros((8, 12, 3), dtype=np.uint8)).save(image)
-    assert load_scenes(f"coco:{coco}", tmp_path).fingerprint != first
+    assert load_detection(f"coco:{coco}", tmp_path).fingerprint != first
 
 
 def test_what_a_folder_held_before_is_remembered(folder: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from locbench.data.images import Split, load
 from locbench.datasets.catalogue import info, status
 from locbench.datasets.image_files import as_rgb, opened
 from locbench.detection.loader import training_samples
-from locbench.detection.loading import load_scenes
+from locbench.detection.loading import load_detection
 from locbench.errors import FailureError
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n(x) run\nshowpage\n%%EOF\n"
@@ -71,9 +71,9 @@ def test_postscript_under_an_images_name_is_not_run(folder: Path, tmp_path: Path
         )
     coco = write_coco(tmp_path / "coco")
     (coco / "train2017" / "ten.png").write_bytes(POSTSCRIPT)
-    scenes = load_scenes(f"coco:{coco}", tmp_path).train
+    dataset = load_detection(f"coco:{coco}", tmp_path).train
     with pytest.raises(FailureError, match=r"ten\.png cannot be decoded: it is none of"):
-        list(training_samples(scenes, 1, seed=0, epoch=1, flip=False))
+        list(training_samples(dataset, 1, seed=0, epoch=1, flip=False))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "ICO", "PDF", "PCX", "TGA", "XBM"])

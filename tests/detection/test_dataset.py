@@ -23,7 +23,7 @@ from locbench.detection.loader import (
     training_samples,
     validation_samples,
 )
-from locbench.detection.loading import load_scenes
+from locbench.detection.loading import load_detection
 from locbench.errors import FailureError, UsageError
 
 pytest.importorskip("pycocotools")
@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_reader_gives_what_is_annotated(folder: Path) -> None:
-    split = load_scenes(f"coco:{folder}", folder)
+    split = load_detection(f"coco:{folder}", folder)
     assert [each.file_name for each in split.train.pictures] == [
         "ten.png"
     ]  # the other has nothing to learn from
@@ -53,8 +53,8 @@ def test_reader_gives_what_is_annotated(folder: Path) -> None:
 
 
 def test_targets_are_boxes_classes_and_masks_without_crowds(folder: Path) -> None:
-    scenes = load_scenes(f"coco:{folder}", folder).train
-    ((sample,),) = training_samples(scenes, 4, seed=0, epoch=1, flip=False)
+    dataset = load_detection(f"coco:{folder}", folder).train
+    ((sample,),) = training_samples(dataset, 4, seed=0, epoch=1, flip=False)
     assert sample.image.shape == (3, 8, 12)
     assert sample.image.dtype == torch.uint8
     assert sample.image[:, 0, 0].tolist() == [255, 0, 0]
@@ -73,18 +73,18 @@ def test_compressed_runs_are_read_too(folder: Path) -> None:
     path.write_text(
         json.dumps(annotations(CORNER | {"segmentation": {"counts": counts, "size": [8, 12]}}))
     )
-    scenes = load_scenes(f"coco:{folder}", folder).test
-    assert np.array_equal(mask_of(scenes.objects[0][0], scenes.pictures[0]), CORNER_MASK)
+    dataset = load_detection(f"coco:{folder}", folder).test
+    assert np.array_equal(mask_of(dataset.objects[0][0], dataset.pictures[0]), CORNER_MASK)
 
 
 def test_mirrored_images_have_mirrored_targets(folder: Path) -> None:
-    scenes = load_scenes(f"coco:{folder}", folder).train
-    ((plain,),) = training_samples(scenes, 1, seed=0, epoch=1, flip=False)
+    dataset = load_detection(f"coco:{folder}", folder).train
+    ((plain,),) = training_samples(dataset, 1, seed=0, epoch=1, flip=False)
     mirrored = mirrored_target(plain.target, 12)
     assert mirrored["boxes"].tolist() == [[6, 1, 10, 5], [2, 2, 4, 6]]
     assert np.array_equal(mirrored["masks"][0].numpy(), SQUARE_MASK[:, ::-1])
     found = [
-        next(training_samples(scenes, 1, seed=seed, epoch=1, flip=True))[0] for seed in range(12)
+        next(training_samples(dataset, 1, seed=seed, epoch=1, flip=True))[0] for seed in range(12)
     ]
     turned = [each for each in found if each.image[:, 0, -1].tolist() == [255, 0, 0]]
     assert 0 < len(turned) < len(found)
@@ -92,10 +92,10 @@ def test_mirrored_images_have_mirrored_targets(folder: Path) -> None:
 
 
 def test_order_follows_from_seed_and_epoch_alone() -> None:
-    scenes = load_scenes("shapes", Path(), limit=12).train
+    dataset = load_detection("shapes", Path(), limit=12).train
 
     def epoch(number: int, batch: int) -> list[torch.Tensor]:
-        batches = training_samples(scenes, batch, seed=1, epoch=number, flip=True)
+        batches = training_samples(dataset, batch, seed=1, epoch=number, flip=True)
         return [each.image for samples in batches for each in samples]
 
     first, again, other = epoch(1, 5), epoch(1, 3), epoch(2, 5)
@@ -104,7 +104,7 @@ def test_order_follows_from_seed_and_epoch_alone() -> None:
 
 
 def test_shapes_are_the_same_every_time_and_boxes_enclose_them() -> None:
-    split, again = load_scenes("shapes", Path()), load_scenes("shapes", Path())
+    split, again = load_detection("shapes", Path()), load_detection("shapes", Path())
     assert split.fingerprint == again.fingerprint
     assert (len(split.train), len(split.test)) == (
         info("shapes").train_size,
@@ -124,7 +124,7 @@ def test_shapes_are_the_same_every_time_and_boxes_enclose_them() -> None:
 
 
 def test_smaller_limits_nest_in_larger_ones() -> None:
-    few, more = (load_scenes("shapes", Path(), limit=limit).train for limit in (5, 20))
+    few, more = (load_detection("shapes", Path(), limit=limit).train for limit in (5, 20))
     assert {each.id for each in few.pictures} < {each.id for each in more.pictures}
 
 
@@ -134,7 +134,7 @@ def test_folder_without_years_is_found(folder: Path) -> None:
         names = (folder / "annotations" / f"instances_{part}{year}.json" for year in ("2017", ""))
         next(names).rename(next(names))
     assert status(f"coco:{folder}", folder).state == "ready"
-    assert len(load_scenes(f"coco:{folder}", folder).test) == 2
+    assert len(load_detection(f"coco:{folder}", folder).test) == 2
 
 
 def test_coco_is_looked_for_below_the_root(tmp_path: Path) -> None:
@@ -156,22 +156,22 @@ def test_name_without_a_folder() -> None:
 def test_missing_image_is_named(folder: Path) -> None:
     (folder / "val2017" / "eleven.png").unlink()
     with pytest.raises(FailureError, match=r"eleven\.png is missing") as caught:
-        load_scenes(f"coco:{folder}", folder)
+        load_detection(f"coco:{folder}", folder)
     assert "instances_val2017.json" in caught.value.remedy
 
 
 def test_undecodable_image_is_named(folder: Path) -> None:
     (folder / "val2017" / "eleven.png").write_bytes(b"no image")
-    scenes = load_scenes(f"coco:{folder}", folder).test
+    dataset = load_detection(f"coco:{folder}", folder).test
     with pytest.raises(FailureError, match=r"eleven\.png cannot be decoded"):
-        list(validation_samples(scenes, 1))
+        list(validation_samples(dataset, 1))
 
 
 def test_image_of_another_size_is_named(folder: Path) -> None:
-    scenes = load_scenes(f"coco:{folder}", folder)
+    dataset = load_detection(f"coco:{folder}", folder)
     (folder / "train2017" / "ten.png").write_bytes((folder / "val2017" / "eleven.png").read_bytes())
     with pytest.raises(FailureError, match="8 x 8 pixels, and its annotation says 12 x 8"):
-        list(training_samples(scenes.train, 1, seed=0, epoch=1, flip=False))
+        list(training_samples(dataset.train, 1, seed=0, epoch=1, flip=False))
 
 
 def without(name: str) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def test_faults_of_an_annotation_file(folder: Path, content: str, words: str) ->
     path = folder / "annotations" / "instances_train2017.json"
     path.write_text(content)
     with pytest.raises(FailureError) as caught:
-        load_scenes(f"coco:{folder}", folder)
+        load_detection(f"coco:{folder}", folder)
     assert words in caught.value.message
     assert path.name in caught.value.message
     assert caught.value.remedy
@@ -203,18 +203,19 @@ def test_faults_of_an_annotation_file(folder: Path, content: str, words: str) ->
 
 @pytest.mark.parametrize("part", ["train", "val"])
 @pytest.mark.parametrize(
-    "outline", [[], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], "x", {"counts": 3, "size": [8, 12]}]
+    "segmentation",
+    [[], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], "x", {"counts": 3, "size": [8, 12]}],
 )
-def test_faults_of_an_outline_are_told_by_its_annotation(
-    folder: Path, outline: object, part: str
+def test_faults_of_a_segmentation_are_told_by_its_annotation(
+    folder: Path, segmentation: object, part: str
 ) -> None:
     path = folder / "annotations" / f"instances_{part}2017.json"
-    path.write_text(json.dumps(annotations(SQUARE | {"segmentation": outline})))
+    path.write_text(json.dumps(annotations(SQUARE | {"segmentation": segmentation})))
     with pytest.raises(
         FailureError, match=rf"{path.name}: the segmentation of annotation 1"
     ) as caught:
-        load_scenes(f"coco:{folder}", folder)
-    assert ("outlines" in caught.value.remedy) == (outline == [])
+        load_detection(f"coco:{folder}", folder)
+    assert ("outlines" in caught.value.remedy) == (segmentation == [])
 
 
 def test_run_lengths_of_another_image_are_told(folder: Path) -> None:
@@ -223,7 +224,7 @@ def test_run_lengths_of_another_image_are_told(folder: Path) -> None:
         json.dumps(annotations(CROWD | {"segmentation": {"counts": [0, 96], "size": [12, 8]}}))
     )
     with pytest.raises(FailureError, match=r"annotation 3 is of an image of \(12, 8\) pixels"):
-        load_scenes(f"coco:{folder}", folder)
+        load_detection(f"coco:{folder}", folder)
 
 
 def test_a_few_images_do_not_pass_for_coco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,16 +232,16 @@ def test_a_few_images_do_not_pass_for_coco(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(
         FailureError, match="2 images and 2 categories, and COCO 2017 has 118,287 and 80"
     ) as caught:
-        load_scenes("coco", tmp_path)
+        load_detection("coco", tmp_path)
     assert f"coco:{folder}" in caught.value.remedy
     described = msgspec.structs.replace(info("coco"), train_size=2, test_size=2, classes=2)
     monkeypatch.setattr("locbench.detection.loading.info", lambda *_: described)
     # Both images are counted, though one holds nothing to learn from.
-    assert len(load_scenes("coco", tmp_path).train) == 1
+    assert len(load_detection("coco", tmp_path).train) == 1
 
 
 def test_categories_that_came_later_have_no_class(folder: Path) -> None:
-    assert load_scenes(f"coco:{folder}", folder).info.classes == 2
+    assert load_detection(f"coco:{folder}", folder).info.classes == 2
     for part in ("train", "val"):
         path = folder / "annotations" / f"instances_{part}2017.json"
         content = json.loads(path.read_text())
@@ -248,7 +249,7 @@ def test_categories_that_came_later_have_no_class(folder: Path) -> None:
             json.dumps(content | {"categories": [*content["categories"], {"id": 9, "name": "dog"}]})
         )
     with pytest.raises(FailureError, match="3 categories, and some") as caught:
-        load_scenes(f"coco:{folder}", folder)
+        load_detection(f"coco:{folder}", folder)
     assert "start again" in caught.value.remedy
 
 
@@ -256,7 +257,7 @@ def test_parts_with_other_categories(folder: Path) -> None:
     content = annotations(SQUARE | {"category_id": 1}) | {"categories": [{"id": 1, "name": "dog"}]}
     (folder / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
     with pytest.raises(FailureError, match="other categories"):
-        load_scenes(f"coco:{folder}", folder)
+        load_detection(f"coco:{folder}", folder)
 
 
 def write_parts(folder: Path, *objects: dict[str, Any], part: str = "val") -> Path:
@@ -282,7 +283,7 @@ def test_ids_of_objects_do_not_reach_the_average_precision(
         for each, number in zip((SQUARE, OTHER_SQUARE, TINY), numbers, strict=True)
     ]
     write_parts(folder, *objects)
-    test = load_scenes(f"coco:{folder}", folder).test
+    test = load_detection(f"coco:{folder}", folder).test
     found = [target_of(test, index) for index in range(len(test))]
     perfect = [
         each | {"masks": each["masks"].bool(), "scores": torch.ones(len(each["labels"]))}
@@ -301,7 +302,7 @@ def test_ids_of_images_may_be_any_numbers(folder: Path) -> None:
     ]
     content["images"][1] |= {"width": 12}
     path.write_text(json.dumps(content))
-    test = load_scenes(f"coco:{folder}", folder).test
+    test = load_detection(f"coco:{folder}", folder).test
     found = [target_of(test, index) for index in range(len(test))]
     perfect = [
         each | {"masks": each["masks"].bool(), "scores": torch.ones(len(each["labels"]))}
@@ -311,8 +312,8 @@ def test_ids_of_images_may_be_any_numbers(folder: Path) -> None:
 
 
 def test_nothing_to_find_has_no_average_precision(folder: Path) -> None:
-    scenes = load_scenes(f"coco:{folder}", folder).test
-    empty = scenes.kept([1])
+    dataset = load_detection(f"coco:{folder}", folder).test
+    empty = dataset.kept([1])
     nothing = {
         "boxes": torch.empty(0, 4),
         "scores": torch.empty(0),
@@ -324,7 +325,7 @@ def test_nothing_to_find_has_no_average_precision(folder: Path) -> None:
 def test_validation_images_without_an_object_are_refused(folder: Path) -> None:
     write_parts(folder, CROWD)
     with pytest.raises(FailureError, match=r"the 2 validation images of .* hold no object to find"):
-        load_scenes(f"coco:{folder}", folder)
+        load_detection(f"coco:{folder}", folder)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +363,7 @@ def test_what_pycocotools_would_misread_is_refused(
 ) -> None:
     path = write_parts(folder, SQUARE | changes, part=part)
     with pytest.raises(FailureError) as caught:
-        load_scenes(f"coco:{folder}", folder)
+        load_detection(f"coco:{folder}", folder)
     assert words in caught.value.message
     assert path.name in caught.value.message
 
@@ -373,7 +374,7 @@ def test_an_image_that_is_listed_twice_is_refused(folder: Path) -> None:
     content["images"][1]["file_name"] = "ten.png"
     path.write_text(json.dumps(content))
     with pytest.raises(FailureError, match=r"1 images are listed twice or more, such as ten\.png"):
-        load_scenes(f"coco:{folder}", folder)
+        load_detection(f"coco:{folder}", folder)
 
 
 def test_compressed_runs_add_up_as_pycocotools_writes_them(folder: Path) -> None:
@@ -384,10 +385,10 @@ def test_compressed_runs_add_up_as_pycocotools_writes_them(folder: Path) -> None
         drawn = np.asfortranarray((draws.random((8, 12)) < share).astype(np.uint8))
         counts = mask.encode(drawn)["counts"].decode()
         write_parts(folder, SQUARE, TINY | {"segmentation": {"counts": counts, "size": [8, 12]}})
-        test = load_scenes(f"coco:{folder}", folder).test
+        test = load_detection(f"coco:{folder}", folder).test
         assert np.array_equal(mask_of(test.objects[0][1], test.pictures[0]), drawn)
         write_parts(
             folder, SQUARE, TINY | {"segmentation": {"counts": counts[:-1], "size": [8, 12]}}
         )
         with pytest.raises(FailureError, match="annotation 8"):
-            load_scenes(f"coco:{folder}", folder)
+            load_detection(f"coco:{folder}", folder)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision.models import resnet34
 
 from locbench.detection.costs import detector_parameters, detector_seconds
-from locbench.detection.dataset import Scenes
+from locbench.detection.dataset import DetectionDataset
 from locbench.detection.detector import (
     Pyramid,
     backbone_chain,
@@ -26,7 +26,7 @@ from locbench.detection.detector import (
 )
 from locbench.detection.evaluation import average_precision
 from locbench.detection.loader import target_of
-from locbench.detection.loading import load_scenes
+from locbench.detection.loading import load_detection
 from locbench.detection.run import DetectionRun
 from locbench.errors import DivergedError, FailureError
 from locbench.networks.chain import Chain
@@ -57,14 +57,14 @@ def chain_of(recipe: Recipe) -> Chain:
     return backbone_chain(recipe.backbone)
 
 
-def scenes(limit: int = 16) -> Scenes:
-    return load_scenes("shapes", Path(), limit=limit, test_limit=limit).test
+def dataset(limit: int = 16) -> DetectionDataset:
+    return load_detection("shapes", Path(), limit=limit, test_limit=limit).test
 
 
 # Average precision
 
 
-def truth_as_found(of: Scenes) -> list[dict[str, Tensor]]:
+def truth_as_found(of: DetectionDataset) -> list[dict[str, Tensor]]:
     """Return what a perfect detector would find."""
     truth = [target_of(of, index) for index in range(len(of))]
     return [
@@ -74,7 +74,7 @@ def truth_as_found(of: Scenes) -> list[dict[str, Tensor]]:
 
 
 def test_perfect_detections_have_100_percent() -> None:
-    some = scenes()
+    some = dataset()
     found = average_precision(some, truth_as_found(some))
     assert found == dict.fromkeys(
         ("box_ap", "box_ap50", "box_ap75", "mask_ap", "mask_ap50", "mask_ap75"), 100.0
@@ -82,7 +82,7 @@ def test_perfect_detections_have_100_percent() -> None:
 
 
 def test_no_detection_has_0_percent() -> None:
-    some = scenes()
+    some = dataset()
     nothing = {
         "boxes": torch.empty(0, 4),
         "scores": torch.empty(0),
@@ -96,7 +96,7 @@ def test_overlap_decides_which_thresholds_are_met() -> None:
     """A box shifted so that it covers 2/3 of the truth's area counts at 0.5, 0.55, 0.6 and 0.65: AP
     is 40 %.
     """
-    some = scenes(1)
+    some = dataset(1)
     some = replace(some, objects=((some.objects[0][0],),))
     (found,) = truth_as_found(some)
     left, _, right, _ = found["boxes"][0].tolist()
@@ -107,7 +107,7 @@ def test_overlap_decides_which_thresholds_are_met() -> None:
 
 
 def test_wrong_class_counts_for_nothing() -> None:
-    some = scenes(1)
+    some = dataset(1)
     some = replace(some, objects=((some.objects[0][0],),))
     (found,) = truth_as_found(some)
     found["labels"] = found["labels"] % 3 + 1
@@ -182,7 +182,7 @@ def test_features_are_torchvisions_with_its_weights(tmp_path: Path) -> None:
 
 def test_weights_are_really_loaded(weights: Path) -> None:
     recipe = detector_recipe()
-    run = DetectionRun(recipe, load_scenes("shapes", Path(), limit=2, test_limit=2), weights)
+    run = DetectionRun(recipe, load_detection("shapes", Path(), limit=2, test_limit=2), weights)
     kept, own = load_file(weights), run.detector.backbone.units.state_dict()  # type: ignore[union-attr]
     assert len(own) > 100
     assert all(torch.equal(each, kept[f"units.{name}"]) for name, each in own.items())
@@ -288,7 +288,7 @@ def numbers(run: DetectionRun) -> list[dict[str, float | None]]:
 def test_resumed_run_gives_the_same_numbers(tmp_path: Path, weights: Path) -> None:
     recipe, split = (
         detector_recipe(epochs=2, test_every=1),
-        load_scenes("shapes", Path(), limit=8, test_limit=4),
+        load_detection("shapes", Path(), limit=8, test_limit=4),
     )
     whole = DetectionRun(recipe, split, weights)
     whole.train()
@@ -314,7 +314,7 @@ def test_resumed_run_gives_the_same_numbers(tmp_path: Path, weights: Path) -> No
 
 def test_run_that_diverges_says_so(weights: Path) -> None:
     recipe = detector_recipe(lr=1e30, optimizer="sgd", epochs=1, detection={"warmup_steps": 0})
-    split = load_scenes("shapes", Path(), limit=8, test_limit=2)
+    split = load_detection("shapes", Path(), limit=8, test_limit=2)
     with pytest.raises(DivergedError, match="a loss is not finite in epoch 1"):
         DetectionRun(msgspec.structs.replace(recipe, batch_size=2), split, weights).train()
 
@@ -325,7 +325,7 @@ def test_average_precision_rises_above_a_level(weights: Path) -> None:
     in four epochs.
     """
     recipe = detector_recipe(epochs=4, test_every=4)
-    run = DetectionRun(recipe, load_scenes("shapes", Path(), limit=160, test_limit=40), weights)
+    run = DetectionRun(recipe, load_detection("shapes", Path(), limit=160, test_limit=40), weights)
     row = run.train().history[-1]
     assert run.state.history[0]["train_loss"] > run.state.local_losses[0]  # type: ignore[operator]
     assert (row["box_ap50"] or 0.0) >= LEVEL

@@ -14,8 +14,8 @@ from report_builders import make_record
 from safetensors.torch import load_file, save_file
 from small_table import Bench
 
-from locbench.detection.dataset import SceneSplit
-from locbench.detection.loading import load_scenes
+from locbench.detection.dataset import DetectionSplit
+from locbench.detection.loading import load_detection
 from locbench.execution.job import Job
 from locbench.execution.sweep import Sweep, refuse_unready
 from locbench.report.grouping import group_records
@@ -476,16 +476,16 @@ def test_a_sweep_reads_its_data_once_and_limits_what_it_read(
 ) -> None:
     calls: list[str] = []
 
-    def counted(name: str, root: Path, *limits: int | None) -> SceneSplit:
+    def counted(name: str, root: Path, *limits: int | None) -> DetectionSplit:
         calls.append(name)
-        return load_scenes(name, root, *limits)
+        return load_detection(name, root, *limits)
 
-    monkeypatch.setattr("locbench.execution.sweep.load_scenes", counted)
+    monkeypatch.setattr("locbench.execution.sweep.load_detection", counted)
     job = Job(detector_recipe(train_limit=5, test_limit=3), (), "to do")
     sweep = Sweep(Store(bench.results), torch.device("cpu"), bench.folder)
-    sweep._scenes = refuse_unready([job, job], bench.folder)
+    sweep._detection_splits = refuse_unready([job, job], bench.folder)
     split = sweep.split(job.recipe)
     assert calls == ["shapes"]
-    own = load_scenes("shapes", bench.folder, 5, 3)
-    assert isinstance(split, SceneSplit)
+    own = load_detection("shapes", bench.folder, 5, 3)
+    assert isinstance(split, DetectionSplit)
     assert (split.train.pictures, split.test.pictures) == (own.train.pictures, own.test.pictures)

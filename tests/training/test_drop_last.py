@@ -137,13 +137,13 @@ def test_swin_recipes_drop_it_in_full_and_reduced_runs() -> None:
 def test_detectors_drop_it_too() -> None:
     pytest.importorskip("pycocotools")
     from locbench.detection.loader import training_samples
-    from locbench.detection.loading import load_scenes
+    from locbench.detection.loading import load_detection
 
-    scenes = load_scenes("shapes", Path(), limit=12).train
+    dataset = load_detection("shapes", Path(), limit=12).train
     sizes = {
         drop: [
             len(each)
-            for each in training_samples(scenes, 5, seed=1, epoch=1, flip=True, drop_last=drop)
+            for each in training_samples(dataset, 5, seed=1, epoch=1, flip=True, drop_last=drop)
         ]
         for drop in (False, True)
     }
