@@ -12,7 +12,8 @@ import torch
 
 from locbench.bench.baseline import refuse_reference
 from locbench.bench.results import Skipped
-from locbench.costs.measured.table import OVERHEAD, phase_settings
+from locbench.costs.measured.table import OVERHEAD
+from locbench.costs.memory.options import phase_options
 from locbench.errors import UsageError
 from locbench.registry import suggestion
 from locbench.spec.arguments import assignments, cost_recipe
@@ -107,7 +108,7 @@ def _cases(settings: Mapping[str, object], options: Mapping[str, Any]) -> list[C
     given = {name: value for name, value in settings.items() if value is not None}
     recipe = cost_recipe({"lr": PROBE_RATE, **given, "options": options})
     words = " ".join(f"{name}={_word(value)}" for name, value in options.items())
-    phases = ["global" if step.guided else "local" for step in phase_settings(recipe)]
+    phases = ["global" if step.guided else "local" for step in phase_options(recipe)]
     return [Case(recipe, words, phase if len(phases) > 1 else "") for phase in phases]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,31 +58,28 @@ class Costing:
         self.measurements = MeasurementStore(results)
 
     def table(self, table_id: str) -> None:
-        """Show the costs of every recipe of a table, held against what it prints."""
-        from locbench.commands.report import comparisons_of
+        """Show the costs of every recipe of a table beside what it prints."""
         from locbench.costs.table_rows import table_rows
-        from locbench.report.cost_rows import judge, judged_entry
+        from locbench.report.cost_rows import judged_entry, judged_rows
         from locbench.terminal.columns import labels_of
         from locbench.terminal.cost_findings import print_findings
         from locbench.terminal.costs import print_rows
 
         table = load_table(table_id)
         _refuse_detectors(table)
-        traced = self._untraced(cell.recipe for cell in table.cells if cell.recipe)
         with self.console.status("tracing") as status:
             rows = []
             for row in table_rows(table, self.predictions):
                 rows.append(row)
                 status.update(f"tracing: {len(rows)} recipes done")
-            comparisons = comparisons_of(table, [], self.predictions)
+            judged = judged_rows(table, rows, self.predictions, self.measurements)
         remark(*self.predictions.log.lines)
-        judged = judge(rows, comparisons, self.measurements)
         labels = labels_of(rows)
 
         def view(console: Console) -> None:
             print_rows(console, f"{table.id} ({table.number}: {table.title})", labels, judged)
-            print_findings(console, table, labels, judged, comparisons)
-            self._print_origins(labels, judged, traced)
+            print_findings(console, table, labels, judged)
+            self._print_origins(labels, judged)
 
         self.output.show(
             lambda: {"id": table.id, "cells": [judged_entry(row) for row in judged]}, view
@@ -114,27 +111,29 @@ class Costing:
     ) -> None:
         """Show the costs of one recipe and draw its timeline if asked for."""
         from locbench.costs.table_rows import recipe_row
-        from locbench.report.cost_rows import judge, judged_entry
+        from locbench.report.cost_rows import JudgedRow, judged_entry, measured_steps
         from locbench.terminal.columns import labels_of
         from locbench.terminal.costs import print_rows
 
         recipe = cost_recipe(settings)
-        traced = self._untraced([recipe])
         with traceable():
             row = recipe_row(recipe, self.predictions, setting)
         remark(*self.predictions.log.lines)
         if timeline is not None:
             self._draw(recipe, timeline, setting)
-        (judged,) = judge([row], [], self.measurements)
+        measured = measured_steps(row, self.predictions, self.measurements, setting)
+        judged = JudgedRow(row, measured=measured)
         labels = labels_of([row])
 
         def view(console: Console) -> None:
             print_rows(console, _title(recipe), labels, [judged])
-            self._print_origins(labels, [judged], traced)
+            self._print_origins(labels, [judged], setting)
 
         self.output.show(lambda: judged_entry(judged), view)
 
-    def _print_origins(self, labels: Labels, judged: Sequence[JudgedRow], traced: set[str]) -> None:
+    def _print_origins(
+        self, labels: Labels, judged: Sequence[JudgedRow], setting: TraceOptions = TraceOptions()
+    ) -> None:
         from locbench.terminal.cost_findings import print_measured_steps
         from locbench.terminal.costs import print_slowest
 
@@ -143,11 +142,12 @@ class Costing:
             say(self.console, fault)
         say(self.console, f"Predictions are traced with {self.predictions.log.origin}.", "dim")
         kept = not self.predictions.log.unkept
+        traced = [
+            index
+            for index, each in enumerate(judged)
+            if self.predictions.has_traced(each.row.recipe, setting)
+        ]
         print_slowest(self.console, labels, [each.row for each in judged], traced, kept=kept)
-
-    def _untraced(self, recipes: Iterable[Recipe]) -> set[str]:
-        kept = PredictionStore(self.results)
-        return {each.key for each in recipes if kept.footprint(each) is None}
 
     def fit(self, memory: str, settings: Mapping[str, Any]) -> None:
         """Show the largest batch of a method, or the methods by what they cost at a batch."""

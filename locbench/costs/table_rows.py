@@ -14,8 +14,7 @@ from locbench.costs.counts import flops_by_part, parameter_counts
 from locbench.costs.memory.options import TraceOptions, legacy
 from locbench.costs.memory.store import PredictionStore
 from locbench.costs.table_values import MEMORY, memory_scale
-from locbench.spec.expression import compose
-from locbench.spec.methods import MethodContext
+from locbench.spec.expression import backpropagation
 from locbench.spec.networks import NETWORKS
 from locbench.spec.recipe import Recipe
 from locbench.spec.tables import Cell, Published, Table
@@ -120,6 +119,11 @@ def table_rows(table: Table, predictions: PredictionStore) -> Iterator[CostRow]:
         key: same for key, same in cells.items() if any(_prints_costs(table, cell) for cell in same)
     }
     cells, unit = costly or cells, _unit(table)
+    published_memory = {
+        key: next(cell.published[MEMORY].value for cell in same if MEMORY in cell.published)
+        for key, same in costly.items()
+        if any(MEMORY in cell.published for cell in same)
+    }
     for same in cells.values():
         recipe = same[0].recipe
         assert recipe is not None
@@ -127,9 +131,8 @@ def table_rows(table: Table, predictions: PredictionStore) -> Iterator[CostRow]:
         published = {
             metric: value for cell in reversed(same) for metric, value in cell.published.items()
         }
-        yield _row(
-            recipe, Printed(places, published, _published_bp(table, recipe), unit), predictions
-        )
+        published_bp = published_memory.get(backpropagation(recipe).key)
+        yield _row(recipe, Printed(places, published, published_bp, unit), predictions)
 
 
 def recipe_row(
@@ -158,14 +161,6 @@ def row_entry(row: CostRow) -> dict[str, Any]:
         "published_memory_mib": mib,
     }
     return entry | {"key": row.recipe.key, "recipe": row.recipe.describe()}
-
-
-def backpropagation(recipe: Recipe) -> Recipe:
-    """Return plain backpropagation on a recipe's network, data and batch."""
-    context = MethodContext(network=recipe.network, dataset=recipe.dataset, modules=1)
-    return msgspec.structs.replace(
-        recipe, method="bp", modules=None, composition=compose("bp", {}, context)
-    )
 
 
 def _row(
@@ -222,8 +217,10 @@ def _unit(table: Table) -> str:
 
 
 def _lean(recipe: Recipe, predictions: PredictionStore, setting: TraceOptions) -> int | None:
+    if lean_obstacle(recipe):
+        return None
     lean = msgspec.structs.replace(recipe, memory="lean")
-    footprint = None if lean_obstacle(recipe) else predictions.footprint(lean, setting)
+    footprint = predictions.footprint(lean, setting)
     return None if footprint is None else round(footprint.mean)
 
 
@@ -232,12 +229,3 @@ def _legacy(recipe: Recipe, predictions: PredictionStore, setting: TraceOptions)
         return None
     footprint = predictions.footprint(recipe, legacy(setting))
     return None if footprint is None else round(footprint.mean)
-
-
-def _published_bp(table: Table, recipe: Recipe) -> float | None:
-    """Return the memory that the table prints for backpropagation on the same network and data."""
-    wanted = backpropagation(recipe).key
-    for other in table.cells:
-        if other.recipe is not None and other.recipe.key == wanted and MEMORY in other.published:
-            return other.published[MEMORY].value
-    return None

@@ -98,6 +98,9 @@ class TraceStore(JsonStore[T]):
             wrote is taken as it is: its rules are the better ones.
         trace: trace what is not there and keep it; without it, what is not there is None.
         log: where events go, if several stores share it.
+
+    Attributes:
+        added: the files of what was traced anew.
     """
 
     def __init__(
@@ -112,6 +115,8 @@ class TraceStore(JsonStore[T]):
         self.log = log or TraceLog()
         super().__init__(results / "costs", kind, self.log.set_aside)
         self.results, self.version, self.trace = results, version, trace
+        self.added: set[Path] = set()
+        self._known: dict[Path, T] = {}
 
     def _fault_of(self, value: T, path: Path) -> str:
         if not path.stem.endswith(step_words(value.recipe, value.setting)[-1]):
@@ -122,11 +127,11 @@ class TraceStore(JsonStore[T]):
         return ""
 
     def find(self, path: Path, recipe: Recipe) -> T | None:
-        """Read a trace and log where it comes from.
+        """Return a trace, read from disk once, and log where it comes from.
 
         None, logged as missing, if it is not there or of no use.
         """
-        trace = self.read(path)
+        trace = self._known.get(path) or self.read(path)
         if trace is None:
             self.log.missing[path] = MissingTrace(self.kind, recipe)
         else:
@@ -136,9 +141,11 @@ class TraceStore(JsonStore[T]):
     def add(self, path: Path, trace: T) -> None:
         """Write a trace; where that cannot be done it is held in memory, and the log says so."""
         self.log.unkept = self.keep(path, trace) or self.log.unkept
+        self.added.add(path)
         self._log(path, trace)
 
     def _log(self, path: Path, trace: T) -> None:
+        self._known[path] = trace
         self.log.missing.pop(path, None)
         self.log.origins.add(trace.made_with)
 

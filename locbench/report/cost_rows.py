@@ -1,18 +1,22 @@
-"""Rows of costs with what the report says of them: verdicts of exact values, and calibrated memory."""
+"""Rows of costs with verdicts, calibrated memory and measurements."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import msgspec
 
-from locbench.costs.calibration import Calibrated, Role
-from locbench.costs.measured.store import Measurement, MeasurementStore
-from locbench.costs.measured.table import phase_settings
+from locbench.costs.calibration import Calibrated, Role, calibrated_values
+from locbench.costs.measured.store import MeasurementStore
+from locbench.costs.measured.table import CostCell, MeasuredCost, MeasurementSummary, recipe_costs
+from locbench.costs.memory.options import TraceOptions
+from locbench.costs.memory.store import PredictionStore
 from locbench.costs.table_rows import CostRow, row_entry
-from locbench.costs.table_values import MEMORY_UNITS
-from locbench.report.model import Comparison, Entry, Verdict
+from locbench.costs.table_values import MEMORY_UNITS, computed_if_needed
+from locbench.report.compare import CellRuns, cell_entries
+from locbench.report.model import Entry, Verdict
+from locbench.spec.tables import Table
 
 JUDGED = ("exact", "text")
 """Kinds of metrics that a verdict is reached on without a run."""
@@ -21,8 +25,16 @@ ROLES: dict[Role, str] = {"fitted": "fitted", "held out": "held out", "unfit": "
 """A calibration's roles in words."""
 
 
+class StepMeasurement(NamedTuple):
+    """One measurement of a recipe's own step that did not fail."""
+
+    cost: MeasuredCost
+    benchmark: bool
+    summary: MeasurementSummary
+
+
 class JudgedRow(msgspec.Struct, frozen=True):
-    """A recipe's costs held against the paper.
+    """A recipe's costs compared with the paper's.
 
     Attributes:
         row: what was counted and predicted.
@@ -35,105 +47,97 @@ class JudgedRow(msgspec.Struct, frozen=True):
     row: CostRow
     entries: tuple[Entry, ...] = ()
     calibrated: Calibrated | None = None
-    measured: tuple[MeasuredStep, ...] = ()
+    measured: tuple[StepMeasurement, ...] = ()
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
         """The verdict of each metric; ``off`` where one of several values is."""
-        found: dict[str, Verdict] = {}
+        verdicts: dict[str, Verdict] = {}
         for entry in self.entries:
-            if found.get(entry.metric) != "off":
-                found[entry.metric] = entry.verdict
-        return found
+            if verdicts.get(entry.metric) != "off":
+                verdicts[entry.metric] = entry.verdict
+        return verdicts
 
 
-def judge(
-    rows: Iterable[CostRow], comparisons: Sequence[Comparison], measurements: MeasurementStore
+def judged_rows(
+    table: Table,
+    rows: Iterable[CostRow],
+    predictions: PredictionStore,
+    measurements: MeasurementStore,
 ) -> list[JudgedRow]:
-    """Give every row its share of a table's comparison without runs, of which there is one or none."""
-    entries = [
-        entry
-        for each in comparisons
-        for entry in each.entries
-        if entry.kind in JUDGED and entry.published
-    ]
-    calibrated = {(one.row, one.column): one for each in comparisons for one in each.calibrated}
+    """Compare the rows of a table with what it prints, without any run."""
+    computed = computed_if_needed(table, predictions)
+    calibrated = {
+        (value.row, value.column): value for value in calibrated_values(table, predictions)
+    }
+    cells = {(cell.row, cell.column): cell for cell in table.cells}
     return [
         JudgedRow(
             row,
-            tuple(entry for entry in entries if (entry.row, entry.column) in row.places),
+            tuple(
+                entry
+                for place in row.places
+                for entry in cell_entries(
+                    table, cells[place], CellRuns(), computed.get(place, {}), reduced=False
+                )
+                if entry.kind in JUDGED and entry.published
+            ),
             next((calibrated[place] for place in row.places if place in calibrated), None),
-            measured_steps(row, measurements),
+            measured_steps(row, predictions, measurements),
         )
         for row in rows
     ]
 
 
+def measured_steps(
+    row: CostRow,
+    predictions: PredictionStore,
+    measurements: MeasurementStore,
+    options: TraceOptions = TraceOptions(),
+) -> tuple[StepMeasurement, ...]:
+    """Return what was measured of a row's recipe, in its own variant, on any device."""
+    cell = CostCell(row.places, row.recipe, row.published, row.unit)
+    steps = [
+        StepMeasurement(cost, benchmark, summary)
+        for cost in recipe_costs(cell, row.recipe, measurements, predictions, options)
+        for benchmark, summary in ((False, cost.off), (True, cost.on))
+        if cost.step != "mean" and summary is not None and not summary.error
+    ]
+    return tuple(
+        sorted(steps, key=lambda step: (step.cost.step == "global", *_device(step), step.benchmark))
+    )
+
+
+def _device(step: StepMeasurement) -> tuple[str, str]:
+    return step.cost.device, step.cost.engine
+
+
 def judged_entry(judged: JudgedRow) -> dict[str, Any]:
     """Return a row as plain JSON types: bytes, operations and parameters, not rounded."""
-    found = judged.calibrated
+    calibrated = judged.calibrated
     return row_entry(judged.row) | {
         "verdicts": judged.verdicts,
         "calibrated_bytes": None
-        if found is None
-        else round(found.calibrated * MEMORY_UNITS[found.unit]),
-        "calibration_role": None if found is None else found.role,
-        "calibration_why": None if found is None else found.why or None,
-        "measured": [measured_entry(each) for each in judged.measured],
+        if calibrated is None
+        else round(calibrated.calibrated * MEMORY_UNITS[calibrated.unit]),
+        "calibration_role": None if calibrated is None else calibrated.role,
+        "calibration_why": None if calibrated is None else calibrated.why or None,
+        "measured": [_measured_entry(step) for step in judged.measured],
     }
 
 
-class MeasuredStep(msgspec.Struct, frozen=True):
-    """One measurement of a recipe's step, and the prediction for the same step.
-
-    Attributes:
-        step: ``local`` or ``global`` with PGL's phases; else empty.
-        predicted_bytes: the predicted peak of this kind of step.
-    """
-
-    step: str
-    predicted_bytes: int
-    made: Measurement
-
-    @property
-    def predicted_percent(self) -> float | None:
-        """Predicted bytes in percent of the allocated ones; None where nothing was."""
-        return (
-            100 * self.predicted_bytes / self.made.allocated_bytes
-            if self.made.allocated_bytes
-            else None
-        )
-
-
-def measured_steps(row: CostRow, measurements: MeasurementStore) -> tuple[MeasuredStep, ...]:
-    """Return what was measured of a row's recipe, in its own variant, on any device."""
-    phases = len(phase_settings(row.recipe)) > 1
-    found = []
-    for each in phase_settings(row.recipe):
-        predicted = row.memory_guided_bytes if each.guided else row.memory_local_bytes
-        step = ("global" if each.guided else "local") if phases else ""
-        own = measurements.of(row.recipe, each)
-        for made in sorted(
-            own, key=lambda made: (made.device, made.provenance.engine, made.benchmark)
-        ):
-            found.append(MeasuredStep(step, predicted or row.memory_peak_bytes, made))
-    return tuple(found)
-
-
-def measured_entry(measured: MeasuredStep) -> dict[str, Any]:
-    """Return a measurement as plain JSON types: bytes and milliseconds."""
-    names = (
-        "device",
-        "benchmark",
-        "meter",
-        "allocated_bytes",
-        "reserved_bytes",
-        "milliseconds",
-        "steps",
-    )
-    own = {name: getattr(measured.made, name) for name in names}
-    shares = {
-        "predicted_bytes": measured.predicted_bytes,
-        "predicted_percent": measured.predicted_percent,
+def _measured_entry(step: StepMeasurement) -> dict[str, Any]:
+    cost, benchmark, summary = step
+    return {
+        "step": cost.step,
+        "engine": cost.engine,
+        "device": cost.device,
+        "benchmark": benchmark,
+        "meter": cost.meter,
+        "allocated_bytes": summary.allocated_bytes,
+        "reserved_bytes": summary.reserved_bytes,
+        "milliseconds": summary.milliseconds,
+        "steps": summary.steps,
+        "predicted_bytes": cost.predicted_bytes,
+        "predicted_percent": cost.share_of(summary),
     }
-    return {"step": measured.step, "engine": measured.made.provenance.engine} | own | shares

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from locbench.costs.measured.table import MeasuredCost, Reading
+from locbench.costs.measured.table import MeasuredCost, MeasurementSummary
 from locbench.files import indented_json
 from locbench.printable import printable
 from locbench.report.claim_blocks import ClaimLine, claim_lines
@@ -118,7 +118,7 @@ def _measured(table: str, cost: MeasuredCost) -> Iterator[dict[str, Any]]:
             yield from (common | figure for figure in _figures(cost, reading))
 
 
-def _figures(cost: MeasuredCost, reading: Reading) -> Iterator[dict[str, Any]]:
+def _figures(cost: MeasuredCost, reading: MeasurementSummary) -> Iterator[dict[str, Any]]:
     """Yield the figures of a reading under names of their own, which no prediction has."""
     cuda, failed = cost.meter == "cuda allocator", bool(reading.error)
     figures = (

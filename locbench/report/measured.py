@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from locbench.costs.measured.table import MeasuredCost, Reading
+from locbench.costs.measured.table import MeasuredCost, MeasurementSummary
 from locbench.report.document import Block, Bullets, Cell, Grid, Heading, Row
 from locbench.report.formatting import NOTHING
 from locbench.report.text import heading
@@ -143,7 +143,7 @@ def _remarks(own: Sequence[MeasuredCost]) -> Iterator[str]:
         yield f"Up to {held} GB of these figures were held before the network was built, such as cuBLAS's workspaces."
 
 
-def _sources(found: Sequence[Reading]) -> Iterator[str]:
+def _sources(found: Sequence[MeasurementSummary]) -> Iterator[str]:
     made = [each.provenance for each in found if each.provenance is not None]
     commits = dict.fromkeys(each.code for each in made if each.code)
     versions = dict.fromkeys(
@@ -162,13 +162,13 @@ def _sources(found: Sequence[Reading]) -> Iterator[str]:
     yield "; ".join(filter(None, words))
 
 
-def _of(reading: Reading | None, write: Callable[[Reading], str]) -> str:
+def _of(reading: MeasurementSummary | None, write: Callable[[MeasurementSummary], str]) -> str:
     if reading is None:
         return ""
     return NOTHING if reading.error else write(reading)
 
 
-def _quartiles(reading: Reading) -> str:
+def _quartiles(reading: MeasurementSummary) -> str:
     return "" if reading.spread is None else f"{reading.spread[0]:.2f} to {reading.spread[1]:.2f}"
 
 

@@ -58,8 +58,8 @@ def comparison_blocks(table: Table, comparison: Comparison, number: int = 1) -> 
     grids = value_grids(table, comparison, label)
     yield from grids
     counts = [verdict_words(comparison)] if len(grids) != 1 else []
-    if counts or details(comparison):
-        yield Bullets((*counts, *details(comparison)))
+    if counts or details(comparison.entries):
+        yield Bullets((*counts, *details(comparison.entries)))
     yield Paragraph(f"Verdicts. {legend(comparison)}.", "quiet")
     yield from claim_blocks(table, comparison, label)
     yield from _derived(table, comparison, label)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from locbench.report.formatting import DAGGER, NOTHING, tau_text
-from locbench.report.model import VERDICTS, Comparison, Verdict
+from locbench.report.model import VERDICTS, Comparison, Entry, Verdict
 from locbench.spec.tables import Table
 
 PAPERS = {
@@ -142,12 +142,12 @@ def short_label(table: Table, label: str) -> str:
     return own if sum(split_label(row.label)[1] == own for row in table.rows) == 1 else label
 
 
-def details(comparison: Comparison) -> list[str]:
+def details(entries: Iterable[Entry]) -> list[str]:
     """Return why numbers are missing or fewer than they could be, places with the same reason
     together.
     """
     places: dict[str, list[str]] = defaultdict(list)
-    for entry in comparison.entries:
+    for entry in entries:
         if entry.detail:
             reason = f"blocked, {entry.detail}" if entry.verdict == "blocked" else entry.detail
             places[reason].append(f"{entry.row}, {entry.column}")

@@ -18,6 +18,7 @@ from locbench.registry import suggestion
 from locbench.spec.components import Composition
 from locbench.spec.methods import METHODS, MethodContext
 from locbench.spec.modifiers import MODIFIERS, ORDER
+from locbench.spec.recipe import Recipe
 
 _DEFAULT_BASE = {
     "hpff": "dgl",
@@ -47,6 +48,14 @@ def compose(method: str, options: Mapping[str, object], context: MethodContext) 
     for part in parts[1:]:
         composition = part.modify(composition, context)
     return composition
+
+
+def backpropagation(recipe: Recipe) -> Recipe:
+    """Return plain backpropagation on a recipe's network, data and batch."""
+    context = MethodContext(network=recipe.network, dataset=recipe.dataset, modules=1)
+    return msgspec.structs.replace(
+        recipe, method="bp", modules=None, composition=compose("bp", {}, context)
+    )
 
 
 def split_expression(method: str) -> tuple[str, list[str]]:

@@ -13,7 +13,7 @@ from locbench.datasets.naming import PREFIXES
 from locbench.printable import printable, shortened
 from locbench.registry import suggestion
 from locbench.spec.claims import claim_faults
-from locbench.spec.tables import Axis, Table, parse_published
+from locbench.spec.tables import Axis, Note, Table, parse_published
 
 TRAINED = (
     *("test_acc", "test_err", "best_acc", "top1_err", "top5_acc", "top5_err"),
@@ -41,6 +41,7 @@ def faults(path: Path, table: Table) -> Iterator[tuple[str, str]]:
     yield from _in_labels(table)
     yield from _in_grids(table)
     yield from _in_references(table)
+    yield from _in_notes(table)
     yield from _in_calibration(path, table)
     yield from claim_faults(table)
 
@@ -90,6 +91,14 @@ def _in_metrics(table: Table) -> Iterator[tuple[str, str]]:
             yield f"metrics.{name}.kind", f"{metric.kind!r} does not fit the unit {metric.unit!r}"
         elif (metric.kind == "trained") != (name in TRAINED):
             yield f"metrics.{name}.kind", f"{metric.kind!r} is not how {name} comes about"
+
+
+def _in_notes(table: Table) -> Iterator[tuple[str, str]]:
+    for index, note in enumerate(table.noted):
+        for metric in note.of if isinstance(note, Note) else ():
+            if metric not in table.metrics:
+                known = suggestion(metric, table.metrics)
+                yield f"notes[{index}].of", f"{metric!r} is no metric of the table; {known}"
 
 
 def _in_settings(table: Table) -> Iterator[tuple[str, str]]:

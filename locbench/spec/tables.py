@@ -104,6 +104,18 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [self.expect] if isinstance(self.expect, str) else self.expect
 
 
+class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A note that says why computed values of some metrics are not the paper's.
+
+    Attributes:
+        text: one sentence or two.
+        of: these metrics.
+    """
+
+    text: str
+    of: list[str]
+
+
 class Published(msgspec.Struct, frozen=True):
     """A number as the paper prints it: value, spread if any, and the decimals that it was rounded
     to.
@@ -131,7 +143,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     Attributes:
         id, paper, number, title, source: what it is and where it is printed.
         trials: number of runs behind a published number.
-        notes: contradictions and choices, one sentence or two each.
+        noted: contradictions and choices, one sentence or two each; the key is ``notes``.
         recipe: settings that all cells share; rows and then columns add to them.
         published: for each metric, for each row label, the printed strings by column; an empty one
             is not printed.
@@ -150,7 +162,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     metrics: Annotated[dict[str, Metric], _SOME]
     published: dict[str, dict[str, list[str]]]
     trials: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
-    notes: list[str] = []
+    noted: list[str | Note] = msgspec.field(default_factory=list, name="notes")
     recipe: dict[str, Any] = {}
     derived: list[Derived] = []
     computed: bool = False
@@ -161,6 +173,15 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     def cells(self) -> tuple[Cell, ...]:
         """All cells, row by row; a place where the paper prints nothing is no cell."""
         return tuple(self._cells())
+
+    @property
+    def notes(self) -> list[str]:
+        """The texts of its notes."""
+        return [note if isinstance(note, str) else note.text for note in self.noted]
+
+    def notes_of(self, metric: str) -> list[str]:
+        """Return why computed values of a metric are not the paper's."""
+        return [note.text for note in self.noted if isinstance(note, Note) and metric in note.of]
 
     @property
     def values(self) -> int:

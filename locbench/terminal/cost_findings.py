@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
@@ -10,27 +9,27 @@ from rich.padding import Padding
 from rich.text import Text
 
 from locbench.costs.calibration import Residuals, residuals
-from locbench.report.cost_rows import ROLES, JudgedRow, MeasuredStep
+from locbench.report.compare import CellRuns, cell_entries
+from locbench.report.cost_rows import ROLES, JudgedRow, StepMeasurement
 from locbench.report.formatting import measured_text
-from locbench.report.model import Comparison, Entry
-from locbench.report.text import PAPERS, details, metric_label, table_notes
+from locbench.report.model import Entry
+from locbench.report.text import PAPERS, details, metric_label
 from locbench.spec.tables import Table
 from locbench.terminal.columns import Column, Group, Labels, full_label, print_grids
 from locbench.terminal.comparison import STYLES
 
-_SUBJECTS = {"params": "parameter"}  # in notes; other metrics go by their name
-
 
 def print_findings(
-    console: Console,
-    table: Table,
-    labels: Labels,
-    judged: Sequence[JudgedRow],
-    comparisons: Sequence[Comparison],
+    console: Console, table: Table, labels: Labels, judged: Sequence[JudgedRow]
 ) -> None:
     """Print verdicts, which places have no costs and why, and the calibration."""
     print_verdicts(console, table, labels, judged)
-    blocked = [line for each in comparisons for line in details(each)]
+    blocked = details(
+        entry
+        for cell in table.cells
+        if cell.blocked
+        for entry in cell_entries(table, cell, CellRuns(), {}, reduced=False)
+    )
     if blocked:
         console.print()
     for line in blocked:
@@ -54,9 +53,8 @@ def print_verdicts(
         console.print(Text(_summary(table, metric, len(own), len(misses)), style=style))
         for index, entry in misses:
             console.print(Text(f"- {full_label(labels, index)}: {_both(entry)}"))
-        for note in table_notes(table):
-            if any(_names(note, labels.own[index], entry) for index, entry in misses):
-                console.print(Padding(Text(f"The table's note: {note}", style="dim"), (0, 0, 0, 2)))
+        for note in table.notes_of(metric) if misses else ():
+            console.print(Padding(Text(f"The table's note: {note}", style="dim"), (0, 0, 0, 2)))
 
 
 def print_calibration(
@@ -122,17 +120,6 @@ def _both(entry: Entry) -> str:
     )
 
 
-def _names(note: str, label: str, entry: Entry) -> bool:
-    """Whether a note is on a missed value: it names a part of its label, and what it is or what is
-    printed.
-    """
-    assert entry.published is not None
-    subjects = (_SUBJECTS.get(entry.metric, entry.metric), entry.published.text)
-    parts = (rf"(?<!\w){re.escape(part)}(?!\d)" for part in label.split(", "))
-    named = any(re.search(part, note, re.IGNORECASE) for part in parts)
-    return named and any(subject in note.lower() for subject in subjects)
-
-
 LEGEND = (
     "measured: on that device, at the same batch; allocated, reserved: by the allocator over a training step, nothing "
     "subtracted; time: of a step; predicted: share of what was allocated."
@@ -140,45 +127,44 @@ LEGEND = (
 
 
 def print_measured_steps(
-    console: Console, labels: Labels, steps: Sequence[tuple[MeasuredStep, ...]]
+    console: Console, labels: Labels, steps: Sequence[tuple[StepMeasurement, ...]]
 ) -> None:
     """Print what was measured of each row, device by device; nothing where nothing was."""
-    found = [(index, each) for index, own in enumerate(steps) for each in own]
-    if not found:
+    measured = [(index, step) for index, row_steps in enumerate(steps) for step in row_steps]
+    if not measured:
         return
-    found.sort(key=lambda pair: _device(pair[1]))
-    made = [each.made for _, each in found]
+    measured.sort(key=lambda pair: _device(pair[1]))
     names = tuple(
-        " ".join(filter(None, (full_label(labels, index), each.step))) for index, each in found
+        " ".join(filter(None, (full_label(labels, index), step.cost.step)))
+        for index, step in measured
     )
+    found = [step for _, step in measured]
+    summaries = [step.summary for step in found]
     columns = (
-        _column(("cuDNN", "benchmark"), ["on" if each.benchmark else "off" for each in made]),
-        _column(("allocated", "(GB)"), [_gigabytes(each.allocated_bytes) for each in made]),
-        _column(("reserved", "(GB)"), [_gigabytes(each.reserved_bytes) for each in made]),
-        _column(("time", "(ms)"), [f"{each.milliseconds:.1f}" for each in made]),
-        _column(("predicted", "(%)"), [_percent(each) for _, each in found]),
+        _column(("cuDNN", "benchmark"), ["on" if step.benchmark else "off" for step in found]),
+        _column(("allocated", "(GB)"), [_gigabytes(each.allocated_bytes) for each in summaries]),
+        _column(("reserved", "(GB)"), [_gigabytes(each.reserved_bytes) for each in summaries]),
+        _column(("time", "(ms)"), [f"{each.milliseconds:.1f}" for each in summaries]),
+        _column(("predicted", "(%)"), [_percent(step) for step in found]),
     )
     console.print()
-    print_grids(
-        console,
-        Labels("measured", tuple(_device(each) for _, each in found), names),
-        [Group(columns)],
-    )
+    devices = tuple(_device(step) for step in found)
+    print_grids(console, Labels("measured", devices, names), [Group(columns)])
     console.print(Text(LEGEND, style="dim"))
 
 
-def _device(measured: MeasuredStep) -> str:
-    return f"{measured.made.device}, {measured.made.provenance.engine}"
+def _device(step: StepMeasurement) -> str:
+    return f"{step.cost.device}, {step.cost.engine}"
 
 
 def _column(head: tuple[str, str], texts: Sequence[str]) -> Column:
     return Column(head, tuple(map(Text, texts)))
 
 
-def _gigabytes(count: int | None) -> str:
+def _gigabytes(count: float | None) -> str:
     return "" if count is None else f"{count / 1e9:.3f}"
 
 
-def _percent(measured: MeasuredStep) -> str:
-    share = measured.predicted_percent
+def _percent(step: StepMeasurement) -> str:
+    share = step.cost.share_of(step.summary)
     return "" if share is None else f"{share:.1f}"

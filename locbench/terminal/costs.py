@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -47,18 +47,24 @@ def print_slowest(
     console: Console,
     labels: Labels,
     rows: Sequence[CostRow],
-    traced: Container[str],
+    traced: Sequence[int],
     *,
     kept: bool = True,
 ) -> None:
-    """Print what the slowest of the rows took that were traced.
+    """Print how many rows were traced, and what the slowest took; nothing if none was.
 
-    Nothing if all were kept from before.
+    Args:
+        console: where to print.
+        labels: of the rows.
+        rows: all rows.
+        traced: 0-based indices of those that were traced now.
+        kept: whether the traces could be written.
     """
-    seconds = {index: row.seconds for index, row in enumerate(rows) if row.recipe.key in traced}
-    if seconds:
-        slowest = max(seconds, key=lambda index: seconds[index])
-        line = f"Traced {len(seconds)} of {len(rows)} rows; slowest row {seconds[slowest]:.1f} s"
+    if traced:
+        slowest = max(traced, key=lambda index: rows[index].seconds)
+        line = (
+            f"Traced {len(traced)} of {len(rows)} rows; slowest row {rows[slowest].seconds:.1f} s"
+        )
         words = " Kept for the next time." if kept else ""
         console.print(Text(f"{line} ({full_label(labels, slowest)}).{words}", style="dim"))
 

@@ -185,10 +185,23 @@ def test_a_file_without_a_version_is_of_the_first_and_a_later_one_is_kept(tmp_pa
     for version in ({}, {"trace_version": 7, "more": "of a later locbench"}):
         path.write_text(json.dumps(content | version), encoding="utf-8")
         before = path.read_bytes()
-        step = store.step(one)
+        step = PredictionStore(tmp_path, trace=True).step(one)
         assert step is not None
         assert (step.peak, step.made_with) == (12345, "by hand")
         assert path.read_bytes() == before
+
+
+def test_a_trace_is_read_once_and_known_to_be_kept(tmp_path: Path) -> None:
+    one, store = recipe("bp"), PredictionStore(tmp_path, trace=True)
+    path = stored(store, one, 12345)
+    step = store.step(one)
+    path.unlink()
+    assert store.step(one) is step
+    assert store.log.origin == "by hand"
+    assert not store.has_traced(one)
+    other = msgspec.structs.replace(one, batch_size=one.batch_size + 1)
+    assert store.step(other) is not None
+    assert store.has_traced(other)
 
 
 FOREIGN = {

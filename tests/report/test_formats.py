@@ -31,7 +31,7 @@ def example():
         "PredSim": ["70.00", ""],
         "Head": ["90.00", "79.00"],
     }
-    table = make_table({"test_acc": printed}, notes=["A 5 % note & more."])
+    table = make_table({"test_acc": printed}, noted=["A 5 % note & more."])
     recipe = recipe_at(table, "DGL")
     records = [
         make_record(recipe, 90.0 + shift, seed) for seed, shift in enumerate((-0.1, 0.0, 0.1))

@@ -184,7 +184,7 @@ def test_names_drawn_at_random_compile_and_stay_on_the_page(tmp_path: Path) -> N
     rows = [Axis(f"{name}{index}", {"method": "dgl"}) for index, name in enumerate(names)]
     published = {"test_acc": {row.label: ["90", "80"] for row in rows}}
     table = msgspec.structs.replace(
-        make_table(rows=rows, title=names[2], notes=[names[3]]), published=published
+        make_table(rows=rows, title=names[2], noted=[names[3]]), published=published
     )
     records = [
         make_record(reduced(cell.recipe, "quick"), 50.0, label=names[2])

@@ -17,10 +17,10 @@ from small_table import Bench
 from locbench.costs.measured.store import Measurement, MeasurementStore
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.store import PredictionStore, TracedStep
-from locbench.costs.table_rows import backpropagation
 from locbench.costs.trace_store import made_with
 from locbench.report.cost_rows import JudgedRow
 from locbench.report.model import Entry
+from locbench.spec.expression import backpropagation
 from locbench.spec.recipe import Recipe, without_schedule
 from locbench.spec.table_files import read_table
 from locbench.spec.tables import Table
@@ -34,9 +34,9 @@ number = "Table 9"
 title = "A small table of costs"
 source = "Nobody 2024, Table 9"
 notes = [
-    "The parameter total of Backpropagation is a slip.",
-    "Backpropagation is old.",
-    "The published FLOPs of DGL are of another network.",
+    { of = ["params"], text = "The total of Backpropagation is a slip." },
+    "The parameters of Backpropagation are old.",
+    { of = ["gpu_memory"], text = "The published memory is of another network." },
 ]
 
 [recipe]
@@ -181,7 +181,7 @@ def test_verdicts_and_misses(bench: Bench) -> None:
     assert "Parameters: 0 of 1 equal after rounding" in lines
     assert "- Backpropagation: ours 0.4669 M, paper 0.86 M" in lines
     notes = [line.strip() for line in lines if "note" in line]
-    assert notes == ["The table's note: The parameter total of Backpropagation is a slip."]
+    assert notes == ["The table's note: The total of Backpropagation is a slip."]
 
 
 def test_places_without_costs_say_why(bench: Bench) -> None:

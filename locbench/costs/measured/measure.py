@@ -23,8 +23,8 @@ from locbench.costs.measured.step_meter import (
     switches,
 )
 from locbench.costs.measured.store import Measurement, MeasurementStore
-from locbench.costs.measured.table import Variant, baseline, cost_cells, phase_settings
-from locbench.costs.memory.options import TraceOptions, measured_part
+from locbench.costs.measured.table import Variant, baseline, cost_cells
+from locbench.costs.memory.options import TraceOptions, measured_part, phase_options
 from locbench.errors import FailureError, LocbenchError
 from locbench.results.provenance import now, provenance_of
 from locbench.spec.recipe import Recipe, without_schedule
@@ -244,7 +244,7 @@ def wanted_steps(table: Table, device: torch.device, variant: Variant = Variant(
     for cell in cost_cells(table):
         recipe = variant.of(cell.recipe)
         for each in () if recipe is None else (baseline(recipe), recipe):
-            for setting in phase_settings(each):
+            for setting in phase_options(each):
                 for benchmark in searches:
                     wanted = Wanted(each, setting, benchmark, *cell.places[0])
                     found.setdefault((without_schedule(each).key, setting, benchmark), wanted)

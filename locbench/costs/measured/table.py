@@ -1,4 +1,4 @@
-"""What was measured of a table's recipes, beside what was predicted and what the paper prints.
+"""Measured costs of a table's recipes, beside predicted and published ones.
 
 A measured value never takes a prediction's place: it belongs to one device with its libraries, and
 is labelled so.
@@ -6,19 +6,19 @@ is labelled so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
 from locbench.costs.measured.store import Measurement, MeasurementStore, MeterName
-from locbench.costs.memory.options import TraceOptions
+from locbench.costs.memory.options import TraceOptions, phase_options
 from locbench.costs.memory.store import PredictionStore
 from locbench.costs.table_values import MEMORY
 from locbench.results.record import Provenance
 from locbench.spec.choices import Memory, Precision
-from locbench.spec.components import Periodic
+from locbench.spec.expression import backpropagation
 from locbench.spec.phases import global_share, weighted
 from locbench.spec.recipe import Recipe
 from locbench.spec.tables import Published, Table
@@ -31,13 +31,23 @@ OVERHEAD = "wall_clock_overhead"
 
 StepKind: TypeAlias = Literal["", "local", "global", "mean"]
 
+Place: TypeAlias = tuple[str, str, MeterName]
+"""Device, engine and meter of a measurement."""
+
 
 class CostCell(msgspec.Struct, frozen=True):
-    """A recipe of which a table prints costs: the places where it does, and the costs by metric."""
+    """A recipe and the costs that are printed of it.
+
+    Attributes:
+        places: where a table prints them, as (row, column).
+        published: by metric.
+        memory_unit: of the published memory.
+    """
 
     places: tuple[tuple[str, str], ...]
     recipe: Recipe
     published: dict[str, Published]
+    memory_unit: str = ""
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -49,15 +59,40 @@ class Variant(msgspec.Struct, frozen=True):
     def of(self, recipe: Recipe) -> Recipe | None:
         """Return the recipe in this variant; None if its method does not have it."""
         memory, precision = self.memory or recipe.memory, self.precision or recipe.precision
-        varied = msgspec.structs.replace(recipe, memory=memory, precision=precision)
-        return None if memory == "lean" and lean_obstacle(recipe) else varied
+        if memory == "lean" and lean_obstacle(recipe):
+            return None
+        return msgspec.structs.replace(recipe, memory=memory, precision=precision)
+
+
+class MeasurementSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One measurement, or the mean of a local and a global step over the epochs.
+
+    Attributes:
+        overhead: time over that of backpropagation on the same device, in percent: 100 * (t / t_BP
+            - 1); None for backpropagation itself and where that was not measured.
+        spread, provenance: None for a mean.
+
+    The others are those of `Measurement`.
+    """
+
+    allocated_bytes: float
+    reserved_bytes: float | None
+    first_allocated_bytes: float | None = None
+    first_reserved_bytes: float | None = None
+    occupied_bytes: int = 0
+    milliseconds: float
+    spread: tuple[float, float] | None = None
+    steps: int
+    overhead: float | None = None
+    error: str = ""
+    provenance: Provenance | None = None
 
 
 class MeasuredCost(msgspec.Struct, frozen=True, kw_only=True):
     """What a step of one recipe took on one device, with and without cuDNN's search.
 
     Attributes:
-        row, column: the first place of the table that holds a cost of the recipe.
+        row, column: the first place of the table that has a cost of the recipe; empty outside one.
         places: all of these places.
         variant: what of the step is not the paper's, such as ``lean memory``; empty for none.
         step: with PGL's phases a local or a global step or the mean over the epochs; else empty.
@@ -80,42 +115,38 @@ class MeasuredCost(msgspec.Struct, frozen=True, kw_only=True):
     published_memory: Published | None
     memory_unit: str
     published_overhead: Published | None
-    off: Reading | None
-    on: Reading | None
+    off: MeasurementSummary | None
+    on: MeasurementSummary | None
 
     @property
     def predicted_share(self) -> float | None:
         """Predicted bytes in percent of the allocated ones, without cuDNN's search."""
-        if self.predicted_bytes is None or self.off is None or not self.off.allocated_bytes:
+        return None if self.off is None else self.share_of(self.off)
+
+    def share_of(self, summary: MeasurementSummary) -> float | None:
+        """Return the predicted bytes in percent of the allocated ones."""
+        if self.predicted_bytes is None or not summary.allocated_bytes:
             return None
-        return 100 * self.predicted_bytes / self.off.allocated_bytes
+        return 100 * self.predicted_bytes / summary.allocated_bytes
 
 
 def cost_cells(table: Table) -> list[CostCell]:
-    """Return the recipes of which a table holds costs, in the table's order, each once."""
+    """Return the recipes of which a table has costs, in the table's order, each once."""
     metrics = {name for name, metric in table.metrics.items() if metric.kind in KINDS}
-    found: dict[str, CostCell] = {}
+    unit = table.metrics[MEMORY].unit if MEMORY in table.metrics else ""
+    cells: dict[str, CostCell] = {}
     for cell in table.cells:
         published = {name: value for name, value in cell.published.items() if name in metrics}
         if cell.recipe is not None and (published or (table.computed and metrics)):
-            first = found.get(cell.recipe.key, CostCell((), cell.recipe, {}))
+            first = cells.get(cell.recipe.key, CostCell((), cell.recipe, {}, unit))
             places = (*first.places, (cell.row, cell.column))
-            found[cell.recipe.key] = CostCell(places, first.recipe, published | first.published)
-    return list(found.values())
-
-
-def phase_settings(recipe: Recipe) -> tuple[TraceOptions, ...]:
-    """Return the kinds of steps that a recipe takes: with PGL's phases a local and a global one."""
-    both = isinstance(recipe.composition.phases, Periodic)
-    return (TraceOptions(), TraceOptions(guided=True)) if both else (TraceOptions(),)
+            known = published | first.published
+            cells[cell.recipe.key] = CostCell(places, first.recipe, known, unit)
+    return list(cells.values())
 
 
 def baseline(recipe: Recipe) -> Recipe:
-    """Return what a recipe's time is held against: backpropagation in the same precision, in plain
-    memory.
-    """
-    from locbench.costs.table_rows import backpropagation  # imports torch
-
+    """Return what a recipe's time is compared with: backpropagation in its precision, plain memory."""
     return msgspec.structs.replace(backpropagation(recipe), memory="plain")
 
 
@@ -126,191 +157,147 @@ def measured_costs(
     if not measurements.folder.is_dir():
         return ()
     return tuple(
-        line
+        cost
         for cell in cost_cells(table)
         for recipe in _variants(cell.recipe)
-        for line in _lines(table, cell, recipe, measurements, predictions)
+        for cost in recipe_costs(cell, recipe, measurements, predictions)
     )
 
 
 def _variants(recipe: Recipe) -> Iterator[Recipe]:
     """Yield the recipe itself and then the other ways of running it that its method has."""
     ways = [Variant(), *(Variant(*way) for way in product(get_args(Memory), get_args(Precision)))]
-    found = {other.key: other for way in ways if (other := way.of(recipe)) is not None}
-    yield from found.values()
+    varied = {other.key: other for way in ways if (other := way.of(recipe)) is not None}
+    yield from varied.values()
 
 
-def _lines(
-    table: Table,
+def recipe_costs(
     cell: CostCell,
     recipe: Recipe,
     measurements: MeasurementStore,
     predictions: PredictionStore,
+    options: TraceOptions = TraceOptions(),
 ) -> Iterator[MeasuredCost]:
-    tried = [measurements.tried(recipe, setting) for setting in phase_settings(recipe)]
-    peaks = (
-        [_peak(recipe, setting, predictions) for setting in phase_settings(recipe)]
-        if any(tried)
-        else []
-    )
-    bases = measurements.of(baseline(recipe)) if any(tried) else ()
-    for place in dict.fromkeys(_place(each) for step in tried for each in step):
-        base = {each.benchmark: each.milliseconds for each in bases if _place(each) == place}
-        own = base if recipe.key != baseline(recipe).key else {}
-        here = [readings([each for each in step if _place(each) == place], own) for step in tried]
-        for kind, predicted, found in _kinds(recipe, peaks, here, own):
-            if found:
-                yield _line(table, cell, recipe, place, kind, predicted, found)
+    """Yield what is recorded of one recipe, device by device, with phases followed by the mean.
 
-
-def _kinds(
-    recipe: Recipe,
-    peaks: Sequence[float | None],
-    here: Sequence[Readings],
-    base: Mapping[bool, float],
-) -> Iterator[tuple[StepKind, float | None, Readings]]:
-    """Yield the recipe's steps, and with phases their mean, each with its predicted peak and its
-    readings.
+    Args:
+        cell: what is printed of the recipe.
+        recipe: that of the cell, or a variant of it.
+        measurements: what is recorded.
+        predictions: the predicted peaks.
+        options: of the predictions.
     """
-    if len(here) == 1:
-        yield "", peaks[0], here[0]
+    steps = phase_options(recipe, options)
+    tried = [measurements.tried(recipe, step) for step in steps]
+    if not any(tried):
         return
-    assert isinstance(recipe.composition.phases, Periodic)
+    peaks = [step.peak if (step := predictions.step(recipe, each)) else None for each in steps]
+    compared = recipe.key != baseline(recipe).key
+    references = measurements.of(baseline(recipe)) if compared else ()
+    for place in dict.fromkeys(_place(measurement) for step in tried for measurement in step):
+        times = {each.benchmark: each.milliseconds for each in references if _place(each) == place}
+        summaries = [
+            {each.benchmark: _summary(each, times) for each in step if _place(each) == place}
+            for step in tried
+        ]
+        for kind, peak, found in _by_kind(recipe, peaks, summaries, times):
+            if found:
+                yield _cost(cell, recipe, place, kind, peak, found)
+
+
+_Summaries: TypeAlias = Mapping[bool, MeasurementSummary]
+"""By whether cuDNN was to search for its fastest algorithms."""
+
+
+def _by_kind(
+    recipe: Recipe,
+    peaks: list[int | None],
+    summaries: list[dict[bool, MeasurementSummary]],
+    times: Mapping[bool, float],
+) -> list[tuple[StepKind, float | None, _Summaries]]:
+    """Return each kind of step with its predicted peak and what was measured of it."""
+    if len(summaries) == 1:
+        return [("", peaks[0], summaries[0])]
     share = global_share(recipe.composition.phases, recipe.epochs)
-    yield "local", peaks[0], here[0]
-    yield "global", peaks[1], here[1]
-    yield "mean", mixed(peaks[0], peaks[1], share), mean_readings(here[0], here[1], share, base)
+    (local, guided), mean_peak = summaries, _weighted(peaks[0], peaks[1], share)
+    means = {
+        benchmark: _mean(local[benchmark], guided[benchmark], share, times.get(benchmark))
+        for benchmark in local
+        if benchmark in guided and not (local[benchmark].error or guided[benchmark].error)
+    }
+    return [("local", peaks[0], local), ("global", peaks[1], guided), ("mean", mean_peak, means)]
 
 
-def _line(
-    table: Table,
+def _cost(
     cell: CostCell,
     recipe: Recipe,
-    place: tuple[str, str, MeterName],
+    place: Place,
     kind: StepKind,
-    predicted: float | None,
-    found: Readings,
+    peak: float | None,
+    summaries: _Summaries,
 ) -> MeasuredCost:
-    printed = cell.published if kind in ("", "mean") else {}
+    row, column = cell.places[0] if cell.places else ("", "")
+    published = cell.published if kind in ("", "mean") else {}
+    own = cell.recipe
+    variant = [f"{recipe.memory} memory"] if recipe.memory != own.memory else []
+    variant += [recipe.precision] if recipe.precision != own.precision else []
     return MeasuredCost(
-        row=cell.places[0][0],
-        column=cell.places[0][1],
+        row=row,
+        column=column,
         places=cell.places,
-        variant=_variant(recipe, cell.recipe),
+        variant=", ".join(variant),
         step=kind,
         device=place[0],
         engine=place[1],
         meter=place[2],
-        predicted_bytes=predicted,
-        published_memory=printed.get(MEMORY),
-        memory_unit=table.metrics[MEMORY].unit if MEMORY in table.metrics else "",
-        published_overhead=printed.get(OVERHEAD),
-        off=found.get(False),
-        on=found.get(True),
+        predicted_bytes=peak,
+        published_memory=published.get(MEMORY),
+        memory_unit=cell.memory_unit,
+        published_overhead=published.get(OVERHEAD),
+        off=summaries.get(False),
+        on=summaries.get(True),
     )
 
 
-def _place(made: Measurement) -> tuple[str, str, MeterName]:
-    return made.device, made.provenance.engine, made.meter
+def _place(measurement: Measurement) -> Place:
+    return measurement.device, measurement.provenance.engine, measurement.meter
 
 
-def _peak(recipe: Recipe, setting: TraceOptions, predictions: PredictionStore) -> float | None:
-    step = predictions.step(recipe, setting)
-    return None if step is None else step.peak
+_COPIED = tuple(name for name in MeasurementSummary.__struct_fields__ if name != "overhead")
+
+_AVERAGED = (
+    "allocated_bytes",
+    "reserved_bytes",
+    "first_allocated_bytes",
+    "first_reserved_bytes",
+    "milliseconds",
+)
 
 
-def _variant(recipe: Recipe, published: Recipe) -> str:
-    words = [f"{recipe.memory} memory"] if recipe.memory != published.memory else []
-    return ", ".join(
-        [*words, *([recipe.precision] if recipe.precision != published.precision else [])]
-    )
+def _summary(measurement: Measurement, times: Mapping[bool, float]) -> MeasurementSummary:
+    """Return a measurement's figures beside the time of backpropagation, with or without search."""
+    figures: dict[str, Any] = {name: getattr(measurement, name) for name in _COPIED}
+    time = times.get(measurement.benchmark) if measurement.fits else None
+    return MeasurementSummary(**figures, overhead=_overhead(measurement.milliseconds, time))
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What one measurement says, or the mean of a local and a global step over the epochs; fields
-    as in `Measurement`.
-
-    Attributes:
-        overhead: time over that of backpropagation on the same device, in percent: 100 * (t / t_BP
-            - 1); None for backpropagation itself and where that was not measured.
-        spread, provenance: None for a mean.
-    """
-
-    allocated_bytes: float
-    reserved_bytes: float | None
-    first_allocated_bytes: float | None = None
-    first_reserved_bytes: float | None = None
-    occupied_bytes: int = 0
-    milliseconds: float
-    spread: tuple[float, float] | None = None
-    steps: int
-    overhead: float | None = None
-    error: str = ""
-    provenance: Provenance | None = None
-
-
-Readings = Mapping[bool, Reading]
-"""By whether cuDNN was to search for its fastest algorithms."""
-
-
-def readings(
-    measurements: Sequence[Measurement], bases: Mapping[bool, float]
-) -> dict[bool, Reading]:
-    """Return what measurements of one step on one device say.
-
-    Args:
-        measurements: without and with cuDNN's search.
-        bases: milliseconds of backpropagation, likewise; empty for backpropagation itself.
-    """
-    return {each.benchmark: _reading(each, bases.get(each.benchmark)) for each in measurements}
-
-
-def mean_readings(
-    local: Readings, guided: Readings, share: float, bases: Mapping[bool, float]
-) -> dict[bool, Reading]:
-    """Return the mean over the epochs where both steps were measured.
-
-    ``share`` of the epochs are global.
-    """
-    return {
-        benchmark: _mean(local[benchmark], guided[benchmark], share, bases.get(benchmark))
-        for benchmark in local
-        if benchmark in guided and not (local[benchmark].error or guided[benchmark].error)
+def _mean(
+    local: MeasurementSummary, guided: MeasurementSummary, share: float, time: float | None
+) -> MeasurementSummary:
+    figures: dict[str, Any] = {
+        name: _weighted(getattr(local, name), getattr(guided, name), share) for name in _AVERAGED
     }
+    return MeasurementSummary(
+        **figures,
+        occupied_bytes=max(local.occupied_bytes, guided.occupied_bytes),
+        steps=min(local.steps, guided.steps),
+        overhead=_overhead(figures["milliseconds"], time),
+    )
 
 
-def mixed(local: float | None, guided: float | None, share: float) -> float | None:
-    """Return a figure of local and of global steps, weighted by their shares of the epochs.
-
-    None without either.
-    """
+def _weighted(local: float | None, guided: float | None, share: float) -> float | None:
     return None if local is None or guided is None else weighted(local, guided, share)
 
 
-def _reading(made: Measurement, base: float | None) -> Reading:
-    own = {
-        name: getattr(made, name)
-        for name in Reading.__struct_fields__
-        if name in Measurement.__struct_fields__
-    }
-    return Reading(**own, overhead=_overhead(made.milliseconds, base) if made.fits else None)
-
-
-def _mean(local: Reading, guided: Reading, share: float, base: float | None) -> Reading:
-    milliseconds = weighted(local.milliseconds, guided.milliseconds, share)
-    return Reading(
-        allocated_bytes=weighted(local.allocated_bytes, guided.allocated_bytes, share),
-        reserved_bytes=mixed(local.reserved_bytes, guided.reserved_bytes, share),
-        first_allocated_bytes=mixed(
-            local.first_allocated_bytes, guided.first_allocated_bytes, share
-        ),
-        first_reserved_bytes=mixed(local.first_reserved_bytes, guided.first_reserved_bytes, share),
-        occupied_bytes=max(local.occupied_bytes, guided.occupied_bytes),
-        milliseconds=milliseconds,
-        steps=min(local.steps, guided.steps),
-        overhead=_overhead(milliseconds, base),
-    )
-
-
-def _overhead(milliseconds: float, base: float | None) -> float | None:
-    return 100 * (milliseconds / base - 1) if base else None
+def _overhead(milliseconds: float, baseline_milliseconds: float | None) -> float | None:
+    return 100 * (milliseconds / baseline_milliseconds - 1) if baseline_milliseconds else None

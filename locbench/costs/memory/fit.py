@@ -11,12 +11,11 @@ from typing import TypeAlias
 import msgspec
 
 from locbench.costs.memory.held import ASSUMED, Held, Peak
-from locbench.costs.memory.options import TraceOptions
+from locbench.costs.memory.options import TraceOptions, phase_options
 from locbench.costs.memory.trace import trace_step
 from locbench.costs.memory.tracker import ConvolutionBytes
 from locbench.costs.time_estimate import training_macs
 from locbench.errors import FailureError, UsageError
-from locbench.spec.components import Periodic
 from locbench.spec.recipe import Recipe, without_schedule
 
 _UNITS = {
@@ -101,11 +100,8 @@ def on_device(held: Held) -> Need:
 
 
 def _steps(recipe: Recipe, setting: TraceOptions) -> list[Peak]:
-    phases = (False, True) if isinstance(recipe.composition.phases, Periodic) else (False,)
-    return [
-        _step(without_schedule(recipe), msgspec.structs.replace(setting, guided=guided))
-        for guided in phases
-    ]
+    bare = without_schedule(recipe)
+    return [_step(bare, options) for options in phase_options(recipe, setting)]
 
 
 @lru_cache(maxsize=256)

@@ -6,6 +6,7 @@ import hashlib
 
 import msgspec
 
+from locbench.spec.components import Periodic
 from locbench.spec.recipe import Recipe, without_schedule
 
 
@@ -40,6 +41,15 @@ def legacy(setting: TraceOptions) -> TraceOptions:
     processes.
     """
     return msgspec.structs.replace(setting, kept_softmax=True, ddp_buckets=True)
+
+
+def phase_options(
+    recipe: Recipe, options: TraceOptions = TraceOptions()
+) -> tuple[TraceOptions, ...]:
+    """Return the options of each kind of step: with PGL's phases of a local and of a global one."""
+    if not isinstance(recipe.composition.phases, Periodic):
+        return (options,)
+    return (options, msgspec.structs.replace(options, guided=True))
 
 
 def measured_part(setting: TraceOptions) -> TraceOptions:

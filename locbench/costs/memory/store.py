@@ -12,10 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from locbench.costs.memory.options import TraceOptions, step_words
+from locbench.costs.memory.options import TraceOptions, phase_options, step_words
 from locbench.costs.trace_store import Bytes, TraceStore, made_with
 from locbench.files import file_name
-from locbench.spec.components import Periodic
 from locbench.spec.networks import NETWORKS
 from locbench.spec.phases import global_share, weighted
 from locbench.spec.recipe import Recipe, without_schedule
@@ -92,12 +91,18 @@ class PredictionStore(TraceStore[TracedStep]):
 
     def footprint(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> Footprint | None:
         """Return a recipe's predicted memory; None if a trace of it is not there."""
-        local = self.step(recipe, setting)
-        if not isinstance(recipe.composition.phases, Periodic):
-            return None if local is None else Footprint(local)
-        guided = self.step(recipe, msgspec.structs.replace(setting, guided=True))
+        steps = [self.step(recipe, options) for options in phase_options(recipe, setting)]
+        known = [step for step in steps if step is not None]
+        if len(known) < len(steps):
+            return None
         share = global_share(recipe.composition.phases, recipe.epochs)
-        return None if local is None or guided is None else Footprint(local, guided, share)
+        return Footprint(known[0], known[1] if len(known) > 1 else None, share)
+
+    def has_traced(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> bool:
+        """Return whether this store has traced a step of a recipe, since it was not kept."""
+        return any(
+            self.path(recipe, options) in self.added for options in phase_options(recipe, setting)
+        )
 
     def step(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> TracedStep | None:
         """Return a traced step; None if it is not there."""

@@ -172,7 +172,7 @@ def test_a_trace_that_cannot_be_used_is_made_again(tmp_path: Path, content: str)
     stale = path.read_text(encoding="utf-8").replace('"trace_version": 1', '"trace_version": 0')
     path.write_text(stale if content == "stale" else content, encoding="utf-8")
     assert PredictionStore(tmp_path).step(one) is None
-    assert store.step(one) == step
+    assert PredictionStore(tmp_path, trace=True).step(one) == step
     assert PredictionStore(tmp_path).step(one) == step
 
 
