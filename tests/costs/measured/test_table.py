@@ -546,7 +546,7 @@ def test_json_of_a_table_holds_new_measurements(bench: Bench) -> None:
 
 def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
     (tmp_path / "costs.toml").write_text(
-        COSTS.replace("batch_size = 4", "batch_size = 16"), encoding="utf-8"
+        COSTS.replace("batch_size = 4", "batch_size = 128"), encoding="utf-8"
     )
     command = [
         sys.executable,
