@@ -1,5 +1,3 @@
-"""locbench: the published tables of local-learning papers, reproduced and compared with the papers'
-own numbers.
-"""
+"""locbench: published tables of local-learning papers, reproduced and compared."""
 
 __version__ = "0.2.0"

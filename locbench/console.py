@@ -91,9 +91,7 @@ def print_json(value: object) -> None:
 
 
 def print_document(text: str) -> None:
-    """Print a text in UTF-8 whatever the locale: JSON has no other encoding, and a report loses no
-    sign.
-    """
+    """Print a text in UTF-8 whatever the locale: JSON has no other encoding."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
     print(text)

@@ -1,6 +1,4 @@
-"""What a user may get wrong, and what may go wrong for a user: one message, one remedy, one exit
-code.
-"""
+"""Errors: one message, one remedy, one exit code."""
 
 
 class LocbenchError(Exception):
@@ -55,8 +53,6 @@ class BudgetSpentError(LocbenchError):
 
 
 class ReaderGoneError(LocbenchError):
-    """Who read our output has gone, as in ``locbench list | head -1``: no failure, and nothing is
-    left to say.
-    """
+    """Who read our output has gone, as in ``locbench list | head -1``: no failure, nothing to say."""
 
     exit_code = 0

@@ -1,4 +1,4 @@
-"""Whole files: read if they are regular and of sane size, written at once or not at all."""
+"""Whole files: read if regular and of sane size, written at once."""
 
 from __future__ import annotations
 
@@ -71,8 +71,7 @@ def user_path(text: str) -> Path:
 
 
 def listed(folder: Path) -> list[Path]:
-    """Return what is in a folder, in order, without hidden files; nothing if there is no such
-    folder.
+    """Return what is in a folder, in order, without hidden files; nothing if there is no folder.
 
     Raises:
         FailureError: the folder cannot be read.
@@ -94,8 +93,7 @@ def indented_json(value: object, indent: int = 1) -> bytes:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a machine that stops, sees the old content or the new one,
-    never a part.
+    """Write a file of which a reader sees the old content or the new one, never a part.
 
     The file gets the permissions that new files get: the user's umask decides. What killed
     processes left in the folder is removed.
@@ -159,8 +157,11 @@ def _remove_old(entry: os.DirEntry[str], before: float) -> None:
 
 
 def probe(folder: Path, length: int = 0) -> None:
-    """Make a folder, and for a moment a file in it with a name of ``length`` bytes, to see that it
-    can be written to.
+    """Make a folder, and for a moment a file in it, to see that it can be written to.
+
+    Args:
+        folder: the folder.
+        length: bytes of the file's name.
 
     Raises:
         OSError: it cannot.
@@ -179,8 +180,7 @@ NAME_BYTES = 200
 
 
 def file_name(words: Iterable[str], ending: str) -> str:
-    """Return a file name made of the words that are not empty, in letters, digits, dots and
-    hyphens.
+    """Return a file name of words that are not empty, in letters, digits, dots and hyphens.
 
     Args:
         words: the last one tells files apart and is kept whole; long ones before it keep their

@@ -1,4 +1,4 @@
-"""Names from outside as they can be shown: no control character reaches a terminal or a page."""
+"""Names from outside without control characters, times and values in words."""
 
 from __future__ import annotations
 

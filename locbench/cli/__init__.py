@@ -19,9 +19,7 @@ DEBUG = "LOCBENCH_DEBUG"
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 stopped by the user, 143
-    by SIGTERM.
-    """
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 and 143 stopped."""
     _open_what_is_closed()
     _accept_any_text()
     _forget_senseless_sizes()
@@ -104,8 +102,7 @@ def _complain(message: str, remedy: str) -> None:
 
 
 def _open_what_is_closed() -> None:
-    """Give closed standard streams a descriptor, which the next file that is opened would get, and
-    be written into.
+    """Give closed standard streams a descriptor, which the next opened file would get.
 
     Output is then refused as by a closed descriptor; errors, which nobody can be told, vanish.
     """
@@ -125,9 +122,7 @@ def _accept_any_text() -> None:
 
 
 def _forget_senseless_sizes() -> None:
-    """Ignore a terminal's size that nothing can be printed in, such as the 0 columns that some
-    programs set.
-    """
+    """Ignore a terminal's size that nothing can be printed in, such as 0 columns."""
     for name, least in (("COLUMNS", 10), ("LINES", 1)):
         text = os.environ.get(name, "")
         if text and not (

@@ -12,11 +12,14 @@ from locbench.cli.options import (
     DataRoot,
     Devices,
     Engine,
+    Epochs,
     JobsPerDevice,
     Json,
+    Limit,
     Precision,
     Preset,
     Results,
+    Seeds,
     data_root,
 )
 
@@ -31,13 +34,9 @@ def campaign(
         ),
     ] = None,
     budget: Annotated[str, typer.Option(help="Time to spend, such as 10min or 1h30m.")] = "30min",
-    seeds: Annotated[
-        int | None, typer.Option(help="Seeds per cell.", show_default="the paper's; 1 if reduced")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs in place of the preset's.")] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Training images, balanced over classes.")
-    ] = None,
+    seeds: Seeds = None,
+    epochs: Epochs = None,
+    limit: Limit = None,
     preset: Preset = "paper",
     device: Devices = "auto",
     jobs_per_device: JobsPerDevice = 1,
@@ -53,8 +52,7 @@ def campaign(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train the missing cells of several tables, best first, within a budget of time; go on with
-    the same command.
+    """Train the missing cells of several tables, best first, within a budget of time.
 
     Every cell gets its first seed before any gets its second. Runs end between two epochs and
     continue from there.

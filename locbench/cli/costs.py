@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from locbench.cli.options import RESULTS, Json, Precision, Results
+from locbench.cli.options import (
+    RESULTS,
+    BatchSize,
+    ImageSize,
+    Json,
+    Modules,
+    Precision,
+    Results,
+    Set,
+)
 from locbench.spec.choices import Autograd
 
 
@@ -17,12 +26,8 @@ def costs(
     ] = None,
     network: Annotated[str | None, typer.Option(help="For example resnet110.")] = None,
     method: Annotated[str | None, typer.Option(help="For example auglocal, hpff+dgl.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")
-    ] = None,
-    modules: Annotated[
-        int | None, typer.Option(help="K local modules.", show_default="every local layer")
-    ] = None,
+    set_: Set = None,
+    modules: Modules = None,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -30,11 +35,8 @@ def costs(
             show_default="cifar10",
         ),
     ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(help="Images per step.", show_default="the papers' for the data set"),
-    ] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side of the images in pixels.")] = None,
+    batch_size: BatchSize = None,
+    image_size: ImageSize = None,
     precision: Precision = None,
     autograd: Annotated[
         Autograd,
@@ -55,9 +57,7 @@ def costs(
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Predict what training costs, without a GPU: parameters, operations, and the peak of tensor
-    memory.
-    """
+    """Predict what training costs, without a GPU: parameters, operations and tensor memory."""
     from locbench.commands.costs import Costing, refuse_more_than_one
     from locbench.console import Output
     from locbench.costs.memory.options import TraceOptions

@@ -7,19 +7,15 @@ from typing import Annotated
 
 import typer
 
-from locbench.cli.options import RESULTS, Json, Precision, Results
+from locbench.cli.options import RESULTS, Json, Modules, Precision, Results, Set
 
 
 def fit(
     memory: Annotated[str, typer.Option(help="For example 11GB (decimal) or 24GiB.")],
     network: Annotated[str, typer.Option(help="For example resnet110.")],
     method: Annotated[str | None, typer.Option(help="Find its largest batch.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")
-    ] = None,
-    modules: Annotated[
-        int | None, typer.Option(help="K local modules.", show_default="every local layer")
-    ] = None,
+    set_: Set = None,
+    modules: Modules = None,
     dataset: Annotated[
         str,
         typer.Option(
@@ -33,9 +29,7 @@ def fit(
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Find the largest batch that fits a memory, or the cheapest method for a batch. What tensors
-    need is predicted.
-    """
+    """Find the largest batch that fits a memory, or the cheapest method for a batch."""
     from locbench.commands.costs import Costing
     from locbench.console import Output
     from locbench.spec.arguments import settings_from_options

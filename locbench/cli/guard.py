@@ -1,4 +1,4 @@
-"""Ctrl-C and a reader that has gone, caught before typer, which would end either without a word."""
+"""Ctrl-C and a broken pipe, caught before typer ends them without a word."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ T = TypeVar("T")
 
 
 def guarded(command: Callable[P, T]) -> Callable[P, T]:
-    """Return a command that turns Ctrl-C into `StoppedError` and a broken pipe into
-    `ReaderGoneError`.
-    """
+    """Return a command that raises `StoppedError` at Ctrl-C, `ReaderGoneError` at a broken pipe."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:

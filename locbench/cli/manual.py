@@ -152,8 +152,6 @@ _PARAGRAPHS = {
 
 
 def manual(command: str) -> str | None:
-    """Return what a command's help says below its options, each paragraph as one line, which typer
-    wraps.
-    """
+    """Return what a command's help says below its options, each paragraph as one line."""
     paragraphs = _PARAGRAPHS.get(command, ())
     return "\n\n".join(" ".join(each.split()) for each in paragraphs) or None

@@ -9,6 +9,27 @@ import typer
 
 from locbench.spec import choices
 
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="NAME=VALUE, an option of the method; repeat it."),
+]
+Modules = Annotated[
+    int | None, typer.Option(help="K local modules.", show_default="every local layer")
+]
+BatchSize = Annotated[
+    int | None, typer.Option(help="Images per step.", show_default="the papers' for the data set")
+]
+ImageSize = Annotated[int | None, typer.Option(help="Side of the images in pixels.")]
+Epochs = Annotated[int | None, typer.Option(help="Epochs in place of the preset's.")]
+Limit = Annotated[int | None, typer.Option(help="Training images, balanced over classes.")]
+Seeds = Annotated[
+    int | None, typer.Option(help="Seeds per cell.", show_default="the paper's; 1 if reduced")
+]
+Rows = Annotated[
+    list[str] | None, typer.Option(help="Rows: labels, parts of them, patterns; repeat it.")
+]
+Columns = Annotated[list[str] | None, typer.Option(help="Columns, likewise.")]
+TableId = Annotated[str, typer.Argument(metavar="ID", help="A table of `locbench list`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto.")]
 Devices = Annotated[

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from locbench.cli.options import RESULTS, Json, Results
+from locbench.cli.options import RESULTS, Columns, Json, Results, Rows
 
 
 class FormatName(StrEnum):
-    """A report's format."""
+    """A report's format; typer takes no list of a Literal."""
 
     markdown = "markdown"
     latex = "latex"
@@ -29,10 +29,8 @@ def report(
         list[FormatName] | None, typer.Option("--format", help="Repeat it for several.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write files here instead of printing.")] = None,
-    rows: Annotated[
-        list[str] | None, typer.Option(help="Rows: labels, parts of them, patterns; repeat it.")
-    ] = None,
-    columns: Annotated[list[str] | None, typer.Option(help="Columns, likewise.")] = None,
+    rows: Rows = None,
+    columns: Columns = None,
     only_run: Annotated[
         bool,
         typer.Option(
@@ -57,9 +55,7 @@ def report(
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Hold all records against the published numbers: mean, deviation, difference, verdict, rank,
-    provenance.
-    """
+    """Compare all records with the published numbers: mean, difference, verdict, rank, provenance."""
     from locbench.commands.report import Selection, plot_table, report_tables
 
     if plot is not None:

@@ -9,15 +9,19 @@ import typer
 
 from locbench.cli.options import (
     RESULTS,
+    BatchSize,
     DataRoot,
     Devices,
     Download,
     Engine,
     JobsPerDevice,
     Json,
+    Limit,
     Memory,
+    Modules,
     Precision,
     Results,
+    Set,
     data_root,
 )
 from locbench.spec.choices import Init
@@ -32,34 +36,24 @@ def run(
     dataset: Annotated[
         str, typer.Option(help="A data set of `locbench data`; digits need no download.")
     ] = "digits",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="NAME=VALUE, an option of the method; repeat it."),
-    ] = None,
+    set_: Set = None,
     recipe: Annotated[
         list[str] | None,
         typer.Option(
             help="NAME=VALUE, any other setting of the recipe, such as drop_path; repeat it."
         ),
     ] = None,
-    modules: Annotated[
-        int | None, typer.Option(help="K local modules.", show_default="every local layer")
-    ] = None,
+    modules: Modules = None,
     epochs: Annotated[
         int | None,
         typer.Option(help="Passes over the training images.", show_default="160, or 4 on digits"),
     ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(help="Images per step.", show_default="the papers' for the data set"),
-    ] = None,
+    batch_size: BatchSize = None,
     lr: Annotated[
         float | None,
         typer.Option(help="Base learning rate.", show_default="the papers', scaled to the batch"),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Training images, balanced over classes.")
-    ] = None,
+    limit: Limit = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 1,
     device: Devices = "auto",
     jobs_per_device: JobsPerDevice = 1,

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from locbench.cli.options import Json
+from locbench.cli.options import Json, TableId
 
 
 def show(
-    table_id: Annotated[str, typer.Argument(metavar="ID", help="A table of `locbench list`.")],
+    table_id: TableId,
     as_json: Json = False,
 ) -> None:
-    """Show a table: its axes, recipes, published numbers with their source, and notes on
-    contradictions.
-    """
+    """Show a table: axes, recipes, published numbers with their source, contradictions."""
     from locbench.console import Output
     from locbench.spec.table_files import load_table
     from locbench.terminal.tables import print_table, table_entry

@@ -1,6 +1,4 @@
-"""SIGTERM, taken as Ctrl-C is: what is recorded is kept, processes are ended, the terminal is put
-back.
-"""
+"""SIGTERM, taken as Ctrl-C is."""
 
 from __future__ import annotations
 

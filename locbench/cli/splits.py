@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from locbench.cli.options import RESULTS, Json, Precision, Results
+from locbench.cli.options import RESULTS, ImageSize, Json, Precision, Results, Set
 
 
 def splits(
@@ -16,14 +16,12 @@ def splits(
     method: Annotated[
         str | None, typer.Option(help="Else swin-reconstruction for a transformer, dgl for others.")
     ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")
-    ] = None,
+    set_: Set = None,
     dataset: Annotated[str | None, typer.Option(help="Else the published one, or cifar10.")] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Else the published one of network or data set.")
     ] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side of the images in pixels.")] = None,
+    image_size: ImageSize = None,
     precision: Precision = None,
     top: Annotated[
         int | None, typer.Option(help="Show so many of the best divisions; else five.")
@@ -31,9 +29,7 @@ def splits(
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Find the division into K local modules whose largest module needs the least memory, without a
-    GPU.
-    """
+    """Find the division into K local modules whose largest needs the least memory, without a GPU."""
     from locbench.commands.splits import show_splits
     from locbench.console import Output
     from locbench.spec.arguments import settings_from_options

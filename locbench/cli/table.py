@@ -9,37 +9,37 @@ import typer
 
 from locbench.cli.options import (
     RESULTS,
+    Columns,
     DataRoot,
     Devices,
     Download,
     Engine,
+    Epochs,
     JobsPerDevice,
     Json,
+    Limit,
     Memory,
     Precision,
     Preset,
     Results,
+    Rows,
+    Seeds,
+    TableId,
     data_root,
 )
 from locbench.spec.choices import Init, Rerun
 
 
 def table(
-    table_id: Annotated[str, typer.Argument(metavar="ID", help="A table of `locbench list`.")],
+    table_id: TableId,
     dataset: Annotated[
         str | None, typer.Option(help="Only this data set's cells, or another one in its place.")
     ] = None,
-    rows: Annotated[
-        list[str] | None, typer.Option(help="Rows: labels, parts of them, patterns; repeat it.")
-    ] = None,
-    columns: Annotated[list[str] | None, typer.Option(help="Columns, likewise.")] = None,
-    seeds: Annotated[
-        int | None, typer.Option(help="Seeds per cell.", show_default="the paper's; 1 if reduced")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs in place of the preset's.")] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Training images, balanced over classes.")
-    ] = None,
+    rows: Rows = None,
+    columns: Columns = None,
+    seeds: Seeds = None,
+    epochs: Epochs = None,
+    limit: Limit = None,
     preset: Preset = "paper",
     device: Devices = "auto",
     jobs_per_device: JobsPerDevice = 1,
@@ -72,9 +72,7 @@ def table(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run what is missing of a table, one record per cell and seed, and show it against the
-    published numbers.
-    """
+    """Run what is missing of a table, one record per cell and seed, and compare it with the paper."""
     from locbench.commands.table import Session
     from locbench.console import remark
     from locbench.files import digest

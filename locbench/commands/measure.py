@@ -1,6 +1,4 @@
-"""The measuring of a table's costs from the command line: when, what is said of it, and that it can
-be stopped.
-"""
+"""Measuring of a table's costs: when, what is printed, and how it stops."""
 
 from __future__ import annotations
 

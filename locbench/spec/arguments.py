@@ -108,8 +108,7 @@ out does.
 
 
 def initial_weights(network: str, init: str | None, digest: str) -> dict[str, str]:
-    """Return the settings of initial weights; a file without a word of whose they are is of the
-    network's own source.
+    """Return the settings of initial weights; a file alone is of the network's own source.
 
     Args:
         network: its name.
@@ -125,8 +124,7 @@ def initial_weights(network: str, init: str | None, digest: str) -> dict[str, st
 
 
 def published_settings(network: str) -> dict[str, Any]:
-    """Return how a transformer is trained where it was published first, without method and data; or
-    nothing.
+    """Return how a transformer is trained where it was published first, without method and data.
 
     Batch, image size, optimizer and augmentation belong to it; a small one is trained as those it
     stands in for, on images of its own size. Convolutional networks are trained as their data set

@@ -5,23 +5,13 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 Precision: TypeAlias = Literal["fp32", "tf32", "bf16"]
-
 Memory: TypeAlias = Literal["plain", "lean"]
-
 Optimizer: TypeAlias = Literal["sgd", "adamw"]
-
 Rate: TypeAlias = Literal["cosine-epoch", "cosine-epoch0", "cosine-step", "steps"]
-
 Augmentation: TypeAlias = Literal["standard", "swin", "imagenet"]
-
 Init: TypeAlias = Literal["scratch", "pretrained", "torchvision"]
-
 Preset: TypeAlias = Literal["smoke", "quick", "short", "paper"]
-
 EngineName: TypeAlias = Literal["eager", "compiled", "graphed"]
-
 EngineChoice: TypeAlias = Literal["auto", EngineName]
-
 Autograd: TypeAlias = Literal["current", "torch<=1.10"]
-
 Rerun: TypeAlias = Literal["failed", "all"]

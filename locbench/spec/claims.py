@@ -1,4 +1,4 @@
-"""What a paper says of its table, as data: claims that order cells.
+"""Claims of a paper that order the cells of its table.
 
 A claim of a table's file expects an order of the numbers of a metric::
 

@@ -1,4 +1,4 @@
-"""What a method is made of, as data: branches of the auxiliary loss, routing, phases.
+"""Parts of methods as data: branches of the auxiliary loss, routing, phases.
 
 Every class here is frozen and canonical: two recipes that train the same thing encode to the same
 bytes, whatever names the user called them by. Values equal to a default are left out of the
@@ -72,8 +72,7 @@ MlpVariant: TypeAlias = Literal["auglocal", "official", "mlp", "cnn"]
 
 
 class Mlp(Branch, frozen=True, tag="mlp"):
-    """DGL's auxiliary net: pooled 1x1 convolutions and fully connected layers (Belilovsky et al.
-    2020, MLP-SR).
+    """DGL's auxiliary net, MLP-SR: pooled 1x1 convolutions, then linear layers (Belilovsky 2020).
 
     The variants are described where the method is: `methods.DecoupledGreedyLearning`.
     """
@@ -89,9 +88,7 @@ class PooledLinear(Branch, frozen=True, tag="pooled-linear"):
 
 
 class Similarity(Branch, frozen=True, tag="similarity"):
-    """PredSim's similarity matching: a 3x3 convolution whose similarity matrix is held against the
-    labels'.
-    """
+    """PredSim's similarity matching: a 3x3 convolution, compared with the labels' similarity."""
 
 
 HeadNet: TypeAlias = Literal[
@@ -101,8 +98,7 @@ HeadLoss: TypeAlias = Literal["softmax", "contrast"]
 
 
 class Head(Branch, frozen=True, tag="head"):
-    """InfoPro's ``xCyF`` heads, which PGL uses too; ``adapt`` is PGL's Aux-Adapt, chosen by
-    residual stage.
+    """InfoPro's ``xCyF`` heads, which PGL uses too; ``adapt`` is PGL's Aux-Adapt, by stage.
 
     ``imagenet`` is InfoPro's head on ImageNet, which narrows the map to four times fewer channels,
     strides twice and widens to 2048.
@@ -153,8 +149,7 @@ Selection: TypeAlias = Literal[
 
 
 class AugLocal(Branch, frozen=True, tag="auglocal"):
-    """AugLocal's auxiliary net: fresh copies of later layers of the primary net (Ma et al. 2024,
-    section 3.2).
+    """AugLocal's auxiliary net: fresh copies of later layers (Ma et al. 2024, section 3.2).
 
     Its fields are described where the method is: `methods.AugLocalMethod`.
     """
@@ -201,8 +196,7 @@ Passes: TypeAlias = Literal["two", "retain"]
 
 
 class Patches(Part, frozen=True, tag="patches"):
-    """HPFF's patch feature fusion: auxiliary nets see n x n patches, and their outputs are
-    averaged.
+    """HPFF's patch feature fusion: auxiliary nets see n x n patches and are averaged.
 
     Su et al. 2024, section 3.3; its fields are described where the method is:
     `modifiers.PatchFeatureFusion`.
@@ -235,8 +229,7 @@ CascadeEngine: TypeAlias = Literal["reuse", "recompute"]
 
 
 class Cascade(Part, frozen=True, tag="cascade"):
-    """HPFF's independent and cascade levels over windows of two modules (Su et al. 2024, section
-    3.2).
+    """HPFF's two levels over windows of two modules (Su et al. 2024, section 3.2).
 
     Its fields are described where the method is: `modifiers.HierarchicalPatchFeatureFusion`.
     ``official_edges`` leaves out the first module's independent loss alone; what the released code

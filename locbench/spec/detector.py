@@ -10,8 +10,7 @@ import msgspec
 class Detection(
     msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True
 ):
-    """A Mask R-CNN (He et al. 2017) on a feature pyramid (Lin et al. 2017); the defaults are
-    torchvision's.
+    """A Mask R-CNN (He et al. 2017) on a feature pyramid, with torchvision's defaults.
 
     Attributes:
         short_side, long_side: images are scaled to this shorter side, or as far as the longer one

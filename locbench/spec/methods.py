@@ -80,8 +80,7 @@ class DecoupledGreedyLearning(Method, frozen=True):
 
 @METHODS.register("predsim")
 class PredSim(Method, frozen=True):
-    """PredSim: similarity matching and a pooled linear classifier (Nokland & Eidnes 2019), in
-    AugLocal's form.
+    """PredSim: similarity matching and a pooled linear classifier (Nokland & Eidnes 2019).
 
     Attributes:
         similarity: the weight of similarity matching; the classifier's is 1 minus it.
@@ -106,8 +105,7 @@ class PredSim(Method, frozen=True):
 
 @METHODS.register("infopro")
 class InfoPro(Method, frozen=True):
-    """InfoPro: image reconstruction and a task head, weights ramped over the modules (Wang et al.
-    2021).
+    """InfoPro: image reconstruction and a task head, weights ramped (Wang et al. 2021).
 
     Attributes:
         net: the task head: x 3x3 convolutions and y linear layers (xCyF), PGL's Aux-Adapt by
@@ -145,8 +143,7 @@ class InfoPro(Method, frozen=True):
 
 @METHODS.register("head")
 class LocalHead(Method, frozen=True):
-    """Cross-entropy (or a contrastive loss) on an xCyF head: PGL's DGL with 1C2F, Greedy SL with
-    0C1F.
+    """Cross-entropy or contrastive loss on an xCyF head: PGL's DGL has 1C2F, Greedy SL 0C1F.
 
     Attributes:
         net: the head: x 3x3 convolutions and y linear layers (xCyF), PGL's Aux-Adapt by residual

@@ -253,8 +253,7 @@ def _in_quadrants(branch: AnyBranch) -> AnyBranch:
 
 
 def _by_level(branches: tuple[AnyBranch, ...], levels: str) -> tuple[AnyBranch, ...]:
-    """Give a decoder to the cascade level alone; beside it the task head keeps weight 1 at the
-    independent level.
+    """Give a decoder to the cascade level alone; the task head has weight 1 beside it.
 
     That is how HPFF's code treats InfoPro, whose ramps belong to the cascade losses. With the
     independent level alone the method is the plain baseline, decoder included.

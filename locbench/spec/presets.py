@@ -1,4 +1,4 @@
-"""How long and on what a recipe trains: the published schedule, reduced ones, and the presets."""
+"""Presets, and how a run falls short of the published one."""
 
 from __future__ import annotations
 
@@ -170,9 +170,7 @@ def _label(dataset: str) -> str:
 
 
 def scaled_rate(lr: float, batch_size: int, new_batch: int) -> float:
-    """Return the learning rate for another batch size by the linear scaling rule (Goyal et al.
-    2017).
-    """
+    """Return the learning rate for another batch by the linear rule (Goyal et al. 2017)."""
     return lr * new_batch / batch_size
 
 
@@ -240,9 +238,7 @@ def _small_detector(preset: Preset, detection: Detection, dataset: str | None) -
 
 
 def _with_small_variant(published: Recipe) -> dict[str, Any]:
-    """Return what a reduced run of a large network changes: the network, image size, initial
-    weights, and rates.
-    """
+    """Return what a reduced run of a large network changes beside its schedule."""
     small = NETWORKS[small_variant(published.network)].transformer
     if small is None:
         smaller = {"image_size": SMALL_SIDE} if streams(published.dataset) else {}

@@ -73,15 +73,12 @@ def infopro_weights(network: str, dataset: str, modules: int) -> Weights:
 
 
 def infopro_nets(network: str) -> tuple[HeadNet, DecoderVariant]:
-    """Return the head and the decoder that InfoPro publishes for a network, or for those most like
-    it.
-    """
+    """Return the head and the decoder that InfoPro publishes for networks of a kind."""
     return ("imagenet", "doubling") if network in IMAGENET else ("1C2F", "resize")
 
 
 def reconstruction_weights(modules: int) -> Weights:
-    """Return alpha and beta of Swin feature reconstruction at the first and the last auxiliary
-    block of K modules.
+    """Return alpha and beta of Swin feature reconstruction at the first and last auxiliary block.
 
     alpha_i = 3 (K - i) / (K - 1), beta_i = 1 + 3 (i - 1) / (K - 1): (3, 1), (2, 2), (1, 3) for the
     three blocks of K = 4 (Pathak et al. 2023, section 4.1; linear for other K).

@@ -1,4 +1,4 @@
-"""A recipe: everything that decides a number, and the key under which its record is kept."""
+"""Recipes: what decides a number, and the key of its record."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ from locbench.spec.networks import NETWORKS, units_per_module
 class Recipe(
     msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True
 ):
-    """One training run. Two recipes with the same key are the same run, whatever names they were
-    written with.
+    """One training run; recipes with the same key are the same run, however they were written.
 
     Attributes:
         network: a name of the network catalogue.
@@ -154,9 +153,7 @@ class Recipe(
         return described
 
     def _plain(self) -> Recipe:
-        """Return the recipe without what is for reading only, and with what is implied as it is
-        left out.
-        """
+        """Return the recipe without what is for reading only, and without what is implied."""
         backbone = self.backbone._plain() if self.backbone else None
         return msgspec.structs.replace(self, method="", backbone=backbone, **self._implied())
 
@@ -191,9 +188,7 @@ def drop_matters(run: Recipe) -> bool:
 
 
 def warmup_epochs(epochs: int) -> int:
-    """Return the length of the warm-up: ten epochs, shorter for runs much shorter than the
-    published 160.
-    """
+    """Return the length of the warm-up: ten epochs, shorter for runs much shorter than 160."""
     return min(10, math.ceil(epochs / 16))
 
 

@@ -63,8 +63,7 @@ def select(table: Table, options: RunOptions) -> tuple[list[Cell], str | None]:
 
 
 def chosen(table: Table, rows: tuple[str, ...], columns: tuple[str, ...]) -> list[Cell]:
-    """Return the cells in these rows and columns, which are labels, parts of them or patterns; none
-    means all.
+    """Return the cells in rows and columns, given by labels, parts or patterns; none means all.
 
     Raises:
         UsageError: there are none.
@@ -113,16 +112,12 @@ def narrow(table: Table, cells: Collection[Cell]) -> Table:
 
 
 def _is_within(claim: Claim, table: Table, places: Collection[Place]) -> bool:
-    """Whether all cells of a claim are among these: what is left of another is not what the paper
-    says.
-    """
+    """Whether all cells of a claim are among these; a part of it is no claim of the paper."""
     return all(place in places for each in inequalities(table, claim) for place, _ in each.weights)
 
 
 def _stays(table: Table, cell: Cell, dataset: str, any_trains: bool) -> bool:
-    """Whether a cell is left where one data set is asked for: its own, and costs that stand beside
-    trained ones.
-    """
+    """Whether a cell stays where one data set is asked for: its own, and costs beside trained ones."""
     return (
         cell.recipe is None
         or cell.recipe.dataset == dataset
@@ -148,9 +143,7 @@ def _matching(
 
 
 def _closest(pattern: str, labels: list[str]) -> str:
-    """Return a suggestion among the last parts of the labels if one is close, else among the whole
-    ones.
-    """
+    """Return a suggestion among the last parts of labels if one is close, else among all labels."""
     own = [label.rsplit(" / ", 1)[-1] for label in labels]
     return suggestion(pattern, own if close_names(pattern, own) else labels)
 
@@ -168,9 +161,7 @@ def _spread(patterns: tuple[str, ...], labels: list[str]) -> list[str]:
 
 
 def _find(pattern: str, labels: list[str]) -> set[str]:
-    """Return the labels that a pattern means: the exact one, else its last part, else a wildcard,
-    else a substring.
-    """
+    """Return the labels that are a pattern, or end in it, match it, or contain it, the first that apply."""
     low = pattern.strip().lower()
     for matches in (
         lambda label: label == low,

@@ -1,4 +1,4 @@
-"""Files of tables: where they lie, by which names they are asked for, and how they are read."""
+"""Files of tables: their folder, their names, and how they are read."""
 
 from __future__ import annotations
 
@@ -58,8 +58,7 @@ def _family(table_id: str) -> tuple[str, dict[str, str]]:
 
 
 def tables_folder() -> Path:
-    """Return the folder of the TOML files: LOCBENCH_TABLES, the installed copy, or the checkout's
-    ``tables``.
+    """Return the folder of the tables: LOCBENCH_TABLES, the installed copy, or the checkout's.
 
     Raises:
         FailureError: there is none.

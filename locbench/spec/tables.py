@@ -1,4 +1,4 @@
-"""Published tables as data: one TOML file each, read into `Table`, `Row`, `Column` and `Cell`."""
+"""Published tables as data: axes, cells and printed numbers."""
 
 from __future__ import annotations
 
@@ -117,9 +117,7 @@ class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Published(msgspec.Struct, frozen=True):
-    """A number as the paper prints it: value, spread if any, and the decimals that it was rounded
-    to.
-    """
+    """A number as the paper prints it: value, spread if any, and printed decimals."""
 
     text: str
     value: float | None
@@ -221,9 +219,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         )
 
     def settings(self, cell: Cell) -> dict[str, Any]:
-        """Return the flat settings behind a cell's recipe, before a preset or an option of the
-        command changes them.
-        """
+        """Return the flat settings behind a cell's recipe, before presets and options change them."""
         row = next(each for each in self.rows if each.label == cell.row)
         column = next(each for each in self.columns if each.label == cell.column)
         return self._settings(row, column)
@@ -250,8 +246,7 @@ _NUMBER = re.compile(
 
 
 def parse_published(text: str, kind: str) -> Published:
-    """Read ``93.73 ± 0.04`` into a value, a spread and the number of printed decimals; ``text``
-    cells stay text.
+    """Read ``93.73 ± 0.04`` into value, spread and number of decimals; ``text`` cells stay text.
 
     Raises:
         ValueError: the text is no number.
@@ -297,8 +292,7 @@ class Unfit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a paper's memory seems to hold beyond tensors; shown beside a prediction and never part
-    of it.
+    """What a paper's memory seems to hold beyond tensors; never part of a prediction.
 
     Attributes:
         how: the reasoning, and how well it does.

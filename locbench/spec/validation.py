@@ -1,4 +1,4 @@
-"""What no recipe may be: numbers out of range, and settings that do not go together."""
+"""Numbers out of range, and settings that do not go together."""
 
 from __future__ import annotations
 
@@ -96,9 +96,7 @@ def _refuse_shares(recipe: Recipe) -> None:
 
 
 def _refuse_unused(recipe: Recipe) -> None:
-    """Refuse what the chosen optimizer does not have: it would change the record's name and nothing
-    else.
-    """
+    """Refuse settings of another optimizer: they would change the record's name and nothing else."""
     sgd, adamw = {"momentum": 0.9, "nesterov": True}, {"betas": (0.9, 0.999), "eps": 1e-8}
     others: dict[str, Any] = sgd if recipe.optimizer == "adamw" else adamw
     for name, default in others.items():
@@ -109,8 +107,7 @@ def _refuse_unused(recipe: Recipe) -> None:
 
 
 def refuse_unfit(recipe: Recipe) -> None:
-    """Refuse settings that do not go together: network and image size, what transformers alone
-    have, mixing.
+    """Refuse settings that do not go together.
 
     Raises:
         UsageError: two settings do not fit.
@@ -191,8 +188,7 @@ def _refuse_init(recipe: Recipe) -> None:
 
 
 def refuse_infinite(value: Any, name: str = "") -> None:
-    """Refuse numbers that JSON does not have, wherever they stand in a method's options: no record
-    could be read again.
+    """Refuse numbers that JSON does not have, anywhere in a method's options.
 
     Args:
         value: options, as plain data.
@@ -212,8 +208,7 @@ def refuse_infinite(value: Any, name: str = "") -> None:
 
 
 def refuse_unfit_detector(recipe: Recipe) -> None:
-    """Refuse a data set of boxes without a detector, a detector without boxes, and what detectors
-    do not have.
+    """Refuse boxes without a detector, a detector without boxes, and what detectors do not have.
 
     Raises:
         UsageError: two settings do not fit.
