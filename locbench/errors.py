@@ -53,6 +53,6 @@ class BudgetSpentError(LocbenchError):
 
 
 class ReaderGoneError(LocbenchError):
-    """Who read our output has gone, as in ``locbench list | head -1``: no failure, nothing to say."""
+    """Who read our output has gone, as in ``locbench list | head -1``: no failure."""
 
     exit_code = 0

@@ -31,7 +31,7 @@ def is_main_process() -> bool:
 
 
 def local_device(name: str) -> str:
-    """Return the device of this process: of several on CUDA, each takes the one of its local rank."""
+    """Return the device of this process: of several on CUDA, the one of its local rank."""
     several = process_count() > 1 and name in ("cuda", "auto")
     return f"cuda:{_number('LOCAL_RANK', 0)}" if several and _has_cuda() else name
 

@@ -115,7 +115,7 @@ def _open_what_is_closed() -> None:
 
 
 def _accept_any_text() -> None:
-    """Print a question mark for what the terminal's encoding lacks, such as ±, instead of failing."""
+    """Print a question mark for what the terminal's encoding lacks, such as ±."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -22,7 +22,8 @@ from locbench.cli.table import table
 
 app = typer.Typer(
     name="locbench",
-    help="Reproduce the published tables of local-learning papers and hold every number against the paper's own.",
+    help="Reproduce the published tables of local-learning papers and compare every number with the"
+    " paper's own.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

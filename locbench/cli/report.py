@@ -55,7 +55,7 @@ def report(
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Compare all records with the published numbers: mean, difference, verdict, rank, provenance."""
+    """Compare all records with the published numbers: mean, difference, verdict, rank."""
     from locbench.commands.report import Selection, plot_table, report_tables
 
     if plot is not None:

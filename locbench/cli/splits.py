@@ -29,7 +29,7 @@ def splits(
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Find the division into K local modules whose largest needs the least memory, without a GPU."""
+    """Find the division into K local modules whose largest needs the least memory."""
     from locbench.commands.splits import show_splits
     from locbench.console import Output
     from locbench.spec.arguments import settings_from_options

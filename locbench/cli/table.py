@@ -49,7 +49,7 @@ def table(
     init: Annotated[
         Init | None,
         typer.Option(
-            help="torchvision: its ImageNet weights; pretrained, scratch: which table swin-tiny means."
+            help="torchvision: its ImageNet weights; pretrained, scratch: the table of swin-tiny."
         ),
     ] = None,
     weights: Annotated[
@@ -72,7 +72,7 @@ def table(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run what is missing of a table, one record per cell and seed, and compare it with the paper."""
+    """Run what is missing of a table, one record per cell and seed, and compare it."""
     from locbench.commands.table import Session
     from locbench.console import remark
     from locbench.files import digest
@@ -105,6 +105,7 @@ def table(
     meant = aliased(table_id, None if options.init else init)
     if meant != table_id:
         remark(
-            f"{table_id} stands for several tables; this is {meant}, by its initial weights (--init)."
+            f"{table_id} stands for several tables; this is {meant}, by its initial "
+            "weights (--init)."
         )
     session.table(meant, options, rerun=rerun, plan_only=plan, measure=measure)

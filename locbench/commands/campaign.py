@@ -166,7 +166,8 @@ class Campaign:
             self._say(f"The {duration(budget)} are over.")
         except KeyboardInterrupt:
             raise StoppedError(
-                "stopped: every finished run is recorded, and whole epochs of the ones in progress are kept",
+                "stopped: every finished run is recorded, and whole epochs of the "
+                "ones in progress are kept",
                 "To go on: the same command.",
             ) from None
         self.show()
@@ -205,7 +206,8 @@ class Campaign:
         for entry, plan in zip(self.entries, self.plans(), strict=True):
             self._say(f"{entry.text}: about {duration(forecast.left(plan.jobs))} on one device")
         self._say(
-            f"All of them, each run once: about {duration(forecast.left(jobs))}. {forecast.words(jobs)}".rstrip()
+            f"All of them, each run once: about {duration(forecast.left(jobs))}. "
+            f"{forecast.words(jobs)}".rstrip()
         )
         for each in forecast.lacking:
             self._say(f"Missing: {each}")
@@ -247,7 +249,8 @@ class Campaign:
             tables = dict.fromkeys(Entry.parse(count["table"]).table for count in failed)
             raise FailureError(
                 f"{runs} run{'s' if runs > 1 else ''} failed, of {', '.join(tables)}",
-                f"See why, and run again: locbench table {next(iter(tables))} --rerun failed with the same options.",
+                f"See why, and run again: locbench table {next(iter(tables))} "
+                "--rerun failed with the same options.",
             )
 
     def _say(self, text: str) -> None:

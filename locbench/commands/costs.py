@@ -215,8 +215,10 @@ def _refuse_detectors(table: Table) -> None:
     """
     if any(cell.recipe and cell.recipe.detection for cell in table.cells):
         raise UsageError(
-            f"{table.id} is of detectors, whose memory and operations depend on what they find and are not predicted",
-            f"Parameters and time: locbench table {table.id} --plan. Backbones: locbench costs auglocal-imagenet",
+            f"{table.id} is of detectors, whose memory and operations depend on "
+            "what they find and are not predicted",
+            f"Parameters and time: locbench table {table.id} --plan. Backbones: "
+            "locbench costs auglocal-imagenet",
         )
 
 
@@ -236,7 +238,7 @@ def traceable() -> Iterator[None]:
 
 
 def _candidates(settings: Mapping[str, Any]) -> list[Recipe]:
-    """Return the recipes that `locbench fit` chooses among, on a transformer those made for it too."""
+    """Return the recipes that `locbench fit` chooses among."""
     candidates = list(CANDIDATES)
     if NETWORKS[settings["network"]].transformer is not None:
         candidates = [each for each in CANDIDATES if each[0] != "auglocal"]

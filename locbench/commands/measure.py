@@ -54,7 +54,7 @@ class Measuring:
 
     @property
     def wanted(self) -> bool:
-        """Whether there is anything to measure: never unasked beside a reduced run, nor on the CPU."""
+        """Whether there is anything to measure; unasked, only whole runs on CUDA."""
         if self.asked is False or not cost_cells(self.table):
             return False
         reduced = (
@@ -74,7 +74,10 @@ class Measuring:
         from locbench.costs.measured.measure import wanted_steps
 
         count = len(wanted_steps(self.table, self._device(), self._variant()))
-        return f"Costs on this device: {count} kinds of steps to be measured, {self._left()} of them to do."
+        return (
+            f"Costs on this device: {count} kinds of steps to be measured, "
+            f"{self._left()} of them to do."
+        )
 
     def run(self, console: Console) -> None:
         """Measure what is missing and say so; each measurement is kept as soon as it exists.
@@ -159,6 +162,7 @@ class Said:
         """Print what was found."""
         self.done += 1
         found = measurement.error or (
-            f"{measurement.allocated_bytes / 1e9:.3f} GB allocated, {measurement.milliseconds:.1f} ms per step"
+            f"{measurement.allocated_bytes / 1e9:.3f} GB allocated, "
+            f"{measurement.milliseconds:.1f} ms per step"
         )
         self.console.print(f"{self.what}: {found}", markup=False, highlight=False, soft_wrap=True)

@@ -90,7 +90,8 @@ def report_tables(
         raise FailureError(
             f"no file in {predictions.folder} can be used as a prediction, "
             f"of {len(predictions.log.set_aside.why)} that were looked at",
-            "Mend what is said above, move the files to another folder, or make them anew: locbench costs ID",
+            "Mend what is said above, move the files to another folder, or make "
+            "them anew: locbench costs ID",
         )
     wanted = (
         [(table, each) for table, each in found if each] if not (table_ids or claims) else found
@@ -132,8 +133,10 @@ def read_records(results: Path) -> list[Record]:
     store.set_aside.tell()
     if store.set_aside.why and not records:
         raise FailureError(
-            f"no file in {store.records} can be used as a record, and there are {len(store.set_aside.why)}",
-            "Mend what is said above, move the files to another folder, or name another one with --results DIR.",
+            f"no file in {store.records} can be used as a record, and there are "
+            f"{len(store.set_aside.why)}",
+            "Mend what is said above, move the files to another folder, or name "
+            "another one with --results DIR.",
         )
     return records
 

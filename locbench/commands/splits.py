@@ -20,7 +20,7 @@ from locbench.terminal.splits import print_splits, splits_entry
 def show_splits(
     settings: Mapping[str, Any], top: int | None, results: Path, output: Output
 ) -> None:
-    """Show the best divisions of a network into K modules, and how the one that is trained compares.
+    """Show the best divisions of a network into K modules, and of the one that is trained.
 
     Args:
         settings: of `make_recipe`.

@@ -129,7 +129,10 @@ class Session:
             return
         measured = comparisons[0].measured if comparisons else ()
         print_blocks(self.console, measured_blocks(table, measured))
-        where = f"Records: {self.store.records}. Report: locbench report {table.id} --results {self.store.folder}"
+        where = (
+            f"Records: {self.store.records}. Report: locbench report {table.id} "
+            f"--results {self.store.folder}"
+        )
         self.console.print(where, markup=False, soft_wrap=True)
 
     def _compared(
@@ -183,7 +186,8 @@ class Session:
         except KeyboardInterrupt:
             done = sum(self.store.find(job.recipe.key) is not None for job in jobs)
             raise StoppedError(
-                f"stopped: {done} of {len(jobs)} runs are recorded; whole epochs of the one in progress are kept",
+                f"stopped: {done} of {len(jobs)} runs are recorded; whole epochs of "
+                "the one in progress are kept",
                 f"To go on: {again}.",
             ) from None
 

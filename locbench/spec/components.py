@@ -81,7 +81,7 @@ class Mlp(Branch, frozen=True, tag="mlp"):
 
 
 class PooledLinear(Branch, frozen=True, tag="pooled-linear"):
-    """PredSim's classifier: average pooling to at most ``features`` inputs, then one linear layer."""
+    """PredSim's classifier: pooling to at most ``features`` inputs, then one linear layer."""
 
     features: int = 512
     zero_init: bool = False

@@ -268,7 +268,7 @@ class FeatureReconstruction(RestoringMethod, frozen=True):
 
 @METHODS.register("swin-infopro")
 class InfoProTransformer(RestoringMethod, frozen=True):
-    """InfoPro-Transformer: each module restores the input image (Pathak et al. 2023, section 4.1)."""
+    """InfoPro-Transformer: modules restore the input image (Pathak et al. 2023, section 4.1)."""
 
     def derived(self, context: MethodContext) -> dict[str, Any]:
         """Return the target besides."""

@@ -41,8 +41,7 @@ class NetworkInfo(msgspec.Struct, frozen=True):
         transformer: its shape if it is one; None for convolutional networks.
         torchvision: torchvision's name of the same network, whose weights load; empty where it has
             none.
-        small_variant: the small network of as many local layers that takes its place in reduced runs;
-            empty for none.
+        small_variant: the small network of as many local layers for reduced runs; empty for none.
         stem: whether the first local layer is a stem, before the blocks; VGGs have none.
     """
 
@@ -217,7 +216,8 @@ def check_side(network: str, side: int) -> None:
     maps = [side // (4 * 2**stage) for stage in range(len(shape.depths))]
     if side % least or any(each > shape.window and each % shape.window for each in maps):
         raise UsageError(
-            f"{NETWORKS[network].label} cannot take images of {side} pixels: its windows of {shape.window} tokens do "
+            f"{NETWORKS[network].label} cannot take images of {side} pixels: its "
+            f"windows of {shape.window} tokens do "
             f"not divide its maps",
             f"Use a multiple of {least * shape.window}, or {shape.side}.",
         )

@@ -117,7 +117,7 @@ def _is_within(claim: Claim, table: Table, places: Collection[Place]) -> bool:
 
 
 def _stays(table: Table, cell: Cell, dataset: str, any_trains: bool) -> bool:
-    """Whether a cell stays where one data set is asked for: its own, and costs beside trained ones."""
+    """Whether a cell stays where one data set is asked for: its own, or costs."""
     return (
         cell.recipe is None
         or cell.recipe.dataset == dataset
@@ -161,7 +161,7 @@ def _spread(patterns: tuple[str, ...], labels: list[str]) -> list[str]:
 
 
 def _find(pattern: str, labels: list[str]) -> set[str]:
-    """Return the labels that are a pattern, or end in it, match it, or contain it, the first that apply."""
+    """Return the labels that are a pattern, else those that end in it, match it, or contain it."""
     low = pattern.strip().lower()
     for matches in (
         lambda label: label == low,

@@ -33,7 +33,7 @@ _NEEDED = ("id", "number", "title", "source", "label")
 
 
 def faults(path: Path, table: Table) -> Iterator[tuple[str, str]]:
-    """Yield the key and a message for every fault of a table that can be seen without its recipes."""
+    """Yield the key and a message for every fault that shows without the table's recipes."""
     if table.id != path.stem:
         yield "id", f"{table.id!r} is not the file's name"
     yield from _in_texts("", msgspec.to_builtins(table))

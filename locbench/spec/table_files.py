@@ -79,7 +79,8 @@ def tables_folder() -> Path:
     if not _is_checkout(package.parent):
         raise FailureError(
             f"this installation of locbench has no tables: {package / 'published'} is missing",
-            "Install locbench again, or name a folder of tables in the environment variable LOCBENCH_TABLES.",
+            "Install locbench again, or name a folder of tables in the environment "
+            "variable LOCBENCH_TABLES.",
         )
     return package.parent / "tables"
 

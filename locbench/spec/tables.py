@@ -219,7 +219,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         )
 
     def settings(self, cell: Cell) -> dict[str, Any]:
-        """Return the flat settings behind a cell's recipe, before presets and options change them."""
+        """Return the flat settings behind a cell's recipe, before presets change them."""
         row = next(each for each in self.rows if each.label == cell.row)
         column = next(each for each in self.columns if each.label == cell.column)
         return self._settings(row, column)

@@ -96,7 +96,7 @@ def _refuse_shares(recipe: Recipe) -> None:
 
 
 def _refuse_unused(recipe: Recipe) -> None:
-    """Refuse settings of another optimizer: they would change the record's name and nothing else."""
+    """Refuse settings of another optimizer: they would change nothing but the record's name."""
     sgd, adamw = {"momentum": 0.9, "nesterov": True}, {"betas": (0.9, 0.999), "eps": 1e-8}
     others: dict[str, Any] = sgd if recipe.optimizer == "adamw" else adamw
     for name, default in others.items():
@@ -134,7 +134,8 @@ def refuse_unfit(recipe: Recipe) -> None:
         )
     if streams(recipe.dataset) and recipe.augmentation != "imagenet":
         raise UsageError(
-            f"{recipe.dataset!r} is read from files, the augmentation {recipe.augmentation!r} is for images in memory",
+            f"{recipe.dataset!r} is read from files, the augmentation "
+            f"{recipe.augmentation!r} is for images in memory",
             "Choose a table of ImageNet, or another data set.",
         )
     if recipe.weights and recipe.init == "scratch" and recipe.detection is None:
@@ -168,7 +169,8 @@ def _refuse_split(recipe: Recipe) -> None:
         min(split, default=0) < 1 or sum(split) != units or len(split) != recipe.modules
     ):
         raise UsageError(
-            f"split {','.join(map(str, split))} does not divide {units} local layers into {recipe.modules} modules",
+            f"split {','.join(map(str, split))} does not divide {units} local "
+            f"layers into {recipe.modules} modules",
             f"Give {recipe.modules} whole numbers from 1 whose sum is {units}, or leave split out.",
         )
 
@@ -181,7 +183,8 @@ def _refuse_init(recipe: Recipe) -> None:
         fitting = dict.fromkeys((own, "scratch"))
         raise UsageError(
             f"{library} has no weights of {known.label}",
-            f"Use --init {' or '.join(fitting)}, or another network; the presets' small networks have none.",
+            f"Use --init {' or '.join(fitting)}, or another network; the presets' "
+            "small networks have none.",
         )
     if recipe.init != "scratch" and recipe.detection is not None:
         raise UsageError("a detector starts from its backbone's weights", "Leave --init out.")
@@ -218,12 +221,14 @@ def refuse_unfit_detector(recipe: Recipe) -> None:
         return
     if not holds_boxes(recipe.dataset):
         raise UsageError(
-            f"{recipe.dataset!r} holds images in classes, and a detector learns from boxes and masks",
+            f"{recipe.dataset!r} holds images in classes, and a detector learns "
+            "from boxes and masks",
             f"Use coco, {PATTERN}, or {SHAPES}.",
         )
     if recipe.backbone.network != recipe.network or recipe.backbone.detection is not None:
         raise UsageError(
-            f"the backbone is {recipe.backbone.network!r} and the detector's network {recipe.network!r}",
+            f"the backbone is {recipe.backbone.network!r} and the detector's "
+            f"network {recipe.network!r}",
             "Set both to the same network; the backbone is itself no detector.",
         )
     for fault, remedy in _faults(recipe, recipe.detection):
@@ -239,7 +244,8 @@ def _refuse_without(recipe: Recipe) -> None:
         )
     if holds_boxes(recipe.dataset):
         raise UsageError(
-            f"{recipe.dataset!r} holds boxes and masks for detectors, and this trains on images in classes",
+            f"{recipe.dataset!r} holds boxes and masks for detectors, and this "
+            "trains on images in classes",
             "Choose another data set (see: locbench data), or the table auglocal-coco.",
         )
     if recipe.rate == "steps":
@@ -263,8 +269,8 @@ def _faults(recipe: Recipe, detection: Detection) -> list[tuple[str, str]]:
     wrong = {
         "a detector's backbone is a convolutional network": NETWORKS[recipe.network].transformer
         is not None,
-        "a detector is trained by backpropagation; the method of its backbone stands in its backbone's recipe": not (
-            recipe.composition.end_to_end
+        "a detector is trained by backpropagation; its backbone's recipe has a method of its own": (
+            not recipe.composition.end_to_end
         ),
         "a detector is trained by one process": recipe.processes > 1,
         "mixup is not for detectors": recipe.mixup,
@@ -278,7 +284,10 @@ def lean_obstacle(recipe: Recipe) -> str:
     routing = recipe.composition.routing
     if not isinstance(routing, Isolated):
         kind = routing.__struct_config__.tag
-        return f"lean memory is for isolated modules and backpropagation, this method's routing is {kind}"
+        return (
+            "lean memory is for isolated modules and backpropagation, this method's "
+            f"routing is {kind}"
+        )
     if recipe.drop_path:
         return "lean memory runs a module twice, which drop_path draws anew"
     return "lean memory is not for detectors" if recipe.detection is not None else ""

@@ -61,7 +61,8 @@ def test_answers_without_torch(arguments: list[str], code: int, tmp_path: Path) 
         "from locbench.cli import main\n"
         "try:\n    main()\n"
         "except SystemExit as stopped:\n"
-        f"    print(json.dumps([stopped.code, [name for name in {HEAVY} if name in sys.modules]]), file=sys.stderr)\n"
+        f"    print(json.dumps([stopped.code, [name for name in {HEAVY} if name in "
+        "sys.modules]]), file=sys.stderr)\n"
     )
     command = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)

@@ -1,4 +1,4 @@
-"""Claims as data: the grammar, verdicts worked by hand, and the claims that ship with the tables."""
+"""Claims: the grammar, verdicts worked by hand, and those of the tables."""
 
 from __future__ import annotations
 
@@ -207,7 +207,13 @@ def test_only_must_be_somewhere() -> None:
 
 # ------------------------------------------------------------------------------- table's files
 
-CLAIM = '\n[[claims]]\ntext = "More modules are worse"\nsection = "3"\nmetric = "test_acc"\nexpect = "J=4 < J=2"\n'
+CLAIM = """
+[[claims]]
+text = "More modules are worse"
+section = "3"
+metric = "test_acc"
+expect = "J=4 < J=2"
+"""
 
 
 def read(tmp_path: Path, text: str) -> Table:
@@ -628,8 +634,8 @@ def test_claims_in_words() -> None:
     remarks = claim_remarks(full.claims)
     assert remarks[0] == "DGL beats PredSim & co.: otherwise for DGL > PredSim (CIFAR-10, K=16)."
     assert (
-        "DGL beats PredSim & co.: the paper's own numbers say so in 0 of 1 comparisons. It is a tie."
-        in remarks
+        "DGL beats PredSim & co.: the paper's own numbers say so in 0 of 1 "
+        "comparisons. It is a tie." in remarks
     )
     assert remarks[-1] == "Nothing was run of 1 claim; see locbench report --claims."
     assert (
@@ -740,7 +746,7 @@ def test_the_command_prints_all_claims_and_writes_them(
 
 
 def test_drawn_orders_are_resolved_or_refused_in_words() -> None:
-    """Nothing but a ValueError leaves the grammar, and what is resolved names places of the table."""
+    """Nothing but a ValueError leaves the grammar, and places are those of the table."""
     random = Random(0)
     terms = [
         "Q=1",
@@ -760,7 +766,10 @@ def test_drawn_orders_are_resolved_or_refused_in_words() -> None:
     table, resolved_ones = grid(), 0
     places = {(cell.row, cell.column) for cell in table.cells}
     for _ in range(3000):
-        text = f"{random.choice(terms)} {random.choice(('<', '>', '-'))} {random.choice(terms)} {random.choice('<>')} "
+        text = (
+            f"{random.choice(terms)} {random.choice(('<', '>', '-'))} "
+            f"{random.choice(terms)} {random.choice('<>')} "
+        )
         found = None
         with suppress(ValueError):
             found = inequalities(table, claim(text + random.choice(terms)))

@@ -1,4 +1,4 @@
-"""Schedules: how a run falls short of the published one, and when two runs are one apart from that."""
+"""Schedules: how a run falls short of the published one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published numbers: how many, which, and that cells which are the same run share one record."""
+"""The published numbers: how many, which, and which cells share a record."""
 
 from __future__ import annotations
 

@@ -76,7 +76,10 @@ def test_two_keys_never_change() -> None:
 
 def test_every_field_that_differs_from_its_default_is_in_the_key() -> None:
     changed = recipe("dgl", modules=8, seed=2, train_limit=4000, precision="bf16", test_every=5)
-    fields = '"dataset":"cifar10","epochs":160,"lr":0.8,"modules":8,"network":"resnet32","precision":"bf16","seed":2'
+    fields = (
+        '"dataset":"cifar10","epochs":160,"lr":0.8,"modules":8,"network":"resnet32",'
+        '"precision":"bf16","seed":2'
+    )
     canonical = (
         HEAD + '{"branches":[{"kind":"mlp"}]},' + fields + ',"test_every":5,"train_limit":4000}'
     )

@@ -1,4 +1,4 @@
-"""Table files: read and validated as a whole, each by itself, whatever else lies in their folder."""
+"""Table files, each read and validated by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loader of the tables: every fault of a file is one message that names the file and the place."""
+"""The loader of tables: every fault is one message with file and place."""
 
 from __future__ import annotations
 
