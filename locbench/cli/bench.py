@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from locbench.cli.options import Device, Json, Memory, Precision
+from locbench.cli.options import Device, Json, Memory, Modules, Precision, Set
 
 
 def bench(
@@ -15,12 +15,8 @@ def bench(
         str | None, typer.Option(help="For example resnet110.", show_default="a standard list")
     ] = None,
     method: Annotated[str, typer.Option(help="Compared with bp on the same network.")] = "bp",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE, an option of the method.")
-    ] = None,
-    modules: Annotated[
-        int | None, typer.Option(help="K local modules.", show_default="every local layer")
-    ] = None,
+    set_: Set = None,
+    modules: Modules = None,
     dataset: Annotated[
         str, typer.Option(help="Shape and number of its images; random ones are timed.")
     ] = "cifar10",
@@ -50,7 +46,7 @@ def bench(
     out: Annotated[Path | None, typer.Option(help="Also write CSV to this file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Time training steps of engines, compared with the plain way, backpropagation and the device."""
+    """Time training steps of engines, compared with the plain way and with backpropagation."""
     from locbench.bench.cases import cases_of, parse_engines, refuse_unnamed, standard_cases
 
     names = None if engines is None else parse_engines(engines)

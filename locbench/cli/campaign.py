@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -58,17 +57,14 @@ def campaign(
     continue from there.
     """
     from locbench.commands.campaign import start
+    from locbench.execution.config import execution_config
     from locbench.spec.selection import RunOptions
 
     start(
         tables or (),
         RunOptions(preset=preset, seeds=seeds, epochs=epochs, limit=limit, precision=precision),
         budget,
-        device=device,
-        jobs_per_device=jobs_per_device,
-        engine=engine,
-        results=Path(results),
-        root=data_root(root),
+        execution_config(results, data_root(root), device, jobs_per_device, engine=engine),
         check=check,
         plan_only=plan,
         as_json=as_json,

@@ -77,7 +77,7 @@ def costs(
     others = {"timeline": timeline, "ddp_buckets": ddp_buckets, "autograd": legacy}
     given = settings | {name: value for name, value in others.items() if value}
     refuse_more_than_one(table_id, residuals, given)
-    costing = Costing(Path(results), Output(as_json))
+    costing = Costing(results, Output(as_json))
     if residuals:
         costing.residuals()
     elif table_id is not None:

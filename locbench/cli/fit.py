@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,4 +42,4 @@ def fit(
         batch_size=batch_size,
         precision=precision,
     )
-    Costing(Path(results), Output(as_json)).fit(memory, settings)
+    Costing(results, Output(as_json)).fit(memory, settings)

@@ -59,10 +59,10 @@ def report(
     from locbench.commands.report import Selection, plot_table, report_tables
 
     if plot is not None:
-        plot_table(table_ids or [], plot, Path(results))
+        plot_table(table_ids or [], plot, results)
         return
     formats = [*(["json"] if as_json else []), *(each.value for each in format_ or [])]
     selection = Selection(tuple(rows or ()), tuple(columns or ()), only_run=only_run)
     report_tables(
-        table_ids or [], formats, out, Path(results), selection, rank_few=rank_few, claims=claims
+        table_ids or [], formats, out, results, selection, rank_few=rank_few, claims=claims
     )

@@ -81,20 +81,21 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run one recipe: any network, method and data set, also those in no paper."""
-    from locbench.commands.table import Session
+    from locbench.commands.table import Training
+    from locbench.execution.config import execution_config
     from locbench.files import digest
     from locbench.spec.arguments import initial_weights, recipes_from, settings_from_options
 
-    session = Session(
-        Path(results),
+    config = execution_config(
+        results,
         data_root(root),
         device,
-        download=download,
-        as_json=as_json,
-        weights=weights,
+        jobs_per_device,
         engine=engine,
-        jobs_per_device=jobs_per_device,
+        download=download,
+        weights=weights,
     )
+    training = Training(config, as_json=as_json)
     settings = settings_from_options(
         set_,
         network=network,
@@ -109,5 +110,5 @@ def run(
         memory=memory,
         **initial_weights(network, init, digest(weights) if weights else ""),
     )
-    recipes = recipes_from(settings, seeds, session.root, recipe or [])
-    session.run(recipes, rerun=rerun, plan_only=plan)
+    recipes = recipes_from(settings, seeds, config.root, recipe or [])
+    training.run(recipes, rerun=rerun, plan_only=plan)

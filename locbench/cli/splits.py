@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,4 +43,4 @@ def splits(
         image_size=image_size,
         precision=precision,
     )
-    show_splits(settings, top, Path(results), Output(as_json))
+    show_splits(settings, top, results, Output(as_json))

@@ -73,8 +73,9 @@ def table(
     as_json: Json = False,
 ) -> None:
     """Run what is missing of a table, one record per cell and seed, and compare it."""
-    from locbench.commands.table import Session
+    from locbench.commands.table import Training
     from locbench.console import remark
+    from locbench.execution.config import execution_config
     from locbench.files import digest
     from locbench.spec.selection import RunOptions
     from locbench.spec.table_files import aliased
@@ -92,20 +93,20 @@ def table(
         init="torchvision" if init == "torchvision" else None,
         weights=digest(weights) if weights else "",
     )
-    session = Session(
-        Path(results),
+    config = execution_config(
+        results,
         data_root(root),
         device,
-        download=download,
-        as_json=as_json,
-        weights=weights,
+        jobs_per_device,
         engine=engine,
-        jobs_per_device=jobs_per_device,
+        download=download,
+        weights=weights,
     )
+    training = Training(config, as_json=as_json)
     meant = aliased(table_id, None if options.init else init)
     if meant != table_id:
         remark(
             f"{table_id} stands for several tables; this is {meant}, by its initial "
             "weights (--init)."
         )
-    session.table(meant, options, rerun=rerun, plan_only=plan, measure=measure)
+    training.table(meant, options, rerun=rerun, plan_only=plan, measure=measure)

@@ -1,13 +1,10 @@
-"""A list of tables within a budget of time: the most valuable missing cells first, stopped in time,
-continued later.
-"""
+"""A list of tables within a budget of time, the most valuable missing cells first."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,11 +12,11 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from locbench.commands.train import train
-from locbench.console import Terminal, print_json
+from locbench.console import Output, print_json
 from locbench.datasets.naming import IMAGEFOLDER, PREFIXES, parse_name
 from locbench.errors import BudgetSpentError, FailureError, LocbenchError, StoppedError, UsageError
 from locbench.execution.budget import seconds_of
-from locbench.execution.config import ExecutionConfig, device_names, with_device
+from locbench.execution.config import ExecutionConfig, with_device
 from locbench.execution.job import Job, shipped_notes
 from locbench.execution.plan import Plan, make_plan
 from locbench.execution.preflight import check_devices
@@ -27,13 +24,13 @@ from locbench.printable import duration
 from locbench.results.store import Store
 from locbench.spec.selection import RunOptions
 from locbench.spec.table_files import load_table
+from locbench.terminal.lines import say
 from locbench.torchrun import process_count
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A table or a part of one: ``ID``, then at will ``@DATASET``, then ``:ROWS``, then
-    ``:COLUMNS``.
+    """A table or a part of one: ``ID[@DATASET][:ROWS[:COLUMNS]]``.
 
     Attributes:
         text: as it was written.
@@ -67,8 +64,7 @@ class Entry:
 
 
 def _dataset_of(text: str) -> tuple[str, list[str]]:
-    """Split what follows the ``@`` into a data set, whose folder may have colons in its name, and
-    the patterns.
+    """Split what follows the ``@`` into a data set, which may have colons, and the patterns.
 
     The longest folder that is there is taken. ``imagenet`` and ``coco`` alone are data sets too.
     """
@@ -123,12 +119,8 @@ class Campaign:
         config: ExecutionConfig,
         console: Console,
     ) -> None:
-        self.entries, self.options, self.config, self.console = (
-            tuple(entries),
-            options,
-            config,
-            console,
-        )
+        self.entries, self.options = tuple(entries), options
+        self.config, self.console = config, console
         self.store = Store(config.results)
         self._plans: list[Plan] = []
 
@@ -139,9 +131,7 @@ class Campaign:
         return self._plans
 
     def jobs(self) -> list[Job]:
-        """Return the open jobs, each once: first all entries with the first seed, then with the
-        second, and so on.
-        """
+        """Return the open jobs, each once: all entries with the first seed, then the second ..."""
         opened = [job for plan in self.plans() for job in plan.open]
         seeds = sorted({job.recipe.seed for job in opened})
         ordered = [job for seed in seeds for job in opened if job.recipe.seed == seed]
@@ -152,7 +142,7 @@ class Campaign:
 
         Raises:
             StoppedError: Ctrl-C; what is recorded is kept.
-        FailureError: runs have failed; all others are recorded.
+            FailureError: runs have failed; all others are recorded.
             LocbenchError: see `train`.
         """
         until = time.monotonic() + budget
@@ -213,9 +203,7 @@ class Campaign:
             self._say(f"Missing: {each}")
 
     def tell_records(self) -> None:
-        """Say which records came with the repository, and which files in their folder cannot be
-        used.
-        """
+        """Say which records came with the repository, and which files cannot be used."""
         for note in shipped_notes([job for plan in self.plans() for job in plan.jobs], self.store):
             self._say(note)
         self.store.set_aside.tell()
@@ -236,10 +224,10 @@ class Campaign:
         return counted
 
     def _plan(self, entry: Entry) -> Plan:
+        dataset = entry.dataset or self.options.dataset
         options = msgspec.structs.replace(
-            self.options, dataset=entry.dataset or self.options.dataset
+            self.options, dataset=dataset, rows=entry.rows, columns=entry.columns
         )
-        options = msgspec.structs.replace(options, rows=entry.rows, columns=entry.columns)
         return make_plan(load_table(entry.table), options, self.store, self.config.root)
 
     def _complain(self) -> None:
@@ -254,19 +242,15 @@ class Campaign:
             )
 
     def _say(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        say(self.console, text)
 
 
 def start(
     tables: Sequence[str],
     options: RunOptions,
     budget: str,
+    config: ExecutionConfig,
     *,
-    device: str,
-    jobs_per_device: int,
-    engine: str,
-    results: Path,
-    root: Path,
     check: bool,
     plan_only: bool,
     as_json: bool,
@@ -280,9 +264,8 @@ def start(
         raise UsageError(
             "torchrun's processes share every run, a campaign's do not", "Use --device all instead."
         )
-    seconds, console = seconds_of(budget), Terminal(stderr=as_json)
+    seconds, console = seconds_of(budget), Output(as_json).console
     begun = time.monotonic()
-    config = ExecutionConfig(results, root, device_names(device, jobs_per_device), engine)
     entries = [Entry.parse(each) for each in tables] or STANDARD
     options = with_device(options, config.devices[0])
     campaign = Campaign(entries, options, config, console)

@@ -12,6 +12,7 @@ from locbench.costs.measured.table import Variant, cost_cells
 from locbench.errors import StoppedError
 from locbench.spec.selection import RunOptions
 from locbench.spec.tables import Table
+from locbench.terminal.lines import say
 
 if TYPE_CHECKING:
     import torch
@@ -91,30 +92,26 @@ class Measuring:
 
         device, left = self._device(), self._left()
         if left:
-            console.print(
-                f"measuring costs on {device_name(device)}: {left} steps",
-                markup=False,
-                soft_wrap=True,
-            )
-        said = Said(console)
+            say(console, f"measuring costs on {device_name(device)}: {left} steps")
+        log = MeasureLog(console)
         try:
-            with said.status:
+            with log.status:
                 measure_table(
                     self.table,
                     self.measurements,
                     device,
                     variant=self._variant(),
                     rerun=self.rerun,
-                    watcher=said,
+                    watcher=log,
                 )
         except KeyboardInterrupt:
             raise StoppedError(
-                f"stopped: {said.done} of {said.count} new measurements are recorded",
+                f"stopped: {log.done} of {log.count} new measurements are recorded",
                 f"To go on: locbench table {self.table.id} with the same options.",
             ) from None
         finally:
             for fault in self.measurements.lines:
-                console.print(fault, markup=False, soft_wrap=True)
+                say(console, fault)
 
     def _left(self) -> int:
         from locbench.costs.measured.measure import missing_steps
@@ -134,7 +131,7 @@ class Measuring:
         return Variant(self.options.memory, self.options.precision)
 
 
-class Said:
+class MeasureLog:
     """One line per measurement; on a terminal, what is being measured stands below.
 
     Attributes:
@@ -161,8 +158,8 @@ class Said:
     def measured(self, measurement: Measurement) -> None:
         """Print what was found."""
         self.done += 1
-        found = measurement.error or (
+        result = measurement.error or (
             f"{measurement.allocated_bytes / 1e9:.3f} GB allocated, "
             f"{measurement.milliseconds:.1f} ms per step"
         )
-        self.console.print(f"{self.what}: {found}", markup=False, highlight=False, soft_wrap=True)
+        say(self.console, f"{self.what}: {result}")

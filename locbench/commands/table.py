@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from locbench.commands.measure import Measuring
 from locbench.commands.report import comparisons_of
 from locbench.commands.train import train
-from locbench.console import Terminal, print_json, remark
+from locbench.console import Output, Terminal, remark
 from locbench.costs.measured.store import MeasurementStore
 from locbench.costs.memory.store import PredictionStore
 from locbench.errors import FailureError, StoppedError
-from locbench.execution.config import ExecutionConfig, device_names, with_device
+from locbench.execution.config import ExecutionConfig, with_device
 from locbench.execution.identity import Contents
 from locbench.execution.job import Job, shipped_notes
 from locbench.execution.plan import Plan, make_plan
@@ -31,42 +29,23 @@ from locbench.spec.selection import RunOptions, narrow
 from locbench.spec.table_files import load_table
 from locbench.spec.tables import Table
 from locbench.terminal.comparison import print_blocks
+from locbench.terminal.lines import say
 from locbench.terminal.progress import summary
-from locbench.torchrun import is_main_process, local_device, process_count
+from locbench.torchrun import is_main_process, process_count
 
 
-class Session:
-    """One command: where records go, where images are, and on what device to train.
+class Training:
+    """Training from the command line: a table, or recipes that belong to none.
 
     Args:
-        results: the results folder.
-        root: folder of the data sets.
-        device: name of the device; several with commas between them, or ``all``, train one cell
-            each at a time.
-        download: fetch a data set that is missing.
+        config: where records go, where images are, and on what devices to train.
         as_json: print JSON on standard output, and progress on standard error.
-        weights: file of pretrained weights; None asks timm's hub where a run wants some.
-        engine: how training steps are run; see `choose_engine`.
-        jobs_per_device: cells at a time on each device.
     """
 
-    def __init__(
-        self,
-        results: Path,
-        root: Path,
-        device: str,
-        *,
-        download: bool = False,
-        as_json: bool = False,
-        weights: Path | None = None,
-        engine: str = "auto",
-        jobs_per_device: int = 1,
-    ) -> None:
-        self.store, self.root, self.as_json = Store(results), root, as_json
-        devices = tuple(map(local_device, device_names(device, jobs_per_device)))
-        self.config = ExecutionConfig(results, root, devices, engine, download, weights)
-        self.device = devices[0]
-        self.console = Terminal(stderr=as_json, quiet=not is_main_process())
+    def __init__(self, config: ExecutionConfig, *, as_json: bool) -> None:
+        self.config, self.store, self.device = config, Store(config.results), config.devices[0]
+        self.output = Output(as_json, quiet=not is_main_process())
+        self.console = self.output.console
 
     def table(
         self,
@@ -77,14 +56,13 @@ class Session:
         plan_only: bool,
         measure: bool | None = None,
     ) -> None:
-        """Run what is missing of a table and show it, then measure its costs; with ``plan_only``
-        show the plan.
+        """Run what is missing of a table and show it, then measure its costs.
 
         Args:
             table_id: which table.
             options: selection and schedule.
             rerun: ``failed`` or ``all``, runs and measurements alike.
-            plan_only: run and measure nothing.
+            plan_only: show the plan, run and measure nothing.
             measure: see `Measuring`.
 
         Raises:
@@ -93,7 +71,7 @@ class Session:
         """
         options = msgspec.structs.replace(options, processes=process_count())
         options = with_device(options, self.device)
-        plan = make_plan(load_table(table_id), options, self.store, self.root, rerun)
+        plan = make_plan(load_table(table_id), options, self.store, self.config.root, rerun)
         assert plan.table is not None
         shown, measurements = narrow(plan.table, plan.cells), MeasurementStore(self.store.folder)
         measuring = Measuring(shown, measurements, self.device, options, asked=measure, rerun=rerun)
@@ -117,36 +95,34 @@ class Session:
         JSON comes in one piece.
         """
         comparisons = self._compared(table, records, measuring.measurements)
-        if not self.as_json:
+        if not self.output.as_json:
             print_blocks(self.console, title_blocks(table))
             for comparison in comparisons:
                 print_blocks(self.console, comparison_blocks(table, comparison))
         if measuring.wanted:
             measuring.run(self.console)
             comparisons = self._compared(table, records, measuring.measurements)
-        if self.as_json:
-            print_json(document(table, comparisons))
-            return
         measured = comparisons[0].measured if comparisons else ()
-        print_blocks(self.console, measured_blocks(table, measured))
-        where = (
-            f"Records: {self.store.records}. Report: locbench report {table.id} "
-            f"--results {self.store.folder}"
-        )
-        self.console.print(where, markup=False, soft_wrap=True)
+        report = f"locbench report {table.id} --results {self.store.folder}"
+
+        def view(console: Terminal) -> None:
+            print_blocks(console, measured_blocks(table, measured))
+            say(console, f"Records: {self.store.records}. Report: {report}")
+
+        self.output.show(lambda: document(table, comparisons), view)
 
     def _compared(
         self, table: Table, records: Sequence[Record], measured: MeasurementStore
     ) -> list[Comparison]:
         with self.console.status("predicting costs"):
             predictions = PredictionStore(self.store.folder, trace=True)
-            found = comparisons_of(table, records, predictions, measured)
+            comparisons = comparisons_of(table, records, predictions, measured)
         remark(*predictions.log.lines)
-        return found
+        return comparisons
 
     def run(self, recipes: Sequence[Recipe], *, rerun: bool, plan_only: bool) -> None:
         """Run recipes that belong to no table."""
-        contents = Contents(self.root)
+        contents = Contents(self.config.root)
         recipes = [
             msgspec.structs.replace(contents.told(each), processes=process_count())
             for each in recipes
@@ -163,19 +139,20 @@ class Session:
         for note in contents.notes(jobs, self.store) + shipped_notes(
             jobs, self.store, rerun="--rerun"
         ):
-            self.console.print(note, markup=False, soft_wrap=True)
+            say(self.console, note)
         self._train(open_jobs, again="the same command")
         if not is_main_process():
             return
-        said = {job.recipe.key for job in open_jobs}
+        trained = {job.recipe.key for job in open_jobs}
         records = [record for recipe in recipes if (record := self.store.find(recipe.key))]
-        if self.as_json:
-            print_json(records)
-        else:
+
+        def view(console: Terminal) -> None:
             for record in records:
-                if record.key not in said:
-                    self.console.print(summary(record), markup=False, soft_wrap=True)
-                self.console.print(f"  {self.store.path(record)}", markup=False, soft_wrap=True)
+                if record.key not in trained:
+                    say(console, summary(record))
+                say(console, f"  {self.store.path(record)}")
+
+        self.output.show(lambda: records, view)
         _complain(records, "--rerun")
 
     def _train(self, jobs: Sequence[Job], again: str) -> None:
@@ -197,19 +174,17 @@ class Session:
 
     def _announce(self, plan: Plan) -> None:
         there = len(plan.jobs) - len(plan.open)
-        self.console.print(
-            f"{plan.title}: {len(plan.jobs)} runs, {there} recorded", markup=False, soft_wrap=True
-        )
+        say(self.console, f"{plan.title}: {len(plan.jobs)} runs, {there} recorded")
         for note in plan.notes:
-            self.console.print(note, markup=False, soft_wrap=True)
+            say(self.console, note)
 
     def _records(self, plan: Plan) -> list[Record]:
         """Return all records on the plan's schedules, of whatever seed."""
-        wanted = {msgspec.structs.replace(job.recipe, seed=0).key for job in plan.jobs}
+        keys = {msgspec.structs.replace(job.recipe, seed=0).key for job in plan.jobs}
         return [
-            each
-            for each in self.store.all()
-            if msgspec.structs.replace(each.recipe, seed=0).key in wanted
+            record
+            for record in self.store.all()
+            if msgspec.structs.replace(record.recipe, seed=0).key in keys
         ]
 
     def _show_plan(self, plan: Plan, measuring: Measuring | None) -> None:
@@ -223,16 +198,15 @@ class Session:
         traces = (
             missing_traces(narrow(plan.table, plan.cells), self.store.folder) if plan.table else ()
         )
-        lacking = missing_for(plan.jobs, self.root, download=self.config.download)
+        lacking = missing_for(plan.jobs, self.config.root, download=self.config.download)
         forecast = Forecast(estimator, traces, tuple(lacking))
-        if self.as_json:
-            entry: dict[str, Any] = plan_entry(plan, forecast)
-            print_json(entry)
-        else:
-            print_plan(self.console, plan, forecast)
-            line = measuring.plan_line() if measuring else ""
-            if line:
-                self.console.print(line, markup=False, soft_wrap=True)
+
+        def view(console: Terminal) -> None:
+            print_plan(console, plan, forecast)
+            if measuring and (line := measuring.plan_line()):
+                say(console, line)
+
+        self.output.show(lambda: plan_entry(plan, forecast), view)
 
 
 def _complain(records: Sequence[Record], option: str) -> None:

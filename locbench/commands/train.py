@@ -13,6 +13,7 @@ from locbench.execution.events import FailSafe
 from locbench.execution.job import Job
 from locbench.execution.pool import run_side_by_side
 from locbench.results.provenance import code
+from locbench.terminal.lines import say
 from locbench.terminal.progress import SweepProgress
 from locbench.torchrun import process_count
 
@@ -27,9 +28,7 @@ def train(jobs: Sequence[Job], config: ExecutionConfig, console: Console) -> Non
         BudgetSpentError: the time of the config is over.
     """
     if why := code().no_commit:
-        console.print(
-            f"The records will name no git commit of the code: {why}.", markup=False, soft_wrap=True
-        )
+        say(console, f"The records will name no git commit of the code: {why}.")
     if len(config.devices) == 1:
         _train_here(jobs, config, console)
         return

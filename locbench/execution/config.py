@@ -12,6 +12,7 @@ from locbench.errors import UsageError
 from locbench.results.store import Store
 from locbench.spec.selection import RunOptions
 from locbench.spec.validation import refuse_count
+from locbench.torchrun import local_device
 
 if TYPE_CHECKING:
     import torch
@@ -58,6 +59,14 @@ class ExecutionConfig:
             engine=self.engine,
             **others,
         )
+
+
+def execution_config(
+    results: Path, root: Path, device: str, jobs_per_device: int = 1, **others: Any
+) -> ExecutionConfig:
+    """Return what a command line asks for; see `device_names` for its devices."""
+    devices = tuple(map(local_device, device_names(device, jobs_per_device)))
+    return ExecutionConfig(results, root, devices, **others)
 
 
 def device_names(device: str, jobs_per_device: int) -> tuple[str, ...]:
