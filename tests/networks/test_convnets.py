@@ -63,7 +63,8 @@ def mobilenetv2() -> Iterator[Counts]:
     yield conv_bn(3, 32, 3, 32)
     inputs, side = 32, 32
     for expansion, width, number, first in (
-        (1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
+        (1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
+        (6, 160, 3, 2), (6, 320, 1, 1),
     ):  # fmt: skip
         for index in range(number):
             stride, wide = first if index == 0 else 1, expansion * inputs
@@ -81,8 +82,8 @@ def efficientnet_b0() -> Iterator[Counts]:
     yield conv_bn(3, 32, 3, 32)
     inputs, side = 32, 32
     for expansion, width, number, kernel, first in (
-        (1, 16, 1, 3, 1), (6, 24, 2, 3, 2), (6, 40, 2, 5, 2), (6, 80, 3, 3, 2), (6, 112, 3, 5, 1), (6, 192, 4, 5, 2),
-        (6, 320, 1, 3, 1),
+        (1, 16, 1, 3, 1), (6, 24, 2, 3, 2), (6, 40, 2, 5, 2), (6, 80, 3, 3, 2), (6, 112, 3, 5, 1),
+        (6, 192, 4, 5, 2), (6, 320, 1, 3, 1),
     ):  # fmt: skip
         for index in range(number):
             stride, wide = first if index == 0 else 1, expansion * inputs

@@ -54,7 +54,7 @@ def prefixed(prefix: str, of: Callable[[], State] = state) -> State:
 
 
 def averaged(of: Callable[[], nn.Module] = small) -> State:
-    """Return what torchvision's and timm's scripts keep: a counter, and every name behind a prefix."""
+    """Return what torchvision's and timm's scripts keep: a counter and prefixed names."""
     return dict(AveragedModel(of()).state_dict())
 
 

@@ -51,7 +51,7 @@ def test_parameters(network: str, of_ten: int, of_hundred: int) -> None:
 
 @pytest.mark.parametrize("network", ["swin-tiny", "swin-base", "swin-large"])
 def test_shapes_are_those_of_timms_models(network: str) -> None:
-    """Names, shapes and order of the layers that timm has under the name of the pretrained weights."""
+    """Names, shapes and order of the layers that timm has under the pretrained name."""
     info = NETWORKS[network].transformer
     assert info is not None
     with torch.device("meta"):

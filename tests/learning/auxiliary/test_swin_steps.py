@@ -95,7 +95,7 @@ CASES = [
 def test_a_step_is_its_definition(
     method: str, modules: int, options: dict[str, Any], kind: str
 ) -> None:
-    """K separate backward passes, two in each block, equal one gradient of the sum of all losses."""
+    """K separate backward passes, two in each block, equal one of the sum of all losses."""
     net, (images, targets) = learner(method, modules, **options), batch(side=SIDE)
     reference = deepcopy(net)
     loss = definition(reference, images, targets, WEIGHTS[modules], kind)
@@ -318,7 +318,7 @@ def test_lean_memory_is_refused_with_drop_path() -> None:
 )
 @pytest.mark.parametrize("guided", [False, True])
 def test_losses_in_bfloat16(memory: str, options: dict[str, Any], guided: bool) -> None:
-    """Criteria are computed outside of autocast, and what is reported is not rounded to eight bits."""
+    """Criteria run outside of autocast, and what is reported is not rounded to eight bits."""
     made = recipe_of(
         f"pgl+{OURS}", options, network="swin-micro", modules=4, memory=memory, image_size=SIDE
     )

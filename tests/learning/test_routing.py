@@ -137,7 +137,7 @@ def test_isolated_modules_do_not_feel_later_ones(method: str) -> None:
 @pytest.mark.parametrize("method", [*LOCAL, "reconstruction+auglocal", "similarity+dgl"])
 @pytest.mark.parametrize("modules", [None, 3, 2])
 def test_isolated_is_each_module_by_itself(method: str, modules: int | None) -> None:
-    """Separate backward passes equal one backward pass of the sum of losses over detached inputs."""
+    """Separate backward passes equal one of the sum of losses over detached inputs."""
     net, data = learner(method, side=SIDE, modules=modules), batch(side=SIDE)
     assert_same(stepped(net, data), backed(net, definition(net, *data, 1.0, 0.0)))
 

@@ -125,7 +125,7 @@ def test_checkpointing_needs_less_than_backpropagation() -> None:
 
 @pytest.mark.parametrize("method", ["dgl", "auglocal", "pff+dgl"])
 def test_nothing_of_a_module_is_left_when_the_next_one_runs(method: str) -> None:
-    """Neither its output with the graph behind it, nor the leaf that gathers the output's gradient."""
+    """Neither its output with the graph, nor the leaf that gathers the output's gradient."""
     net = learner(method, side=SIDE, network="resnet14")
     run, independent, seen = net.run_module, net.independent, []
 
