@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
 
-from locbench.bench.baseline import TEST_BATCH, evaluate, loader
 from locbench.data.batches import eval_batches, train_batches
 from locbench.data.images import Images
 from locbench.datasets.catalogue import info
+from locbench.datasets.known import DatasetInfo
 from locbench.networks.chain import build_chain
 from locbench.spec.recipe import Recipe
 from locbench.training.evaluation import accuracy
@@ -28,6 +34,12 @@ def random_images(recipe: Recipe, count: int) -> Images:
 
 TESTED = 8
 """Of so many images one is evaluated in a round: evaluation takes the longest."""
+
+WORKERS = 2
+"""Processes that load the reference's images."""
+
+TEST_BATCH = 256
+"""The reference's batch of evaluation."""
 
 
 class Batched:
@@ -86,6 +98,59 @@ class OneByOne:
         torch.manual_seed(0)
         chain = build_chain(network, self.info.classes, self.info.side).to(self.device)
         return _speed(self.device, len(self.tests), lambda: evaluate(chain, self.test, self.device))
+
+
+class PerImage(Dataset[tuple[Tensor, int]]):
+    """Images that torchvision's transforms change one by one.
+
+    Args:
+        images: as stored, on the CPU.
+        info: padding, flips and normalisation.
+        augmented: crop and mirror at random, for training.
+    """
+
+    def __init__(self, images: Images, info: DatasetInfo, *, augmented: bool) -> None:
+        self.pixels, self.labels = images.pixels.numpy(), images.labels.tolist()
+        mode = "constant" if info.padding == "zero" else "reflect"
+        drawn: list[object] = []
+        if augmented:
+            drawn.append(transforms.RandomCrop(info.side, padding=info.pad, padding_mode=mode))
+        if augmented and info.flip:
+            drawn.append(transforms.RandomHorizontalFlip())
+        last = [transforms.ToTensor(), transforms.Normalize(info.mean, info.std)]
+        self.transform = transforms.Compose([*drawn, *last])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(Image.fromarray(self.pixels[index])), self.labels[index]
+
+
+def loader(
+    images: Images, info: DatasetInfo, batch_size: int, *, augmented: bool
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Return a loader with worker processes, which stay alive between epochs."""
+    dataset = cast(Dataset[tuple[Tensor, Tensor]], PerImage(images, info, augmented=augmented))
+    return DataLoader(
+        dataset, batch_size, shuffle=augmented, num_workers=WORKERS, persistent_workers=True
+    )
+
+
+def evaluate(
+    net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device
+) -> float:
+    """Return the share of right first guesses in percent, a count read back for every batch."""
+    net.eval()
+    right = images = 0.0
+    with torch.no_grad():
+        for pixels, labels in batches:
+            logits, targets = net(pixels.to(device)), labels.to(device)
+            F.cross_entropy(logits, targets).item()
+            right += (logits.argmax(dim=1) == targets).sum().item()
+            images += len(labels)
+    net.train()
+    return 100 * right / images
 
 
 def _run_through(batches: Iterable[object]) -> None:

@@ -1,6 +1,4 @@
-"""The plain way of training is the same training: parameters after steps, losses, evaluation,
-images.
-"""
+"""The reference trains as the engines do: the same losses, and parameters after steps."""
 
 from __future__ import annotations
 
@@ -12,17 +10,14 @@ import torch
 from specimens import CLASSES, batch, recipe_of
 from torch import Tensor
 
-from locbench.bench.baseline import Reference, evaluate, loader
-from locbench.data.batches import Batch, eval_batches
-from locbench.data.images import Images
-from locbench.datasets.catalogue import info
+from locbench.bench.baseline import Reference
+from locbench.data.batches import Batch
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import Learner, build_learner
 from locbench.spec.recipe import Recipe
 from locbench.training.distributed import SINGLE_PROCESS
 from locbench.training.engine import make_engine
-from locbench.training.evaluation import accuracy
 from locbench.training.optimizer import make_optimizer
 
 CPU = torch.device("cpu")
@@ -119,46 +114,6 @@ def test_what_is_read_back_is_every_modules_loss_and_accuracy() -> None:
     assert reference.read[-1][1] == pytest.approx(100 * right.double().mean().item())
     assert [each.defaults["foreach"] for each in reference.optimizers] == [False] * 4
     assert [each.defaults["fused"] for each in reference.optimizers] == [False] * 4
-
-
-def some_images(count: int = 40) -> Images:
-    draws = torch.Generator().manual_seed(1)
-    pixels = torch.randint(1, 256, (count, SIDE, SIDE, 3), generator=draws, dtype=torch.uint8)
-    return Images(pixels, torch.arange(count) % CLASSES)
-
-
-def test_evaluation_is_the_same() -> None:
-    recipe, images = chosen("bp")[0], some_images()
-    learner = build_learner(recipe, CLASSES, SIDE)
-    batches = loader(images, info("digits"), 16, augmented=False)
-    ours = accuracy(learner.chain, eval_batches(images, info("digits"), 16), CPU)
-    assert evaluate(learner.chain, batches, CPU) == pytest.approx(ours.top1)
-    assert learner.chain.training
-
-
-def test_the_loader_crops_mirrors_and_normalises_as_the_batches_do() -> None:
-    """Every image of the loader is one of the crops that the batched augmentation can draw, and all
-    of them occur.
-    """
-    images, described = (
-        Images(some_images(1).pixels.expand(4000, -1, -1, -1), torch.zeros(4000).long()),
-        info("digits"),
-    )
-    pad, mean, std = described.pad, described.mean[0], described.std[0]
-    padded = torch.nn.functional.pad(images.pixels[0].permute(2, 0, 1), (pad,) * 4)
-    crops = {}
-    for top in range(2 * pad + 1):
-        for left in range(2 * pad + 1):
-            crop = padded[:, top : top + SIDE, left : left + SIDE].float() / 255
-            crops[top, left] = (crop - mean) / std
-    wanted = torch.stack(list(crops.values()))
-    found = torch.cat([pixels for pixels, _ in loader(images, described, 500, augmented=True)])
-    places = torch.cdist(found.double().flatten(1), wanted.double().flatten(1)).min(1)
-    assert places.values.max() < 1e-4
-    counts, expected = places.indices.bincount(minlength=25).double(), 4000 / 25
-    assert (
-        (counts - expected) ** 2 / expected
-    ).sum() < 60  # chi-squared, 24 degrees of freedom: p < 0.0001
 
 
 def test_other_recipes_have_no_reference() -> None:
