@@ -1,4 +1,4 @@
-"""Processes that work for this one: how they begin, and how they end."""
+"""The beginning and the end of processes that work for this one."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How fast a step is, beside the plain way, backpropagation and the device."""
+"""The speed of training steps."""

@@ -1,4 +1,4 @@
-"""The whole benchmark: the data path, evaluation, and the rounds of every network."""
+"""The benchmark of the data path, of evaluation and of training steps."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Benchmark:
             self._rounds(network, [result for _, result in timed])
         finally:
             self.result.lines[done:] = summarize(
-                [each for each in timed if each.result.rounds or each.result.error],
+                [step for step in timed if step.result.rounds or step.result.error],
                 self.result.data or Speeds(),
                 self.result.evaluation.get(network, Speeds()),
                 self.overheads,

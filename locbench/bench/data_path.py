@@ -1,4 +1,4 @@
-"""How fast images arrive without training, and how fast a network is evaluated."""
+"""The speed of the data path and of evaluation, ours and the reference's."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Batched:
             self.images, self.info, self.recipe.batch_size, seed=0, epoch=self.epoch
         )
         return _speed(
-            self.device, len(self.images), lambda: _run_through(each.images for each in batches)
+            self.device, len(self.images), lambda: _run_through(batch.images for batch in batches)
         )
 
     def evaluation(self, network: str) -> float:

@@ -1,4 +1,4 @@
-"""The least time that a device's memory and arithmetic need for a step.
+"""The least time that a device needs for a step.
 
 A step is traced on fake tensors as the eager engine takes it. An operation reads its arguments and
 writes its results once, views apart, and multiplies and adds what `torch.utils.flop_counter` counts
@@ -59,8 +59,8 @@ class Ceiling(msgspec.Struct, frozen=True):
     def seconds(self, operations: Iterable[Operation]) -> float:
         """Return the least time of operations one after the other."""
         return sum(
-            max(each.moved / self.bytes_per_second, each.flops / self.flops_per_second)
-            for each in operations
+            max(moved / self.bytes_per_second, flops / self.flops_per_second)
+            for _, moved, flops in operations
         )
 
 
@@ -94,7 +94,7 @@ def moved_bytes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result
     """Return the bytes that an operation reads and writes; 0 for a view."""
     inputs, changed = _tensors((args, kwargs)), _tensors(_changed(func, args, kwargs))
     storages = {id(tensor.untyped_storage()) for tensor in inputs}
-    outputs = [each for each in _tensors(result) if id(each.untyped_storage()) not in storages]
+    outputs = [value for value in _tensors(result) if id(value.untyped_storage()) not in storages]
     if not outputs and not changed:
         return 0
     return sum(map(_size, [*inputs, *changed, *outputs]))
@@ -110,13 +110,11 @@ def _changed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[A
     A fused optimizer may write to gradients, but does so for a scaler alone, and there is none
     here.
     """
-    named = zip(func._schema.arguments, args, strict=False)
-    written = {
-        each.name for each in func._schema.arguments if each.alias_info and each.alias_info.is_write
-    }
+    arguments = func._schema.arguments
+    written = {arg.name for arg in arguments if arg.alias_info and arg.alias_info.is_write}
     written.discard("grads")
-    found = [value for each, value in named if each.name in written]
-    return [*found, *(value for name, value in kwargs.items() if name in written)]
+    values = {arg.name: value for arg, value in zip(arguments, args, strict=False)} | kwargs
+    return [value for name, value in values.items() if name in written]
 
 
 def _size(tensor: Tensor) -> int:

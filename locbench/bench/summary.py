@@ -1,4 +1,4 @@
-"""What follows from timed rounds: ratios, shares of the roofline, an estimate of an epoch."""
+"""Ratios, shares of the roofline and epochs that follow from timed rounds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def summarize(
     timed = [*timed, *_means(timed)]
     methods = list(dict.fromkeys(result.method for _, result in timed))
     timed.sort(
-        key=lambda each: (methods.index(each.result.method), _PHASES.index(each.result.phase))
+        key=lambda step: (methods.index(step.result.method), _PHASES.index(step.result.phase))
     )
     results = [result for _, result in timed]
     for case, result in timed:
@@ -72,9 +72,9 @@ def _means(timed: Sequence[Timed]) -> Iterator[Timed]:
 
 def _find(results: Sequence[Result], method: str, phase: str, engine: str) -> Result | None:
     """Return the result of a kind of step by an engine, if it was timed."""
-    wanted = method, phase, engine
-    matches = (each for each in results if (each.method, each.phase, each.engine) == wanted)
-    return next((each for each in matches if each.rounds), None)
+    key = method, phase, engine
+    matches = (line for line in results if (line.method, line.phase, line.engine) == key)
+    return next((line for line in matches if line.rounds), None)
 
 
 def _compare(

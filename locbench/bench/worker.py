@@ -1,4 +1,4 @@
-"""Two processes that take turns: one for the reference, one for the engines.
+"""Two processes that take turns: the reference's and the engines'.
 
 In the engines' process the C library keeps freed memory (`keep_blocks`). That holds for a whole
 process, so neither side can be timed in the other's. Only one of them works at a time.

@@ -1,4 +1,4 @@
-"""What `locbench bench` does: choose what is timed, time it, show and keep the results."""
+"""The command ``locbench bench``: what is timed, shown and kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How `locbench bench` shows its results: grids on a terminal, plain lines elsewhere, CSV."""
+"""Results of `locbench bench`: grids on a terminal, plain lines elsewhere, CSV."""
 
 from __future__ import annotations
 
@@ -176,15 +176,15 @@ def _legend(lines: Sequence[Result]) -> Iterator[str]:
 
 
 def _provenance(result: BenchmarkResult) -> str:
-    made = result.provenance
+    provenance = result.provenance
     words = [
         result.device,
         f"{result.threads} CPU thread{'' if result.threads == 1 else 's'}" * bool(result.threads),
         result.precision,
-        ", ".join(f"{name} {version}" for name, version in made.versions.items()),
-        f"commit {made.code}" * bool(made.code),
-        made.started,
-        f"{made.seconds:.0f} s in all",
+        ", ".join(f"{name} {version}" for name, version in provenance.versions.items()),
+        f"commit {provenance.code}" * bool(provenance.code),
+        provenance.started,
+        f"{provenance.seconds:.0f} s in all",
     ]
     return "; ".join(filter(None, words))
 

@@ -1,4 +1,4 @@
-"""Training steps on random images, for measurements, benchmarks and checks of a device."""
+"""Training steps on random images, for measuring and checking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measured costs: training steps really taken on a device, at the paper's own batch.
+"""Costs of training steps that are taken on a device.
 
 A measurement stands beside a prediction, never in its place: a device holds more than tensors, and
 what more depends on its libraries. The step is the training loop's own, without the loading of
@@ -50,8 +50,7 @@ def measure(
     steps: int | None = None,
     warmup: int | None = None,
 ) -> Measurement:
-    """Take training steps and return what they took; a step that fails is returned too, with its
-    error.
+    """Take training steps and return their costs, or of a step that fails its error.
 
     Args:
         recipe: what to train; its schedule is passed over.
@@ -100,9 +99,7 @@ def measure(
 def probe_step(
     recipe: Recipe, device: torch.device, setting: TraceOptions = TraceOptions()
 ) -> ProbeStep:
-    """Return the step of a recipe under a setting of its size, classes, batch size, phase and
-    gradients.
-    """
+    """Return the step of a recipe with the sizes, the phase and the gradients of a setting."""
     side, batch_size = setting.side or recipe.image_size, setting.batch_size or recipe.batch_size
     changed = without_schedule(recipe, lr=PROBE_RATE, image_size=side, batch_size=batch_size)
     return ProbeStep(
@@ -184,8 +181,7 @@ def measure_table(
     steps: int | None = None,
     watcher: MeasuringWatcher | None = None,
 ) -> list[Measurement]:
-    """Measure what a table's costs lack on a device; each measurement is written as soon as it
-    exists.
+    """Measure what a table's costs lack on a device, and write each measurement at once.
 
     Args:
         table: the table, or a part of it.

@@ -1,4 +1,4 @@
-"""Time and peak memory of training steps, read off the device that takes them.
+"""Time and peak memory of training steps, read off a device.
 
 Nothing is subtracted from any figure. The host waits for the device only before and after all
 measured steps.
@@ -146,8 +146,9 @@ class CudaMeter:
 
 
 class CpuMeter:
-    """Reads PyTorch's CPU allocator with the profiler, which sees what no tensor owns too: oneDNN's
-    scratch buffers.
+    """Reads PyTorch's CPU allocator with the profiler.
+
+    That sees what no tensor owns too, such as oneDNN's scratch buffers.
     """
 
     name: MeterName = "cpu allocator"
@@ -170,9 +171,7 @@ class CpuMeter:
         return [1000 * (after - before) for before, after in pairwise(marks)]
 
     def peaks(self, step: Step, resident: Callable[[], int]) -> Peaks:
-        """Profile one more step: what lived before it, and the largest sum of what it takes and
-        frees from then on.
-        """
+        """Return what lived before one more step, and the largest sum of what it takes and frees."""
         before = resident()
         return Peaks(before + max(accumulate(allocations(step)), default=0))
 
@@ -210,8 +209,9 @@ def meter_of(device: torch.device) -> StepMeter:
 
 @contextmanager
 def switches(device: torch.device, *, benchmark: bool) -> Iterator[None]:
-    """Work on a device with cuDNN's search on or off, and set everything back that a step's
-    arithmetic may switch.
+    """Work on a device with cuDNN's search on or off.
+
+    What a step's arithmetic may switch is set back.
     """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
