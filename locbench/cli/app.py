@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import typer
 
@@ -11,7 +14,6 @@ from locbench.cli.campaign import campaign
 from locbench.cli.costs import costs
 from locbench.cli.data import data
 from locbench.cli.fit import fit
-from locbench.cli.guard import guarded
 from locbench.cli.list import list_tables
 from locbench.cli.manual import manual
 from locbench.cli.report import report
@@ -19,6 +21,30 @@ from locbench.cli.run import run
 from locbench.cli.show import show
 from locbench.cli.splits import splits
 from locbench.cli.table import table
+from locbench.errors import ReaderGoneError, StoppedError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def guarded(command: Callable[P, T]) -> Callable[P, T]:
+    """Return a command that raises `StoppedError` at Ctrl-C, `ReaderGoneError` at a broken pipe."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            value = command(*args, **kwargs)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            raise StoppedError(
+                "stopped; nothing that is recorded is lost", "To go on: the same command."
+            ) from None
+        except BrokenPipeError:
+            raise ReaderGoneError("nobody reads the output any more") from None
+        return value
+
+    return run
+
 
 app = typer.Typer(
     name="locbench",
