@@ -52,7 +52,7 @@ def _prepare(jobs: Sequence[Job], config: ExecutionConfig) -> None:
 
 
 def _train_here(jobs: Sequence[Job], config: ExecutionConfig, console: Console) -> None:
-    from locbench.data.decoding import dismiss
+    from locbench.data.decoding import stop_workers
     from locbench.training.device import choose_device
     from locbench.training.distributed import join_process_group, leave_process_group
 
@@ -65,5 +65,5 @@ def _train_here(jobs: Sequence[Job], config: ExecutionConfig, console: Console) 
             until = config.until
             sweep.run(jobs, display if until is None else Deadline(display, until))
     finally:
-        dismiss()
+        stop_workers()
         leave_process_group()

@@ -1,4 +1,4 @@
-"""Batches of small images on a device: shuffled, cropped and normalised by index arithmetic."""
+"""Batches of small images on a device, cropped by index arithmetic."""
 
 from __future__ import annotations
 
@@ -34,9 +34,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Draws:
-    """An epoch's draws: the order of the images and, by position in it, the crops' corners and the
-    flips.
-    """
+    """An epoch's draws: the order of the images, and the crops' corners and flips along it."""
 
     order_N: Tensor  # noqa: N815 - shapes as suffixes
     corners_N2: Tensor  # noqa: N815
@@ -160,9 +158,7 @@ def _cropped(
 
 
 def _inside(positions: Tensor, side: int, info: DatasetInfo) -> Tensor:
-    """Return where the pixel of each position is taken from: mirrored at the edge, or the edge
-    (blanked later).
-    """
+    """Return where each pixel is taken from: mirrored at the edge, or the edge (blanked later)."""
     if info.padding == "zero":
         return positions.clamp(0, side - 1)
     return (side - 1) - ((side - 1) - positions.abs()).abs()

@@ -1,4 +1,4 @@
-"""What the files of a data set hold: a fingerprint of all bytes, fast after the first time.
+"""Fingerprints of all bytes of a data set, fast after the first time.
 
 A file's digest is kept in the cache of the data folder with its inode, size and times. The time of
 any change cannot be set, so that a file that was replaced with its old time and size shows itself.
@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from locbench.datasets import coco as coco
-from locbench.datasets.class_folders import ImageFile, Part, list_parts
+from locbench.datasets.class_folders import FolderPart, ImageFile, list_parts
 from locbench.datasets.coco_annotations import read_annotations
 from locbench.datasets.imagenet import PREFIX as IMAGENET
 from locbench.datasets.imagenet import list_images
@@ -65,8 +65,7 @@ class _History(msgspec.Struct):
 
 
 def content_of(name: str, root: Path) -> Content:
-    """Return the fingerprint of a data set that is named by its folder; empty for sets that are
-    known by name.
+    """Return the fingerprint of a data set that is named by its folder; empty for other sets.
 
     Args:
         name: of the data set.
@@ -82,7 +81,7 @@ def content_of(name: str, root: Path) -> Content:
     return Content(now, _remembered(name, root / CACHE, now))
 
 
-def fingerprint_of(parts: Sequence[Part], cache: Path) -> str:
+def fingerprint_of(parts: Sequence[FolderPart], cache: Path) -> str:
     """Return 16 hexadecimal digits over the names, classes and bytes of all files."""
     digest = hashlib.sha256()
     for part in parts:
@@ -158,7 +157,7 @@ def _read_book(path: Path) -> dict[str, _Kept]:
     return {os.fsdecode(each): row for each, row in rows.items()}
 
 
-def _parts(name: str) -> list[Part]:
+def _parts(name: str) -> list[FolderPart]:
     if name.startswith(IMAGENET):
         return list(list_images(KNOWN["imagenet"], name, Path()))
     if name.startswith(coco.PREFIX):
@@ -166,13 +165,13 @@ def _parts(name: str) -> list[Part]:
     return list(list_parts(parse_name(name).folder))
 
 
-def _coco_parts(files: coco.Files) -> Iterable[Part]:
+def _coco_parts(files: coco.CocoPart) -> Iterable[FolderPart]:
     """Return the annotation file and the images that it names, those that are there."""
     images = (each.file_name for each in read_annotations(files.annotations).images)
-    yield Part(
+    yield FolderPart(
         files.annotations.parent, (), _there(files.annotations.parent, [files.annotations.name])
     )
-    yield Part(files.images, (), _there(files.images, sorted(images)))
+    yield FolderPart(files.images, (), _there(files.images, sorted(images)))
 
 
 def _there(folder: Path, paths: Iterable[str]) -> tuple[ImageFile, ...]:

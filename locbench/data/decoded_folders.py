@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from locbench.data.content import CACHE, fingerprint_of
 from locbench.data.readers import Arrays
 from locbench.data.room import free_memory
-from locbench.datasets.class_folders import Part, cifar10_jpeg_folder, list_part, list_parts
+from locbench.datasets.class_folders import FolderPart, cifar10_jpeg_folder, list_part, list_parts
 from locbench.datasets.image_files import (
     UNDECODABLE,
     Damage,
@@ -31,7 +31,7 @@ from locbench.datasets.image_files import (
 )
 from locbench.datasets.known import DatasetInfo
 from locbench.datasets.naming import folder_title, parse_name
-from locbench.datasets.status import look
+from locbench.datasets.status import check
 from locbench.errors import FailureError
 from locbench.files import remove_old_parts
 
@@ -50,9 +50,9 @@ def read_cifar10_jpeg(info: DatasetInfo, root: Path, download: bool) -> tuple[Ar
 
     FailureError unless all 60,000 images are there and can be decoded.
     """
-    seen = look(info, root)
+    seen = check(info, root)
     if seen.state != "ready":
-        raise FailureError(f"{info.label} is {seen.state}: {seen.detail}", seen.how)
+        raise FailureError(f"{info.label} is {seen.state}: {seen.detail}", seen.remedy)
     return _read(cifar10_jpeg_folder(root), info, root, "cifar10-jpeg")
 
 
@@ -77,20 +77,20 @@ def _read(folder: Path, info: DatasetInfo, root: Path, title: str) -> tuple[Arra
     return train, test
 
 
-def _refuse_too_large(parts: Sequence[Part], side: int, folder: Path) -> None:
-    """Refuse images that do not fit the memory, before minutes of decoding and before the system
-    ends the process.
-    """
+def _refuse_too_large(parts: Sequence[FolderPart], side: int, folder: Path) -> None:
+    """Refuse images that do not fit the memory, before minutes of decoding."""
     free = free_memory()
     if free is not None and _bytes(parts, side) > free:
         raise _too_large(parts, side, folder, free)
 
 
-def _bytes(parts: Sequence[Part], side: int) -> int:
+def _bytes(parts: Sequence[FolderPart], side: int) -> int:
     return sum(len(part.files) for part in parts) * side * side * 3
 
 
-def _too_large(parts: Sequence[Part], side: int, folder: Path, free: int | None) -> FailureError:
+def _too_large(
+    parts: Sequence[FolderPart], side: int, folder: Path, free: int | None
+) -> FailureError:
     images = sum(len(part.files) for part in parts)
     left = "" if free is None else f", and {free / 1e9:.1f} GB are free"
     return FailureError(
@@ -101,9 +101,8 @@ def _too_large(parts: Sequence[Part], side: int, folder: Path, free: int | None)
     )
 
 
-def read_part(part: Part, side: int, cache: Path, title: str) -> Arrays:
-    """Return the images of a part, from the cache where it holds them as they are now, else
-    decoded.
+def read_part(part: FolderPart, side: int, cache: Path, title: str) -> Arrays:
+    """Return the images of a part, from the cache if it holds them as they are, else decoded.
 
     Args:
         part: the files, in the order of the result.
@@ -134,7 +133,7 @@ def read_part(part: Part, side: int, cache: Path, title: str) -> Arrays:
     return arrays
 
 
-def _digest(part: Part, side: int, cache: Path) -> str:
+def _digest(part: FolderPart, side: int, cache: Path) -> str:
     return hashlib.sha256(
         f"{_DECODING}\0{side}\n{fingerprint_of([part], cache)}".encode()
     ).hexdigest()[:16]
@@ -169,7 +168,7 @@ def _store(path: Path, arrays: Arrays) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _decode_all(part: Part, side: int) -> NDArray[np.uint8]:
+def _decode_all(part: FolderPart, side: int) -> NDArray[np.uint8]:
     pixels = np.empty((len(part.files), side, side, 3), dtype=np.uint8)
     damages: dict[int, Damage] = {}
 

@@ -17,13 +17,13 @@ from PIL import Image
 from torch import Tensor
 
 from locbench.data.images import Images
-from locbench.data.loading import Crew, fitted
+from locbench.data.loading import LoadingPool, fit_workers
 from locbench.data.streams import Stream
 from locbench.datasets.image_files import UNDECODABLE, damage_of, undecodable
 from locbench.errors import FailureError, UsageError
 from locbench.torchrun import processes_here
 
-__all__ = ["Source", "decoded_batches", "dismiss", "worker_count"]
+__all__ = ["Source", "decoded_batches", "stop_workers", "worker_count"]
 
 MOST_WORKERS = 16
 """Of one process: more than this only take memory."""
@@ -51,7 +51,7 @@ class Source(Protocol):
 _Request = tuple[Source, Take, list[int]]
 """Images by themselves, what is made of each, and their numbers in the set."""
 
-_kept: Crew[_Request, Tensor] | None = None
+_kept: LoadingPool[_Request, Tensor] | None = None
 
 
 class _InMemory:
@@ -139,48 +139,44 @@ def decoded(
     Raises:
         FailureError: an image cannot be decoded, which the message names, or a process has failed.
     """
-    workers, packed = fitted(workers, largest)
+    workers, packed = fit_workers(workers, largest)
     requests = ((source.part(piece.numpy()), take, piece.tolist()) for piece in pieces)
     try:
-        yield from _crew(workers, len(pieces), packed, device.type == "cuda").results(requests)
+        yield from _pool(workers, len(pieces), packed, device.type == "cuda").results(requests)
     except FailureError:
-        dismiss()
+        stop_workers()
         raise
 
 
-def dismiss() -> None:
+def stop_workers() -> None:
     """End the processes that decode; the next images start others."""
     global _kept
     _kept = None
 
 
-def _crew(workers: int, pieces: int, packed: bool, pinned: bool) -> Crew[_Request, Tensor]:
-    """Return the processes that decoded the last time, if they are as many as wanted and idle, or
-    new ones.
-    """
+def _pool(workers: int, pieces: int, packed: bool, pinned: bool) -> LoadingPool[_Request, Tensor]:
+    """Return the processes of the last time, if they are as many as wanted and idle, or others."""
     global _kept
     needed = min(workers, pieces)
     if not needed:
-        return Crew(_decode, 0, pinned=pinned)
+        return LoadingPool(_decode, 0, pinned=pinned)
     if (
         _kept is not None
         and needed <= _kept.workers <= workers
         and _kept.packed >= packed
         and _kept.pinned == pinned
     ):
-        return Crew(_decode, needed, packed=packed, pinned=pinned) if _kept.busy else _kept
-    dismiss()  # before others start
-    _dismiss_at_the_end()
-    _kept = Crew(_decode, needed, packed=packed, pinned=pinned)
+        return LoadingPool(_decode, needed, packed=packed, pinned=pinned) if _kept.busy else _kept
+    stop_workers()  # before others start
+    _stop_workers_at_exit()
+    _kept = LoadingPool(_decode, needed, packed=packed, pinned=pinned)
     return _kept
 
 
 @cache
-def _dismiss_at_the_end() -> None:
-    """Let the processes end in peace before this one does: ended as it leaves, PyTorch would take
-    them for killed.
-    """
-    multiprocessing.util.Finalize(None, dismiss, exitpriority=1)
+def _stop_workers_at_exit() -> None:
+    """End the processes before this one ends, when PyTorch would take them for killed."""
+    multiprocessing.util.Finalize(None, stop_workers, exitpriority=1)
 
 
 def _decode(request: _Request) -> Tensor:
@@ -204,8 +200,7 @@ def _pixels(source: Source, take: Take, place: int, number: int) -> NDArray[Any]
 
 
 def worker_count() -> int:
-    """Return how many processes decode for one that trains: ``$LOCBENCH_WORKERS``, or its share of
-    the cores.
+    """Return how many processes decode for this one: ``$LOCBENCH_WORKERS``, or its share of cores.
 
     Raises:
         UsageError: the variable is no whole number from 0.

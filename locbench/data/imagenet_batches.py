@@ -100,8 +100,7 @@ def random_pixels(
 
 
 def view_pixels(image: Image.Image, view: View, side: int) -> NDArray[np.uint8]:
-    """Return a view scaled bilinearly: (side, side, 3) uint8, to the grey level torchvision's of
-    the same rectangle.
+    """Return a view scaled bilinearly: (side, side, 3) uint8, to the grey level torchvision's.
 
     JPEG files are decoded at their full size, as torchvision does. JPEG's own scaling to a half
     would be cheaper from 1,600 pixels of width on, which few images of ImageNet have, but moves
@@ -113,9 +112,7 @@ def view_pixels(image: Image.Image, view: View, side: int) -> NDArray[np.uint8]:
 
 
 def middle_pixels(image: Image.Image, index: int, *, side: int) -> NDArray[np.uint8]:  # noqa: ARG001 - any is alike
-    """Return the middle, (side, side, 3) uint8, of an image whose shorter side is scaled to 256/224
-    of ``side``.
-    """
+    """Return the middle, (side, side, 3) uint8, of an image scaled to 256/224 of that."""
     shorter = max(side, round(side * _SCALED / _CROPPED))
     scaled = tv.resize(as_rgb(image), [shorter], InterpolationMode.BILINEAR)
     return np.asarray(tv.center_crop(scaled, [side, side]), dtype=np.uint8)

@@ -1,6 +1,4 @@
-"""A data set as two blocks of images on a device, or as two lists of files: load, limit,
-fingerprint.
-"""
+"""A data set as two blocks of images on a device, or two lists of files."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from locbench.data.readers import READERS, Arrays
 from locbench.data.streams import Stream, file_fingerprint
 from locbench.data.subsets import balanced_order
 from locbench.datasets.catalogue import default_root, info
-from locbench.datasets.class_folders import Part
+from locbench.datasets.class_folders import FolderPart
 from locbench.datasets.image_files import damage_at_sight, undecodable
 from locbench.datasets.imagenet import list_images, streams
 from locbench.datasets.known import DatasetInfo
@@ -126,7 +124,7 @@ def _streamed(
     )
 
 
-def _refuse_at_sight(part: Part) -> None:
+def _refuse_at_sight(part: FolderPart) -> None:
     """Refuse images that no epoch would come through, as far as the first one of each class tells."""
     first = {file.label: part.folder / file.path for file in reversed(part.files)}
     damages = {path: damage for path in sorted(first.values()) if (damage := damage_at_sight(path))}

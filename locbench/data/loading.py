@@ -1,7 +1,6 @@
-"""Processes that load: they end with the one that they load for, fit the shared memory, and are not
-waited for forever.
+"""Processes that load for another one.
 
-They live on from one pass over the data to the next: to start them takes longer than a short pass.
+They end with it, fit the shared memory, and are not waited for forever. They live on from one pass over the data to the next: to start them takes longer than a short pass.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from locbench.console import remark
 from locbench.errors import FailureError
 from locbench.torchrun import processes_here
 
-__all__ = ["Crew", "fitted", "share_with"]
+__all__ = ["LoadingPool", "fit_workers", "share_with"]
 
 R = TypeVar("R")
 V = TypeVar("V")
 
-PATIENCE = 600
+TIMEOUT = 600
 """Seconds after which a process that loads counts as stuck."""
 
-AHEAD = 2
+PREFETCHED = 2
 """Pieces that every process loads ahead, as PyTorch does of itself."""
 
 SHARED = Path("/dev/shm")
@@ -48,11 +47,11 @@ def share_with(processes: int) -> None:
     """Note that so many processes, this one among them, load at the same time."""
     global _sharers
     _sharers = processes
-    fitted.cache_clear()
+    fit_workers.cache_clear()
 
 
 @cache
-def fitted(workers: int, largest: int) -> tuple[int, bool]:
+def fit_workers(workers: int, largest: int) -> tuple[int, bool]:
     """Return how many processes may load, and whether what they load has to go through pipes.
 
     Where shared memory is too small for what is loaded ahead, PyTorch's workers crash or wait
@@ -65,7 +64,7 @@ def fitted(workers: int, largest: int) -> tuple[int, bool]:
     if not workers or not sys.platform.startswith("linux"):
         return workers, False
     free, sharers = _free(), _sharers * processes_here()
-    needed = (AHEAD * workers + 2) * largest * sharers
+    needed = (PREFETCHED * workers + 2) * largest * sharers
     if free < LEAST:
         remark(
             f"{SHARED} has no free memory: images are loaded without further processes, which is slow."
@@ -87,12 +86,12 @@ def _free() -> int:
     return found.f_bavail * found.f_frsize if os.access(SHARED, os.W_OK) else 0
 
 
-class Crew(Generic[R, V]):
+class LoadingPool(Generic[R, V]):
     """Processes that load what they are asked for, in that order; without any, this process does.
 
     Args:
         load: loads; it is sent to the processes, and so is what it holds.
-        workers: how many processes, as `fitted` allows.
+        workers: how many processes, as `fit_workers` allows.
         packed: whether what they load goes through pipes.
         pinned: whether tensors are to be pinned for a GPU.
     """
@@ -101,15 +100,17 @@ class Crew(Generic[R, V]):
         self, load: Callable[[R], V], workers: int, *, packed: bool = False, pinned: bool = False
     ) -> None:
         self.workers, self.packed, self.pinned, self.busy = workers, packed, pinned, False
-        self._asked: _Asked[R] = _Asked()
+        self._requests: _Requests[R] = _Requests()
         self._since, self._stuck = math.inf, False
-        begin = partial(_begin, os.getpid(), threading.current_thread() is threading.main_thread())
+        begin = partial(
+            _start_worker, os.getpid(), threading.current_thread() is threading.main_thread()
+        )
         self._loader: DataLoader[Any] = DataLoader(
             _Task(load, packed),
             batch_size=None,
-            sampler=self._asked,
+            sampler=self._requests,
             num_workers=workers,
-            collate_fn=_as_it_is,
+            collate_fn=_unchanged,
             pin_memory=pinned,
             worker_init_fn=begin,
             persistent_workers=workers > 0,
@@ -123,7 +124,7 @@ class Crew(Generic[R, V]):
         Raises:
             FailureError: something cannot be loaded, or a process has ended or is stuck.
         """
-        self._asked.requests, self.busy = requests, True
+        self._requests.requests, self.busy = requests, True
         over = threading.Event()
         watch = threading.Thread(target=self._watch, args=(over,), daemon=True)
         if self.workers:
@@ -139,7 +140,7 @@ class Crew(Generic[R, V]):
                 raise
             why = str(error).strip().splitlines()[0]
             raise FailureError(
-                f"no image came for {PATIENCE} seconds"
+                f"no image came for {TIMEOUT} seconds"
                 if self._stuck
                 else f"a process that loads images failed: {why}",
                 "Whole epochs are kept. To go on: the same command; LOCBENCH_WORKERS=0 loads without such processes.",
@@ -147,7 +148,7 @@ class Crew(Generic[R, V]):
         finally:
             over.set()
             if watch.ident is not None:
-                watch.join()  # it holds the crew, whose processes end when nothing does
+                watch.join()  # it holds the pool, whose processes end when nothing does
             self.busy = False
 
     def _timed(self) -> Iterator[Any]:
@@ -163,18 +164,16 @@ class Crew(Generic[R, V]):
 
         That they have ended is then noticed, as it would be without this.
         """
-        while not over.wait(min(1.0, PATIENCE / 4)):
-            if time.monotonic() - self._since > PATIENCE:
+        while not over.wait(min(1.0, TIMEOUT / 4)):
+            if time.monotonic() - self._since > TIMEOUT:
                 self._stuck = True
                 for process in getattr(getattr(self._loader, "_iterator", None), "_workers", ()):
                     process.kill()
                 return
 
 
-class _Asked(Generic[R]):
-    """The requests of the present pass. It does not know the crew, which so ends where it is let
-    go.
-    """
+class _Requests(Generic[R]):
+    """The requests of the present pass; it does not know the pool, which ends when let go."""
 
     requests: Iterable[R] = ()
 
@@ -206,13 +205,12 @@ class _Task(Dataset[Any]):
         return pickle.dumps(found, protocol=5) if self.packed else found
 
 
-def _as_it_is(value: V) -> V:
+def _unchanged(value: V) -> V:
     return value
 
 
-def _begin(parent: int, from_main_thread: bool, _: int) -> None:
-    """Begin as a process that loads: leave interrupts to the first process, and end when that has
-    ended.
+def _start_worker(parent: int, from_main_thread: bool, _: int) -> None:
+    """Begin as a process that loads: leave interrupts to the first one, and end with it.
 
     One that is killed while its results wait for a reader would wait for good: nothing else tells
     it.
@@ -228,10 +226,10 @@ def _begin(parent: int, from_main_thread: bool, _: int) -> None:
         prctl = getattr(ctypes.CDLL(None), "prctl", None)
         if prctl is not None:
             prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    threading.Thread(target=_end_with, args=(parent, own), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(parent, own), daemon=True).start()
 
 
-def _end_with(parent: int, own: bool, every: float = 1.0) -> None:
+def _exit_with_parent(parent: int, own: bool, every: float = 1.0) -> None:
     while os.getppid() == parent if own else _exists(parent):
         time.sleep(every)
     os._exit(1)

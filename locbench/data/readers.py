@@ -15,7 +15,7 @@ from torchvision import datasets
 
 from locbench.data.subsets import balanced_order
 from locbench.datasets.known import DatasetInfo
-from locbench.datasets.status import OFFICIAL, look
+from locbench.datasets.status import OFFICIAL, check
 from locbench.errors import FailureError
 from locbench.registry import Registry
 
@@ -50,9 +50,7 @@ _TOP_LEVEL = 16
 
 
 def read_digits(info: DatasetInfo, root: Path, download: bool) -> tuple[Arrays, Arrays]:  # noqa: ARG001 - a reader
-    """Read the digits, upscaled bilinearly to ``info.side``, and split off 36 test images of each
-    class.
-    """
+    """Read the digits, scaled to ``info.side``, and split off 36 test images of each class."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -81,16 +79,15 @@ _UNREADABLE = (
 
 
 def read_official(info: DatasetInfo, root: Path, download: bool) -> tuple[Arrays, Arrays]:
-    """Read a published set below ``root``, after downloading what is missing if ``download`` allows
-    it.
+    """Read a published set below ``root``; ``download`` allows to download what is missing.
 
     Raises:
         FailureError: the files are missing, cut short or not the published ones, or the download
             failed.
     """
-    seen = look(info, root)
+    seen = check(info, root)
     if seen.state != "ready" and not download:
-        raise FailureError(f"{info.label} is {seen.state}: {seen.detail}", seen.how)
+        raise FailureError(f"{info.label} is {seen.state}: {seen.detail}", seen.remedy)
     try:
         return _read_part(info, root, True, download), _read_part(info, root, False, download)
     except _UNREADABLE as error:
@@ -121,7 +118,7 @@ def _arrays(pixels: Any, labels: Any) -> Arrays:
 
 
 def _explained(info: DatasetInfo, root: Path, download: bool, error: Exception) -> FailureError:
-    seen = look(info, root)
+    seen = check(info, root)
     if seen.state == "ready":
         wrong = _wrong_file(info, root) or root / OFFICIAL[info.name].folder
         return FailureError(
@@ -132,7 +129,7 @@ def _explained(info: DatasetInfo, root: Path, download: bool, error: Exception) 
         source = OFFICIAL[info.name].source
         remedy = f"Check the network, or put the files of {source} in {root / OFFICIAL[info.name].folder}."
         return FailureError(f"{info.label} could not be downloaded: {error}", remedy)
-    return FailureError(f"{info.label} is {seen.state}: {seen.detail}", seen.how)
+    return FailureError(f"{info.label} is {seen.state}: {seen.detail}", seen.remedy)
 
 
 def _wrong_file(info: DatasetInfo, root: Path) -> Path | None:

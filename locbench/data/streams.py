@@ -1,4 +1,4 @@
-"""Images that stay in their files: opened one by one, never all in memory."""
+"""Images that stay in their files and are opened one by one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from PIL import Image
 from torch import Tensor
 
 from locbench.datasets import image_files as decoding
-from locbench.datasets.class_folders import Part
+from locbench.datasets.class_folders import FolderPart
 
-__all__ = ["Files", "Stream", "file_fingerprint"]
+__all__ = ["ImagePaths", "Stream", "file_fingerprint"]
 
 
 @dataclass(frozen=True)
-class Files:
+class ImagePaths:
     """Where the images of a stream are: all that a worker process needs to know of them.
 
     Attributes:
@@ -40,9 +40,9 @@ class Files:
         """Open an image, undecoded; whatever Pillow raises is for the caller."""
         return decoding.opened(self.path(index))
 
-    def part(self, numbers: NDArray[np.int64]) -> Files:
+    def part(self, numbers: NDArray[np.int64]) -> ImagePaths:
         """Return some of the images by themselves, numbered anew."""
-        return Files(self.folder, self.paths[numbers])
+        return ImagePaths(self.folder, self.paths[numbers])
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ class Stream:
         labels: (N,) int64, on the device that the batches are for.
     """
 
-    files: Files
+    files: ImagePaths
     labels: Tensor
 
     @classmethod
-    def of(cls, part: Part) -> Stream:
+    def of(cls, part: FolderPart) -> Stream:
         """Return the images of a part in its order, on the CPU."""
         paths = np.array([os.fsencode(file.path) for file in part.files])
         return cls(
-            Files(part.folder, paths),
+            ImagePaths(part.folder, paths),
             torch.tensor([file.label for file in part.files], dtype=torch.int64),
         )
 
@@ -71,15 +71,14 @@ class Stream:
 
     @property
     def pixels(self) -> Tensor:
-        """The images in memory, of which there are none: (0, 0, 0, 3) uint8, on the device that
-        batches are for.
-        """
+        """The images in memory, of which there are none: (0, 0, 0, 3) uint8, on the device."""
         return torch.empty(0, 0, 0, 3, dtype=torch.uint8, device=self.labels.device)
 
     def kept(self, order: NDArray[np.int64]) -> Stream:
         """Return some of the images, in the order of their positions."""
         return Stream(
-            Files(self.files.folder, self.files.paths[order]), self.labels[torch.from_numpy(order)]
+            ImagePaths(self.files.folder, self.files.paths[order]),
+            self.labels[torch.from_numpy(order)],
         )
 
     def to(self, device: torch.device | str) -> Stream:
@@ -87,7 +86,7 @@ class Stream:
         return replace(self, labels=self.labels.to(device))
 
 
-def file_fingerprint(*parts: Part) -> str:
+def file_fingerprint(*parts: FolderPart) -> str:
     """Return 16 hexadecimal digits over the names, classes and sizes of all files.
 
     Their content is not read.

@@ -1,6 +1,4 @@
-"""Which images of a set are used: balanced orders behind ``limit``, and whole batches. Numpy to
-order alone.
-"""
+"""Balanced orders of images, behind ``limit``. Numpy to order alone."""
 
 from __future__ import annotations
 
@@ -14,8 +12,7 @@ if TYPE_CHECKING:
 
 
 def balanced_order(labels: NDArray[np.int64], key: str) -> NDArray[np.int64]:
-    """Return the images in a fixed order whose every prefix is class-balanced, and so shorter ones
-    nest in longer.
+    """Return the images in a fixed order whose every prefix is class-balanced.
 
     Each class is permuted on its own, then the classes take turns; a class that runs out is passed
     over.

@@ -91,8 +91,7 @@ def swin_eval_batches(
     workers: int | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[Batch]:
-    """Yield the images in order, scaled, cropped and normalised, the incomplete last batch
-    included.
+    """Yield the images in order, scaled and cropped, the incomplete last batch included.
 
     Args:
         images: the test images, on the device of the batches.

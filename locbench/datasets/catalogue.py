@@ -1,4 +1,4 @@
-"""The data sets that can be asked for by name, and whether they are there."""
+"""Data sets by name, and whether they are there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from locbench.datasets import imagenet as layout
 from locbench.datasets.class_folders import PATTERN, PREFIX, folder_info
 from locbench.datasets.coco import coco_info
 from locbench.datasets.known import KNOWN, DatasetInfo
-from locbench.datasets.status import DatasetStatus, look, look_coco, look_folder, look_streamed
+from locbench.datasets.status import DatasetStatus, check, check_coco, check_folder, check_streamed
 from locbench.errors import UsageError
 from locbench.files import user_path
 from locbench.registry import suggestion
@@ -28,9 +28,7 @@ __all__ = [
 
 
 def default_root() -> Path:
-    """Return the folder that holds the data sets: ``$LOCBENCH_DATA``, or ``.data`` in the current
-    folder.
-    """
+    """Return the folder of the data sets: ``$LOCBENCH_DATA``, or ``.data`` in the current one."""
     return user_path(os.environ.get("LOCBENCH_DATA") or ".data")
 
 
@@ -80,8 +78,7 @@ def kind_of(name: str) -> str:
 
 
 def resolve(name: str, root: Path) -> str:
-    """Return the variant that is there: ``cifar10`` becomes ``cifar10-jpeg`` where only that one
-    is.
+    """Return the variant that is there: ``cifar10-jpeg`` for ``cifar10`` where only that one is.
 
     A partly downloaded official set stays ``cifar10``, so that its fault is shown and not worked
     around.
@@ -97,12 +94,12 @@ def status(name: str, root: Path) -> DatasetStatus:
     UsageError if unknown.
     """
     if name.startswith(PREFIX):
-        return look_folder(name)
+        return check_folder(name)
     if layout.streams(name):
-        return look_streamed(name, root)
+        return check_streamed(name, root)
     if coco.holds_boxes(name) and name != coco.SHAPES:
-        return look_coco(name, root)
-    return look(info(name, root), root)
+        return check_coco(name, root)
+    return check(info(name, root), root)
 
 
 def all_statuses(root: Path) -> list[DatasetStatus]:

@@ -1,4 +1,10 @@
-"""Class folders, ``<part>/<class>/<image>``: what lies in them, without opening an image."""
+"""Class folders, ``<part>/<class>/<image>``, listed without opening an image.
+
+They are listed in the order of torchvision's ``ImageFolder``, which itself does not do: it imports
+torch, where lists and descriptions are shown without it; it gives no sizes and times, by which
+changed files are noticed; and it follows a link to a folder above again and again, takes hidden files
+for images, and lists a link that leads nowhere as an image.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +45,8 @@ class ImageFile(NamedTuple):
     state: tuple[int, int, int]
 
 
-class Part(NamedTuple):
-    """The training or test folder of a set: where it is, its classes in alphabetical order, its
-    files in order.
-    """
+class FolderPart(NamedTuple):
+    """The training or test folder of a set, its classes in alphabetical order, and its files."""
 
     folder: Path
     classes: tuple[str, ...]
@@ -68,9 +72,8 @@ def class_names(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(each.name for each in found if each.is_dir()))
 
 
-def list_part(folder: Path) -> Part:
-    """List the images of a part, by class and in torchvision's order, those of a class's
-    sub-folders among them.
+def list_part(folder: Path) -> FolderPart:
+    """List the images of a part by class, sub-folders included, in torchvision's order.
 
     Raises:
         FailureError: a folder cannot be read, or a link leads nowhere.
@@ -92,7 +95,7 @@ def list_part(folder: Path) -> Part:
             f"{folder} cannot be listed: {error}", "Check that you may read it."
         ) from error
     _refuse_unusable(folder, unusable)
-    return Part(folder, classes, tuple(files))
+    return FolderPart(folder, classes, tuple(files))
 
 
 def holds_image(folder: Path) -> bool:
@@ -104,8 +107,7 @@ def holds_image(folder: Path) -> bool:
 
 
 def _class_entries(folder: Path, name: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield what is named as an image in a class folder and below, a folder at a time, in
-    torchvision's order.
+    """Yield what is named as an image in a class folder and below, in torchvision's order.
 
     Folders are ordered by their paths and images by their names: what a file system lists first
     differs between machines. Hidden ones are left out, and so is a link to a folder that it lies
@@ -130,9 +132,7 @@ def _class_entries(folder: Path, name: str) -> Iterator[tuple[str, os.DirEntry[s
 
 
 def _looks_like_image(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is named as an image, or is a link that leads nowhere and might have led to
-    some.
-    """
+    """Whether an entry is named as an image, or is a dead link that might have led to some."""
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a Path per file doubles the time of a listing
     if suffix in IMAGE_SUFFIXES:
         return not entry.is_dir()
@@ -161,7 +161,7 @@ def part_folders(folder: Path) -> tuple[Path, Path]:
     ).is_dir() else folder / "val"
 
 
-def list_parts(folder: Path) -> tuple[Part, Part]:
+def list_parts(folder: Path) -> tuple[FolderPart, FolderPart]:
     """List both parts of a set and check that they fit together.
 
     Raises:
@@ -184,7 +184,7 @@ def list_parts(folder: Path) -> tuple[Part, Part]:
     return train, test
 
 
-def _check_filled(part: Part) -> None:
+def _check_filled(part: FolderPart) -> None:
     if not part.classes:
         raise FailureError(
             f"there are no class folders in {part.folder}", f"Expected layout: {LAYOUT}."
@@ -203,9 +203,7 @@ def _check_filled(part: Part) -> None:
 
 
 def cifar10_jpeg_folder(root: Path) -> Path:
-    """Return the folder of the JPEG copy of CIFAR-10: ``<root>/cifar10-jpeg``, or ``root`` if it
-    was unpacked there.
-    """
+    """Return the folder of CIFAR-10's JPEG copy: ``<root>/cifar10-jpeg``, or ``root`` itself."""
     documented = root / "cifar10-jpeg"
     if not (documented / "train").is_dir() and class_names(root / "train") == CIFAR10_CLASSES:
         return root
@@ -256,7 +254,7 @@ def folder_info(name: str) -> DatasetInfo:
     )
 
 
-def _common_side(parts: tuple[Part, Part]) -> int | None:
+def _common_side(parts: tuple[FolderPart, FolderPart]) -> int | None:
     sizes: set[tuple[int, int]] = set()
     for part in parts:
         for _, files in groupby(part.files, key=lambda file: file.label):
@@ -271,8 +269,7 @@ def _common_side(parts: tuple[Part, Part]) -> int | None:
 
 
 def _image_size(path: Path) -> tuple[int, int] | None:
-    """Return an image's size, or None if it cannot be opened: those that cannot be decoded are told
-    with their number.
+    """Return an image's size, or None if it cannot be opened, which is told elsewhere.
 
     Pillow is imported here: a set is described in commands that open no image.
     """

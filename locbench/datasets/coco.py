@@ -22,8 +22,8 @@ __all__ = [
     "PATTERN",
     "PREFIX",
     "SHAPES",
+    "CocoPart",
     "CocoParts",
-    "Files",
     "check_files",
     "find_files",
     "holds_boxes",
@@ -43,7 +43,7 @@ SOURCE = "https://cocodataset.org/#download"
 _YEARS = ("2017", "")
 
 
-class Files(NamedTuple):
+class CocoPart(NamedTuple):
     """One part of a set: the folder of its images, and the file that says what is on them."""
 
     images: Path
@@ -53,14 +53,12 @@ class Files(NamedTuple):
 class CocoParts(NamedTuple):
     """The training and the validation part."""
 
-    train: Files
-    val: Files
+    train: CocoPart
+    val: CocoPart
 
 
 def holds_boxes(name: str) -> bool:
-    """Return whether a data set is one of objects on images, for detectors, rather than of images
-    in classes.
-    """
+    """Return whether a data set is one of objects on images, for detectors."""
     return name in (NAME, SHAPES) or name.startswith(PREFIX)
 
 
@@ -84,14 +82,14 @@ def find_files(name: str, root: Path) -> CocoParts:
     return CocoParts(_files(folder, "train"), _files(folder, "val"))
 
 
-def _files(folder: Path, part: str) -> Files:
+def _files(folder: Path, part: str) -> CocoPart:
     for year in _YEARS:
-        files = Files(
+        files = CocoPart(
             folder / f"{part}{year}", folder / "annotations" / f"instances_{part}{year}.json"
         )
         if files.images.is_dir() or files.annotations.is_file():
             return files
-    return Files(folder / f"{part}2017", folder / "annotations" / f"instances_{part}2017.json")
+    return CocoPart(folder / f"{part}2017", folder / "annotations" / f"instances_{part}2017.json")
 
 
 def check_files(parts: CocoParts) -> None:

@@ -176,8 +176,7 @@ def _contradiction(found: Annotations) -> str:
 
 
 def box_kind(bbox: Box, segmentation: Segmentation, picture: Picture) -> BoxKind:
-    """Return how a box has to be read to enclose its polygons: with width and height, or with right
-    and bottom.
+    """Return whether a box fits its polygons with width and height, or with right and bottom.
 
     A difference of two pixels, or of a twentieth of the image, is none. What is given as run
     lengths is not judged.
@@ -200,9 +199,7 @@ def box_kind(bbox: Box, segmentation: Segmentation, picture: Picture) -> BoxKind
 
 
 def _refuse_other_length(number: int, found: RunLengths) -> None:
-    """Refuse run lengths that do not add up to their size, which pycocotools reads as some other
-    mask.
-    """
+    """Refuse run lengths of another sum than their size, which pycocotools would misread."""
     height, width = found.size
     counts = found.counts if isinstance(found.counts, list) else _decompressed(number, found.counts)
     if min(counts, default=-1) < 0 or sum(counts) != height * width:
@@ -213,9 +210,7 @@ def _refuse_other_length(number: int, found: RunLengths) -> None:
 
 
 def _decompressed(number: int, text: str) -> list[int]:
-    """Return the run lengths in a compressed text, as pycocotools writes it: six bits a character,
-    differences.
-    """
+    """Return the run lengths in pycocotools' compressed text: six bits a character, differences."""
     counts: list[int] = []
     value = shift = 0
     for character in text:

@@ -1,4 +1,4 @@
-"""Image files: opened in the formats that data sets hold and in no other, and made eight-bit RGB."""
+"""Image files opened in the formats of data sets alone, as eight-bit RGB."""
 
 from __future__ import annotations
 

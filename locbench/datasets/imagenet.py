@@ -12,12 +12,20 @@ from typing import NamedTuple
 
 import msgspec
 
-from locbench.datasets.class_folders import Part, class_names, holds_image, list_part
+from locbench.datasets.class_folders import FolderPart, class_names, holds_image, list_part
 from locbench.datasets.known import KNOWN, DatasetInfo
 from locbench.datasets.naming import IMAGENET, folder_title, parse_name
 from locbench.errors import FailureError
 
-__all__ = ["PATTERN", "PREFIX", "Parts", "check_parts", "find_parts", "layout_info", "list_images"]
+__all__ = [
+    "PATTERN",
+    "PREFIX",
+    "PartFolders",
+    "check_parts",
+    "find_parts",
+    "layout_info",
+    "list_images",
+]
 
 NAME = "imagenet"
 
@@ -48,7 +56,7 @@ UNSORTED = (
 )
 
 
-class Parts(NamedTuple):
+class PartFolders(NamedTuple):
     """The folders of the training and the validation images."""
 
     train: Path
@@ -68,7 +76,7 @@ def streams(name: str) -> bool:
     return name == NAME or name.startswith(PREFIX)
 
 
-def find_parts(name: str, root: Path) -> Parts:
+def find_parts(name: str, root: Path) -> PartFolders:
     """Return where the images of ``imagenet`` or ``imagenet:PATH`` are, or should be."""
     if name.startswith(PREFIX):
         return _parts(parse_name(name).folder, _OWN_VAL)
@@ -79,18 +87,17 @@ def find_parts(name: str, root: Path) -> Parts:
     )
 
 
-def _parts(folder: Path, vals: tuple[str, ...] = _VAL) -> Parts:
+def _parts(folder: Path, vals: tuple[str, ...] = _VAL) -> PartFolders:
     train, val = (
         next((folder / each for each in names if (folder / each).is_dir()), folder / names[0])
         for names in (_TRAIN, vals)
     )
-    return Parts(train, val)
+    return PartFolders(train, val)
 
 
 @lru_cache(maxsize=8)
 def layout_info(name: str) -> DatasetInfo:
-    """Describe ``imagenet:PATH``: any number of classes, the rest as ImageNet, the side 224 if none
-    is given.
+    """Describe ``imagenet:PATH``: its own classes and sizes, the rest as ImageNet.
 
     Raises:
         UsageError: the name cannot be parsed.
@@ -110,9 +117,8 @@ def layout_info(name: str) -> DatasetInfo:
     )
 
 
-def list_images(info: DatasetInfo, name: str, root: Path) -> tuple[Part, Part]:
-    """List all training and validation images; the classes' numbers are the order of their folders'
-    names.
+def list_images(info: DatasetInfo, name: str, root: Path) -> tuple[FolderPart, FolderPart]:
+    """List all training and validation images; classes are numbered in their folders' order.
 
     Raises:
         FailureError: a part, a class or an image of ``imagenet`` is not there.
@@ -130,9 +136,8 @@ def list_images(info: DatasetInfo, name: str, root: Path) -> tuple[Part, Part]:
     return train, val
 
 
-def check_parts(parts: Parts, classes: int | None) -> None:
-    """Look whether both parts have the same classes with images in them, without listing every
-    image.
+def check_parts(parts: PartFolders, classes: int | None) -> None:
+    """Check that both parts have the same classes with images in them, without listing all.
 
     Args:
         parts: the folders.
@@ -166,7 +171,7 @@ def check_parts(parts: Parts, classes: int | None) -> None:
     _check_filled(parts, train)
 
 
-def _check_filled(parts: Parts, classes: tuple[str, ...]) -> None:
+def _check_filled(parts: PartFolders, classes: tuple[str, ...]) -> None:
     for folder in (part / name for part in parts for name in classes):
         if not _holds_image(folder):
             raise FailureError(f"{folder} holds no image", "Unpack its archive again.")

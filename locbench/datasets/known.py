@@ -1,4 +1,4 @@
-"""What decides how a data set is read and augmented, and the data sets known by name."""
+"""Descriptions of data sets, and those known by name."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ CIFAR10_CLASSES = (
 
 
 class DatasetInfo(msgspec.Struct, frozen=True):
-    """A data set and the papers' recipe for it (InfoPro section 4; inherited by PGL, HPFF and
-    AugLocal).
+    """A data set and the papers' recipe for it (InfoPro section 4, kept by PGL, HPFF, AugLocal).
 
     Attributes:
         name: the name it is asked for by.

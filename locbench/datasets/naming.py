@@ -1,5 +1,4 @@
-"""Data sets that are named by a folder: how the folder is written, and one way of writing it for
-all spellings.
+"""Names of data sets that hold a folder, and one spelling for each.
 
 A name holds any folder: one with a colon or a question mark in it, and one whose name is no UTF-8,
 of which the bytes are written as ``\\udc..`` so that records in JSON can hold it.
@@ -41,9 +40,7 @@ _LONGEST_SHORT = 60
 
 
 class FolderName(NamedTuple):
-    """A parsed name: the folder, relative to the current one, and the side in pixels where one was
-    given.
-    """
+    """A parsed name: the folder, relative to the current one, and the side in pixels if given."""
 
     folder: Path
     side: int | None
@@ -96,9 +93,7 @@ def canonical(name: str) -> str:
 
 
 def without_folder(name: str) -> str:
-    """Return a canonical name without its folder: what is left to tell sets of the same content
-    apart.
-    """
+    """Return a canonical name without its folder, to tell sets of the same content apart."""
     if not named_by_folder(name):
         return name
     prefix = next(each for each in PREFIXES if name.startswith(each))
@@ -107,9 +102,7 @@ def without_folder(name: str) -> str:
 
 
 def short(name: str) -> str:
-    """Return a name with the last folder of its path alone, cut to a length that file names and
-    tables can take.
-    """
+    """Return a name with the last folder of its path alone, cut to fit file names and tables."""
     if not named_by_folder(name):
         return name
     prefix = next(each for each in PREFIXES if name.startswith(each))

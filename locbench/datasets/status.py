@@ -1,7 +1,8 @@
-"""Whether a data set is on the disk, whole, and how to get it where it is not."""
+"""Whether a data set is on the disk and whole, and how to get it."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -33,7 +34,7 @@ class DatasetStatus(msgspec.Struct, frozen=True):
         where: the folder that was looked in; empty where none is needed.
         state: ``ready`` (whole), ``missing`` (nothing there) or ``broken`` (there, but not whole).
         detail: what was found or what is wrong, naming the first file at fault.
-        how: what to do to get it; empty when ready.
+        remedy: what to do to get it; empty when ready. JSON calls it ``how``.
     """
 
     name: str
@@ -41,12 +42,11 @@ class DatasetStatus(msgspec.Struct, frozen=True):
     where: str
     state: State
     detail: str
-    how: str
+    remedy: str = msgspec.field(name="how")
 
 
 class OfficialFiles(msgspec.Struct, frozen=True):
-    """The files of a published data set: below which folder, each with the bytes it has at least,
-    and their source.
+    """The files of a published data set: their folder, least bytes and source.
 
     A file with fewer bytes was cut short. Whether it is the right one is settled by its MD5 when it
     is loaded.
@@ -94,16 +94,16 @@ OFFICIAL: dict[str, OfficialFiles] = {
 }
 
 
-def _seen(name: str, label: str, where: str, state: State, detail: str, how: str) -> DatasetStatus:
-    """Return a status that every output can hold, also JSON, whatever bytes the folders' names are
-    of.
-    """
+def _seen(
+    name: str, label: str, where: str, state: State, detail: str, remedy: str
+) -> DatasetStatus:
+    """Return a status that every output can hold, whatever bytes the folders' names are of."""
     return DatasetStatus(
-        escaped(name), escaped(label), escaped(where), state, escaped(detail), escaped(how)
+        escaped(name), escaped(label), escaped(where), state, escaped(detail), escaped(remedy)
     )
 
 
-def look(info: DatasetInfo, root: Path) -> DatasetStatus:
+def check(info: DatasetInfo, root: Path) -> DatasetStatus:
     """Look for the data set ``info`` below ``root`` without reading an image."""
     if info.name in OFFICIAL:
         return _official(info, root)
@@ -113,26 +113,25 @@ def look(info: DatasetInfo, root: Path) -> DatasetStatus:
         return _seen(info.name, info.label, "", "ready", "comes with scikit-learn", "")
     if info.name == coco.SHAPES:
         return _seen(info.name, info.label, "", "ready", "drawn when they are wanted", "")
-    return look_folder(info.name, info.label)
+    return check_folder(info.name, info.label)
 
 
 def _official(info: DatasetInfo, root: Path) -> DatasetStatus:
     official = OFFICIAL[info.name]
     folder = root / official.folder
-    how = f"Add --download to the command, or put the files of {official.source} in {folder}."
+    seen = partial(_seen, info.name, info.label, str(folder))
+    remedy = f"Add --download to the command, or put the files of {official.source} in {folder}."
     sizes = {name: _bytes(folder / name) for name in official.sizes}
     if all(size is None for size in sizes.values()):
-        return _seen(info.name, info.label, str(folder), "missing", f"no files in {folder}", how)
+        return seen("missing", f"no files in {folder}", remedy)
     for name, least in official.sizes.items():
         size = sizes[name]
         if size is None or size < least:
             found = (
                 "is not there" if size is None else f"was cut short: {size:,} of {least:,} bytes"
             )
-            return _seen(
-                info.name, info.label, str(folder), "broken", f"{folder / name} {found}", how
-            )
-    return _seen(info.name, info.label, str(folder), "ready", _sizes(info), "")
+            return seen("broken", f"{folder / name} {found}", remedy)
+    return seen("ready", _sizes(info), "")
 
 
 def _bytes(path: Path) -> int | None:
@@ -140,23 +139,22 @@ def _bytes(path: Path) -> int | None:
 
 
 def _cifar10_jpeg(info: DatasetInfo, folder: Path) -> DatasetStatus:
-    how = f"Put train/<class>/*.jpg (10 x 5,000) and test/<class>/*.jpg (10 x 1,000) in {folder}; not downloadable."
+    seen = partial(_seen, info.name, info.label, str(folder))
+    remedy = f"Put train/<class>/*.jpg (10 x 5,000) and test/<class>/*.jpg (10 x 1,000) in {folder}; not downloadable."
     parts = part_folders(folder)
     if not any(part.is_dir() for part in parts):
-        return _seen(
-            info.name, info.label, str(folder), "missing", f"no train or test in {folder}", how
-        )
+        return seen("missing", f"no train or test in {folder}", remedy)
     for part, size in zip(parts, (info.train_size, info.test_size), strict=True):
         counts = list_part(part).counts()
         for name in (*CIFAR10_CLASSES, *counts):
             wanted = size // info.classes if name in CIFAR10_CLASSES else 0
             if counts.get(name, 0) != wanted:
                 detail = f"{part / name} holds {counts.get(name, 0):,} images instead of {wanted:,}"
-                return _seen(info.name, info.label, str(folder), "broken", detail, how)
-    return _seen(info.name, info.label, str(folder), "ready", _sizes(info), "")
+                return seen("broken", detail, remedy)
+    return seen("ready", _sizes(info), "")
 
 
-def look_folder(name: str, label: str = "") -> DatasetStatus:
+def check_folder(name: str, label: str = "") -> DatasetStatus:
     """Look at an ``imagefolder:PATH``, which may be missing and so have no description."""
     folder = parse_name(name).folder
     label = label or folder_title(folder)
@@ -169,7 +167,7 @@ def look_folder(name: str, label: str = "") -> DatasetStatus:
     return _seen(name, label, str(folder), "ready", detail, "")
 
 
-def look_streamed(name: str, root: Path) -> DatasetStatus:
+def check_streamed(name: str, root: Path) -> DatasetStatus:
     """Look at ``imagenet`` or an ``imagenet:PATH``: its class folders, not every one of its images."""
     info, parts = KNOWN["imagenet"], find_parts(name, root)
     own, folder = name.startswith(PREFIX), parts.train.parent
@@ -178,14 +176,14 @@ def look_streamed(name: str, root: Path) -> DatasetStatus:
         check_parts(parts, None if own else info.classes)
     except FailureError as error:
         state: State = "broken" if any(each.is_dir() for each in parts) else "missing"
-        how = error.remedy if state == "broken" else how_to_get(folder)
-        return _seen(name, label, str(folder), state, error.message, how)
+        remedy = error.remedy if state == "broken" else how_to_get(folder)
+        return _seen(name, label, str(folder), state, error.message, remedy)
     return _seen(
         name, label, str(folder), "ready", "all classes there" if own else _sizes(info), ""
     )
 
 
-def look_coco(name: str, root: Path) -> DatasetStatus:
+def check_coco(name: str, root: Path) -> DatasetStatus:
     """Look at ``coco`` or a ``coco:PATH``: its folders and annotation files, not into them."""
     info, parts = KNOWN[coco.NAME], coco.find_files(name, root)
     own, folder = name.startswith(coco.PREFIX), parts.train.images.parent

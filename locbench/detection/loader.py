@@ -17,7 +17,7 @@ from torchvision.tv_tensors import BoundingBoxFormat
 
 from locbench.data.batches import epoch_seed
 from locbench.data.decoding import worker_count
-from locbench.data.loading import Crew, fitted
+from locbench.data.loading import LoadingPool, fit_workers
 from locbench.datasets.coco_annotations import Instance, Picture, RunLengths
 from locbench.datasets.image_files import UNDECODABLE, as_rgb, damage_of, undecodable
 from locbench.detection.dataset import DetectionDataset, segmentation_of, trainable
@@ -116,8 +116,8 @@ def _batches(
     load = _Samples(dataset, targets)
     requests = [chosen[start : start + batch_size] for start in range(0, len(chosen), batch_size)]
     workers = 0 if dataset.source.in_memory else min(worker_count(), len(requests))
-    workers, packed = fitted(workers, load.largest(batch_size) if workers else 0)
-    return Crew(load, workers, packed=packed).results(requests)
+    workers, packed = fit_workers(workers, load.largest(batch_size) if workers else 0)
+    return LoadingPool(load, workers, packed=packed).results(requests)
 
 
 def _decoded(dataset: DetectionDataset, picture: Picture) -> NDArray[np.uint8]:

@@ -13,8 +13,8 @@ from locbench.datasets.coco import (
     NAME,
     PATTERN,
     SHAPES,
+    CocoPart,
     CocoParts,
-    Files,
     check_files,
     find_files,
     refuse_other_categories,
@@ -110,7 +110,7 @@ def _refuse_other_counts(
 
 
 def _refuse_segmentations(
-    files: Files, dataset: DetectionDataset, wanted: Callable[[Instance], bool]
+    files: CocoPart, dataset: DetectionDataset, wanted: Callable[[Instance], bool]
 ) -> None:
     """Refuse segmentations that are none and boxes elsewhere, before a run meets them.
 
@@ -137,7 +137,7 @@ def _refuse_segmentations(
         )
 
 
-def _refuse_missing(files: Files, found: Annotations) -> None:
+def _refuse_missing(files: CocoPart, found: Annotations) -> None:
     """Refuse a part that lacks images, by one listing of its folder: there are 118,287."""
     there = {each.name for each in files.images.iterdir()}
     lacking = [each for each in found.images if each.file_name not in there]

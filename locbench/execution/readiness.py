@@ -40,7 +40,7 @@ def _data_sets(recipes: Sequence[Recipe], root: Path) -> Iterator[str]:
             yield f"{name}: {error.message}. {error.remedy}"
             continue
         if seen.state != "ready":
-            yield f"{seen.label}, {seen.state}: {seen.detail}. {seen.how}"
+            yield f"{seen.label}, {seen.state}: {seen.detail}. {seen.remedy}"
 
 
 def _weights(recipes: Sequence[Recipe]) -> Iterator[str]:

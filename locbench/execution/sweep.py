@@ -273,7 +273,7 @@ def refuse_missing(names: Iterable[str], root: Path) -> None:
         if seen.state != "ready":
             raise FailureError(
                 f"{seen.label} is {seen.state}: {seen.detail}",
-                f"{seen.how} Or choose another one with --dataset.",
+                f"{seen.remedy} Or choose another one with --dataset.",
             )
 
 

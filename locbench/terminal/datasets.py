@@ -21,7 +21,7 @@ def print_statuses(console: Terminal, statuses: Sequence[DatasetStatus]) -> None
         console.print(head + Text(f" {status.label}"), soft_wrap=True)
         say(console, "    " + ": ".join(filter(None, (status.where, status.detail))))
         if status.state != "ready":
-            say(console, f"    {status.how}")
+            say(console, f"    {status.remedy}")
     for name, words in (
         ("imagefolder:PATH", "any folder with PATH/train/<class>/* and PATH/test or PATH/val"),
         ("coco:PATH", "any folder with PATH/train2017, PATH/val2017 and PATH/annotations"),

@@ -1,4 +1,4 @@
-"""Where a run's batches come from: small images, the Swin pipeline, or the ImageNet recipe."""
+"""Batches of a run: small images, the Swin pipeline, or the ImageNet recipe."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CUDA_PIXELS = 2000 * 32 * 32
 """Pixels of one channel in a batch of test images on a CUDA device, which small batches leave idle.
 """
 
-_TIMED: set[str] = set()
+TIMED: set[str] = set()
 """Data sets whose speed this process has told already."""
 
 
@@ -103,9 +103,9 @@ def _told(batches: Iterator[Batch], split: Split, world: ProcessGroup) -> Iterat
 
     The first time that a process reads a data set from files it tells how fast that goes.
     """
-    if not isinstance(split.train, Stream) or not world.is_main or split.info.name in _TIMED:
+    if not isinstance(split.train, Stream) or not world.is_main or split.info.name in TIMED:
         return batches
-    _TIMED.add(split.info.name)
+    TIMED.add(split.info.name)
     each = f" in each of {world.size} processes" if world.size > 1 else ""
     return timed(batches, lambda speed: remark(f"{split.info.label}: {speed}{each}"))
 
@@ -204,8 +204,7 @@ def timed(
     after: float = LONG_ENOUGH,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Batch]:
-    """Pass batches on and tell their speed once, from the second one on: the first waits for
-    workers to start.
+    """Pass batches on and tell their speed once; the first, for which workers start, is left out.
 
     Args:
         batches: of images read from files.

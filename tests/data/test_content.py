@@ -1,6 +1,4 @@
-"""What a data set holds decides: changed files are noticed, and runs on other data never answer for
-these.
-"""
+"""Changed files are noticed, and runs on other data never answer for these."""
 
 from __future__ import annotations
 

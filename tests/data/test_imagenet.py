@@ -1,6 +1,4 @@
-"""ImageNet's layout, read from files: on ten small classes, against torchvision and against values
-made by hand.
-"""
+"""ImageNet's layout, read from files, on ten small classes."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ from locbench.data.imagenet_batches import (
     view_pixels,
 )
 from locbench.data.images import Split, load
-from locbench.data.streams import Files, Stream
+from locbench.data.streams import ImagePaths, Stream
 from locbench.datasets.catalogue import info, status
 from locbench.datasets.known import KNOWN
 from locbench.errors import FailureError, UsageError
@@ -284,13 +282,13 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     """Note the paths of images that are opened; by this process alone."""
     monkeypatch.setenv("LOCBENCH_WORKERS", "0")
     found: list[bytes] = []
-    original = Files.opened
+    original = ImagePaths.opened
 
-    def noted(self: Files, index: int) -> Image.Image:
+    def noted(self: ImagePaths, index: int) -> Image.Image:
         found.append(bytes(self.paths[index]))
         return original(self, index)
 
-    monkeypatch.setattr(Files, "opened", noted)
+    monkeypatch.setattr(ImagePaths, "opened", noted)
     return iter([found])
 
 
@@ -391,11 +389,11 @@ def test_names_of_the_archives_are_found(tmp_path: Path, base: str, train: str, 
 def test_missing_imagenet_is_told_with_where_and_how(tmp_path: Path) -> None:
     seen = status("imagenet", tmp_path)
     assert (seen.state, seen.where) == ("missing", str(tmp_path / "imagenet"))
-    assert "https://image-net.org/" in seen.how
-    assert "train/<class>/*.JPEG" in seen.how
+    assert "https://image-net.org/" in seen.remedy
+    assert "train/<class>/*.JPEG" in seen.remedy
     with pytest.raises(FailureError, match="there is no folder") as caught:
         load("imagenet", tmp_path)
-    assert caught.value.remedy == seen.how
+    assert caught.value.remedy == seen.remedy
 
 
 def _fault(folder: Path, root: Path | None = None) -> FailureError:
@@ -403,7 +401,7 @@ def _fault(folder: Path, root: Path | None = None) -> FailureError:
     seen = status(name, root or folder)
     with pytest.raises(FailureError) as caught:
         load(name, root or folder)
-    assert (seen.state, seen.detail, seen.how) == (
+    assert (seen.state, seen.detail, seen.remedy) == (
         "broken",
         caught.value.message,
         caught.value.remedy,
@@ -504,7 +502,7 @@ def _trained(
 def test_training_from_files(
     whole: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("locbench.training.input._TIMED", set())
+    monkeypatch.setattr("locbench.training.input.TIMED", set())
     split, chosen = opened(whole), recipe(dataset=f"imagenet:{whole}?side=32", image_size=None)
     found = []
     for workers in ("0", "2"):

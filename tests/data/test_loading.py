@@ -1,6 +1,4 @@
-"""Processes that load: they live on, end with the first one, need no shared memory, and are not
-waited for forever.
-"""
+"""Processes that load live on, end with the first one, and are not waited for forever."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ from locbench.data import decoding as workers
 from locbench.data import loading
 from locbench.data.imagenet_batches import imagenet_eval_batches, imagenet_train_batches
 from locbench.data.images import Split, load
-from locbench.data.loading import Crew, fitted, share_with
+from locbench.data.loading import LoadingPool, fit_workers, share_with
 from locbench.errors import FailureError
 
 MEGABYTE = 1 << 20
@@ -43,11 +41,11 @@ def make(folder: Path, images: int = 6) -> str:
 @pytest.fixture(autouse=True)
 def begin_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(workers, "PIECE", 2)
-    fitted.cache_clear()
-    workers.dismiss()
+    fit_workers.cache_clear()
+    workers.stop_workers()
     yield
-    workers.dismiss()
-    fitted.cache_clear()
+    workers.stop_workers()
+    fit_workers.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +89,10 @@ def test_processes_live_on_and_give_what_new_ones_would(split: Split) -> None:
     assert torch.equal(second, expected[1])
 
 
-def test_dismissed_processes_end_at_once(split: Split) -> None:
+def test_stopped_processes_end_at_once(split: Split) -> None:
     trained_on(split, 1, 2)
     began = processes()
-    workers.dismiss()
+    workers.stop_workers()
     assert not any(map(runs, began))
 
 
@@ -122,8 +120,8 @@ def test_small_shared_memory_is_seen_before(
 ) -> None:
     monkeypatch.setattr(loading, "_free", lambda: megabytes * MEGABYTE)
     # (2 * 4 + 2) pieces of 9.6 MB: 64 images of 224 x 224 x 3 bytes
-    assert fitted(4, 64 * 224 * 224 * 3) == (4, packed)
-    assert fitted(4, 64 * 224 * 224 * 3) == (4, packed)
+    assert fit_workers(4, 64 * 224 * 224 * 3) == (4, packed)
+    assert fit_workers(4, 64 * 224 * 224 * 3) == (4, packed)
     said = capsys.readouterr().err
     assert said.count("64 MB free and 92 MB are needed") == packed
     assert said.count("--shm-size") == packed
@@ -131,15 +129,15 @@ def test_small_shared_memory_is_seen_before(
 
 def test_shared_memory_is_for_all_who_load(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "_free", lambda: 100 * MEGABYTE)
-    assert fitted(2, 10 * MEGABYTE) == (2, False)  # 60 MB
+    assert fit_workers(2, 10 * MEGABYTE) == (2, False)  # 60 MB
     share_with(2)
     try:
-        assert fitted(2, 10 * MEGABYTE) == (2, True)
+        assert fit_workers(2, 10 * MEGABYTE) == (2, True)
     finally:
         share_with(1)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    fitted.cache_clear()
-    assert fitted(2, 10 * MEGABYTE) == (2, True)
+    fit_workers.cache_clear()
+    assert fit_workers(2, 10 * MEGABYTE) == (2, True)
 
 
 def test_no_shared_memory_at_all(
@@ -147,7 +145,7 @@ def test_no_shared_memory_at_all(
 ) -> None:
     monkeypatch.setattr(loading, "SHARED", tmp_path / "nowhere")
     expected = trained_on(split, 1, 0)
-    assert fitted(4, 1000) == (0, False)
+    assert fit_workers(4, 1000) == (0, False)
     assert torch.equal(trained_on(split, 1, 4), expected)
     assert workers._kept is None
 
@@ -155,7 +153,7 @@ def test_no_shared_memory_at_all(
 def test_pipes_carry_the_same(monkeypatch: pytest.MonkeyPatch, split: Split) -> None:
     expected = trained_on(split, 1, 0)
     monkeypatch.setattr(loading, "_free", lambda: MEGABYTE)
-    monkeypatch.setattr(loading, "AHEAD", 1000)
+    monkeypatch.setattr(loading, "PREFETCHED", 1000)
     assert torch.equal(trained_on(split, 1, 2), expected)
     assert workers._kept is not None
     assert workers._kept.packed
@@ -177,8 +175,8 @@ def faulty(name: str) -> str:
 
 
 def test_a_process_that_is_stuck_is_not_waited_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "PATIENCE", 1)
-    crew = Crew(slow, 1)
+    monkeypatch.setattr(loading, "TIMEOUT", 1)
+    crew = LoadingPool(slow, 1)
     assert list(crew.results([0.0])) == [0.0]
     with pytest.raises(FailureError, match="no image came for 1 seconds") as raised:
         list(crew.results([30.0]))
@@ -187,7 +185,7 @@ def test_a_process_that_is_stuck_is_not_waited_for_forever(monkeypatch: pytest.M
 
 def test_a_process_that_is_killed_is_named() -> None:
     with pytest.raises(FailureError, match="DataLoader worker"):
-        list(Crew(deadly, 1).results([signal.SIGKILL]))
+        list(LoadingPool(deadly, 1).results([signal.SIGKILL]))
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -196,11 +194,11 @@ def test_a_fault_of_reading_is_one_message(count: int, packed: bool) -> None:
     with pytest.raises(
         FailureError, match=r"images cannot be loaded: OSError: \[Errno 116\] Stale file handle\n"
     ):
-        list(Crew(faulty, count, packed=packed).results(["x"]))
+        list(LoadingPool(faulty, count, packed=packed).results(["x"]))
 
 
 def test_processes_leave_interrupts_to_the_first_one() -> None:
-    assert list(Crew(deadly_interrupt, 1).results([signal.SIGINT])) == ["alive"]
+    assert list(LoadingPool(deadly_interrupt, 1).results([signal.SIGINT])) == ["alive"]
 
 
 def deadly_interrupt(signal_: int) -> str:
@@ -210,10 +208,10 @@ def deadly_interrupt(signal_: int) -> str:
 
 KILLED = """
 import os, sys, time
-from locbench.data.loading import Crew
+from locbench.data.loading import LoadingPool
 def load(number): return bytes(1 << 22)  # more than a pipe holds
 print("ready", flush=True)
-results = Crew(load, 2, packed=True).results(range(1000))
+results = LoadingPool(load, 2, packed=True).results(range(1000))
 next(results)
 print(*[each.pid for each in __import__("multiprocessing").active_children()], flush=True)
 time.sleep(60)
@@ -247,7 +245,7 @@ def test_the_watch_alone_ends_a_process(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(loading.os, "_exit", leave)
     for parent, own in ((2**22 - 1, True), (2**22 - 1, False)):  # no process has this number
         with pytest.raises(SystemExit):
-            loading._end_with(parent, own)
+            loading._exit_with_parent(parent, own)
     assert ended == [1, 1]
     assert loading._exists(os.getpid())
 

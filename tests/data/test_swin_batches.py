@@ -70,7 +70,7 @@ def test_batches_do_not_depend_on_the_number_of_workers() -> None:
         for workers in (0, 2)
     )
     tests = [_joined(list(swin_eval_batches(images, 8, side=24, workers=n))) for n in (0, 2)]
-    decoding.dismiss()
+    decoding.stop_workers()
     for one, other in zip(alone, several, strict=True):
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.labels, other.labels)

@@ -75,7 +75,7 @@ def test_default_root(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_there_but_digits(tmp_path: Path) -> None:
     states = {each.name: each.state for each in all_statuses(tmp_path)}
     assert states == {**dict.fromkeys(names(), "missing"), "digits": "ready", "shapes": "ready"}
-    assert "--download" in status("cifar10", tmp_path).how
+    assert "--download" in status("cifar10", tmp_path).remedy
 
 
 def test_cut_file_is_broken_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

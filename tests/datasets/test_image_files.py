@@ -1,6 +1,4 @@
-"""Image files that are other than their names say, and folders laid out in ways that lose images
-silently.
-"""
+"""Image files other than their names say, and folders that would lose images."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""COCO's format: what is read of it, what a detector is given, and what is said of files that do
-not fit.
-"""
+"""COCO's format: what is read, what a detector is given, and which files are refused."""
 
 from __future__ import annotations
 
@@ -140,8 +138,8 @@ def test_folder_without_years_is_found(folder: Path) -> None:
 def test_coco_is_looked_for_below_the_root(tmp_path: Path) -> None:
     seen = status("coco", tmp_path)
     assert seen.state == "missing"
-    assert str(tmp_path / "coco") in seen.how
-    assert "cocodataset.org" in seen.how
+    assert str(tmp_path / "coco") in seen.remedy
+    assert "cocodataset.org" in seen.remedy
     write_coco(tmp_path / "coco")
     assert status("coco", tmp_path).state == "ready"
     (tmp_path / "coco" / "annotations" / "instances_val2017.json").unlink()

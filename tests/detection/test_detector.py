@@ -1,6 +1,4 @@
-"""The detector: its backbone is the chain with the chain's weights, its numbers are COCO's, and it
-learns.
-"""
+"""The detector: its backbone is the chain, its numbers are COCO's, and it learns."""
 
 from __future__ import annotations
 
