@@ -25,11 +25,11 @@ def fit(
         int | None, typer.Option(help="Without --method: find the cheapest method for it.")
     ] = None,
     precision: Precision = None,
-    results: Results = RESULTS,
+    results: Results = RESULTS,  # noqa: ARG001 - as of all commands
     as_json: Json = False,
 ) -> None:
     """Find the largest batch that fits a memory, or the cheapest method for a batch."""
-    from locbench.commands.costs import Costing
+    from locbench.commands.fit import show_fit
     from locbench.console import Output
     from locbench.spec.arguments import settings_from_options
 
@@ -42,4 +42,4 @@ def fit(
         batch_size=batch_size,
         precision=precision,
     )
-    Costing(results, Output(as_json)).fit(memory, settings)
+    show_fit(memory, settings, Output(as_json))

@@ -1,9 +1,9 @@
-"""What `locbench costs` and `locbench fit` do."""
+"""What `locbench costs` does."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,8 @@ from locbench.console import Output, remark
 from locbench.costs.measured.store import MeasurementStore
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.store import PredictionStore
-from locbench.errors import FailureError, LocbenchError, UsageError
+from locbench.errors import LocbenchError, UsageError
 from locbench.spec.arguments import cost_recipe
-from locbench.spec.networks import NETWORKS
 from locbench.spec.recipe import Recipe
 from locbench.spec.table_files import load_table, load_tables
 from locbench.spec.tables import Table
@@ -25,24 +24,6 @@ if TYPE_CHECKING:
     from locbench.report.cost_rows import JudgedRow
     from locbench.terminal.columns import Labels
 
-CANDIDATES: tuple[tuple[str, dict[str, object]], ...] = (
-    ("bp", {}),
-    ("bp+checkpointed", {"segments": 8}),
-    ("bp+checkpointed", {"segments": 0}),
-    ("predsim", {}),
-    ("dgl", {}),
-    ("head", {}),
-    ("infopro", {}),
-    ("auglocal", {"depth": 2}),
-    ("auglocal", {"depth": 3}),
-    ("auglocal", {"depth": 4}),
-    ("auglocal", {"depth": 5}),
-    ("auglocal", {"depth": 6}),
-    ("hpff+dgl", {}),
-    ("hpff+predsim", {}),
-)
-"""Methods that `locbench fit` chooses among."""
-
 
 class Costing:
     """Predicts costs and shows them; traces are kept in the results folder.
@@ -53,7 +34,7 @@ class Costing:
     """
 
     def __init__(self, results: Path, output: Output) -> None:
-        self.results, self.output, self.console = results, output, output.console
+        self.output, self.console = output, output.console
         self.predictions = PredictionStore(results, trace=True)
         self.measurements = MeasurementStore(results)
 
@@ -149,51 +130,6 @@ class Costing:
         ]
         print_slowest(self.console, labels, [each.row for each in judged], traced, kept=kept)
 
-    def fit(self, memory: str, settings: Mapping[str, Any]) -> None:
-        """Show the largest batch of a method, or the methods by what they cost at a batch."""
-        from locbench.costs.memory.fit import parse_bytes, rank_for_batch
-        from locbench.terminal.splits import candidate_entry, print_candidates
-
-        size = parse_bytes(memory)
-        if "method" not in settings:
-            with traceable():
-                ranked = rank_for_batch(_candidates(settings), size)
-            self.output.show(
-                lambda: [candidate_entry(candidate) for candidate in ranked],
-                lambda console: print_candidates(console, ranked, size),
-            )
-            return
-        if "batch_size" in settings:
-            raise UsageError(
-                "--batch-size is given, and the largest batch of --method is looked for",
-                "Leave out one of them; without --method the cheapest method for a batch is found.",
-            )
-        self._largest(cost_recipe(settings), size)
-
-    def _largest(self, recipe: Recipe, size: int) -> None:
-        from locbench.costs.memory.fit import largest_batch, on_device
-        from locbench.costs.memory.held import held_by
-        from locbench.terminal.splits import print_batches
-
-        held, device = held_by(recipe), None
-        with traceable():
-            tensors = largest_batch(recipe, size)
-            with suppress(FailureError):  # tensors may fit where nothing else does
-                device = largest_batch(recipe, size, need=on_device(held))
-        batch, needs = device or (None, None)
-        entry = {
-            "batch_size": tensors[0],
-            "memory_peak_bytes": tensors[1],
-            "memory_bytes": size,
-            "device_batch_size": batch,
-            "device_bytes": needs,
-            "device_how": held.how,
-        }
-        self.output.show(
-            lambda: entry,
-            lambda console: print_batches(console, recipe, size, tensors, device, held.how),
-        )
-
     def _draw(self, recipe: Recipe, path: Path, setting: TraceOptions) -> None:
         from locbench.costs.memory.timeline import draw
         from locbench.costs.memory.trace import trace_step
@@ -235,18 +171,6 @@ def traceable() -> Iterator[None]:
         raise UsageError(
             f"such a step cannot be traced: {error}", "Take a larger batch or image."
         ) from None
-
-
-def _candidates(settings: Mapping[str, Any]) -> list[Recipe]:
-    """Return the recipes that `locbench fit` chooses among."""
-    candidates = list(CANDIDATES)
-    if NETWORKS[settings["network"]].transformer is not None:
-        candidates = [each for each in CANDIDATES if each[0] != "auglocal"]
-        candidates += [("swin-reconstruction", {}), ("swin-infopro", {})]
-    return [
-        cost_recipe({**settings, "method": method, "options": options})
-        for method, options in candidates
-    ]
 
 
 def refuse_more_than_one(

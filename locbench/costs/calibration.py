@@ -1,8 +1,7 @@
-"""What papers' memory holds beyond tensors: predictions calibrated on some of a paper's numbers,
-tested on the rest.
+"""Predicted memory with a paper's calibration, tested on the rest of its numbers.
 
 A calibrated value stands beside a prediction, never in its place: its constants are fitted to the
-numbers that it is held against, and say something of the paper's device and libraries, not of the
+numbers that it is compared with, and say something of the paper's device and libraries, not of the
 method.
 """
 
@@ -17,16 +16,16 @@ import msgspec
 from locbench.costs.memory.options import TraceOptions, legacy
 from locbench.costs.memory.store import Footprint, PredictionStore, TracedStep
 from locbench.costs.table_values import MEMORY, memory_scale
+from locbench.spec.recipe import Recipe
 from locbench.spec.table_files import load_table
-from locbench.spec.tables import Calibration, Cell, Table, Term
+from locbench.spec.tables import Calibration, Table, Term
 
 Role: TypeAlias = Literal["fitted", "held out", "unfit"]
 ROLES: tuple[Role, ...] = ("fitted", "held out", "unfit")
 
 
 class Calibrated(msgspec.Struct, frozen=True):
-    """A published memory, its prediction, and the prediction with the paper's calibration; in
-    ``unit``.
+    """A published memory beside its prediction with and without calibration, in ``unit``.
 
     Attributes:
         paper, table, row, column: where it is printed.
@@ -54,8 +53,7 @@ class Calibrated(msgspec.Struct, frozen=True):
 
 
 class Residuals(msgspec.Struct, frozen=True, kw_only=True):
-    """How far predictions and calibrated values of one paper and role are from what is printed, in
-    ``unit``.
+    """How far the values of one paper and role are from what is printed, in ``unit``.
 
     Attributes:
         n: number of different published numbers.
@@ -80,84 +78,28 @@ def calibrated_values(table: Table, predictions: PredictionStore) -> tuple[Calib
 
     Empty for a table without calibration; what the store lacks is left out.
     """
-    calibration = table.calibration
-    if calibration is None:
+    if table.calibration is None:
         return ()
-    source = load_table(
-        calibration.of or table.id
-    )  # whole, even where the table is only a part of itself
+    # The terms are of the whole table, even where this one is only a part of itself.
+    source = load_table(table.calibration.of or table.id)
     assert source.calibration is not None
     fitted, scale = _fitted_keys(source, source.calibration), memory_scale(table)
-    unit = table.metrics[MEMORY].unit
+    unfit, unit = table.calibration.unfit_places, table.metrics[MEMORY].unit
     values = []
     for cell in table.cells:
-        published, footprint = _published(cell), _footprint(cell, predictions)
-        calibrated = _calibrated(cell, footprint, source.calibration, predictions)
-        if published is not None and footprint is not None and calibrated is not None:
-            role, why = _role(cell, calibration, fitted)
-            numbers = (published, footprint.mean / scale, calibrated / scale)
-            values.append(
-                Calibrated(table.paper, table.id, cell.row, cell.column, *numbers, role, why, unit)
-            )
+        published = cell.published[MEMORY].value if MEMORY in cell.published else None
+        if cell.recipe is None or published is None:
+            continue
+        footprint = predictions.footprint(cell.recipe)
+        calibrated = _calibrated_bytes(cell.recipe, footprint, source.calibration, predictions)
+        if footprint is None or calibrated is None:
+            continue
+        place = cell.row, cell.column
+        role: Role = "fitted" if cell.recipe.key in fitted else "held out"
+        role, why = ("unfit", unfit[place]) if place in unfit else (role, "")
+        numbers = published, footprint.mean / scale, calibrated / scale
+        values.append(Calibrated(table.paper, table.id, *place, *numbers, role, why, unit))
     return tuple(values)
-
-
-def _calibrated(
-    cell: Cell, footprint: Footprint | None, calibration: Calibration, predictions: PredictionStore
-) -> float | None:
-    """Return a cell's calibrated memory in bytes."""
-    if not calibration.legacy:
-        return None if footprint is None else _with_terms(footprint, calibration.terms)
-    found = _footprint(cell, predictions, legacy(TraceOptions()))
-    return None if found is None else found.mean
-
-
-def refitted(table: Table, predictions: PredictionStore) -> list[Term]:
-    """Return a table's terms with their gigabytes fitted anew: the mean of published - base over
-    the fitted places.
-
-    A term that is fitted nowhere, or whose places the store lacks, stays as it is.
-    """
-    places = {(cell.row, cell.column): cell for cell in table.cells}
-    terms = []
-    for term in table.calibration.terms if table.calibration else ():
-        excesses = [
-            excess
-            for place in term.fitted
-            if (excess := _excess(places[place], term, predictions, memory_scale(table)))
-            is not None
-        ]
-        kept = statistics.fmean(excesses) if excesses else term.gigabytes
-        terms.append(msgspec.structs.replace(term, gigabytes=kept))
-    return terms
-
-
-def residuals(values: Iterable[Calibrated]) -> list[Residuals]:
-    """Summarise calibrated values by paper and role.
-
-    A number that two tables of a paper print counts once.
-    """
-    groups: dict[tuple[str, Role], dict[tuple[float, float], Calibrated]] = {}
-    for each in values:
-        groups.setdefault((each.paper, each.role), {})[each.published, each.predicted] = each
-    order = sorted(groups, key=lambda group: (group[0], ROLES.index(group[1])))
-    return [_summary(paper, role, list(groups[paper, role].values())) for paper, role in order]
-
-
-def _summary(paper: str, role: Role, values: list[Calibrated]) -> Residuals:
-    before = [abs(each.predicted - each.published) for each in values]
-    after = [abs(each.residual) for each in values]
-    return Residuals(
-        paper=paper,
-        role=role,
-        n=len(values),
-        mean_before=statistics.fmean(before),
-        worst_before=max(before),
-        mean=statistics.fmean(after),
-        worst=max(after),
-        within=sum(abs(each.residual) <= 0.01 * each.published for each in values),
-        unit=values[0].unit,
-    )
 
 
 def _fitted_keys(source: Table, calibration: Calibration) -> set[str]:
@@ -169,52 +111,52 @@ def _fitted_keys(source: Table, calibration: Calibration) -> set[str]:
     }
 
 
-def _role(cell: Cell, calibration: Calibration, fitted: set[str]) -> tuple[Role, str]:
-    for each in calibration.unfit:
-        if (each.row, each.column) == (cell.row, cell.column):
-            return "unfit", each.why
-    return (
-        ("fitted", "")
-        if cell.recipe is not None and cell.recipe.key in fitted
-        else ("held out", "")
-    )
+def _calibrated_bytes(
+    recipe: Recipe,
+    footprint: Footprint | None,
+    calibration: Calibration,
+    predictions: PredictionStore,
+) -> float | None:
+    if calibration.legacy:
+        as_in_2022 = predictions.footprint(recipe, legacy(TraceOptions()))
+        return None if as_in_2022 is None else as_in_2022.mean
+    if footprint is None:
+        return None
+    return footprint.averaged(lambda step: max(_totals(step, calibration.terms)))
 
 
-def _footprint(
-    cell: Cell, predictions: PredictionStore, setting: TraceOptions = TraceOptions()
-) -> Footprint | None:
-    return (
-        predictions.footprint(cell.recipe, setting)
-        if cell.recipe is not None and MEMORY in cell.published
-        else None
-    )
-
-
-def _published(cell: Cell) -> float | None:
-    return cell.published[MEMORY].value if MEMORY in cell.published else None
-
-
-def _with_terms(footprint: Footprint, terms: list[Term]) -> float:
-    return footprint.averaged(lambda step: max(_with(step, terms)))
-
-
-def _with(step: TracedStep, terms: list[Term]) -> Iterator[float]:
+def _totals(step: TracedStep, terms: list[Term]) -> Iterator[float]:
     yield step.peak
     for term in terms:
-        base = _base(step, term)
+        base = term.base(step.peak, step.backwards)
         if base is not None:
             yield base + term.gigabytes * 1e9
 
 
-def _base(step: TracedStep, term: Term) -> int | None:
-    return step.backwards.get(term.shape) if term.shape else step.peak
+def residuals(values: Iterable[Calibrated]) -> list[Residuals]:
+    """Summarise calibrated values by paper and role.
+
+    A number that two tables of a paper print counts once.
+    """
+    groups: dict[tuple[str, Role], dict[tuple[float, float], Calibrated]] = {}
+    for value in values:
+        group = groups.setdefault((value.paper, value.role), {})
+        group[value.published, value.predicted] = value
+    order = sorted(groups, key=lambda group: (group[0], ROLES.index(group[1])))
+    return [_residuals(paper, role, list(groups[paper, role].values())) for paper, role in order]
 
 
-def _excess(cell: Cell, term: Term, predictions: PredictionStore, scale: int) -> float | None:
-    footprint, published = _footprint(cell, predictions), _published(cell)
-    if footprint is None or published is None:
-        return None
-    return (
-        published * scale / 1e9
-        - footprint.averaged(lambda step: _base(step, term) or step.peak) / 1e9
+def _residuals(paper: str, role: Role, values: list[Calibrated]) -> Residuals:
+    before = [abs(value.predicted - value.published) for value in values]
+    after = [abs(value.residual) for value in values]
+    return Residuals(
+        paper=paper,
+        role=role,
+        n=len(values),
+        mean_before=statistics.fmean(before),
+        worst_before=max(before),
+        mean=statistics.fmean(after),
+        worst=max(after),
+        within=sum(abs(value.residual) <= 0.01 * value.published for value in values),
+        unit=values[0].unit,
     )

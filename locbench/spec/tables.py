@@ -282,6 +282,15 @@ class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fitted: list[tuple[str, str]] = []
     shape: str = ""
 
+    def base(self, peak: int, backwards: Mapping[str, int]) -> int | None:
+        """Return what it is added to in a step; None where no convolution has the shape.
+
+        Args:
+            peak: of the step, in bytes.
+            backwards: live bytes after the first backward pass of each shape of convolution.
+        """
+        return backwards.get(self.shape) if self.shape else peak
+
 
 class Unfit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A place that a calibration is known not to fit, and why."""
@@ -310,3 +319,8 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     legacy: bool = False
     of: str = ""
     unfit: list[Unfit] = []
+
+    @property
+    def unfit_places(self) -> dict[tuple[str, str], str]:
+        """Why it does not fit, by (row, column)."""
+        return {(each.row, each.column): each.why for each in self.unfit}

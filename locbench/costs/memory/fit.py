@@ -1,4 +1,4 @@
-"""What fits a memory: the largest batch of a method, and the cheapest method of a batch."""
+"""The largest batch that fits a memory, and the cheapest method of a batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from locbench.costs.memory.held import ASSUMED, Held, Peak
+from locbench.costs.memory.device_overhead import ASSUMED, DeviceOverhead, Peak
 from locbench.costs.memory.options import TraceOptions, phase_options
 from locbench.costs.memory.trace import trace_step
 from locbench.costs.memory.tracker import ConvolutionBytes
@@ -71,30 +71,27 @@ def parse_bytes(text: str) -> int:
         raise UsageError(f"{shown!r} is not a size of memory", "For example: 11GB, 24GiB.")
     size = float(match[1]) * _UNITS[match[2].lower()]
     if not SMALLEST <= size <= LARGEST:
-        bytes_ = (
-            f"{size:,.0f} byte{'' if size == 1 else 's'}" if size < SMALLEST else "more than 1000TB"
-        )
-        meant = f"{match[1]}GB" if not match[2] and 0 < size < SMALLEST else "11GB"
+        in_bytes = f"{size:,.0f} byte{'' if size == 1 else 's'}"
+        actual = in_bytes if size < SMALLEST else "more than 1000TB"
+        example = f"{match[1]}GB" if not match[2] and 0 < size < SMALLEST else "11GB"
         raise UsageError(
-            f"a memory of {shown!r} is {bytes_}",
-            f"Write a size with its unit, for example {meant}.",
+            f"a memory of {shown!r} is {actual}",
+            f"Write a size with its unit, for example {example}.",
         )
     return int(size)
 
 
 def largest_peak(recipe: Recipe, setting: TraceOptions = TraceOptions()) -> int:
-    """Return the predicted peak of the step that needs most: with PGL that may be one of either
-    phase.
-    """
-    return max(each.peak for each in _steps(recipe, setting))
+    """Return the predicted peak of the step that needs most, with PGL one of either phase."""
+    return max(step.peak for step in _steps(recipe, setting))
 
 
-def on_device(held: Held) -> Need:
-    """Return what the step that needs most takes on a device, with what that holds besides tensors."""
+def on_device(overhead: DeviceOverhead) -> Need:
+    """Return a function of what a recipe takes on a device with such an overhead, in bytes."""
 
     def need(recipe: Recipe, setting: TraceOptions = TraceOptions()) -> int:
         batch = setting.batch_size or recipe.batch_size
-        return max(held.total(each, batch) for each in _steps(recipe, setting))
+        return max(overhead.total(step, batch) for step in _steps(recipe, setting))
 
     return need
 
@@ -114,11 +111,16 @@ def _step(recipe: Recipe, setting: TraceOptions) -> Peak:
 def largest_batch(
     recipe: Recipe, memory: int, setting: TraceOptions = TraceOptions(), need: Need = largest_peak
 ) -> tuple[int, int]:
-    """Return the largest batch that fits, and what it needs in bytes: by default the predicted peak
-    of tensors.
+    """Return the largest batch that fits, and what it needs in bytes.
 
     The peak grows almost in proportion to the batch; a line through two batches gives a guess, and
     traced batches decide.
+
+    Args:
+        recipe: what is trained; its batch is passed over.
+        memory: in bytes.
+        setting: of the traces.
+        need: what has to fit; the predicted peak of tensors by default.
 
     Raises:
         FailureError: not even a batch of two fits (BatchNorm needs two images).
@@ -147,13 +149,12 @@ def rank_for_batch(
     Those that fit with what a device holds besides come first, then those whose tensors alone fit,
     each the cheapest first, then the others.
     """
-    found = [_candidate(each, setting) for each in recipes]
     return sorted(
-        found,
-        key=lambda each: (
-            each.total > memory,
-            each.peak > memory,
-            each.macs if each.peak <= memory else each.peak,
+        (_candidate(recipe, setting) for recipe in recipes),
+        key=lambda candidate: (
+            candidate.total > memory,
+            candidate.peak > memory,
+            candidate.macs if candidate.peak <= memory else candidate.peak,
         ),
     )
 
@@ -167,7 +168,8 @@ def _bracket(peak: Callable[[int], int], memory: int) -> tuple[int, int]:
     """Return a batch that fits and a larger one that does not."""
     if peak(2) > memory:
         raise FailureError(
-            f"not even a batch of 2 fits: its predicted peak is {peak(2) / 1e9:.3f} GB of {memory / 1e9:.3f} GB",
+            f"not even a batch of 2 fits: its predicted peak is {peak(2) / 1e9:.3f} GB of "
+            f"{memory / 1e9:.3f} GB",
             "Take a smaller network, a method that needs less memory, or more memory.",
         )
     slope = max((peak(66) - peak(2)) / 64, 1.0)

@@ -1,4 +1,4 @@
-"""What fits a memory: sizes that are none, and the batch with what a device holds besides tensors."""
+"""Sizes of memory, and the largest batch with and without a device's overhead."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ import pytest
 from small_table import Bench
 from specimens import recipe
 
-from locbench.costs.memory.fit import largest_batch, largest_peak, on_device, parse_bytes
-from locbench.costs.memory.held import ASSUMED, Held, Peak, held_by
+from locbench.costs.memory.device_overhead import ASSUMED, DeviceOverhead, Peak, overhead_of
+from locbench.costs.memory.fit import (
+    largest_batch,
+    largest_peak,
+    on_device,
+    parse_bytes,
+    rank_for_batch,
+)
 from locbench.costs.memory.options import TraceOptions
-from locbench.errors import UsageError
+from locbench.costs.memory.trace import peak_bytes
+from locbench.errors import FailureError, UsageError
 from locbench.spec.tables import Term
 from locbench.spec.validation import make_recipe
 
@@ -60,14 +67,16 @@ def test_assumed_figures_are_added_to_the_tensors() -> None:
 
 
 def test_a_calibration_grows_with_the_batch_that_it_was_fitted_at() -> None:
-    held = Held("toy", 1024, (Term(1.0, shape="3-16 3x3/1 at 32"), Term(9.0, shape="never met")))
+    held = DeviceOverhead(
+        "toy", 1024, (Term(1.0, shape="3-16 3x3/1 at 32"), Term(9.0, shape="never met"))
+    )
     step = Peak(2 * 10**9, {"3-16 3x3/1 at 32": 10**9})
     assert (
         held.total(step, 512) == held.total(step, 1024) == 2_500_000_000
     )  # the workspace stays below the peak
     assert held.total(step, 4096) == 1_000_000_000 + 4_000_000_000 + 500_000_000
     assert (
-        Held("toy", 1024, (Term(1.0),)).total(step, 2048)
+        DeviceOverhead("toy", 1024, (Term(1.0),)).total(step, 2048)
         == 2_000_000_000 + 2_000_000_000 + 500_000_000
     )
     assert "calibration of toy" in held.how
@@ -81,14 +90,15 @@ def test_a_published_recipe_takes_its_tables_calibration_and_others_none() -> No
         "batch_size": 64,
         "lr": 0.1,
     }
-    found = held_by(make_recipe({**common, "method": "auglocal", "options": {"depth": 3}}))
+    found = overhead_of(make_recipe({**common, "method": "auglocal", "options": {"depth": 3}}))
     assert (found.table, found.batch) == ("auglocal-costs", 1024)
     assert {term.gigabytes for term in found.terms} == {1.165, 1.195, 0.580}
     assert (
-        held_by(make_recipe({**common, "method": "auglocal", "options": {"depth": 19}})) == ASSUMED
+        overhead_of(make_recipe({**common, "method": "auglocal", "options": {"depth": 19}}))
+        == ASSUMED
     )
     assert (
-        held_by(make_recipe({**common, "method": "infopro", "options": {}})) == ASSUMED
+        overhead_of(make_recipe({**common, "method": "infopro", "options": {}})) == ASSUMED
     )  # known not to fit
 
 
@@ -153,3 +163,52 @@ def test_nonsense_is_refused(bench: Bench, words: tuple[str, ...], parts: list[s
     called = bench.call("fit", "--network", "resnet8", *words)
     assert called.code == 2
     assert all(part in called.err for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("11GB", 11_000_000_000),
+        ("24GiB", 24 * 1024**3),
+        ("1.5M", 1_500_000),
+        (" 700 MB ", 700_000_000),
+    ],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "11 apples", "-3GB"])
+def test_no_sizes(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_bytes(text)
+
+
+@pytest.mark.parametrize("method", ["bp", "dgl", "pgl+head"])
+def test_largest_batch_fits_and_the_next_does_not(method: str) -> None:
+    memory = 8_000_000
+    batch, peak = largest_batch(recipe(method), memory)
+    assert peak == largest_peak(recipe(method), TraceOptions(batch_size=batch)) <= memory
+    assert largest_peak(recipe(method), TraceOptions(batch_size=batch + 1)) > memory
+
+
+def test_the_largest_peak_of_pgl_is_that_of_its_worse_phase() -> None:
+    local, guided = (
+        peak_bytes(recipe("pgl+head"), TraceOptions(guided=phase)) for phase in (False, True)
+    )
+    assert largest_peak(recipe("pgl+head")) == max(local, guided)
+    assert guided > local
+
+
+def test_a_batch_that_cannot_fit() -> None:
+    with pytest.raises(FailureError, match="not even a batch of 2 fits"):
+        largest_batch(recipe("bp"), 1000)
+
+
+def test_candidates_that_fit_come_first_and_the_cheapest_of_them_on_top() -> None:
+    recipes = [recipe("auglocal"), recipe("bp"), recipe("bp+checkpointed"), recipe("dgl")]
+    peaks = {each.method: largest_peak(each) for each in recipes}
+    memory = sorted(peaks.values())[2]
+    found = rank_for_batch(recipes, memory)
+    assert [each.peak <= memory for each in found] == [True, True, True, False]
+    assert [each.macs for each in found[:3]] == sorted(each.macs for each in found[:3])

@@ -1,5 +1,4 @@
-"""What a device holds when a step's tensors are at their peak: more than tensors, and no trace says
-how much more.
+"""What a device holds besides the tensors of a step.
 
 Where a table has a calibration of the recipe it is taken, else figures that are assumed and said to
 be. Neither is ever part of a prediction.
@@ -31,16 +30,19 @@ FRAGMENTS = 0.1
 
 
 class Peak(NamedTuple):
-    """A traced step: its peak, and the live bytes after the first backward pass of each shape of
-    convolution.
+    """A traced step in bytes.
+
+    Attributes:
+        peak: of live tensors.
+        backwards: live after the first backward pass of each shape of convolution.
     """
 
     peak: int
     backwards: Mapping[str, int]
 
 
-class Held(msgspec.Struct, frozen=True):
-    """What is held besides tensors.
+class DeviceOverhead(msgspec.Struct, frozen=True):
+    """What a device holds besides tensors.
 
     Attributes:
         table: whose calibration it is; empty where figures are assumed.
@@ -57,12 +59,12 @@ class Held(msgspec.Struct, frozen=True):
         if not self.table:
             return round(step.peak * (1 + FRAGMENTS)) + WORKSPACES + CONTEXT
         scale = max(1.0, batch / self.batch)
-        found = [step.peak]
+        totals = [step.peak]
         for term in self.terms:
-            base = step.backwards.get(term.shape) if term.shape else step.peak
+            base = term.base(step.peak, step.backwards)
             if base is not None:
-                found.append(base + round(term.gigabytes * 1e9 * scale))
-        return max(found) + CONTEXT
+                totals.append(base + round(term.gigabytes * 1e9 * scale))
+        return max(totals) + CONTEXT
 
     @property
     def how(self) -> str:
@@ -70,41 +72,38 @@ class Held(msgspec.Struct, frozen=True):
         context = f"{CONTEXT / 1e9:.1f} GB for CUDA's context"
         if self.table:
             return (
-                f"With what a device holds besides: the calibration of {self.table}, fitted at a batch of "
-                f"{self.batch:,} and taken in proportion to larger ones, and {context}, which is assumed."
+                f"With what a device holds besides: the calibration of {self.table}, fitted at a "
+                f"batch of {self.batch:,} and taken in proportion to larger ones, and {context}, "
+                "which is assumed."
             )
         return (
-            f"With what a device holds besides, all of it assumed: {context}, {WORKSPACES / 1e9:.2f} GB for cuBLAS's "
-            f"workspaces, and {FRAGMENTS:.0%} of the tensors for the allocator's blocks. Workspaces of cuDNN may come "
-            "on top."
+            f"With what a device holds besides, all of it assumed: {context}, "
+            f"{WORKSPACES / 1e9:.2f} GB for cuBLAS's workspaces, and {FRAGMENTS:.0%} of the tensors "
+            "for the allocator's blocks. Workspaces of cuDNN may come on top."
         )
 
 
-ASSUMED = Held()
+ASSUMED = DeviceOverhead()
 """Where no table has a calibration."""
 
 
-def held_by(recipe: Recipe) -> Held:
-    """Return what is held besides the tensors of a recipe, whatever its batch."""
-    wanted = _sizeless(recipe)
+def overhead_of(recipe: Recipe) -> DeviceOverhead:
+    """Return what a device holds besides the tensors of a recipe, whatever its batch."""
+    key = _sizeless(recipe)
     for table in load_tables([], ["calibration"]):  # one that is broken has none
         calibration = table.calibration
         for cell in table.cells if calibration is not None and not calibration.legacy else ():
             if calibration is None or cell.recipe is None or MEMORY not in cell.published:
                 continue
-            if _sizeless(cell.recipe) == wanted and not _is_unfit(
-                cell.row, cell.column, calibration
-            ):
-                return Held(table.id, cell.recipe.batch_size, tuple(_terms(calibration)))
+            place = cell.row, cell.column
+            if _sizeless(cell.recipe) == key and place not in calibration.unfit_places:
+                terms = tuple(_terms(calibration))
+                return DeviceOverhead(table.id, cell.recipe.batch_size, terms)
     return ASSUMED
 
 
 def _sizeless(recipe: Recipe) -> str:
     return without_schedule(recipe, batch_size=2).key
-
-
-def _is_unfit(row: str, column: str, calibration: Calibration) -> bool:
-    return any((each.row, each.column) == (row, column) for each in calibration.unfit)
 
 
 def _terms(calibration: Calibration) -> list[Term]:
