@@ -1,7 +1,6 @@
-"""Forward FLOPs of a module, counted on the meta device: no memory is taken and nothing is
-computed.
+"""Parameters and forward FLOPs of recipes, counted on the meta device.
 
-The convention is the one that reproduces AugLocal's cost tables: one image, evaluation mode, one
+No memory is taken and nothing is computed. The convention is the one that reproduces AugLocal's cost tables: one image, evaluation mode, one
 per multiply-accumulate of convolutions and linear layers without biases, two per BatchNorm element,
 one per input element of adaptive pooling, nothing for activations, additions and fixed pooling.
 """
@@ -46,8 +45,9 @@ class RecipeFlops:
 
 
 def recipe_flops(recipe: Recipe) -> Flops:
-    """Return the FLOPs that AugLocal's Tables 7 and 11 print: the network and the classifying
-    auxiliary nets.
+    """Return the FLOPs that AugLocal's Tables 7 and 11 print.
+
+    They are those of the network and of the classifying auxiliary nets.
     """
     parts = flops_by_part(recipe)
     return parts.network + parts.heads
@@ -71,20 +71,18 @@ def _by_part(recipe: Recipe, side: int) -> RecipeFlops:
     for net, shape, times, classifies in _auxiliary_nets(learner):
         once = seen.get((repr(net), shape)) or forward_flops(lambda net=net: net, shape)  # type: ignore[misc]
         seen[repr(net), shape] = once
-        whole = Flops(once.macs * times, once.flops * times)
+        total = Flops(once.macs * times, once.flops * times)
         if classifies:
-            parts.heads += whole
+            parts.heads += total
         else:
-            parts.extra += whole
+            parts.extra += total
     return parts
 
 
 def _auxiliary_nets(
     learner: Learner,
 ) -> Iterator[tuple[nn.Module, tuple[int, int, int], int, bool]]:
-    """Yield each auxiliary net, the shape it sees, how many patches of that shape, and whether it
-    classifies.
-    """
+    """Yield each auxiliary net, the shape and the number of its inputs, and if it classifies."""
     n = learner.composition.patches.n if learner.composition.patches else 1
     for index, auxiliary in [*learner.independents.items(), *learner.cascades.items()]:
         spec = learner.chain.specs[learner.partition.ends[int(index)]]
@@ -97,8 +95,9 @@ def _auxiliary_nets(
 
 
 def meta_learner(recipe: Recipe, side: int | None = None) -> Learner:
-    """Return the learner of a recipe without storage, for counting; nothing is drawn, and its
-    layers are plain.
+    """Return the learner of a recipe without storage, for counting.
+
+    Nothing is drawn, and its layers are plain.
 
     Args:
         recipe: network and method.
@@ -111,7 +110,7 @@ def meta_learner(recipe: Recipe, side: int | None = None) -> Learner:
 
 
 def parameter_counts(recipe: Recipe) -> dict[str, int]:
-    """Return the parameters of the network (``primary``) and of all auxiliary nets (``auxiliary``)."""
+    """Return the parameters of the network, ``primary``, and of all nets, ``auxiliary``."""
     return dict(_counts(countable(recipe)))
 
 

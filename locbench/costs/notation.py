@@ -1,7 +1,6 @@
-"""Auxiliary nets in AugLocal's notation (Ma et al. 2024, appendix A.3), read off the nets that are
-built.
+"""Auxiliary nets in AugLocal's notation, read off the nets that are built.
 
-R is a residual block, C1 and C3 are convolutions by kernel, AP is average pooling, FC is fully
+The notation is that of Ma et al. 2024, appendix A.3. R is a residual block, C1 and C3 are convolutions by kernel, AP is average pooling, FC is fully
 connected; the number before is the output width. Parallel nets are joined by " / ". Where a layer
 halves the map without widening it, "(s2)" says so; together with a wider output the papers' strings
 leave it out.
@@ -31,21 +30,19 @@ def names_stage(label: str) -> bool:
 
 
 def architecture(net: nn.Module) -> str:
-    """Return a net's layers in order, joined by "-"; normalisation, activations and resizing are
-    left out.
+    """Return a net's layers in order, joined by "-".
 
-    A ModuleList holds nets side by side.
+    Normalisation, activations and resizing are left out. A ModuleList holds nets side by side.
     """
     if isinstance(net, nn.ModuleList):
-        return " / ".join(architecture(each) for each in net)
+        return " / ".join(architecture(part) for part in net)
     return "-".join(_layers(net))
 
 
 def architecture_of(recipe: Recipe, label: str) -> str:
-    """Return the auxiliary net that a recipe gives the local layers of a stage; the stem counts as
-    stage 1.
+    """Return the auxiliary net that a recipe gives the local layers of a stage.
 
-    Of nets that differ only in depth, the first and deepest stands for all. Where two or more
+    The stem counts as stage 1. Of nets that differ only in depth, the first and deepest stands for all. Where two or more
     layers are selected from the network, so that every local layer has a net of its own, the answer
     is ``Uniform Selection``, as in Table 10.
 
@@ -78,9 +75,9 @@ def _by_stage(recipe: Recipe) -> dict[int, str]:
 def _auxiliary(learner: Learner, index: int) -> Auxiliary:
     """Return a module's own auxiliary nets, or its window's where it has none."""
     key = str(index)
-    found = learner.independents[key] if key in learner.independents else learner.cascades[key]
-    assert isinstance(found, Auxiliary)
-    return found
+    auxiliary = learner.independents[key] if key in learner.independents else learner.cascades[key]
+    assert isinstance(auxiliary, Auxiliary)
+    return auxiliary
 
 
 def _summary(recipe: Recipe, stage: int, strings: list[str]) -> str:

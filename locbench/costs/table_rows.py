@@ -1,6 +1,4 @@
-"""The cost columns of a table's recipes: parameters, operations, memory, beside what the paper
-prints.
-"""
+"""Parameters, operations and memory of a table's recipes, beside the printed ones."""
 
 from __future__ import annotations
 
@@ -103,8 +101,7 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def table_rows(table: Table, predictions: PredictionStore) -> Iterator[CostRow]:
-    """Yield one row per recipe of which a table prints a cost, in the table's order, as soon as it
-    is worked out.
+    """Yield one row per recipe of which a table prints a cost, in the table's order.
 
     Where it prints none there is a row for every recipe.
 

@@ -29,8 +29,7 @@ Values = dict[tuple[str, str], dict[str, float | str]]
 
 
 def computed_if_needed(table: Table, predictions: PredictionStore) -> Values:
-    """Return what a table's recipes give without training, by (row, column) and metric, in the
-    metric's unit.
+    """Return what a table's recipes give without training, by place and metric, in its unit.
 
     Args:
         table: the published table.
@@ -47,10 +46,8 @@ def computed_if_needed(table: Table, predictions: PredictionStore) -> Values:
 
 
 def predicted_memory(table: Table, predictions: PredictionStore) -> dict[tuple[str, str], float]:
-    """Return the predicted peak of live tensor bytes, in the table's unit, of the cells that hold
-    memory.
-    """
-    found = {}
+    """Return the predicted peak of the cells that hold memory, in the table's unit."""
+    values = {}
     for cell in table.cells:
         if (
             MEMORY in table.metrics
@@ -59,25 +56,24 @@ def predicted_memory(table: Table, predictions: PredictionStore) -> dict[tuple[s
         ):
             footprint = predictions.footprint(cell.recipe)
             if footprint is not None:
-                found[cell.row, cell.column] = footprint.mean / memory_scale(table)
-    return found
+                values[cell.row, cell.column] = footprint.mean / memory_scale(table)
+    return values
 
 
 def best_splits(table: Table, predictions: PredictionStore) -> dict[tuple[str, str], str]:
-    """Return the division whose largest module needs the least memory, of the cells that hold
-    splits.
-    """
-    found, kept = {}, SplitStore(predictions.results, trace=predictions.trace, log=predictions.log)
+    """Return the division whose largest module needs least, of the cells that hold splits."""
+    values = {}
+    store = SplitStore(predictions.results, trace=predictions.trace, log=predictions.log)
     for cell in table.cells:
         if (
             SPLIT in table.metrics
             and cell.recipe is not None
             and (SPLIT in cell.published or table.computed)
         ):
-            text = table_split(cell.recipe, kept)
+            text = table_split(cell.recipe, store)
             if text is not None:
-                found[cell.row, cell.column] = text
-    return found
+                values[cell.row, cell.column] = text
+    return values
 
 
 def memory_scale(table: Table) -> int:
@@ -97,9 +93,7 @@ def memory_scale(table: Table) -> int:
 
 
 def computed_values(table: Table) -> Values:
-    """Return, for each cell that has one, the metrics computed from the recipe alone, by (row,
-    column).
-    """
+    """Return the metrics computed from recipes alone, by place."""
     values: Values = {}
     for cell in table.cells:
         for metric in table.metrics:
@@ -115,15 +109,16 @@ def computed_values(table: Table) -> Values:
 
 
 def flops_reduction(recipe: Recipe) -> float:
-    """Return by how many percent the pyramid shrinks the auxiliary nets' FLOPs (AugLocal, section
-    4.5, Figure 5).
+    """Return by how many percent the pyramid shrinks the auxiliary nets' FLOPs.
+
+    See AugLocal, section 4.5, Figure 5.
     """
     from locbench.costs.counts import flops_by_part
 
     composition = recipe.composition
     branches = tuple(
-        msgspec.structs.replace(each, decay=0.0) if isinstance(each, AugLocal) else each
-        for each in composition.branches
+        msgspec.structs.replace(branch, decay=0.0) if isinstance(branch, AugLocal) else branch
+        for branch in composition.branches
     )
     level = msgspec.structs.replace(
         recipe, composition=msgspec.structs.replace(composition, branches=branches)

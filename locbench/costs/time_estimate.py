@@ -1,6 +1,4 @@
-"""An estimate of a run's time before it starts: counted operations over a rate measured on the
-device at hand.
-"""
+"""The time of a run before it starts: counted operations over a measured rate."""
 
 from __future__ import annotations
 
@@ -18,8 +16,7 @@ from locbench.spec.recipe import Recipe
 
 
 def estimated_seconds(recipe: Recipe, macs_per_second: float) -> float:
-    """Return the time of a run: the operations of its training images, and forward ones of its test
-    images.
+    """Return the time of a run by the operations of its training and test images.
 
     A rough figure: launches of many small kernels take longer.
     """
@@ -34,10 +31,9 @@ def estimated_seconds(recipe: Recipe, macs_per_second: float) -> float:
 
 
 def training_macs(recipe: Recipe) -> int:
-    """Return the multiply-accumulates of training on one image: a backward pass counts as two
-    forward ones.
+    """Return the multiply-accumulates of training on one image.
 
-    Checkpointing and lean memory run the network forward once more; HPFF's cascade carries a
+    A backward pass counts as two forward ones. Checkpointing and lean memory run the network forward once more; HPFF's cascade carries a
     gradient to each module's input besides, or runs forward and backward once per loss; two-pass
     patch fusion runs the auxiliary nets once more.
     """

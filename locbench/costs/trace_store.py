@@ -1,4 +1,4 @@
-"""Files of what was traced: read where they are whole, written where they can be.
+"""Files of traces: read where they are whole, written where possible.
 
 A trace is a fact of the rules by which it was made, and these have a version that is raised by
 hand. Other versions of torch, and other text of the same code, void nothing: they are printed with
@@ -123,7 +123,10 @@ class TraceStore(JsonStore[T]):
             return "it holds another step than its name says"
         self.log.usable = True
         if value.trace_version < self.version:
-            return f"it is of version {value.trace_version} of the rules, and these are version {self.version}"
+            return (
+                f"it is of version {value.trace_version} of the rules, "
+                f"and these are version {self.version}"
+            )
         return ""
 
     def find(self, path: Path, recipe: Recipe) -> T | None:

@@ -1,6 +1,4 @@
-"""Columns of numbers, laid out in as many grids, one below the other, as the terminal's width asks
-for.
-"""
+"""Columns of numbers in as many grids as the terminal's width asks for."""
 
 from __future__ import annotations
 
@@ -137,8 +135,7 @@ def _lines(labels: Labels) -> Iterator[tuple[Text, int | None]]:
 
 
 def labels_of(rows: Sequence[CostRow]) -> Labels:
-    """Return what distinguishes every row: its column alone where a table's rows are metrics, else
-    its row.
+    """Return what distinguishes every row: its row, or its column where rows are metrics.
 
     The column joins the row's label where several recipes share that; a recipe outside a table has
     its network and method. A group that all rows share is the head.

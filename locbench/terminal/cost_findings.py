@@ -1,4 +1,4 @@
-"""What is said below the grid of costs: verdicts, misses, calibrations and their residuals."""
+"""Lines below the grid of costs: verdicts, calibrations, measurements."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ def print_findings(
 def print_verdicts(
     console: Console, table: Table, labels: Labels, judged: Sequence[JudgedRow]
 ) -> None:
-    """Print of each exact metric how many values are the paper's, every miss with both, and what
-    the notes say.
-    """
+    """Print how many values of each exact metric are the paper's, and every miss with its notes."""
     found = [(index, entry) for index, each in enumerate(judged) for entry in each.entries]
     if found:
         console.print()

@@ -55,9 +55,7 @@ def candidate_entry(candidate: Candidate) -> dict[str, Any]:
 def print_batches(
     console: Console, recipe: Recipe, memory: int, tensors: Batch, device: Batch | None, how: str
 ) -> None:
-    """Print the largest batches of a recipe: by its tensors alone, and with what a device holds
-    besides.
-    """
+    """Print the largest batch by tensors alone, and with what a device holds besides."""
     console.print(
         f"{recipe.network}, {recipe.method}: the largest batch that fits {memory / 1e9:,.2f} GB",
         markup=False,

@@ -1,4 +1,4 @@
-"""Measured costs of training steps, kept on disk: one JSON file each below ``<results>/measured``.
+"""Measured costs of training steps, one JSON file each below ``<results>/measured``.
 
 A measurement is a fact of a device at a time, so that nothing but the user's wish replaces it:
 unlike a trace it stays when the code changes, and says with which commit and which versions it was
@@ -93,10 +93,9 @@ class MeasurementStore(JsonStore[Measurement]):
         )
 
     def of(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> tuple[Measurement, ...]:
-        """Return what was measured of a recipe, whatever its schedule, on any device, in the order
-        of the files' names.
+        """Return what was measured of a recipe, whatever its schedule, on any device.
 
-        Those that failed, for want of memory or otherwise, are left out; see `tried`.
+        They come in the order of the files' names. Those that failed, for want of memory or otherwise, are left out; see `tried`.
         """
         return tuple(each for each in self.tried(recipe, setting) if each.fits)
 

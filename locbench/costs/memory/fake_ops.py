@@ -1,4 +1,4 @@
-"""What an operation returns on fake tensors, remembered by the shapes that it was given.
+"""Results of operations on fake tensors, remembered by the given shapes.
 
 `FakeTensorMode` works every operation out anew or looks it up in a cache whose keys cost more than
 all else in a trace. A training step repeats few distinct operations thousands of times; this cache
@@ -32,8 +32,11 @@ class _Given:
 
 @dataclass(frozen=True)
 class _Made:
-    """A tensor on storage of its own, or on that of the argument tensor ``index``, ``offset``
-    elements after it.
+    """A tensor on storage of its own, or on that of an argument.
+
+    Attributes:
+        index: of the argument tensor; None for a storage of its own.
+        offset: elements after the argument.
     """
 
     size: tuple[int, ...]
@@ -212,9 +215,7 @@ def _gives_nothing(func: Any) -> bool:
 
 
 def _particular(func: Any) -> bool:
-    """Return whether more than the shapes of its arguments decide what an operation gives or does
-    to them.
-    """
+    """Return whether more than the shapes of its arguments decides what an operation does."""
     tags = getattr(func, "tags", None)
     absolute = func in (
         torch.ops.aten.as_strided.default,

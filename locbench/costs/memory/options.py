@@ -37,9 +37,7 @@ class TraceOptions(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def legacy(setting: TraceOptions) -> TraceOptions:
-    """Return the options of training as it was measured in 2022: torch up to 1.10, several
-    processes.
-    """
+    """Return the options of training in 2022: torch up to 1.10, several processes."""
     return msgspec.structs.replace(setting, kept_softmax=True, ddp_buckets=True)
 
 
@@ -59,9 +57,7 @@ def measured_part(setting: TraceOptions) -> TraceOptions:
 
 
 def step_words(recipe: Recipe, setting: TraceOptions) -> list[str]:
-    """Return the words of which a step's file is named: readable ones, and last the key of the
-    step.
-    """
+    """Return the words of a step's file name: readable ones, and last the key of the step."""
     content = without_schedule(recipe).key.encode() + msgspec.json.encode(
         setting, order="deterministic"
     )

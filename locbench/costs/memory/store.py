@@ -76,9 +76,7 @@ class Footprint(msgspec.Struct, frozen=True):
         return self.averaged(lambda step: step.peak)
 
     def averaged(self, of: Callable[[TracedStep], float]) -> float:
-        """Return something of the local and of the guided step, weighted by their shares of the
-        epochs.
-        """
+        """Return something of both kinds of steps, weighted by their shares of the epochs."""
         local = of(self.local)
         return local if self.guided is None else weighted(local, of(self.guided), self.share)
 
@@ -105,7 +103,7 @@ class PredictionStore(TraceStore[TracedStep]):
         )
 
     def step(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> TracedStep | None:
-        """Return a traced step; None if it is not there."""
+        """Return a traced step; None if it is not there and may not be traced."""
         recipe = without_schedule(recipe)
         step = self.find(self.path(recipe, setting), recipe)
         return self._traced(recipe, setting) if step is None and self.trace else step

@@ -1,6 +1,4 @@
-"""A step's live bytes over time as a plot: by what they hold, and by local module. Shows where the
-peak is, and why.
-"""
+"""The plot of a step's live bytes by kind and by local module."""
 
 from __future__ import annotations
 

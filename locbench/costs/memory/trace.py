@@ -248,7 +248,5 @@ def with_kept_softmax(net: nn.Module) -> None:
 
 
 def gradient_buckets(net: nn.Module) -> list[Tensor]:
-    """Return buffers as large as all parameters together: what DistributedDataParallel copies
-    gradients into.
-    """
+    """Return what DistributedDataParallel copies gradients into: a buffer for all parameters."""
     return [torch.zeros(sum(each.numel() for each in net.parameters()))]

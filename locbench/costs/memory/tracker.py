@@ -47,9 +47,7 @@ class Trace:
     events: list[tuple[Storage, int]] = field(default_factory=list)
 
     def peak(self, start: int = 0) -> tuple[int, int]:
-        """Return the largest number of live bytes from event ``start`` on, and the event after
-        which it was reached.
-        """
+        """Return the most live bytes from event ``start`` on, and the event that led to them."""
         live = sum(change for _, change in self.events[:start])
         best, where = live, start
         for index, (_, change) in enumerate(self.events[start:], start + 1):
@@ -146,9 +144,7 @@ def _as_it_is(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
 
 
 class ConvolutionBytes(MemoryTracker):  # type: ignore[no-untyped-call]
-    """A trace that remembers how many bytes were live after the first backward pass of each shape
-    of convolution.
-    """
+    """A trace with the bytes live after the first backward pass of each shape of convolution."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,8 +167,6 @@ class ConvolutionBytes(MemoryTracker):  # type: ignore[no-untyped-call]
 
 
 def shape_name(images: Tensor, weight: Tensor, stride: int) -> str:
-    """Return ``16-32 3x3/2 at 32``: channels in and out, kernel and stride, side of the input in
-    pixels.
-    """
+    """Return ``16-32 3x3/2 at 32``: channels in and out, kernel/stride, side of the input."""
     outputs, inputs, *kernel = weight.shape
     return f"{inputs}-{outputs} {kernel[0]}x{kernel[1]}/{stride} at {images.shape[-1]}"

@@ -1,5 +1,4 @@
-"""Where a network may be cut, and how divisions into local modules are ranked by what their modules
-need.
+"""Where a network may be cut, and how its divisions are ranked.
 
 The best division is the one whose largest module needs the least memory, as Pathak et al. 2023
 (section 3.3) chose theirs; where that is the same for two, the next-largest modules decide, and so
@@ -23,8 +22,11 @@ from locbench.spec.recipe import Recipe
 
 
 class ModuleSpan(NamedTuple):
-    """A local module of a division: its 0-based index among the modules, its first and its last
-    local layer.
+    """A local module of a division.
+
+    Attributes:
+        module: its 0-based index among the modules.
+        first, last: its local layers.
     """
 
     module: int
@@ -98,7 +100,8 @@ def search_space(recipe: Recipe) -> SearchSpace:
     composition, units = recipe.composition, NETWORKS[recipe.network].units
     if composition.end_to_end or not isinstance(composition.routing, Isolated):
         raise UsageError(
-            f"the method {recipe.method!r} has no isolated modules, so that none has a memory of its own",
+            f"the method {recipe.method!r} has no isolated modules, "
+            "so that none has a memory of its own",
             "Choose a local method such as dgl, infopro or swin-reconstruction.",
         )
     modules = units if recipe.modules is None else recipe.modules

@@ -1,4 +1,4 @@
-"""The peak of one local module's training step, traced alone on fake tensors.
+"""The peak of one local module's training step, traced alone.
 
 What counts is what a device that trained this module alone would hold: its parameters, gradients
 and optimizer state, its auxiliary nets' too, its input, the labels, and the tensors of its step
@@ -39,8 +39,7 @@ from locbench.training.optimizer import make_optimizer
 
 
 class TracedNetwork:
-    """A network on fake tensors, whose local modules are traced one at a time; equal modules are
-    traced once.
+    """A network on fake tensors, whose local modules are traced one at a time, equal ones once.
 
     Args:
         recipe: network, data set, batch and optimizer; method and K are given module by module.
@@ -75,10 +74,9 @@ class TracedNetwork:
         return self._peaks[kind]
 
     def bound(self, span: ModuleSpan) -> int:
-        """Return what a module holds when its forward pass ends, auxiliary nets left out: it needs
-        no less.
+        """Return a number of bytes that the module's peak is not below.
 
-        All of it is read off one forward pass of the network, in which a layer keeps what it keeps
+        It is what the module holds when its forward pass ends, auxiliary nets left out. All of it is read off one forward pass of the network, in which a layer keeps what it keeps
         in a module.
         """
         layer_range = span.first, span.last
@@ -219,9 +217,7 @@ def structure(net: nn.Module) -> str:
 
 
 def _running(branch: AnyBranch, learner: SingleModule) -> AnyBranch:
-    """Return a branch's options with 1 or 0 for each weight: what has weight 0 at the module is not
-    run.
-    """
+    """Return a branch's options with 1 or 0 for each weight, since weight 0 means not run."""
     position = (
         learner.span.module / (learner.modules_count - 2) if learner.modules_count > 2 else 0.0
     )

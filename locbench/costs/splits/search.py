@@ -42,8 +42,7 @@ class Peaks(Protocol):
 
 
 def best(space: SearchSpace, count: int, cost: Cost) -> list[Ends]:
-    """Return the ``count`` best divisions under a cost of modules, the best first; fewer if there
-    are fewer.
+    """Return the ``count`` best divisions under a cost of modules, the best first.
 
     Adding one module to two partial divisions keeps their order, so that of all ways to reach a
     layer with as many modules only the ``count`` best need be kept.
@@ -98,8 +97,9 @@ class Search:
         return Division(units, tuple(self.known[span] for span in module_spans(ends)))
 
     def rank(self, division: Division, best: Sequence[Division] = ()) -> int | None:
-        """Return a division's rank, 1 for the best, equal ones sharing it; None where finding it is
-        too dear.
+        """Return a division's rank, 1 for the best; None where finding it takes too long.
+
+        Equal divisions share a rank.
 
         Args:
             division: any division.

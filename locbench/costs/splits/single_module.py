@@ -1,4 +1,4 @@
-"""One local module of a learner, without the other modules' auxiliary nets, and its training step."""
+"""One local module of a learner, and its training step."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from locbench.spec.partition import Partition
 
 
 class SingleModule(Learner):
-    """A learner that has the auxiliary nets of one of its local modules alone, and trains that
-    module alone.
+    """A learner that has and trains one of its local modules alone.
 
     Args:
         chain: the whole network.

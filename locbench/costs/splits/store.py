@@ -1,6 +1,4 @@
-"""The best divisions of networks, kept on disk beside traced steps: tracing modules takes long, a
-report none.
-"""
+"""The best divisions of networks, kept on disk beside traced steps."""
 
 from __future__ import annotations
 
@@ -58,9 +56,7 @@ class Splits(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("the divisions are not of all layers, with a size for every module")
 
     def loss(self, division: Division) -> float:
-        """Return by how many percent a division's largest module needs more than the best
-        division's.
-        """
+        """Return by how many percent a division's largest module is above the best one's."""
         return 100 * (max(division.peaks) / max(self.best[0].peaks) - 1)
 
 
