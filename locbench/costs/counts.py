@@ -1,8 +1,9 @@
 """Parameters and forward FLOPs of recipes, counted on the meta device.
 
-No memory is taken and nothing is computed. The convention is the one that reproduces AugLocal's cost tables: one image, evaluation mode, one
-per multiply-accumulate of convolutions and linear layers without biases, two per BatchNorm element,
-one per input element of adaptive pooling, nothing for activations, additions and fixed pooling.
+No memory is taken and nothing is computed. The convention is the one that reproduces AugLocal's
+cost tables: one image, evaluation mode, one per multiply-accumulate of convolutions and linear
+layers without biases, two per BatchNorm element, one per input element of adaptive pooling, nothing
+for activations, additions and fixed pooling.
 """
 
 from __future__ import annotations
@@ -110,12 +111,12 @@ def meta_learner(recipe: Recipe, side: int | None = None) -> Learner:
 
 
 def parameter_counts(recipe: Recipe) -> dict[str, int]:
-    """Return the parameters of the network, ``primary``, and of all nets, ``auxiliary``."""
+    """Return the parameters of the network (primary) and of all auxiliary nets."""
     return dict(_counts(countable(recipe)))
 
 
 def countable(recipe: Recipe) -> Recipe:
-    """Return a recipe without what decides neither parameters nor operations, to count alike ones once."""
+    """Return a recipe without what decides no count, so that alike cells are counted once."""
     composition = msgspec.structs.replace(recipe.composition, phases=Always())
     return without_schedule(recipe, batch_size=1, memory="plain", composition=composition)
 

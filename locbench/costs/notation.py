@@ -1,9 +1,9 @@
 """Auxiliary nets in AugLocal's notation, read off the nets that are built.
 
-The notation is that of Ma et al. 2024, appendix A.3. R is a residual block, C1 and C3 are convolutions by kernel, AP is average pooling, FC is fully
-connected; the number before is the output width. Parallel nets are joined by " / ". Where a layer
-halves the map without widening it, "(s2)" says so; together with a wider output the papers' strings
-leave it out.
+The notation is that of Ma et al. 2024, appendix A.3. R is a residual block, C1 and C3 are
+convolutions by kernel, AP is average pooling, FC is fully connected; the number before is the
+output width. Parallel nets are joined by " / ". Where a layer halves the map without widening it,
+"(s2)" says so; together with a wider output the papers' strings leave it out.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def architecture(net: nn.Module) -> str:
 def architecture_of(recipe: Recipe, label: str) -> str:
     """Return the auxiliary net that a recipe gives the local layers of a stage.
 
-    The stem counts as stage 1. Of nets that differ only in depth, the first and deepest stands for all. Where two or more
-    layers are selected from the network, so that every local layer has a net of its own, the answer
-    is ``Uniform Selection``, as in Table 10.
+    The stem counts as stage 1. Of nets that differ only in depth, the first and deepest stands for
+    all. Where two or more layers are selected from the network, so that every local layer has a net
+    of its own, the answer is ``Uniform Selection``, as in Table 10.
 
     Args:
         recipe: what is trained.

@@ -147,8 +147,8 @@ def row_entry(row: CostRow) -> dict[str, Any]:
     other = ("recipe", "published", "unit")
     entry = {name: getattr(row, name) for name in CostRow.__struct_fields__ if name not in other}
     published = {
-        metric: each.text if each.value is None else each.value
-        for metric, each in row.published.items()
+        metric: value.text if value.value is None else value.value
+        for metric, value in row.published.items()
     }
     memory = row.published.get(MEMORY)
     mib = memory.value if memory is not None and row.unit == "MiB" else None

@@ -33,9 +33,9 @@ def estimated_seconds(recipe: Recipe, macs_per_second: float) -> float:
 def training_macs(recipe: Recipe) -> int:
     """Return the multiply-accumulates of training on one image.
 
-    A backward pass counts as two forward ones. Checkpointing and lean memory run the network forward once more; HPFF's cascade carries a
-    gradient to each module's input besides, or runs forward and backward once per loss; two-pass
-    patch fusion runs the auxiliary nets once more.
+    A backward pass counts as two forward ones. Checkpointing and lean memory run the network
+    forward once more; HPFF's cascade carries a gradient to each module's input besides, or runs
+    forward and backward once per loss; two-pass patch fusion runs the auxiliary nets once more.
     """
     parts, composition = flops_by_part(recipe), recipe.composition
     patches = composition.patches is not None and composition.patches.passes == "two"

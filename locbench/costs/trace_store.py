@@ -156,5 +156,5 @@ class TraceStore(JsonStore[T]):
 @cache
 def made_with() -> str:
     """Return the versions that a trace is made with, as its file says them."""
-    found = versions()
-    return f"locbench {found['locbench']}, torch {found['torch']}, timm {found['timm']}"
+    known = versions()
+    return f"locbench {known['locbench']}, torch {known['torch']}, timm {known['timm']}"

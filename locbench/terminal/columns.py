@@ -105,7 +105,7 @@ def print_grids(console: Console, labels: Labels, groups: Sequence[Group]) -> No
 
 
 def pack(groups: Sequence[Group], width: int) -> list[list[Column]]:
-    """Return the columns of every grid: as many groups side by side as have room, and at least one."""
+    """Return the columns of every grid: as many groups as have room, and at least one."""
     grids: list[list[Column]] = []
     for group in groups:
         columns, before = _filled(group.columns), _filled(group.before)

@@ -119,8 +119,8 @@ def _both(entry: Entry) -> str:
 
 
 LEGEND = (
-    "measured: on that device, at the same batch; allocated, reserved: by the allocator over a training step, nothing "
-    "subtracted; time: of a step; predicted: share of what was allocated."
+    "measured: on that device, at the same batch; allocated, reserved: by the allocator over a "
+    "training step, nothing subtracted; time: of a step; predicted: share of what was allocated."
 )
 
 

@@ -15,13 +15,14 @@ from locbench.terminal.comparison import STYLES
 
 LEGEND = {
     "params": "params: of the network and of all auxiliary nets, in M.",
-    "MACs": "MACs, FLOPs: forward, one image, in G, of the network and classifying auxiliary nets; FLOPs count 2 per "
-    "BatchNorm element and 1 per pooled element besides.",
-    "memory": "predicted: peak of live tensors in a training step, in {unit}, gradients kept between steps; with PGL "
-    "the mean over local and global epochs. lean: the same with --memory lean. of BP: share of backpropagation's on "
-    "the same network, data and batch. paper: as published, which holds more than tensors.",
-    "calibrated": "calibrated: the prediction with what this paper's own numbers seem to hold beyond tensors; never "
-    "part of the prediction. residual: calibrated - paper.",
+    "MACs": "MACs, FLOPs: forward, one image, in G, of the network and classifying auxiliary nets; "
+    "FLOPs count 2 per BatchNorm element and 1 per pooled element besides.",
+    "memory": "predicted: peak of live tensors in a training step, in {unit}, gradients kept "
+    "between steps; with PGL the mean over local and global epochs. lean: the same with --memory "
+    "lean. of BP: share of backpropagation's on the same network, data and batch. paper: as "
+    "published, which holds more than tensors.",
+    "calibrated": "calibrated: the prediction with what this paper's own numbers seem to hold "
+    "beyond tensors; never part of the prediction. residual: calibrated - paper.",
 }
 """What the columns hold, by the first word of a group's head."""
 

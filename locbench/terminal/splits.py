@@ -15,8 +15,9 @@ from locbench.spec.recipe import Recipe
 _MIB = 2**20
 
 _COUNTED = (
-    "A module alone: parameters, gradients, optimizer state, auxiliary nets, input and the live tensors of its step. "
-    "Divisions whose largest modules need the same are ranked by the next-largest. MiB: 2^20 bytes; GB: 10^9."
+    "A module alone: parameters, gradients, optimizer state, auxiliary nets, input and the live "
+    "tensors of its step. Divisions whose largest modules need the same are ranked by the "
+    "next-largest. MiB: 2^20 bytes; GB: 10^9."
 )
 
 
@@ -56,8 +57,8 @@ def splits_entry(recipe: Recipe, splits: Splits, count: int) -> dict[str, Any]:
         "unit": unit_of(recipe),
         "divisions": splits.divisions,
         "best": [
-            _entry(recipe, each, splits) | {"rank": rank_of(each, splits)}
-            for each in splits.best[:count]
+            _entry(recipe, division, splits) | {"rank": rank_of(division, splits)}
+            for division in splits.best[:count]
         ],
         "trained": None
         if trained is None
@@ -73,18 +74,19 @@ def trained_sentence(recipe: Recipe, splits: Splits) -> str:
     if splits.trained is None:
         return "The equal parts that `locbench run` trains are none of these divisions."
     name = "published division" if published(recipe) else "division into equal parts"
-    said = f"The {name}, {split_text(recipe.network, splits.trained.units)}, which `locbench run` trains,"
+    units = split_text(recipe.network, splits.trained.units)
+    subject = f"The {name}, {units}, which `locbench run` trains,"
     if splits.rank == 1:
-        return f"{said} is the best."
+        return f"{subject} is the best."
     rank = f"has rank {splits.rank}" if splits.rank else f"is not among the best {len(splits.best)}"
     loss = splits.loss(splits.trained)
     more = f"needs {loss:.2f} % more than the best's" if loss else "needs as much as the best's"
-    return f"{said} {rank} of {splits.divisions:,}: its largest module {more}."
+    return f"{subject} {rank} of {splits.divisions:,}: its largest module {more}."
 
 
 def rank_of(division: Division, splits: Splits) -> int:
     """Return the rank of one of the best divisions; equal ones share it."""
-    return 1 + sum(each.order < division.order for each in splits.best)
+    return 1 + sum(better.order < division.order for better in splits.best)
 
 
 def published(recipe: Recipe) -> bool:
@@ -96,20 +98,21 @@ def published(recipe: Recipe) -> bool:
 
 
 def unit_of(recipe: Recipe) -> str:
-    """Return what modules are counted in: a transformer's are counted in blocks, as its paper does."""
+    """Return what modules are counted in: a transformer's in blocks, as its paper does."""
     return "local layers" if NETWORKS[recipe.network].transformer is None else "blocks"
 
 
 def _title(recipe: Recipe, splits: Splits) -> str:
     where = f"batch {recipe.batch_size} of {recipe.side} x {recipe.side} pixels"
-    return f"{recipe.network}, {recipe.method}, K = {recipe.modules}, {where}: {splits.divisions:,} divisions"
+    network = f"{recipe.network}, {recipe.method}, K = {recipe.modules}"
+    return f"{network}, {where}: {splits.divisions:,} divisions"
 
 
 def _cells(recipe: Recipe, division: Division, splits: Splits) -> tuple[str, ...]:
     largest = max(division.peaks)
-    each = "  ".join(f"{peak / _MIB:,.1f}" for peak in division.peaks)
+    peaks = "  ".join(f"{peak / _MIB:,.1f}" for peak in division.peaks)
     numbers = f"{largest / _MIB:,.1f}", f"{largest / 1e9:.3f}", f"{splits.loss(division):.2f}"
-    return split_text(recipe.network, division.units), *numbers, each
+    return split_text(recipe.network, division.units), *numbers, peaks
 
 
 def _entry(recipe: Recipe, division: Division, splits: Splits) -> dict[str, Any]:

@@ -309,10 +309,13 @@ def test_where_an_axis_meets_no_such_label(tmp_path: Path) -> None:
 
 
 def test_memory_of_a_table_is_looked_up_without_torch() -> None:
-    script = (
-        "import sys; from pathlib import Path; from locbench.costs.memory.store import PredictionStore;"
-        "from locbench.costs.table_values import computed_if_needed; from locbench.spec.table_files import load_table;"
-        "assert computed_if_needed(load_table('hpff-memory'), PredictionStore(Path('nowhere'))) == {};"
-        "assert 'torch' not in sys.modules"
-    )
+    script = """
+import sys
+from pathlib import Path
+from locbench.costs.memory.store import PredictionStore
+from locbench.costs.table_values import computed_if_needed
+from locbench.spec.table_files import load_table
+assert computed_if_needed(load_table("hpff-memory"), PredictionStore(Path("nowhere"))) == {}
+assert "torch" not in sys.modules
+"""
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The layout of `locbench costs`: labels, columns side by side, and no number folded at any width."""
+"""The layout of `locbench costs` at any width."""
 
 from __future__ import annotations
 

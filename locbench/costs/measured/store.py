@@ -95,7 +95,8 @@ class MeasurementStore(JsonStore[Measurement]):
     def of(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> tuple[Measurement, ...]:
         """Return what was measured of a recipe, whatever its schedule, on any device.
 
-        They come in the order of the files' names. Those that failed, for want of memory or otherwise, are left out; see `tried`.
+        They come in the order of the files' names. Those that failed, for want of memory or
+        otherwise, are left out; see `tried`.
         """
         return tuple(each for each in self.tried(recipe, setting) if each.fits)
 

@@ -146,7 +146,7 @@ def cost_cells(table: Table) -> list[CostCell]:
 
 
 def baseline(recipe: Recipe) -> Recipe:
-    """Return what a recipe's time is compared with: backpropagation in its precision, plain memory."""
+    """Return backpropagation in a recipe's precision and plain memory, to compare its time with."""
     return msgspec.structs.replace(backpropagation(recipe), memory="plain")
 
 

@@ -78,8 +78,8 @@ class DeviceOverhead(msgspec.Struct, frozen=True):
             )
         return (
             f"With what a device holds besides, all of it assumed: {context}, "
-            f"{WORKSPACES / 1e9:.2f} GB for cuBLAS's workspaces, and {FRAGMENTS:.0%} of the tensors "
-            "for the allocator's blocks. Workspaces of cuDNN may come on top."
+            f"{WORKSPACES / 1e9:.2f} GB for cuBLAS's workspaces, and {FRAGMENTS:.0%} of the "
+            "tensors for the allocator's blocks. Workspaces of cuDNN may come on top."
         )
 
 

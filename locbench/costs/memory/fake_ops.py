@@ -91,8 +91,8 @@ class ShapeCache:
             return func(*args, **kwargs)
         if known is not None:
             container, results = known
-            made = [self._make(each, tensors) for each in results]
-            return made[0] if container is None else container(made)
+            outputs = [self._make(result, tensors) for result in results]
+            return outputs[0] if container is None else container(outputs)
         result = func(*args, **kwargs)
         if not _particular(func):
             self._remember(key, result, tensors)
@@ -100,9 +100,9 @@ class ShapeCache:
 
     def _remember(self, key: Any, result: Any, tensors: list[FakeTensor]) -> None:
         several = isinstance(result, tuple | list)
-        each = tuple(result) if several else (result,)
+        results = tuple(result) if several else (result,)
         try:
-            _KNOWN[key] = (type(result) if several else None, _read(each, tensors))
+            _KNOWN[key] = (type(result) if several else None, _read(results, tensors))
         except _UncachedError:
             return
 
@@ -112,15 +112,15 @@ class ShapeCache:
         if isinstance(result, _Given):
             return tensors[result.index]
         with torch._C._DisableTorchDispatch():  # the modes would make fake tensors of these
-            made = torch.empty_strided(
+            meta = torch.empty_strided(
                 result.size, result.stride, dtype=result.dtype, device="meta"
             )
             if result.index is not None:
                 owner = tensors[result.index]
                 offset = owner.storage_offset() + result.offset
-                made.set_(owner.untyped_storage(), offset, result.size, result.stride)
+                meta.set_(owner.untyped_storage(), offset, result.size, result.stride)
             fake = Tensor._make_subclass(
-                FakeTensor, made, False, dispatch_device=True, device_for_backend_keys=result.device
+                FakeTensor, meta, False, dispatch_device=True, device_for_backend_keys=result.device
             )
         fake.__dict__.update(result.attributes, fake_mode=self._mode)
         return fake
@@ -131,9 +131,9 @@ def forget_values(tensors: Iterable[Tensor]) -> None:
 
     For those nobody reads.
     """
-    for each in tensors:
-        if isinstance(each, FakeTensor):
-            each.constant = None
+    for tensor in tensors:
+        if isinstance(tensor, FakeTensor):
+            tensor.constant = None
 
 
 def _described(values: Iterable[Any], tensors: list[FakeTensor]) -> tuple[Any, ...]:
@@ -158,28 +158,31 @@ def _described(values: Iterable[Any], tensors: list[FakeTensor]) -> tuple[Any, .
 
 
 def _read(results: tuple[Any, ...], tensors: list[FakeTensor]) -> tuple[_Result, ...]:
-    own = {id(each.untyped_storage()): index for index, each in reversed(list(enumerate(tensors)))}
-    read = tuple(_read_one(each, tensors, own) for each in results)
+    # The first argument on a storage stands for it.
+    owners = {
+        id(tensors[index].untyped_storage()): index for index in reversed(range(len(tensors)))
+    }
+    read = tuple(_read_one(result, tensors, owners) for result in results)
     fresh = [
-        each.untyped_storage()
-        for each, result in zip(results, read, strict=True)
-        if _is_fresh(result)
+        id(result.untyped_storage())
+        for result, remembered in zip(results, read, strict=True)
+        if _is_fresh(remembered)
     ]
-    if len({id(each) for each in fresh}) < len(fresh):
+    if len(set(fresh)) < len(fresh):
         raise _UncachedError
     return read
 
 
-def _read_one(result: Any, tensors: list[FakeTensor], own: dict[int, int]) -> _Result:
+def _read_one(result: Any, tensors: list[FakeTensor], owners: dict[int, int]) -> _Result:
     if result is None:
         return None
     if not isinstance(result, FakeTensor) or result.constant is not None:
         raise _UncachedError
-    for index, each in enumerate(tensors):
-        if result is each:
+    for index, tensor in enumerate(tensors):
+        if result is tensor:
             return _Given(index)
     size, stride, storage = tuple(result.shape), tuple(result.stride()), result.untyped_storage()
-    owner, offset = own.get(id(storage)), int(result.storage_offset())
+    owner, offset = owners.get(id(storage)), int(result.storage_offset())
     if owner is not None:
         offset -= int(tensors[owner].storage_offset())
     elif storage.nbytes() != _bytes(size, stride, result.dtype):
@@ -203,7 +206,7 @@ def _bytes(size: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype) -
     if 0 in size:
         return 0
     return (
-        1 + sum((each - 1) * step for each, step in zip(size, stride, strict=True))
+        1 + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     ) * dtype.itemsize
 
 

@@ -63,8 +63,8 @@ def module_bands(step: StepMemory, modules: int) -> tuple[Callable[[Storage], st
         last = min(first + size, modules) - 1
         return f"module {first + 1}" if first == last else f"modules {first + 1}-{last + 1}"
 
-    found = {name(storage): storage.module for storage, _ in step.trace.events}
-    return name, ["state", *sorted(found.keys() - {"state"}, key=found.__getitem__)]
+    bands = {name(storage): storage.module for storage, _ in step.trace.events}
+    return name, ["state", *sorted(bands.keys() - {"state"}, key=bands.__getitem__)]
 
 
 def draw(step: StepMemory, modules: int, title: str, path: Path) -> None:

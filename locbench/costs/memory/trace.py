@@ -78,7 +78,7 @@ def trace_step(
     Args:
         recipe: what is trained.
         setting: what a step depends on besides.
-        live: a recorder of one's own.
+        live: another tracker than `MemoryTracker`.
         primed: make gradients and optimizer state of all parameters instead of taking the first
             step, in half the time. The same where a step reaches every parameter.
     """
@@ -137,7 +137,7 @@ def take_step(
 
     def label_gradients() -> None:
         live.label(
-            (each.grad for each in learner.parameters() if each.grad is not None), "gradients"
+            (weight.grad for weight in learner.parameters() if weight.grad is not None), "gradients"
         )
 
     def finished(module: int) -> None:
@@ -153,15 +153,15 @@ def take_step(
 
 
 def _prime(learner: Learner, optimizer: torch.optim.Optimizer) -> None:
-    for each in learner.parameters():
-        each.grad = torch.zeros_like(each)
+    for parameter in learner.parameters():
+        parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
 
 
 def _batch(size: int, side: int, live: MemoryTracker, *, pixels: bool) -> tuple[Tensor, Targets]:
     images, labels = torch.zeros(size, 3, side, side), torch.zeros(size, dtype=torch.int64)
     restored = torch.zeros(size, 3, side, side) if pixels else None
-    live.label([each for each in (images, labels, restored) if each is not None], "input")
+    live.label([images, labels, *([] if restored is None else [restored])], "input")
     return images, Targets(labels, restored)
 
 
@@ -249,4 +249,4 @@ def with_kept_softmax(net: nn.Module) -> None:
 
 def gradient_buckets(net: nn.Module) -> list[Tensor]:
     """Return what DistributedDataParallel copies gradients into: a buffer for all parameters."""
-    return [torch.zeros(sum(each.numel() for each in net.parameters()))]
+    return [torch.zeros(sum(parameter.numel() for parameter in net.parameters()))]

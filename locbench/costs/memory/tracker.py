@@ -101,14 +101,14 @@ class MemoryTracker(TorchDispatchMode):
         if isinstance(result, Tensor):
             self.note(result)
         elif isinstance(result, tuple | list):
-            for each in tree_iter(result):
-                if isinstance(each, Tensor):
-                    self.note(each)
+            for part in tree_iter(result):
+                if isinstance(part, Tensor):
+                    self.note(part)
         self.ran(func, args)
         return result
 
     def ran(self, func: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        """Called after every operation; for those who want to know more of it."""
+        """Note more of an operation that has run; nothing here."""
 
     def note(self, tensor: Tensor, kind: str | None = None) -> Storage:
         """Note a tensor's storage if it is new; with ``kind``, label it so also if it is known."""

@@ -123,7 +123,7 @@ def cuts_for(network: str, modules: int, merged: int = 0) -> tuple[int, ...]:
         UsageError: there is no such network, or it cannot be cut into so many modules.
     """
     info = NETWORKS[network]
-    cuts = tuple(each for each in _boundaries(info) if each <= info.units - 2 - merged)
+    cuts = tuple(cut for cut in _boundaries(info) if cut <= info.units - 2 - merged)
     if not 2 <= modules <= len(cuts) + 1:
         places = "1 place" if len(cuts) == 1 else f"{len(cuts)} places"
         rule = ", after every second block" if info.transformer else ""

@@ -76,8 +76,8 @@ class TracedNetwork:
     def bound(self, span: ModuleSpan) -> int:
         """Return a number of bytes that the module's peak is not below.
 
-        It is what the module holds when its forward pass ends, auxiliary nets left out. All of it is read off one forward pass of the network, in which a layer keeps what it keeps
-        in a module.
+        It is what the module holds when its forward pass ends, auxiliary nets left out, read off
+        one forward pass of the network, in which a layer keeps what it keeps in a module.
         """
         layer_range = span.first, span.last
         if layer_range not in self._bounds:
@@ -86,7 +86,7 @@ class TracedNetwork:
                 layers = self._forward[span.first :]
             states = 2 if self.recipe.optimizer == "adamw" else int(self.recipe.momentum > 0)
             copies = 1 + self.setting.keep_gradients + self.setting.ddp_buckets + states
-            kept = sum(copies * each.parameters + each.buffers + each.kept for each in layers)
+            kept = sum(copies * layer.parameters + layer.buffers + layer.kept for layer in layers)
             self._bounds[layer_range] = layers[0].given + kept
         return self._bounds[layer_range]
 
@@ -94,19 +94,20 @@ class TracedNetwork:
         """Return what a module's peak depends on: modules with equal ones need the same."""
         span = learner.span
         layers = tuple(self._structures[span.first : span.last + 1])
-        runs = tuple(_running(each, learner) for each in learner.composition.branches)
+        runs = tuple(_running(branch, learner) for branch in learner.composition.branches)
         above = structure(learner.nets[-1]), runs, learner.composition.patches
         return self._forward[span.first].key, layers, above
 
     def _traced(self, learner: SingleModule) -> int:
-        own = [each for net in learner.nets for each in net.parameters()]
-        buffers = [each for net in learner.nets for each in net.buffers()]
+        parameters = [parameter for net in learner.nets for parameter in net.parameters()]
+        buffers = [buffer for net in learner.nets for buffer in net.buffers()]
+        copied = nn.ParameterList(parameters)
         with without_collector(), MemoryTracker() as live:
             live.run = ShapeCache(self._mode)
             forget_values(buffers)
             live.label(buffers, "buffers")
-            live.label(own, "parameters")
-            buckets = gradient_buckets(nn.ParameterList(own)) if self.setting.ddp_buckets else []
+            live.label(parameters, "parameters")
+            buckets = gradient_buckets(copied) if self.setting.ddp_buckets else []
             live.label(buckets, "gradient buckets")
             optimizer = make_optimizer(learner, self.recipe)
             x, targets = self._batch(learner)
@@ -115,8 +116,8 @@ class TracedNetwork:
                 start = len(live.trace.events)
                 take_step(learner, optimizer, x, targets, self.recipe, self.setting, live)
             peak: int = live.trace.peak(start)[0]
-        for each in own:
-            each.grad = None
+        for parameter in parameters:
+            parameter.grad = None
         return peak
 
     def _batch(self, learner: SingleModule) -> tuple[Tensor, Targets]:
@@ -212,7 +213,7 @@ def structure(net: nn.Module) -> str:
 
     Rates of stochastic depth are left out.
     """
-    shapes = [tuple(each.shape) for each in (*net.parameters(), *net.buffers())]
+    shapes = [tuple(tensor.shape) for tensor in (*net.parameters(), *net.buffers())]
     return re.sub(r"drop_prob=[\d.]+", "drop_prob", f"{net!r}") + str(shapes)
 
 

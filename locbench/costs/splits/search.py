@@ -38,7 +38,7 @@ class Peaks(Protocol):
         """Return a number that the module's peak is not below; cheap."""
 
     def peak(self, span: ModuleSpan) -> int:
-        """Return the module's peak; dear."""
+        """Return the module's peak; slow."""
 
 
 def best(space: SearchSpace, count: int, cost: Cost) -> list[Ends]:
@@ -80,13 +80,12 @@ class Search:
     def best(self, count: int) -> list[Division]:
         """Return the ``count`` best divisions, the best first."""
         while True:
-            found = best(self.space, count, self._cost)
-            unknown = [self._unknown(ends) for ends in found]
-            if not any(unknown):
-                return [self.division(ends) for ends in found]
-            for span in {
-                max(each, key=self._cost) for each in unknown if each
-            }:  # the likeliest to rule it out
+            candidates = best(self.space, count, self._cost)
+            unknown = [spans for ends in candidates if (spans := self._unknown(ends))]
+            if not unknown:
+                return [self.division(ends) for ends in candidates]
+            # The span of the largest cost is the likeliest to rule its division out.
+            for span in {max(spans, key=self._cost) for spans in unknown}:
                 self._trace(span)
 
     def division(self, ends: Ends) -> Division:
@@ -106,7 +105,7 @@ class Search:
             best: the best divisions, the best first, as far as they are known.
         """
         if best and division.order <= best[-1].order:
-            return 1 + sum(each.order < division.order for each in best)
+            return 1 + sum(better.order < division.order for better in best)
         if self.space.divisions > FEW:
             return None
         rivals = [ends for ends in self.space.all_ends() if self._order(ends) < division.order]

@@ -50,7 +50,8 @@ class Splits(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         layers = NETWORKS[self.recipe.network].units
         whole = all(
-            sum(each.units) == layers and len(each.peaks) == len(each.units) for each in self.best
+            sum(division.units) == layers and len(division.peaks) == len(division.units)
+            for division in self.best
         )
         if not (self.best and whole):
             raise ValueError("the divisions are not of all layers, with a size for every module")
@@ -117,8 +118,8 @@ def trained_division(recipe: Recipe, search: Search) -> Division | None:
     None if it is none of the search's.
     """
     ends = tuple(
-        each - 1
-        for each in accumulate(recipe.split or units_per_module(recipe.network, recipe.modules))
+        count - 1
+        for count in accumulate(recipe.split or units_per_module(recipe.network, recipe.modules))
     )
     return search.division(ends) if set(ends[:-1]) <= set(search.space.cuts) else None
 
