@@ -69,7 +69,7 @@ class Reference:
 
     def _optimizer(self, index: int) -> torch.optim.Optimizer:
         return torch.optim.SGD(
-            [*self.learner.module_parameters(index), *self.learner.auxiliary_parameters(index)],
+            self.learner.local_parameters(index),
             lr=self.recipe.lr,
             momentum=self.recipe.momentum,
             nesterov=self.recipe.nesterov and self.recipe.momentum > 0,

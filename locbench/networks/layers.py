@@ -124,20 +124,17 @@ class _Convolution(torch.autograd.Function):
 
 
 def _backward(
-    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, wanted: list[bool]
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, needed: list[bool]
 ) -> tuple[Tensor, ...]:
-    found = torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, [stride, stride], [0, 0], [1, 1], False, [0, 0], 1, wanted
+    gradients = torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, [stride, stride], [0, 0], [1, 1], False, [0, 0], 1, needed
     )
-    return cast(tuple[Tensor, ...], found)
+    return cast(tuple[Tensor, ...], gradients)
 
 
 def compute_type(x: Tensor) -> torch.dtype:
-    """Return what autocast computes a convolution in, where it is on.
-
-    Else the tensor's own type.
-    """
-    kind = x.device.type
-    if kind == "meta":  # autocast does not know the device on which operations are counted
+    """Return the type that a convolution of a tensor is computed in: autocast's where it is on."""
+    device = x.device.type
+    if device == "meta":  # autocast does not know the device on which operations are counted
         return x.dtype
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

@@ -195,7 +195,8 @@ def _of_convolutional(chain: Chain, state: Mapping[str, Tensor]) -> State:
 
 
 def _entries(chain: Chain, prefix: str) -> State:
-    return {name: each for name, each in chain.state_dict().items() if name.startswith(prefix)}
+    state = chain.state_dict()
+    return {name: weights for name, weights in state.items() if name.startswith(prefix)}
 
 
 def _faults(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Iterator[str]:

@@ -105,26 +105,26 @@ class CudaGraphs:
 
 
 @dataclass(frozen=True)
-class Step:
-    """A captured step.
+class CapturedStep:
+    """A step in a graph.
 
     Attributes:
         inputs: where the graph reads a batch.
-        held: what it gives, written anew by every replay.
+        outputs: the one output, written anew by every replay.
         replay: runs it.
     """
 
     inputs: list[Tensor | None]
-    held: list[StepOutput]
+    outputs: list[StepOutput]
     replay: Call
 
-    def __call__(self, given: list[Tensor | None]) -> StepOutput:
+    def __call__(self, tensors: list[Tensor | None]) -> StepOutput:
         """Take a step on a batch of the captured shapes."""
-        for place, each in zip(self.inputs, given, strict=True):
-            if place is not None and each is not None:
-                place.copy_(each, non_blocking=True)
+        for place, tensor in zip(self.inputs, tensors, strict=True):
+            if place is not None and tensor is not None:
+                place.copy_(tensor, non_blocking=True)
         self.replay()
-        return StepOutput(self.held[0].losses.clone(), self.held[0].logits.clone())
+        return StepOutput(self.outputs[0].losses.clone(), self.outputs[0].logits.clone())
 
 
 class GraphedEngine:
@@ -144,7 +144,7 @@ class GraphedEngine:
         self.compile_seconds = 0.0
         self.gave_up = False
         self._size: int | None = None
-        self._steps: dict[bool, Step] = {}
+        self._steps: dict[bool, CapturedStep] = {}
         # The fused optimizers read a rate in a tensor as float32.
         self._rates = [torch.zeros((), device=plain.device) for _ in plain.optimizer.param_groups]
         self._written: list[float] = []
@@ -209,15 +209,17 @@ class GraphedEngine:
                 "Use --engine eager.",
             ) from error
 
-    def _captured(self, batch: Batch, targets: Targets, before: Snapshot, *, guided: bool) -> Step:
+    def _captured(
+        self, batch: Batch, targets: Targets, before: Snapshot, *, guided: bool
+    ) -> CapturedStep:
         inputs = [None if part is None else part.clone() for part in _tensors(batch, targets)]
         static_batch, static_targets = _as_batch(inputs)
-        held: list[StepOutput] = []
+        outputs: list[StepOutput] = []
 
         def call() -> None:
             # Gradients begin as None, so that they are born in the graph's memory.
             self.plain.optimizer.zero_grad(set_to_none=True)
-            held[:] = [
+            outputs[:] = [
                 self.plain.accumulate_and_step(
                     static_batch, static_targets, guided=guided, cache=False
                 )
@@ -228,16 +230,16 @@ class GraphedEngine:
                 self.graphs.warm_up(call)
         before.restore()
         self.graphs.warm_up(call)
-        expected = before.now(held[0])
+        expected = before.now(outputs[0])
         before.restore()
         self.plain.optimizer.zero_grad(set_to_none=True)
-        held.clear()
+        outputs.clear()
         with rates_in_tensors(self.plain.optimizer, self._rates):
             replay = self.graphs.capture(call)
         before.restore()
         replay()
-        refuse_difference(expected, before.now(held[0]))
-        return Step(inputs, held, replay)
+        refuse_difference(expected, before.now(outputs[0]))
+        return CapturedStep(inputs, outputs, replay)
 
 
 def _first_line(error: RuntimeError) -> str:

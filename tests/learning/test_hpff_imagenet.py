@@ -178,7 +178,7 @@ def test_one_step_of_hpff(method: str, network: str, modules: int, options: dict
     assert all(each.grad is not None and each.grad.isfinite().all() for each in net.parameters())
     for changed in (modules - 1, modules - 2):
         with torch.no_grad():
-            for each in [*net.module_parameters(changed), *net.auxiliary_parameters(changed)]:
+            for each in net.local_parameters(changed):
                 each.mul_(1.1).add_(0.05)
         after = stepped(net, data)
         same = [unchanged(net, index, before, after) for index in range(changed)]

@@ -124,9 +124,7 @@ def test_gradients_are_there_for_one_module_at_a_time() -> None:
 
     def finished(index: int) -> None:
         told.append(index)
-        own = {
-            id(each) for each in (*net.module_parameters(index), *net.auxiliary_parameters(index))
-        }
+        own = {id(each) for each in net.local_parameters(index)}
         assert {id(each) for each in net.parameters() if each.grad is not None} == own
         optimizer.step_module(index)
 

@@ -93,9 +93,8 @@ def imagenet_head(channels: int, outputs: int) -> nn.Sequential:
     """Return InfoPro's head for ImageNet: four convolutions, average pooling, one linear layer.
 
     The convolutions are of 1, 3, 3 and 1 pixels, those of 3 with stride 2; BatchNorm and ReLU
-    follow each. InfoPro
-    publishes it for 512 channels, HPFF's code for 1024; in both the first convolution leaves a
-    quarter.
+    follow each. InfoPro publishes it for 512 channels, HPFF's code for 1024; in both the first
+    convolution leaves a quarter.
 
     Args:
         channels: of the input map.
