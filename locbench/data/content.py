@@ -86,8 +86,12 @@ def fingerprint_of(parts: Sequence[FolderPart], cache: Path) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(f"{len(part.files)}\n".encode())
-        for file, own in zip(part.files, file_digests(part.folder, part.files, cache), strict=True):
-            digest.update(f"{file.path}\0{file.label}\0".encode(errors="surrogateescape") + own)
+        for file, file_digest in zip(
+            part.files, file_digests(part.folder, part.files, cache), strict=True
+        ):
+            digest.update(
+                f"{file.path}\0{file.label}\0".encode(errors="surrogateescape") + file_digest
+            )
     return digest.hexdigest()[:16]
 
 
@@ -106,30 +110,30 @@ def file_digests(folder: Path, files: Sequence[ImageFile], cache: Path) -> list[
         cache / f"digests-{folder_title(folder)[:40]}-{_short_hash(os.path.realpath(folder))}.bin"
     )
     kept = _read_book(book)
-    found = {path: row[4] for path, row in kept.items()}
-    wanted = [
-        each for each in files if kept.get(each.path, (None,))[:4] != (*each.state, each.size)
+    digests = {path: row[4] for path, row in kept.items()}
+    unknown = [
+        file for file in files if kept.get(file.path, (None,))[:4] != (*file.state, file.size)
     ]
-    if not wanted:
-        return [found[each.path] for each in files]
-    size = sum(each.size for each in wanted)
+    if not unknown:
+        return [digests[file.path] for file in files]
+    size = sum(file.size for file in unknown)
     if size > _WORTH_TELLING:
         _LOG.warning(
             "reading %s files (%.1f GB) of %s once, to know them again",
-            f"{len(wanted):,}",
+            f"{len(unknown):,}",
             size / 1e9,
             folder,
         )
     begun = time.time_ns()
-    found |= _read_all(folder, wanted)
-    settled = [each for each in files if each.state[2] < begun - _SETTLED]
+    digests |= _read_all(folder, unknown)
+    settled = [file for file in files if file.state[2] < begun - _SETTLED]
     if settled:
-        rows = {each.path: (*each.state, each.size, found[each.path]) for each in settled}
+        rows = {file.path: (*file.state, file.size, digests[file.path]) for file in settled}
         with contextlib.suppress(FailureError):
             write_atomically(
                 book, msgspec.msgpack.encode({os.fsencode(path): row for path, row in rows.items()})
             )
-    return [found[each.path] for each in files]
+    return [digests[file.path] for file in files]
 
 
 def _read_all(folder: Path, files: Sequence[ImageFile]) -> dict[str, bytes]:
@@ -175,14 +179,14 @@ def _coco_parts(files: coco.CocoPart) -> Iterable[FolderPart]:
 
 
 def _there(folder: Path, paths: Iterable[str]) -> tuple[ImageFile, ...]:
-    found = []
+    files = []
     for path in paths:
         with contextlib.suppress(OSError):
             seen = (folder / path).stat()
-            found.append(
+            files.append(
                 ImageFile(path, 0, seen.st_size, (seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns))
             )
-    return tuple(found)
+    return tuple(files)
 
 
 def _remembered(name: str, cache: Path, now: str) -> tuple[str, ...]:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from locbench.data.content import CACHE, fingerprint_of
+from locbench.data.free_memory import free_memory
 from locbench.data.readers import Arrays
-from locbench.data.room import free_memory
 from locbench.datasets.class_folders import FolderPart, cifar10_jpeg_folder, list_part, list_parts
 from locbench.datasets.image_files import (
     UNDECODABLE,
@@ -185,11 +185,11 @@ def _decode_all(part: FolderPart, side: int) -> NDArray[np.uint8]:
         for _ in pool.map(fill, range(0, len(pixels), _CHUNK)):
             pass
     if damages:
-        found = {
+        damaged = {
             part.folder / part.files[position].path: damages[position]
             for position in sorted(damages)
         }
-        raise undecodable(found, len(pixels), part.folder)
+        raise undecodable(damaged, len(pixels), part.folder)
     return pixels
 
 

@@ -205,14 +205,14 @@ def worker_count() -> int:
     Raises:
         UsageError: the variable is no whole number from 0.
     """
-    wanted = os.environ.get("LOCBENCH_WORKERS")
-    if wanted is not None:
-        if not (wanted.isascii() and wanted.isdigit()):
+    text = os.environ.get("LOCBENCH_WORKERS")
+    if text is not None:
+        if not (text.isascii() and text.isdigit()):
             raise UsageError(
-                f"LOCBENCH_WORKERS is {wanted!r}",
+                f"LOCBENCH_WORKERS is {text!r}",
                 "Set it to a number of processes from 0, or unset it.",
             )
-        return int(wanted)
+        return int(text)
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

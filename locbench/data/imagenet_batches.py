@@ -195,6 +195,6 @@ def imagenet_eval_batches(
 
 def _normalised(stored: Tensor, labels: Tensor, statistics: Tensor, pixels: bool) -> Batch:
     mean, std = statistics
-    found = stored.to(statistics.dtype).div_(255)
-    images = (found - mean if pixels else found.sub_(mean)).div_(std)  # in place where it can be
-    return Batch(images.permute(0, 3, 1, 2), labels, found.permute(0, 3, 1, 2) if pixels else None)
+    levels = stored.to(statistics.dtype).div_(255)
+    images = (levels - mean if pixels else levels.sub_(mean)).div_(std)  # in place where it can be
+    return Batch(images.permute(0, 3, 1, 2), labels, levels.permute(0, 3, 1, 2) if pixels else None)

@@ -80,10 +80,10 @@ def fit_workers(workers: int, largest: int) -> tuple[int, bool]:
 
 def _free() -> int:
     try:
-        found = os.statvfs(SHARED)
+        volume = os.statvfs(SHARED)
     except OSError:
         return 0
-    return found.f_bavail * found.f_frsize if os.access(SHARED, os.W_OK) else 0
+    return volume.f_bavail * volume.f_frsize if os.access(SHARED, os.W_OK) else 0
 
 
 class LoadingPool(Generic[R, V]):
@@ -131,10 +131,10 @@ class LoadingPool(Generic[R, V]):
             watch.start()
         try:
             for value in self._timed():
-                found = pickle.loads(value) if self.packed else value
-                if isinstance(found, FailureError):
-                    raise found
-                yield found
+                result = pickle.loads(value) if self.packed else value
+                if isinstance(result, FailureError):
+                    raise result
+                yield result
         except RuntimeError as error:
             if "DataLoader" not in str(error):
                 raise
@@ -191,18 +191,18 @@ class _Task(Dataset[Any]):
         # A fault is handed over as a value: raised in a worker it would reach the user as that
         # process's traceback.
         try:
-            found = self.load(request)
+            result = self.load(request)
         except FailureError as error:
-            found = error
+            result = error
         except Exception as error:
             what = f"{type(error).__name__}: {error}".removesuffix(": ")
-            found = FailureError(
+            result = FailureError(
                 f"images cannot be loaded: {what}",
                 "Whole epochs are kept. To go on: the same command.",
             )
         # Plain pickle puts a tensor's bytes among the others; what PyTorch uses between processes
         # shares memory.
-        return pickle.dumps(found, protocol=5) if self.packed else found
+        return pickle.dumps(result, protocol=5) if self.packed else result
 
 
 def _unchanged(value: V) -> V:
@@ -219,18 +219,18 @@ def _start_worker(parent: int, from_main_thread: bool, _: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "win32":  # PyTorch's own watch is enough there
         return
-    own = os.getppid() == parent  # not where another process starts all of them
+    is_child = os.getppid() == parent  # not where another process starts all of them
     if (
-        own and from_main_thread and sys.platform.startswith("linux")
+        is_child and from_main_thread and sys.platform.startswith("linux")
     ):  # it is the end of a parent's thread that is told
         prctl = getattr(ctypes.CDLL(None), "prctl", None)
         if prctl is not None:
             prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    threading.Thread(target=_exit_with_parent, args=(parent, own), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(parent, is_child), daemon=True).start()
 
 
-def _exit_with_parent(parent: int, own: bool, every: float = 1.0) -> None:
-    while os.getppid() == parent if own else _exists(parent):
+def _exit_with_parent(parent: int, is_child: bool, every: float = 1.0) -> None:
+    while os.getppid() == parent if is_child else _exists(parent):
         time.sleep(every)
     os._exit(1)
 

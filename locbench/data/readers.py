@@ -101,16 +101,18 @@ def _read_part(info: DatasetInfo, root: Path, train: bool, download: bool) -> Ar
         return _arrays(cifar.data, cifar.targets)
     split = "train" if train else "test"
     if info.name == "svhn":
-        found = datasets.SVHN(root / OFFICIAL["svhn"].folder, split=split, download=download)
+        dataset = datasets.SVHN(root / OFFICIAL["svhn"].folder, split=split, download=download)
     else:
-        found = _labelled_stl10()(root, split=split, download=download)
-    return _arrays(found.data.transpose(0, 2, 3, 1), found.labels)
+        dataset = _labelled_stl10()(root, split=split, download=download)
+    return _arrays(dataset.data.transpose(0, 2, 3, 1), dataset.labels)
 
 
 def _labelled_stl10() -> Any:
     # torchvision insists on the 2.7 GB of unlabelled images, which no paper here uses.
-    wanted = [entry for entry in datasets.STL10.train_list if not entry[0].startswith("unlabeled")]
-    return type("LabelledSTL10", (datasets.STL10,), {"train_list": wanted})
+    labelled = [
+        entry for entry in datasets.STL10.train_list if not entry[0].startswith("unlabeled")
+    ]
+    return type("LabelledSTL10", (datasets.STL10,), {"train_list": labelled})
 
 
 def _arrays(pixels: Any, labels: Any) -> Arrays:

@@ -150,7 +150,7 @@ def _training_transform(side: int, color_jitter: float) -> _Transform:
         re_prob=0.25,
         re_mode="pixel",
     )
-    (randaugment,) = (each for each in transform.transforms if isinstance(each, RandAugment))
+    (randaugment,) = (step for step in transform.transforms if isinstance(step, RandAugment))
     for operation in randaugment.ops:
         if operation.name == "PosterizeIncreasing":
             operation.aug_fn = _posterized

@@ -96,21 +96,21 @@ class Instance(msgspec.Struct, frozen=True, gc=False):
                 were annotated.
         """
         try:
-            found: Segmentation = msgspec.json.decode(self.segmentation, type=Segmentation)
+            segmentation: Segmentation = msgspec.json.decode(self.segmentation, type=Segmentation)
         except msgspec.MsgspecError as error:
             raise _fault(f"the segmentation of annotation {self.id} is none: {error}") from None
-        if found == []:
+        if segmentation == []:
             raise FailureError(
                 f"the segmentation of annotation {self.id} is empty, and detectors learn masks",
                 "Export the annotations with outlines, as polygons or run lengths; boxes alone are not enough.",
             )
-        if isinstance(found, RunLengths):
-            _refuse_other_length(self.id, found)
-        elif any(len(each) < 6 or len(each) % 2 for each in found):
+        if isinstance(segmentation, RunLengths):
+            _refuse_other_length(self.id, segmentation)
+        elif any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
             raise _fault(
                 f"the segmentation of annotation {self.id} is no list of polygons of three points or more"
             )
-        return found
+        return segmentation
 
 
 class Annotations(msgspec.Struct, frozen=True):
@@ -122,10 +122,10 @@ class Annotations(msgspec.Struct, frozen=True):
 
     def by_image(self) -> dict[int, list[Instance]]:
         """Return the objects of each image, in the order of the file."""
-        found: dict[int, list[Instance]] = {each.id: [] for each in self.images}
+        objects: dict[int, list[Instance]] = {each.id: [] for each in self.images}
         for each in self.annotations:
-            found[each.image_id].append(each)
-        return found
+            objects[each.image_id].append(each)
+        return objects
 
 
 def read_annotations(path: Path) -> Annotations:
@@ -136,30 +136,33 @@ def read_annotations(path: Path) -> Annotations:
             message names it.
     """
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Annotations)
+        annotations = msgspec.json.decode(path.read_bytes(), type=Annotations)
     except OSError as error:
         raise FailureError(
             f"cannot read {path}: {error.strerror or error}", "Check the file."
         ) from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _fault(f"{path} is no annotation file of COCO's: {error}") from None
-    fault = _contradiction(found)
+    fault = _contradiction(annotations)
     if fault:
         raise _fault(f"{path}: {fault}")
-    return found
+    return annotations
 
 
-def _contradiction(found: Annotations) -> str:
-    images, categories = {each.id for each in found.images}, {each.id for each in found.categories}
+def _contradiction(annotations: Annotations) -> str:
+    images, categories = (
+        {each.id for each in annotations.images},
+        {each.id for each in annotations.categories},
+    )
     if not images or not categories:
         return f"it has no {'categories' if images else 'images'}"
-    if len(images) < len(found.images) or len(categories) < len(found.categories):
+    if len(images) < len(annotations.images) or len(categories) < len(annotations.categories):
         return "two images or two categories have the same id"
-    names = Counter(each.file_name for each in found.images)
+    names = Counter(each.file_name for each in annotations.images)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
         return f"{len(twice):,} images are listed twice or more, such as {twice[0]}"
-    for each in found.annotations:
+    for each in annotations.annotations:
         if each.image_id not in images:
             return f"annotation {each.id} is of image {each.image_id}, which is not there"
         if each.category_id not in categories:
@@ -198,10 +201,14 @@ def box_kind(bbox: Box, segmentation: Segmentation, picture: Picture) -> BoxKind
     return "size" if size else "corners" if corners else "neither"
 
 
-def _refuse_other_length(number: int, found: RunLengths) -> None:
+def _refuse_other_length(number: int, run_lengths: RunLengths) -> None:
     """Refuse run lengths of another sum than their size, which pycocotools would misread."""
-    height, width = found.size
-    counts = found.counts if isinstance(found.counts, list) else _decompressed(number, found.counts)
+    height, width = run_lengths.size
+    counts = (
+        run_lengths.counts
+        if isinstance(run_lengths.counts, list)
+        else _decompressed(number, run_lengths.counts)
+    )
     if min(counts, default=-1) < 0 or sum(counts) != height * width:
         raise _fault(
             f"the segmentation of annotation {number} has runs of {sum(counts):,} pixels in all, and its size is "

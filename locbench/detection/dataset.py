@@ -72,12 +72,12 @@ class DetectionDataset:
     categories: tuple[Category, ...]
 
     @classmethod
-    def of(cls, source: ImageSource, found: Annotations) -> DetectionDataset:
+    def of(cls, source: ImageSource, annotations: Annotations) -> DetectionDataset:
         """Return all images of an annotation file."""
-        by_image = found.by_image()
-        objects = tuple(tuple(by_image[each.id]) for each in found.images)
-        categories = tuple(sorted(found.categories, key=lambda each: each.id))
-        return cls(source, tuple(found.images), objects, categories)
+        by_image = annotations.by_image()
+        objects = tuple(tuple(by_image[image.id]) for image in annotations.images)
+        categories = tuple(sorted(annotations.categories, key=lambda category: category.id))
+        return cls(source, tuple(annotations.images), objects, categories)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -122,13 +122,13 @@ def segmentation_of(instance: Instance, picture: Picture) -> Segmentation:
     Raises:
         FailureError: it is none, or is of an image of another size.
     """
-    found = instance.parsed_segmentation()
-    if not isinstance(found, list) and found.size != (picture.height, picture.width):
+    segmentation = instance.parsed_segmentation()
+    if not isinstance(segmentation, list) and segmentation.size != (picture.height, picture.width):
         raise FailureError(
-            f"the segmentation of annotation {instance.id} is of an image of {found.size} pixels",
+            f"the segmentation of annotation {instance.id} is of an image of {segmentation.size} pixels",
             f"Mend it: the image has {(picture.height, picture.width)}.",
         )
-    return found
+    return segmentation
 
 
 @dataclass(frozen=True)

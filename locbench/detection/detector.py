@@ -83,12 +83,12 @@ class Pyramid(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Return the backbone's maps below the pyramid, finest first, from images (B, 3, H, W)."""
-        found, x = [], images
+        maps, x = [], images
         for index, unit in enumerate(self.units):
             x = unit(x)
             if index in self.ends:
-                found.append(x)
-        return found
+                maps.append(x)
+        return maps
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return the pyramid's maps in float32 by name, finest first, from images (B, 3, H, W)."""

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from locbench.detection.batches import eval_batches, mask_library
 from locbench.detection.dataset import DetectionDataset
-from locbench.detection.loader import mask_library, validation_samples
 from locbench.errors import FailureError
 
 Detected = dict[str, Tensor]
@@ -44,11 +44,11 @@ def detections(
 ) -> Iterator[Detected]:
     """Yield what a detector finds on each image, on the CPU, the detector in evaluation mode."""
     detector.eval()
-    for samples in validation_samples(dataset, batch_size):
+    for samples in eval_batches(dataset, batch_size):
         images = [each.image.to(device).float().div_(255) for each in samples]
-        for found in detector(images):
-            masks = found["masks"][:, 0] > 0.5
-            yield {name: each.cpu() for name, each in (found | {"masks": masks}).items()}
+        for detected in detector(images):
+            masks = detected["masks"][:, 0] > 0.5
+            yield {name: each.cpu() for name, each in (detected | {"masks": masks}).items()}
 
 
 def average_precision(
@@ -86,20 +86,20 @@ def _evaluated(truth: Any, answer: Any, kind: Literal["bbox", "segm"]) -> list[f
         judged.evaluate()
         judged.accumulate()
         judged.summarize()
-    found = [float(each) for each in judged.stats[: len(PRINTED)]]
+    values = [float(value) for value in judged.stats[: len(PRINTED)]]
     return [
-        round(100 * each, 4) if each >= 0 else None for each in found
+        round(100 * value, 4) if value >= 0 else None for value in values
     ]  # -1 stands for no object to find at all
 
 
-def _results(image: int, found: Detected) -> Iterator[dict[str, Any]]:
-    if not len(found["scores"]):
+def _results(image: int, detected: Detected) -> Iterator[dict[str, Any]]:
+    if not len(detected["scores"]):
         return
     mask = mask_library()
     encoded = mask.encode(
-        np.asfortranarray(found["masks"].numpy().astype(np.uint8).transpose(1, 2, 0))
+        np.asfortranarray(detected["masks"].numpy().astype(np.uint8).transpose(1, 2, 0))
     )
-    numbers = (found[name].tolist() for name in ("boxes", "scores", "labels"))
+    numbers = (detected[name].tolist() for name in ("boxes", "scores", "labels"))
     for (left, top, right, bottom), score, label, segmentation in zip(
         *numbers, encoded, strict=True
     ):
@@ -116,19 +116,19 @@ def _results(image: int, found: Detected) -> Iterator[dict[str, Any]]:
 
 def _truth(dataset: DetectionDataset) -> list[dict[str, Any]]:
     class_of = dataset.class_of
-    found = [
+    truth = [
         {
             "image_id": image,
-            "category_id": class_of[each.category_id],
-            "bbox": list(each.bbox),
-            "segmentation": msgspec.to_builtins(each.parsed_segmentation()),
-            "area": each.area,
-            "iscrowd": each.iscrowd,
+            "category_id": class_of[instance.category_id],
+            "bbox": list(instance.bbox),
+            "segmentation": msgspec.to_builtins(instance.parsed_segmentation()),
+            "area": instance.area,
+            "iscrowd": instance.iscrowd,
         }
-        for image, own in zip(_image_numbers(dataset), dataset.objects, strict=True)
-        for each in own
+        for image, objects in zip(_image_numbers(dataset), dataset.objects, strict=True)
+        for instance in objects
     ]
-    return [each | {"id": number} for number, each in enumerate(found, 1)]
+    return [instance | {"id": number} for number, instance in enumerate(truth, 1)]
 
 
 def _image_numbers(dataset: DetectionDataset) -> list[int]:
@@ -145,17 +145,17 @@ def _indexed(dataset: DetectionDataset, annotations: list[dict[str, Any]]) -> An
     from pycocotools.coco import COCO
 
     with _quiet():
-        found: Any = COCO()
-        found.dataset = {
+        index: Any = COCO()
+        index.dataset = {
             "images": [
-                {"id": number, "height": each.height, "width": each.width}
-                for number, each in zip(_image_numbers(dataset), dataset.pictures, strict=True)
+                {"id": number, "height": picture.height, "width": picture.width}
+                for number, picture in zip(_image_numbers(dataset), dataset.pictures, strict=True)
             ],
             "categories": [{"id": number} for number in dataset.class_of.values()],
             "annotations": annotations,
         }
-        found.createIndex()
-    return found
+        index.createIndex()
+    return index
 
 
 def _quiet() -> contextlib.AbstractContextManager[object]:

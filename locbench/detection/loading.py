@@ -93,12 +93,12 @@ def _read(name: str, root: Path) -> DetectionSplit:
 
 
 def _refuse_other_counts(
-    described: DatasetInfo, parts: CocoParts, found: Sequence[Annotations]
+    described: DatasetInfo, parts: CocoParts, annotations: Sequence[Annotations]
 ) -> None:
     """Refuse files of other sizes than described, whose numbers would pass for COCO's."""
-    wanted = (described.train_size, described.test_size)
-    for files, own, size in zip(parts, found, wanted, strict=True):
-        counts, expected = (len(own.images), len(own.categories)), (size, described.classes)
+    sizes = (described.train_size, described.test_size)
+    for files, part, size in zip(parts, annotations, sizes, strict=True):
+        counts, expected = (len(part.images), len(part.categories)), (size, described.classes)
         if counts != expected:
             raise FailureError(
                 f"{files.annotations} holds {counts[0]:,} images and {counts[1]:,} categories, and {described.label} "
@@ -110,7 +110,7 @@ def _refuse_other_counts(
 
 
 def _refuse_segmentations(
-    files: CocoPart, dataset: DetectionDataset, wanted: Callable[[Instance], bool]
+    files: CocoPart, dataset: DetectionDataset, chosen: Callable[[Instance], bool]
 ) -> None:
     """Refuse segmentations that are none and boxes elsewhere, before a run meets them.
 
@@ -118,10 +118,10 @@ def _refuse_segmentations(
     would be taken for others without a word.
     """
     kinds: Counter[BoxKind] = Counter()
-    for picture, own in zip(dataset.pictures, dataset.objects, strict=True):
-        for each in filter(wanted, own):
+    for picture, objects in zip(dataset.pictures, dataset.objects, strict=True):
+        for instance in filter(chosen, objects):
             try:
-                kinds[box_kind(each.bbox, segmentation_of(each, picture), picture)] += 1
+                kinds[box_kind(instance.bbox, segmentation_of(instance, picture), picture)] += 1
             except FailureError as error:
                 raise FailureError(f"{files.annotations}: {error.message}", error.remedy) from None
     if kinds["corners"] > kinds["size"]:
@@ -137,11 +137,11 @@ def _refuse_segmentations(
         )
 
 
-def _refuse_missing(files: CocoPart, found: Annotations) -> None:
+def _refuse_missing(files: CocoPart, annotations: Annotations) -> None:
     """Refuse a part that lacks images, by one listing of its folder: there are 118,287."""
-    there = {each.name for each in files.images.iterdir()}
-    lacking = [each for each in found.images if each.file_name not in there]
-    lacking = [each for each in lacking if not (files.images / each.file_name).is_file()]
+    there = {file.name for file in files.images.iterdir()}
+    lacking = [file for file in annotations.images if file.file_name not in there]
+    lacking = [file for file in lacking if not (files.images / file.file_name).is_file()]
     if lacking:
         more = f" (and {len(lacking) - 1:,} more)" if len(lacking) > 1 else ""
         raise FailureError(

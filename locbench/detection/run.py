@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from locbench.detection.batches import Sample, train_batches
 from locbench.detection.dataset import DetectionSplit
 from locbench.detection.detector import backbone_chain, build_detector, load_backbone
 from locbench.detection.evaluation import average_precision, detections
-from locbench.detection.loader import Sample, training_samples
 from locbench.spec.recipe import Recipe
 from locbench.training.events import EpochMetrics
 from locbench.training.loop import TrainingRun
@@ -73,7 +73,7 @@ class DetectionRun(TrainingRun):
         self.detector.train()
         total = torch.zeros((), device=self.device)
         flip, drop_last = recipe.detection.flip, recipe.drop_last
-        batches = training_samples(
+        batches = train_batches(
             self.split.train,
             recipe.batch_size,
             seed=recipe.seed,

@@ -53,9 +53,9 @@ def drawn_split(info: DatasetInfo) -> DetectionSplit:
     """Draw the whole data set; it is the same on every machine."""
     parts = [drawn(info.train_size, info.side, "train"), drawn(info.test_size, info.side, "test")]
     digest = hashlib.sha256()
-    for source, found in parts:
+    for source, truth in parts:
         digest.update(source.pixels.tobytes())
-        digest.update(msgspec.json.encode(found))
+        digest.update(msgspec.json.encode(truth))
     train, test = (DetectionDataset.of(*part) for part in parts)
     return DetectionSplit(info, train, test, digest.hexdigest()[:16])
 
@@ -77,10 +77,10 @@ def drawn(count: int, side: int, part: str) -> tuple[DrawnSource, Annotations]:
     instances: list[Instance] = []
     for index in range(count):
         pictures.append(Picture(index, f"{part}-{index}.png", side, side))
-        found = _draw_shapes(draws, side)
+        objects = _draw_shapes(draws, side)
         image = Image.fromarray(pixels[index])
         pen = ImageDraw.Draw(image)
-        for category, points in found:
+        for category, points in objects:
             colour = (draws.randint(120, 255), draws.randint(120, 255), draws.randint(120, 255))
             pen.polygon(points, fill=colour)
             instances.append(_instance(len(instances) + 1, index, category, points))
@@ -94,18 +94,18 @@ def _draw_shapes(draws: Random, side: int) -> list[tuple[int, list[Point]]]:
     Circles about two objects never meet.
     """
     placed: list[tuple[float, float, float]] = []
-    found = []
+    objects = []
     for _ in range(draws.randint(1, MOST)):
         radius = side * (SMALLEST + (LARGEST - SMALLEST) * draws.random()) / 2
         for _ in range(20):
             x, y = (radius + (side - 2 * radius) * draws.random() for _ in range(2))
             if all(math.hypot(x - left, y - top) > radius + other for left, top, other in placed):
                 placed.append((x, y, radius))
-                found.append((draws.choice(list(CORNERS)), x, y, radius, draws.random()))
+                objects.append((draws.choice(list(CORNERS)), x, y, radius, draws.random()))
                 break
     return [
         (category, _corners(CORNERS[category], x, y, radius, turn))
-        for category, x, y, radius, turn in found
+        for category, x, y, radius, turn in objects
     ]
 
 

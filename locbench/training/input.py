@@ -162,9 +162,9 @@ def _in_memory(images: Images | Stream, recipe: Recipe) -> Images:
 def _shared(batch: Batch, world: ProcessGroup) -> Batch:
     if world.size == 1:
         return batch
-    own = world.shard(len(batch.labels))
-    pixels = None if batch.pixels is None else batch.pixels[own].clone()
-    return Batch(images=batch.images[own].clone(), labels=batch.labels[own], pixels=pixels)
+    share = world.shard(len(batch.labels))
+    pixels = None if batch.pixels is None else batch.pixels[share].clone()
+    return Batch(images=batch.images[share].clone(), labels=batch.labels[share], pixels=pixels)
 
 
 def resized(batch: Batch, side: int | None) -> Batch:

@@ -14,12 +14,11 @@ from PIL import EpsImagePlugin, Image
 from torchvision.datasets import ImageFolder
 
 from locbench.data import decoded_folders as folders
-from locbench.data import room
 from locbench.data.imagenet_batches import View, imagenet_train_batches, middle_pixels, view_pixels
 from locbench.data.images import Split, load
 from locbench.datasets.catalogue import info, status
 from locbench.datasets.image_files import as_rgb, opened
-from locbench.detection.loader import training_samples
+from locbench.detection.batches import train_batches
 from locbench.detection.loading import load_detection
 from locbench.errors import FailureError
 
@@ -71,7 +70,7 @@ def test_postscript_under_an_images_name_is_not_run(folder: Path, tmp_path: Path
     (coco / "train2017" / "ten.png").write_bytes(POSTSCRIPT)
     dataset = load_detection(f"coco:{coco}", tmp_path).train
     with pytest.raises(FailureError, match=r"ten\.png cannot be decoded: it is none of"):
-        list(training_samples(dataset, 1, seed=0, epoch=1, flip=False))
+        list(train_batches(dataset, 1, seed=0, epoch=1, flip=False))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "ICO", "PDF", "PCX", "TGA", "XBM"])
@@ -302,25 +301,3 @@ def test_an_array_that_cannot_be_had_is_told_as_such(
 
     monkeypatch.setattr(folders, "_decode_all", full)
     assert "do not fit the memory" in refusal(folder).message
-
-
-def test_free_memory_is_the_least_of_all_limits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(room, "_PROC", tmp_path)
-    monkeypatch.setattr(room, "_GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(room, "_address_space", lambda: None)
-    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:     5 kB\n")
-    assert room.free_memory() == 5 * 1024
-    own = tmp_path / "groups" / "box"
-    own.mkdir(parents=True)
-    (tmp_path / "self").mkdir()
-    (tmp_path / "self" / "cgroup").write_text("0::/box\n")
-    (own / "memory.max").write_text("max\n")
-    (own / "memory.current").write_text("900\n")
-    assert room.free_memory() == 5 * 1024
-    (own / "memory.max").write_text("1000\n")
-    (own / "memory.stat").write_text("anon 100\ninactive_file 700\n")
-    assert room.free_memory() == 800
-    monkeypatch.setattr(room, "_address_space", lambda: 300)
-    assert room.free_memory() == 300

@@ -13,14 +13,14 @@ import torch
 from coco_specimens import CORNER, CROWD, SQUARE, annotations, write_coco
 
 from locbench.datasets.catalogue import info, status
-from locbench.detection.evaluation import average_precision
-from locbench.detection.loader import (
+from locbench.detection.batches import (
+    eval_batches,
     mask_of,
     mirrored_target,
     target_of,
-    training_samples,
-    validation_samples,
+    train_batches,
 )
+from locbench.detection.evaluation import average_precision
 from locbench.detection.loading import load_detection
 from locbench.errors import FailureError, UsageError
 
@@ -52,7 +52,7 @@ def test_reader_gives_what_is_annotated(folder: Path) -> None:
 
 def test_targets_are_boxes_classes_and_masks_without_crowds(folder: Path) -> None:
     dataset = load_detection(f"coco:{folder}", folder).train
-    ((sample,),) = training_samples(dataset, 4, seed=0, epoch=1, flip=False)
+    ((sample,),) = train_batches(dataset, 4, seed=0, epoch=1, flip=False)
     assert sample.image.shape == (3, 8, 12)
     assert sample.image.dtype == torch.uint8
     assert sample.image[:, 0, 0].tolist() == [255, 0, 0]
@@ -77,12 +77,12 @@ def test_compressed_runs_are_read_too(folder: Path) -> None:
 
 def test_mirrored_images_have_mirrored_targets(folder: Path) -> None:
     dataset = load_detection(f"coco:{folder}", folder).train
-    ((plain,),) = training_samples(dataset, 1, seed=0, epoch=1, flip=False)
+    ((plain,),) = train_batches(dataset, 1, seed=0, epoch=1, flip=False)
     mirrored = mirrored_target(plain.target, 12)
     assert mirrored["boxes"].tolist() == [[6, 1, 10, 5], [2, 2, 4, 6]]
     assert np.array_equal(mirrored["masks"][0].numpy(), SQUARE_MASK[:, ::-1])
     found = [
-        next(training_samples(dataset, 1, seed=seed, epoch=1, flip=True))[0] for seed in range(12)
+        next(train_batches(dataset, 1, seed=seed, epoch=1, flip=True))[0] for seed in range(12)
     ]
     turned = [each for each in found if each.image[:, 0, -1].tolist() == [255, 0, 0]]
     assert 0 < len(turned) < len(found)
@@ -93,7 +93,7 @@ def test_order_follows_from_seed_and_epoch_alone() -> None:
     dataset = load_detection("shapes", Path(), limit=12).train
 
     def epoch(number: int, batch: int) -> list[torch.Tensor]:
-        batches = training_samples(dataset, batch, seed=1, epoch=number, flip=True)
+        batches = train_batches(dataset, batch, seed=1, epoch=number, flip=True)
         return [each.image for samples in batches for each in samples]
 
     first, again, other = epoch(1, 5), epoch(1, 3), epoch(2, 5)
@@ -162,14 +162,14 @@ def test_undecodable_image_is_named(folder: Path) -> None:
     (folder / "val2017" / "eleven.png").write_bytes(b"no image")
     dataset = load_detection(f"coco:{folder}", folder).test
     with pytest.raises(FailureError, match=r"eleven\.png cannot be decoded"):
-        list(validation_samples(dataset, 1))
+        list(eval_batches(dataset, 1))
 
 
 def test_image_of_another_size_is_named(folder: Path) -> None:
     dataset = load_detection(f"coco:{folder}", folder)
     (folder / "train2017" / "ten.png").write_bytes((folder / "val2017" / "eleven.png").read_bytes())
     with pytest.raises(FailureError, match="8 x 8 pixels, and its annotation says 12 x 8"):
-        list(training_samples(dataset.train, 1, seed=0, epoch=1, flip=False))
+        list(train_batches(dataset.train, 1, seed=0, epoch=1, flip=False))
 
 
 def without(name: str) -> dict[str, Any]:

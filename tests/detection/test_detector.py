@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.models import resnet34
 
+from locbench.detection.batches import target_of
 from locbench.detection.costs import detector_parameters, detector_seconds
 from locbench.detection.dataset import DetectionDataset
 from locbench.detection.detector import (
@@ -23,7 +24,6 @@ from locbench.detection.detector import (
     load_backbone,
 )
 from locbench.detection.evaluation import average_precision
-from locbench.detection.loader import target_of
 from locbench.detection.loading import load_detection
 from locbench.detection.run import DetectionRun
 from locbench.errors import DivergedError, FailureError

@@ -136,14 +136,14 @@ def test_swin_recipes_drop_it_in_full_and_reduced_runs() -> None:
 
 def test_detectors_drop_it_too() -> None:
     pytest.importorskip("pycocotools")
-    from locbench.detection.loader import training_samples
+    from locbench.detection.batches import train_batches
     from locbench.detection.loading import load_detection
 
     dataset = load_detection("shapes", Path(), limit=12).train
     sizes = {
         drop: [
             len(each)
-            for each in training_samples(dataset, 5, seed=1, epoch=1, flip=True, drop_last=drop)
+            for each in train_batches(dataset, 5, seed=1, epoch=1, flip=True, drop_last=drop)
         ]
         for drop in (False, True)
     }

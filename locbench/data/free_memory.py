@@ -27,9 +27,9 @@ def free_memory() -> int | None:
 
 
 def _machine() -> int | None:
-    found = _number(_PROC / "meminfo", r"MemAvailable:\s+(\d+) kB")
-    if found is not None:
-        return 1024 * found
+    available = _number(_PROC / "meminfo", r"MemAvailable:\s+(\d+) kB")
+    if available is not None:
+        return 1024 * available
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -55,11 +55,11 @@ def _groups() -> Iterator[int]:
 
 def _group_folders() -> list[Path]:
     """Return the folder of the process's own control group, and that of the whole container."""
-    own = ""
+    group = ""
     with contextlib.suppress(OSError):
-        found = re.search(r"^0::/(.+)$", (_PROC / "self" / "cgroup").read_text(), re.MULTILINE)
-        own = found[1] if found else ""
-    return list(dict.fromkeys((_GROUPS, _GROUPS / own)))
+        match = re.search(r"^0::/(.+)$", (_PROC / "self" / "cgroup").read_text(), re.MULTILINE)
+        group = match[1] if match else ""
+    return list(dict.fromkeys((_GROUPS, _GROUPS / group)))
 
 
 def _address_space() -> int | None:
@@ -74,7 +74,7 @@ def _address_space() -> int | None:
 
 def _number(path: Path, pattern: str) -> int | None:
     try:
-        found = re.search(pattern, path.read_text(), re.MULTILINE)
+        match = re.search(pattern, path.read_text(), re.MULTILINE)
     except (OSError, UnicodeDecodeError):
         return None
-    return int(found[1]) if found else None
+    return int(match[1]) if match else None

@@ -42,7 +42,7 @@ class Sample:
     target: Target
 
 
-def training_samples(
+def train_batches(
     dataset: DetectionDataset,
     batch_size: int,
     *,
@@ -71,7 +71,7 @@ def training_samples(
     )
 
 
-def validation_samples(dataset: DetectionDataset, batch_size: int) -> Iterator[list[Sample]]:
+def eval_batches(dataset: DetectionDataset, batch_size: int) -> Iterator[list[Sample]]:
     """Yield the images in order, on the CPU, without what is on them.
 
     Raises:
@@ -133,9 +133,9 @@ def _decoded(dataset: DetectionDataset, picture: Picture) -> NDArray[np.uint8]:
     except UNDECODABLE as error:
         raise undecodable({path: damage_of(error)}) from None
     if pixels.shape[:2] != (picture.height, picture.width):
-        found = f"{pixels.shape[1]} x {pixels.shape[0]}"
+        size = f"{pixels.shape[1]} x {pixels.shape[0]}"
         raise FailureError(
-            f"{path} has {found} pixels, and its annotation says {picture.width} x {picture.height}",
+            f"{path} has {size} pixels, and its annotation says {picture.width} x {picture.height}",
             "Put the image and the annotations of one data set together.",
         )
     return pixels
