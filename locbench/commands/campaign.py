@@ -29,7 +29,7 @@ from locbench.torchrun import process_count
 
 
 @dataclass(frozen=True)
-class Entry:
+class TablePart:
     """A table or a part of one: ``ID[@DATASET][:ROWS[:COLUMNS]]``.
 
     Attributes:
@@ -43,7 +43,7 @@ class Entry:
     columns: tuple[str, ...]
 
     @classmethod
-    def parse(cls, text: str) -> Entry:
+    def parse(cls, text: str) -> TablePart:
         """Read an entry.
 
         Raises:
@@ -89,7 +89,7 @@ def _is_there(name: str) -> bool:
 
 
 STANDARD = tuple(
-    Entry.parse(each)
+    TablePart.parse(each)
     for each in (
         "pgl-period@cifar10",
         "auglocal-depth@cifar10:ResNet-32 / *",
@@ -114,7 +114,7 @@ class Campaign:
 
     def __init__(
         self,
-        entries: Sequence[Entry],
+        entries: Sequence[TablePart],
         options: RunOptions,
         config: ExecutionConfig,
         console: Console,
@@ -202,11 +202,11 @@ class Campaign:
         for each in forecast.lacking:
             self._say(f"Missing: {each}")
 
-    def tell_records(self) -> None:
+    def report_records(self) -> None:
         """Say which records came with the repository, and which files cannot be used."""
         for note in shipped_notes([job for plan in self.plans() for job in plan.jobs], self.store):
             self._say(note)
-        self.store.set_aside.tell()
+        self.store.set_aside.report()
 
     def counts(self) -> list[dict[str, Any]]:
         """Return the number of runs of every entry by their state."""
@@ -223,7 +223,7 @@ class Campaign:
             counted.append({"table": entry.text, "runs": len(states), **counts})
         return counted
 
-    def _plan(self, entry: Entry) -> Plan:
+    def _plan(self, entry: TablePart) -> Plan:
         dataset = entry.dataset or self.options.dataset
         options = msgspec.structs.replace(
             self.options, dataset=dataset, rows=entry.rows, columns=entry.columns
@@ -234,7 +234,7 @@ class Campaign:
         failed = [count for count in self.counts() if count["failed"]]
         if failed:
             runs = sum(count["failed"] for count in failed)
-            tables = dict.fromkeys(Entry.parse(count["table"]).table for count in failed)
+            tables = dict.fromkeys(TablePart.parse(count["table"]).table for count in failed)
             raise FailureError(
                 f"{runs} run{'s' if runs > 1 else ''} failed, of {', '.join(tables)}",
                 f"See why, and run again: locbench table {next(iter(tables))} "
@@ -266,10 +266,10 @@ def start(
         )
     seconds, console = seconds_of(budget), Output(as_json).console
     begun = time.monotonic()
-    entries = [Entry.parse(each) for each in tables] or STANDARD
+    entries = [TablePart.parse(each) for each in tables] or STANDARD
     options = with_device(options, config.devices[0])
     campaign = Campaign(entries, options, config, console)
-    campaign.tell_records()
+    campaign.report_records()
     if plan_only:
         campaign.show_plan()
     else:

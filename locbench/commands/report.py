@@ -130,7 +130,7 @@ def read_records(results: Path) -> list[Record]:
     """
     store = Store(results)
     records = list(store.all())
-    store.set_aside.tell()
+    store.set_aside.report()
     if store.set_aside.why and not records:
         raise FailureError(
             f"no file in {store.records} can be used as a record, and there are "

@@ -76,11 +76,11 @@ class Training:
         shown, measurements = narrow(plan.table, plan.cells), MeasurementStore(self.store.folder)
         measuring = Measuring(shown, measurements, self.device, options, asked=measure, rerun=rerun)
         if plan_only:
-            self._tell_set_aside()
+            self._report_set_aside()
             self._show_plan(plan, measuring)
             return
         self._records(plan)
-        self._tell_set_aside()
+        self._report_set_aside()
         self._announce(plan)
         self._train(plan.open, again=f"locbench table {table_id} with the same options")
         if not is_main_process():
@@ -124,14 +124,14 @@ class Training:
         """Run recipes that belong to no table."""
         contents = Contents(self.config.root)
         recipes = [
-            msgspec.structs.replace(contents.told(each), processes=process_count())
+            msgspec.structs.replace(contents.with_content(each), processes=process_count())
             for each in recipes
         ]
         jobs = [
             Job(recipe, (), "to do" if rerun or not self.store.find(recipe.key) else "done")
             for recipe in recipes
         ]
-        self._tell_set_aside()
+        self._report_set_aside()
         if plan_only:
             self._show_plan(Plan(None, tuple(jobs), ()), None)
             return
@@ -168,9 +168,9 @@ class Training:
                 f"To go on: {again}.",
             ) from None
 
-    def _tell_set_aside(self) -> None:
+    def _report_set_aside(self) -> None:
         if is_main_process():
-            self.store.set_aside.tell()
+            self.store.set_aside.report()
 
     def _announce(self, plan: Plan) -> None:
         there = len(plan.jobs) - len(plan.open)

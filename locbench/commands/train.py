@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -37,18 +38,11 @@ def train(jobs: Sequence[Job], config: ExecutionConfig, console: Console) -> Non
             "torchrun's processes share every run, so none can run beside others",
             "Leave out --jobs-per-device and further devices, or torchrun.",
         )
-    _prepare(jobs, config)
+    sweeps = {name: config.sweep(name) for name in config.devices}
+    engines = {name: sweep.choose_engines(jobs) for name, sweep in sweeps.items()}
+    sweeps[config.devices[0]].prepare(jobs)
     with FailSafe(SweepProgress(console, len(config.devices))) as display:
-        run_side_by_side(jobs, config, display)
-
-
-def _prepare(jobs: Sequence[Job], config: ExecutionConfig) -> None:
-    from locbench.training.device import choose_device
-
-    first, *others = [config.sweep(choose_device(name)) for name in dict.fromkeys(config.devices)]
-    for sweep in others:
-        sweep.choose_engines(jobs)
-    first.prepare(jobs)
+        run_side_by_side(jobs, replace(config, chosen_engines=engines), display)
 
 
 def _train_here(jobs: Sequence[Job], config: ExecutionConfig, console: Console) -> None:
@@ -56,11 +50,10 @@ def _train_here(jobs: Sequence[Job], config: ExecutionConfig, console: Console) 
     from locbench.training.device import choose_device
     from locbench.training.distributed import join_process_group, leave_process_group
 
-    device = choose_device(config.devices[0])
-    world = join_process_group(device)
+    world = join_process_group(choose_device(config.devices[0]))
     try:
         with FailSafe(SweepProgress(console)) as display:
-            sweep = config.sweep(device, world=world)
+            sweep = config.sweep(config.devices[0], world=world)
             sweep.prepare(jobs)
             until = config.until
             sweep.run(jobs, display if until is None else Deadline(display, until))

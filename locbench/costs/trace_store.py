@@ -14,9 +14,8 @@ from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 import msgspec
 
 from locbench.costs.memory.options import TraceOptions, step_words
-from locbench.results.json_store import JsonStore
+from locbench.results.json_store import JsonStore, SetAside
 from locbench.results.provenance import versions
-from locbench.results.set_aside import SetAside
 from locbench.spec.recipe import Recipe
 
 Bytes: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]

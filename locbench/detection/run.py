@@ -16,7 +16,7 @@ from locbench.spec.recipe import Recipe
 from locbench.training.events import EpochMetrics
 from locbench.training.loop import TrainingRun
 from locbench.training.optimizer import by_decay
-from locbench.training.state import Keeper, Origin, RunState, Stateful
+from locbench.training.state import Keeper, Origin, Stateful
 
 TESTED_AT_ONCE = 4
 """Validation images per batch."""
@@ -107,6 +107,14 @@ class DetectionRun(TrainingRun):
         found = detections(self.detector, self.split.test, TESTED_AT_ONCE, self.device)
         return dict(average_precision(self.split.test, found))
 
+    def metrics(self) -> dict[str, float]:
+        """Return average precisions after the last epoch in percent, and the training loss."""
+        return {
+            name: value
+            for name, value in self.state.history[-1].items()
+            if value is not None and (name.startswith(("box_", "mask_")) or name == "train_loss")
+        }
+
 
 def make_detector_optimizer(detector: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the optimizer over a detector.
@@ -125,14 +133,3 @@ def make_detector_optimizer(detector: nn.Module, recipe: Recipe) -> torch.optim.
         nesterov=recipe.nesterov and recipe.momentum > 0,
         fused=True,
     )
-
-
-def detection_metrics(state: RunState) -> dict[str, float]:
-    """Return a finished run's average precisions in percent, and its training loss."""
-    last = state.history[-1]
-    kept = {
-        name: value
-        for name, value in last.items()
-        if name.startswith(("box_", "mask_")) or name == "train_loss"
-    }
-    return {name: value for name, value in kept.items() if value is not None}

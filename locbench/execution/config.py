@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,12 @@ import msgspec
 
 from locbench.errors import UsageError
 from locbench.results.store import Store
+from locbench.spec.choices import EngineName
 from locbench.spec.selection import RunOptions
 from locbench.spec.validation import refuse_count
 from locbench.torchrun import local_device
 
 if TYPE_CHECKING:
-    import torch
-
     from locbench.execution.sweep import Sweep
 
 MOST_JOBS = 256
@@ -36,6 +36,7 @@ class ExecutionConfig:
         download: fetch a data set that is missing.
         weights: file of pretrained weights.
         until: when to stop, on `time.monotonic`'s clock; None runs everything.
+        chosen_engines: by device and key of a recipe; a sweep chooses those that are not there.
     """
 
     results: Path
@@ -45,18 +46,21 @@ class ExecutionConfig:
     download: bool = False
     weights: Path | None = None
     until: float | None = None
+    chosen_engines: Mapping[str, Mapping[str, EngineName]] = field(default_factory=dict)
 
-    def sweep(self, device: torch.device, **others: Any) -> Sweep:
+    def sweep(self, device: str, **others: Any) -> Sweep:
         """Return a sweep on one of the devices; ``others`` are further arguments of `Sweep`."""
         from locbench.execution.sweep import Sweep
+        from locbench.training.device import choose_device
 
         return Sweep(
             Store(self.results),
-            device,
+            choose_device(device),
             self.root,
             download=self.download,
             weights=self.weights,
             engine=self.engine,
+            chosen_engines=self.chosen_engines.get(device, {}),
             **others,
         )
 

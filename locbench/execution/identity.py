@@ -34,9 +34,9 @@ class Contents:
             self._seen[dataset] = content_of(dataset, self.root)
         return self._seen[dataset]
 
-    def told(self, recipe: Recipe) -> Recipe:
+    def with_content(self, recipe: Recipe) -> Recipe:
         """Return a recipe with what its data set holds, and its backbone's likewise."""
-        backbone = self.told(recipe.backbone) if recipe.backbone else None
+        backbone = self.with_content(recipe.backbone) if recipe.backbone else None
         return msgspec.structs.replace(
             recipe, content=self.of(recipe.dataset).now, backbone=backbone
         )

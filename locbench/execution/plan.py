@@ -88,7 +88,7 @@ def make_plan(
             assert cell.recipe is not None
             recipe, note = _reduced(cell.recipe, options, substitute, variant)
             notes |= dict.fromkeys(note)
-            recipe = contents.told(msgspec.structs.replace(recipe, seed=seed))
+            recipe = contents.with_content(msgspec.structs.replace(recipe, seed=seed))
             _refuse_unfit(recipe, cell)
             places.setdefault(recipe.key, (recipe, []))[1].append((cell.row, cell.column))
     _refuse_shared_weights([recipe for recipe, _ in places.values()])

@@ -140,17 +140,16 @@ class _Worker:
 
         from locbench.data.decoding import worker_count
         from locbench.data.loading import share_with
-        from locbench.training.device import choose_device
 
         devices = self.config.devices
-        name, processes = devices[self.row], len(devices)
-        device = choose_device(name)
+        processes, sharing = len(devices), devices.count(devices[self.row])
         share_with(processes)
         decoders = max(1, worker_count() // processes) if worker_count() else 0
         os.environ["LOCBENCH_WORKERS"] = str(decoders)
-        if device.type == "cpu":
+        sweep = self.config.sweep(devices[self.row], beside=sharing)
+        if sweep.device.type == "cpu":
             torch.set_num_threads(max(1, torch.get_num_threads() // processes))
-        return self.config.sweep(device, beside=devices.count(name))
+        return sweep
 
 
 _worker: _Worker

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 import torch
 
 from locbench.data.images import Split, load
-from locbench.datasets.catalogue import info, status
 from locbench.detection.dataset import DetectionSplit
 from locbench.detection.detector import BackboneError, keep_weights
-from locbench.detection.evaluation import require_pycocotools
 from locbench.detection.loading import load_detection
-from locbench.detection.run import DetectionRun, detection_metrics
-from locbench.errors import DivergedError, FailureError, LocbenchError, UsageError
+from locbench.detection.run import DetectionRun
+from locbench.errors import DivergedError, FailureError, LocbenchError
 from locbench.execution.events import JobDone, JobStarted, Listener
 from locbench.execution.identity import refuse_changed
 from locbench.execution.job import Job, place_of
+from locbench.execution.readiness import refuse_missing, refuse_unready
 from locbench.results.provenance import code, versions
 from locbench.results.record import DataUsed, Provenance, Record
 from locbench.results.store import Store
@@ -29,8 +29,7 @@ from locbench.spec.recipe import Recipe
 from locbench.training.device import device_name
 from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
 from locbench.training.engine import choose_engine
-from locbench.training.faults import is_recipes_own, told
-from locbench.training.lone_image import refuse_lone_image
+from locbench.training.faults import error_text, is_recipes_own
 from locbench.training.run import Run
 from locbench.training.state import Origin, RunState
 
@@ -46,6 +45,7 @@ class Sweep:
         weights: file of pretrained weights; None asks timm's hub where a recipe wants some.
         world: processes that share every run; one of them writes the records.
         engine: how training steps are run; see `choose_engine`.
+        chosen_engines: those of recipes for which it has been chosen, by their keys.
         beside: how many sweeps share the device, this one among them; records say so.
     """
 
@@ -59,6 +59,7 @@ class Sweep:
         weights: Path | None = None,
         world: ProcessGroup = SINGLE_PROCESS,
         engine: str = "auto",
+        chosen_engines: Mapping[str, EngineName] = MappingProxyType({}),
         beside: int = 1,
     ) -> None:
         self.store, self.device, self.root, self.download = store, device, root, download
@@ -66,7 +67,7 @@ class Sweep:
         self.code = code()
         self._splits: dict[tuple[str, str, int | None, int | None], Split | DetectionSplit] = {}
         self._detection_splits: dict[str, DetectionSplit] = {}
-        self._engines: dict[str, EngineName] = {}
+        self._engines = dict(chosen_engines)
 
     def prepare(self, jobs: Sequence[Job]) -> None:
         """Refuse, before all training, what some job could not do, and make the folders of its
@@ -84,10 +85,9 @@ class Sweep:
             [job.recipe for job in jobs], weights=any(job.keeps_weights for job in jobs)
         )
 
-    def choose_engines(self, jobs: Sequence[Job]) -> None:
-        """Choose the engine of each job; UsageError if it cannot run one."""
-        for job in jobs:
-            self._engine(job.recipe)
+    def choose_engines(self, jobs: Sequence[Job]) -> Mapping[str, EngineName]:
+        """Return the engine of each job by its recipe's key; UsageError if it cannot run one."""
+        return {job.recipe.key: self._engine(job.recipe) for job in jobs}
 
     def run(self, jobs: Sequence[Job], listener: Listener) -> list[Record]:
         """Run jobs that have been prepared; see `run_job`."""
@@ -192,17 +192,17 @@ class Sweep:
                 self.world.size > 1 and not diverged
             ):  # the others may not have met it and would wait for this one
                 raise FailureError(
-                    f"a process failed: {told(error)}", "Start torchrun again."
+                    f"a process failed: {error_text(error)}", "Start torchrun again."
                 ) from error
             if diverged and self.world.is_main:  # it would diverge again from there
                 self.store.checkpoint(recipe.key).unlink(missing_ok=True)
             return self._failed(recipe, split, state, error)
-        return self._make(recipe, split, state, final_metrics(state))
+        return self._make(recipe, split, state, run.metrics())
 
     def _failed(
         self, recipe: Recipe, split: Split | DetectionSplit, state: RunState, error: Exception
     ) -> Record:
-        message = error.message if isinstance(error, LocbenchError) else told(error)
+        message = error.message if isinstance(error, LocbenchError) else error_text(error)
         return msgspec.structs.replace(
             self._make(recipe, split, state, {}), status="failed", error=message
         )
@@ -260,87 +260,9 @@ def _ending_the_sweep(job: Job) -> Iterator[None]:
         raise
     except Exception as error:
         raise FailureError(
-            f"{place_of(job)}: {told(error)}",
+            f"{place_of(job)}: {error_text(error)}",
             "Whole epochs of it and all records are kept. To go on: the same command.",
         ) from error
-
-
-def refuse_missing(names: Iterable[str], root: Path) -> None:
-    """Raise FailureError if one of the data sets is not there whole: hours into a sweep would be
-    too late to say so.
-    """
-    for seen in (status(name, root) for name in names):
-        if seen.state != "ready":
-            raise FailureError(
-                f"{seen.label} is {seen.state}: {seen.detail}",
-                f"{seen.remedy} Or choose another one with --dataset.",
-            )
-
-
-def refuse_unready(jobs: Sequence[Job], root: Path) -> dict[str, DetectionSplit]:
-    """Refuse a last batch that no epoch could end with, and what a detector could not do without,
-    before all training.
-
-    Returns:
-        the whole data sets of the detectors, which had to be read for that.
-
-    Raises:
-        UsageError: see `refuse_lone_image`.
-        FailureError: pycocotools, an image or an annotation file is missing, or that file is none
-            of COCO's.
-    """
-    for job in jobs:
-        if job.recipe.detection is None:
-            described = info(job.recipe.dataset, root)
-            try:
-                refuse_lone_image(job.recipe, described.train_size, described.classes)
-            except UsageError as error:
-                raise UsageError(f"{place_of(job)}: {error.message}", error.remedy) from None
-    detectors = [job.recipe.dataset for job in jobs if job.recipe.detection is not None]
-    if detectors:
-        require_pycocotools()
-    return {name: load_detection(name, root) for name in dict.fromkeys(detectors)}
-
-
-def final_metrics(state: RunState) -> dict[str, float]:
-    """Return a run's numbers: accuracy and error after the last epoch, the best accuracy and its
-    epoch.
-
-    A detector has average precisions instead.
-
-    The error has two names, as in the papers: ``test_err``, and ``top1_err`` on ImageNet. Where the
-    first five guesses were counted, on ImageNet and with 200 classes or more, there are
-    ``top5_acc`` and ``top5_err`` too.
-    """
-    if "box_ap" in state.history[-1]:
-        return detection_metrics(state)
-    tested = [
-        (row["test_acc"], row["epoch"]) for row in state.history if row["test_acc"] is not None
-    ]
-    final = tested[-1][0]
-    best, epoch = max(tested, key=lambda pair: (pair[0] or 0.0, -(pair[1] or 0.0)))
-    loss = state.history[-1]["train_loss"]
-    assert final is not None
-    assert best is not None
-    assert epoch is not None
-    assert loss is not None
-    return {
-        "test_acc": round(final, 4),
-        "test_err": round(100 - final, 4),
-        "top1_err": round(100 - final, 4),
-        "best_acc": round(best, 4),
-        "best_epoch": epoch,
-        "train_loss": loss,
-    } | _among_five(state)
-
-
-def _among_five(state: RunState) -> dict[str, float]:
-    counted = [five for row in state.history if (five := row.get("test_top5")) is not None]
-    return (
-        {"top5_acc": round(counted[-1], 4), "top5_err": round(100 - counted[-1], 4)}
-        if counted
-        else {}
-    )
 
 
 def refuse_untrained(store: Store, backbone: Recipe) -> Path:

@@ -1,7 +1,9 @@
-"""One folder of JSON files, each of one struct, named by what it is of."""
+"""Folders of JSON files of one struct, and those that cannot be used."""
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,13 +13,69 @@ import msgspec
 
 from locbench.errors import FailureError, UsageError
 from locbench.files import indented_json, listed, read_regular, write_atomically
-from locbench.results.set_aside import SetAside
+from locbench.printable import printable
 
 T = TypeVar("T")
 
 
 class UnusableError(ValueError):
     """A file cannot be used; the text says why, without the file's name."""
+
+
+NAMED = 5
+"""Files that are named one by one; further ones are counted."""
+
+LONGEST = 300
+"""Characters of a reason that are kept."""
+
+
+class SetAside:
+    """Files of a folder that cannot be used, which are left where they are.
+
+    Attributes:
+        why: the reason, by file.
+    """
+
+    def __init__(self) -> None:
+        self.why: dict[Path, str] = {}
+        self._reported: set[Path] = set()
+
+    def add(self, path: Path, why: str) -> None:
+        """Remember that a file cannot be used, and why.
+
+        A reason may quote what is in the file, however long.
+        """
+        self.why[path] = why if len(why) <= LONGEST else f"{why[:LONGEST]}..."
+
+    def remove(self, path: Path) -> None:
+        """Forget a file: it is read anew, or in order by now."""
+        self.why.pop(path, None)
+
+    def by_reason(self, kind: str, remedy: str) -> list[str]:
+        """Return a sentence per reason why files count as missing, with the first and their number."""
+        paths: dict[str, list[Path]] = {}
+        for path, why in self.why.items():
+            paths.setdefault(why, []).append(path)
+        sentences = []
+        for why, (first, *more) in paths.items():
+            which = f"{first} and {len(more)} more" if more else f"{first}"
+            sentences.append(f"The {kind} {which} counts as missing: {why}. {remedy}")
+        return sentences
+
+    def report(self) -> None:
+        """Name what was not named before on standard error, and count the rest.
+
+        A lost terminal is no fault.
+        """
+        new = [path for path in self.why if path not in self._reported]
+        self._reported.update(new)
+        if not new:
+            return
+        lines = [f"set aside: {path}: {self.why[path]}" for path in new[:NAMED]]
+        lines += [f"set aside: {len(new) - NAMED} more"] if len(new) > NAMED else []
+        lines += ["Files that are set aside stay where they are and count for nothing."]
+        with contextlib.suppress(OSError, ValueError):
+            print("\n".join(map(printable, lines)), file=sys.stderr)
 
 
 class JsonStore(Generic[T]):

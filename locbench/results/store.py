@@ -1,4 +1,4 @@
-"""Where records are kept: one JSON file each, written at once or not at all."""
+"""Records in a results folder: one JSON file each, written whole or not."""
 
 from __future__ import annotations
 
@@ -11,19 +11,59 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from locbench.errors import FailureError
+import msgspec
+
+from locbench.errors import FailureError, LocbenchError
 from locbench.files import probe, remove_old_parts
+from locbench.results.json_store import JsonStore, UnusableError
 from locbench.results.provenance import tracked
-from locbench.results.reading import RecordFiles
-from locbench.results.record import Record
+from locbench.results.record import SCHEMA, Record
+from locbench.results.validity import first_fault
 from locbench.spec.recipe import Recipe
 
 KEY_LENGTH = 12
 
 
+class _Versioned(msgspec.Struct):
+    schema: int = SCHEMA
+
+
+class RecordFiles(JsonStore[Record]):
+    """The record files of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, Record)
+
+    def _decode(self, content: bytes) -> Record:
+        try:
+            schema = msgspec.json.decode(content, type=_Versioned).schema
+            if schema == SCHEMA:
+                return msgspec.json.decode(content, type=Record)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            newer = "; a newer locbench may have made it" if "unknown field" in str(error) else ""
+            raise UnusableError(f"it is no record: {error}{newer}") from None
+        whose = "a newer locbench made it" if schema > SCHEMA else "no locbench made such"
+        raise UnusableError(
+            f"{whose}: its schema is {str(schema)[:20]}, and this version reads {SCHEMA}"
+        )
+
+    def _fault_of(self, value: Record, path: Path) -> str:
+        try:
+            key = value.recipe.key
+        except (LocbenchError, UnicodeEncodeError) as error:  # as of a network that is not there
+            return f"recipe: {getattr(error, 'message', error)}"
+        if key != value.key:
+            return f"its recipe has the key {key}, and it says {value.key[:40]!r}"
+        fault = first_fault(value)
+        if not fault and not path.stem.endswith(key):
+            return f"its name does not end with its key, as {value.recipe.name}.json does"
+        return fault
+
+
 class Store:
-    """The records of one results folder. Files that cannot be used as records are set aside: passed
-    over and kept.
+    """The records of one results folder.
+
+    Files that cannot be used as records are set aside: passed over and kept.
 
     Args:
         folder: the results folder; records are in its ``records``, checkpoints of unfinished runs
@@ -42,8 +82,7 @@ class Store:
         self._listing: _Listing | None = None
 
     def prepare(self, recipes: Iterable[Recipe] = (), *, weights: bool = False) -> None:
-        """Make the folders and check that files can be written, with the names they will have,
-        before anything runs.
+        """Make the folders and check that files of the later names can be written.
 
         Args:
             recipes: what will be recorded.
@@ -99,8 +138,9 @@ class Store:
         return self.folder / "weights" / f"{key}.safetensors"
 
     def save(self, record: Record) -> Path:
-        """Write a record and remove what it replaces: older ones of its key and, of a finished run,
-        its checkpoint.
+        """Write a record and remove what it replaces.
+
+        That is older ones of its key and, of a finished run, its checkpoint.
 
         Raises:
             FailureError: the record cannot be written or, once written, cannot be used; its
@@ -109,9 +149,7 @@ class Store:
         path = self.path(record)
         self._files.write(path, record)
         self._listing = None
-        if (
-            self._files.read(path) is None
-        ):  # it would be passed over, and its run made again and again
+        if self._files.read(path) is None:  # it would be passed over, and its run made again
             raise FailureError(
                 f"the record {path} is not sound: {self.set_aside.why[path]}",
                 "Report this fault of ours.",
@@ -135,9 +173,8 @@ class Store:
     def all(self) -> Iterator[Record]:
         """Read all records, in the order of their names; see `find` for errors."""
         for paths in self._paths().values():
-            found = self._newest(paths)
-            if found is not None:
-                yield found
+            if (record := self._newest(paths)) is not None:
+                yield record
 
     def shipped(self, keys: Iterable[str] | None = None) -> int:
         """Return how many records came with the repository and are unchanged.
@@ -151,16 +188,17 @@ class Store:
         return len(tracked(self.records).intersection(names)) if names else 0
 
     def _newest(self, paths: Sequence[Path]) -> Record | None:
-        """Return the record that counts of those with one key: finished rather than failed, then
-        the newest.
-        """
-        found = [(path, record) for path in paths if (record := self._files.read(path)) is not None]
-        found.sort(key=lambda each: (each[1].status == "done", each[1].provenance.started))
-        for path, _ in found[:-1]:
-            self.set_aside.add(
-                path, f"the same run is recorded in {found[-1][0].name}, which counts"
-            )
-        return found[-1][1] if found else None
+        """Return the record that counts of those with one key: a finished one, then the newest."""
+        records = {path: record for path in paths if (record := self._files.read(path))}
+        if not records:
+            return None
+        *others, newest = sorted(
+            records,
+            key=lambda path: (records[path].status == "done", records[path].provenance.started),
+        )
+        for path in others:
+            self.set_aside.add(path, f"the same run is recorded in {newest.name}, which counts")
+        return records[newest]
 
     def _paths(self) -> Mapping[str, Sequence[Path]]:
         """Return the files by the key in their names.
@@ -206,9 +244,7 @@ class _Listing:
 
 
 def _by_key(folder: Path) -> Mapping[str, Sequence[Path]]:
-    """List the JSON files of a folder without hidden ones, such as those that macOS puts beside
-    others.
-    """
+    """List the JSON files of a folder, without hidden ones such as macOS puts beside others."""
     paths: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
         if path.suffix == ".json" and not path.name.startswith("."):

@@ -30,7 +30,7 @@ def runs_apart(tables: Sequence[Table], records: Sequence[Record]) -> list[Recor
 def print_runs(output: Output, tables: Sequence[Table], store: Store) -> None:
     """Print one line per run of no table, or JSON."""
     records = runs_apart(tables, list(store.all()))
-    store.set_aside.tell()
+    store.set_aside.report()
     output.show(
         lambda: [run_entry(record, store) for record in records],
         lambda console: _print_records(console, records, store),

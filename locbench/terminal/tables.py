@@ -26,7 +26,7 @@ WIDE = 100
 def print_list(output: Output, tables: Sequence[Table], store: Store) -> None:
     """Print one line per table, or JSON."""
     records = [record for record in store.all() if record.status == "done"]
-    store.set_aside.tell()
+    store.set_aside.report()
     entries = [list_entry(table, records) for table in tables]
 
     def view(console: Terminal) -> None:

@@ -89,7 +89,7 @@ def is_recipes_own(error: Exception, epochs: int) -> bool:
     )
 
 
-def told(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """Return an error's class and text, as far as the first empty line."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10) * 2)[0]}".removesuffix(
         ": "

@@ -1,4 +1,4 @@
-"""The training loop: epochs, checkpoints and test sets of classifiers and detectors alike."""
+"""The training loop of classifiers and detectors: epochs, checkpoints, test sets."""
 
 from __future__ import annotations
 
@@ -78,6 +78,10 @@ class TrainingRun(ABC):
     def _evaluate(self) -> EpochMetrics:
         """Return what the row of an epoch says of the test images."""
 
+    @abstractmethod
+    def metrics(self) -> dict[str, float]:
+        """Return the numbers at the end of a finished run, as its record has them."""
+
     @property
     def engine_name(self) -> str:
         """What really runs the steps."""
@@ -136,9 +140,7 @@ class TrainingRun(ABC):
             group["lr"] = rate
 
     def _note_engine(self) -> None:
-        """Note in the state what has run: an engine may give up, and a resumed run go on with
-        another.
-        """
+        """Note in the state which engines have run: one may give up, a resumed run use another."""
         seen = self.state.engine.split(", ") if len(self.state.history) > 1 else []
         if self.engine_name not in seen:
             self.state.engine = ", ".join([*seen, self.engine_name])

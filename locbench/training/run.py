@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -120,6 +120,10 @@ class Run(TrainingRun):
         }
         return (losses / count).tolist(), row
 
+    def metrics(self) -> dict[str, float]:
+        """Return the numbers of the record; see `accuracy_metrics`."""
+        return accuracy_metrics(self.state.history)
+
     def _preparation(self, epoch: int) -> Callable[[Batch], tuple[Batch, Targets]]:
         """Return what makes a batch and its targets ready for a step, images mixed or not."""
         if not self.recipe.mixup:
@@ -134,3 +138,32 @@ class Run(TrainingRun):
         many = self.split.info.classes >= MANY_CLASSES or self.recipe.augmentation == "imagenet"
         row: EpochMetrics = {"test_acc": found.top1}
         return row | {"test_top5": found.top5} if many else row
+
+
+def accuracy_metrics(history: Sequence[EpochMetrics]) -> dict[str, float]:
+    """Return a classifier's accuracy and error after the last epoch, and the best with its epoch.
+
+    The error has two names, as in the papers: ``test_err``, and ``top1_err`` on ImageNet. Where the
+    first five guesses were counted, on ImageNet and with 200 classes or more, there are
+    ``top5_acc`` and ``top5_err`` too.
+    """
+    tested, top5 = _by_epoch(history, "test_acc"), _by_epoch(history, "test_top5")
+    best_epoch, best = max(tested, key=lambda pair: (pair[1], -pair[0]))
+    accuracy, loss = tested[-1][1], _by_epoch(history, "train_loss")[-1][1]
+    metrics = {
+        "test_acc": round(accuracy, 4),
+        "test_err": round(100 - accuracy, 4),
+        "top1_err": round(100 - accuracy, 4),
+        "best_acc": round(best, 4),
+        "best_epoch": best_epoch,
+        "train_loss": loss,
+    }
+    if top5:
+        metrics["top5_acc"] = round(top5[-1][1], 4)
+        metrics["top5_err"] = round(100 - top5[-1][1], 4)
+    return metrics
+
+
+def _by_epoch(history: Sequence[EpochMetrics], name: str) -> list[tuple[float, float]]:
+    """Return a number with its epoch, wherever there is one."""
+    return [(row["epoch"] or 0.0, value) for row in history if (value := row.get(name)) is not None]

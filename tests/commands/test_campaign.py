@@ -11,7 +11,7 @@ import torch
 from recorded_graphs import RecordedGraphs
 from small_table import CELLS, MINI, Bench, numbers
 
-from locbench.commands.campaign import STANDARD, Campaign, Entry
+from locbench.commands.campaign import STANDARD, Campaign, TablePart
 from locbench.console import Terminal
 from locbench.errors import UsageError
 from locbench.execution import budget as deadline
@@ -42,13 +42,13 @@ def bench(
 
 
 def test_entries_are_read_part_by_part() -> None:
-    assert Entry.parse("a") == Entry("a", "a", None, (), ())
-    whole = Entry.parse("a@d::C=1")
+    assert TablePart.parse("a") == TablePart("a", "a", None, (), ())
+    whole = TablePart.parse("a@d::C=1")
     assert (whole.table, whole.dataset, whole.rows, whole.columns) == ("a", "d", (), ("C=1",))
-    assert Entry.parse("a:b@c").rows == ("b@c",)
+    assert TablePart.parse("a:b@c").rows == ("b@c",)
     for wrong in ("", "@d", ":rows", "a:b:c:d"):
         with pytest.raises(UsageError, match="no part of a table"):
-            Entry.parse(wrong)
+            TablePart.parse(wrong)
 
 
 def test_entries_on_folders_with_colons_and_question_marks(
@@ -73,7 +73,7 @@ def test_entries_on_folders_with_colons_and_question_marks(
         (f"coco:{tmp_path}/set", f"coco:{tmp_path}/set", (), ()),
         ("coco:AugLocal", "coco", ("AugLocal",), ()),
     ):
-        found = Entry.parse(f"t@{text}")
+        found = TablePart.parse(f"t@{text}")
         assert (found.table, found.dataset, found.rows, found.columns) == (
             "t",
             dataset,
@@ -84,7 +84,7 @@ def test_entries_on_folders_with_colons_and_question_marks(
 
 def test_a_campaign_plans_each_entry_once(bench: Bench) -> None:
     campaign = Campaign(
-        [Entry.parse("mini")],
+        [TablePart.parse("mini")],
         RunOptions(),
         ExecutionConfig(bench.results, bench.folder, ("cpu",)),
         Terminal(),
@@ -97,7 +97,7 @@ def test_a_campaign_plans_each_entry_once(bench: Bench) -> None:
 
 def test_every_cell_gets_its_first_seed_before_any_gets_its_second(bench: Bench) -> None:
     config = ExecutionConfig(bench.results, bench.folder, ("cpu",))
-    entries = [Entry.parse("other::J=2"), Entry.parse("mini"), Entry.parse("other")]
+    entries = [TablePart.parse("other::J=2"), TablePart.parse("mini"), TablePart.parse("other")]
     jobs = Campaign(entries, RunOptions(seeds=2), config, None).jobs()  # type: ignore[arg-type]
     found = [(job.recipe.seed, job.recipe.network, job.recipe.modules) for job in jobs]
     # The first entry's two cells, all five of the small table, and what is left of the other one,

@@ -19,7 +19,7 @@ from locbench.costs.memory.store import TRACE_VERSION, PredictionStore, TracedSt
 from locbench.costs.memory.trace import trace_step
 from locbench.costs.memory.tracker import ConvolutionBytes
 from locbench.costs.splits.store import SPLIT_VERSION, Splits, SplitStore
-from locbench.results.set_aside import SetAside
+from locbench.results.json_store import SetAside
 from locbench.spec.networks import NETWORKS
 from locbench.spec.recipe import Recipe, without_schedule
 

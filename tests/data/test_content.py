@@ -22,7 +22,7 @@ from locbench.data.images import load
 from locbench.detection.loading import load_detection
 from locbench.errors import FailureError
 from locbench.execution.identity import refuse_changed
-from locbench.results.reading import RecordFiles
+from locbench.results.store import RecordFiles
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
 

@@ -34,14 +34,12 @@ from locbench.data.streams import ImagePaths, Stream
 from locbench.datasets.catalogue import info, status
 from locbench.datasets.known import KNOWN
 from locbench.errors import FailureError, UsageError
-from locbench.execution.sweep import final_metrics
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
 from locbench.training.distributed import ProcessGroup
 from locbench.training.input import eval_loader, timed, train_loader
 from locbench.training.lr_schedule import epoch_rate
-from locbench.training.run import Run
-from locbench.training.state import RunState
+from locbench.training.run import Run, accuracy_metrics
 
 CLASSES = [f"n{number:08}" for number in range(10)]
 TRAIN, VAL = 4, 2
@@ -561,14 +559,14 @@ def test_rate_that_begins_in_full() -> None:
     assert epoch_rate(chosen, 90) == pytest.approx(0.05 * (1 - math.cos(math.pi / 90)))
 
 
-def test_five_guesses_in_the_final_metrics() -> None:
+def test_five_guesses_in_the_accuracy_metrics() -> None:
     rows: list[dict[str, float | None]] = [
         {"epoch": 1, "train_loss": 2.0, "test_acc": 20.0, "test_top5": 50.0},
         {"epoch": 2, "train_loss": 1.5, "test_acc": None},
         {"epoch": 3, "train_loss": 1.0, "test_acc": 71.59, "test_top5": 90.37},
     ]
-    found = final_metrics(RunState(history=rows))
+    found = accuracy_metrics(rows)
     assert (found["top5_acc"], found["top5_err"]) == (90.37, 9.63)
     assert (found["top1_err"], found["test_err"]) == (28.41, 28.41)
-    few = final_metrics(RunState(history=[{"epoch": 1, "train_loss": 2.0, "test_acc": 20.0}]))
+    few = accuracy_metrics([{"epoch": 1, "train_loss": 2.0, "test_acc": 20.0}])
     assert not {"top5_acc", "top5_err"} & set(few)

@@ -15,7 +15,8 @@ from small_table import Bench
 from locbench.detection.dataset import DetectionSplit
 from locbench.detection.loading import load_detection
 from locbench.execution.job import Job
-from locbench.execution.sweep import Sweep, refuse_unready
+from locbench.execution.readiness import refuse_unready
+from locbench.execution.sweep import Sweep
 from locbench.report.grouping import group_records
 from locbench.results.store import Store
 from locbench.spec.choices import Preset

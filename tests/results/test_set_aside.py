@@ -20,11 +20,9 @@ from report_builders import make_record, make_table, recipe_at
 from locbench.commands.report import read_records
 from locbench.errors import FailureError, LocbenchError
 from locbench.report.compare import compare
-from locbench.results.json_store import UnusableError
-from locbench.results.reading import RecordFiles
+from locbench.results.json_store import NAMED, SetAside, UnusableError
 from locbench.results.record import DataUsed, Record
-from locbench.results.set_aside import NAMED, SetAside
-from locbench.results.store import Store
+from locbench.results.store import RecordFiles, Store
 from locbench.results.validity import first_fault
 from locbench.spec.recipe import Recipe
 from locbench.terminal.progress import summary
@@ -334,10 +332,10 @@ def test_many_files_are_named_in_part_and_counted_once(capsys: pytest.CaptureFix
     met = SetAside()
     for number in range(NAMED + 3):
         met.add(Path(f"{number}\x1b[31m.json"), "it is empty")
-    met.tell()
-    met.tell()
+    met.report()
+    met.report()
     met.add(Path("late.json"), "it is a folder")
-    met.tell()
+    met.report()
     met.add(Path("long.json"), "unknown network " + 1000 * "x")
     assert len(met.why[Path("long.json")]) < 310
     told = capsys.readouterr().err.splitlines()

@@ -20,7 +20,7 @@ from locbench.results.store import Store
 from locbench.terminal.progress import SweepProgress
 from locbench.training.evaluation import accuracy
 from locbench.training.events import EpochDone
-from locbench.training.faults import is_recipes_own, told
+from locbench.training.faults import error_text, is_recipes_own
 from locbench.training.run import Run
 
 ONE = ("table", "mini", "--rows", "Backprop", "--seeds", "1")
@@ -52,13 +52,13 @@ OWN = [
 ]
 
 
-@pytest.mark.parametrize("error", TRANSIENT, ids=told)
+@pytest.mark.parametrize("error", TRANSIENT, ids=error_text)
 @pytest.mark.parametrize("epochs", [0, 3])
 def test_what_a_machine_does_is_no_failed_run(error: Exception, epochs: int) -> None:
     assert not is_recipes_own(error, epochs)
 
 
-@pytest.mark.parametrize("error", OWN, ids=told)
+@pytest.mark.parametrize("error", OWN, ids=error_text)
 def test_what_a_computation_raises_is_a_failed_run_unless_it_has_worked_for_an_epoch(
     error: Exception,
 ) -> None:
@@ -73,7 +73,7 @@ def test_what_a_computation_raises_is_a_failed_run_unless_it_has_worked_for_an_e
         RuntimeError("CUDA error: out of memory"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ],
-    ids=told,
+    ids=error_text,
 )
 def test_what_does_not_fit_is_a_failed_run(error: Exception) -> None:
     assert is_recipes_own(error, 0)
@@ -100,7 +100,9 @@ def failing(patch: pytest.MonkeyPatch, error: BaseException, epoch: int) -> None
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError("no memory"), RuntimeError("something nobody has met before")], ids=told
+    "error",
+    [MemoryError("no memory"), RuntimeError("something nobody has met before")],
+    ids=error_text,
 )
 def test_a_transient_fault_keeps_whole_epochs(bench: Bench, error: Exception) -> None:
     whole = bench.call(*ONE, "--results", "whole")
@@ -149,7 +151,7 @@ def test_a_diverged_run_leaves_no_checkpoint(bench: Bench) -> None:
         OSError(errno.EIO, "gone"),
         ValueError("closed file"),
     ],
-    ids=told,
+    ids=error_text,
 )
 @pytest.mark.parametrize("kind", [JobStarted, EpochDone, JobDone])
 def test_a_lost_display_does_not_reach_training(
