@@ -480,6 +480,7 @@ def test_a_sweep_reads_its_data_once_and_limits_what_it_read(
         return load_detection(name, root, *limits)
 
     monkeypatch.setattr("locbench.execution.sweep.load_detection", counted)
+    monkeypatch.setattr("locbench.detection.loading.load_detection", counted)
     job = Job(detector_recipe(train_limit=5, test_limit=3), (), "to do")
     sweep = Sweep(Store(bench.results), torch.device("cpu"), bench.folder)
     sweep._detection_splits = refuse_unready([job, job], bench.folder)

@@ -124,7 +124,7 @@ def test_nothing_is_trained_that_could_not_be_recorded(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Path, "open", short_names(20))
-    monkeypatch.setattr("locbench.execution.sweep.Sweep._record", None)
+    monkeypatch.setattr("locbench.execution.sweep.Sweep.run_job", None)
     called = bench.call(*TABLE, *ONE_CELL, "--epochs", "1")
     assert called.code == 1
     assert "cannot write to the results folder results: File name too long" in called.err
