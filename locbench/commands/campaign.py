@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.table import Table as Grid
 
 from locbench.commands.train import train
 from locbench.console import Output, print_json
@@ -24,6 +23,7 @@ from locbench.printable import duration
 from locbench.results.store import Store
 from locbench.spec.selection import RunOptions
 from locbench.spec.table_files import load_table
+from locbench.terminal.columns import empty_table
 from locbench.terminal.lines import say
 from locbench.torchrun import process_count
 
@@ -174,10 +174,7 @@ class Campaign:
 
     def show(self) -> None:
         """Print how many runs of every entry there are."""
-        grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        grid.add_column("table", overflow="fold")
-        for name in ("runs", "recorded", "begun", "failed", "to do"):
-            grid.add_column(name, justify="right", no_wrap=True)
+        grid = empty_table(("table", "runs", "recorded", "begun", "failed", "to do"), "lrrrrr")
         for row in self.counts():
             grid.add_row(*map(str, row.values()))
         self.console.print(grid)

@@ -42,9 +42,8 @@ class Costing:
         """Show the costs of every recipe of a table beside what it prints."""
         from locbench.costs.table_rows import table_rows
         from locbench.report.cost_rows import judged_entry, judged_rows
-        from locbench.terminal.columns import labels_of
         from locbench.terminal.cost_findings import print_findings
-        from locbench.terminal.costs import print_rows
+        from locbench.terminal.costs import labels_of, print_rows
 
         table = load_table(table_id)
         _refuse_detectors(table)
@@ -93,8 +92,7 @@ class Costing:
         """Show the costs of one recipe and draw its timeline if asked for."""
         from locbench.costs.table_rows import recipe_row
         from locbench.report.cost_rows import JudgedRow, judged_entry, measured_steps
-        from locbench.terminal.columns import labels_of
-        from locbench.terminal.costs import print_rows
+        from locbench.terminal.costs import labels_of, print_rows
 
         recipe = cost_recipe(settings)
         with traceable():

@@ -97,6 +97,16 @@ def published_text(published: Published | None) -> str:
     return "" if published is None else published.text
 
 
+def gigabytes(count: float | None) -> str:
+    """Return bytes in GB, those of small networks in hundred-thousandths; empty for None."""
+    return "" if count is None else f"{count / 1e9:.{3 if count >= 1e8 else 5}f}"
+
+
+def decimal(number: float | None, digits: int) -> str:
+    """Return a number with so many decimals; empty for None."""
+    return "" if number is None else f"{number:.{digits}f}"
+
+
 def tau_text(rank: Rank, reduced: bool) -> str:
     """Return a rank correlation with its interval and over how many cells it is taken, or why there
     is none.

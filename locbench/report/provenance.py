@@ -23,7 +23,7 @@ def sources_of(records: Sequence[Record]) -> Sources:
         runs=len(records),
         devices=_distinct(each.device for each in provenances),
         engines=_distinct(each.engine for each in provenances),
-        versions=_distinct(_versions(each) for each in provenances),
+        versions=_distinct(versions_text(each) for each in provenances),
         commits=_distinct(_commit(each) for each in provenances),
         data=_distinct(_data(record.data) for record in records if record.data),
         schedules=_distinct(_schedule(record.recipe) for record in records),
@@ -67,7 +67,8 @@ def _distinct(values: Iterable[T]) -> tuple[T, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def _versions(provenance: Provenance) -> str:
+def versions_text(provenance: Provenance) -> str:
+    """Return the libraries that a run or a measurement was made with."""
     return ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
 
 

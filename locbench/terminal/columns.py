@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rich import box
 from rich.console import Console
-from rich.table import Table as Grid
+from rich.table import Table
 from rich.text import Text
-
-from locbench.costs.table_rows import CostRow
-from locbench.report.text import split_label
 
 LABELS = (16, 30)
 """Characters that labels have at least, and that they have before they are wrapped."""
@@ -81,13 +78,41 @@ class Labels:
         return min(longest, max(least, min(most, room)))
 
 
+def empty_table(
+    header: Sequence[str], align: str, *, title: str = "", ruled: bool = False
+) -> Table:
+    """Return a table without rows.
+
+    Args:
+        header: one text per column.
+        align: one letter per column: words (``l``) are folded where there is no room, numbers
+            (``r``) never are.
+        title: above it.
+        ruled: whether there is a line below the header.
+    """
+    table = Table(
+        title=Text(title) if title else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD if ruled else None,
+        pad_edge=False,
+        padding=(0, 1 if ruled else _GAP, 0, 0),
+        header_style="bold",
+    )
+    for head, letter in zip(header, align, strict=True):
+        if letter == "l":
+            table.add_column(Text(head), overflow="fold")
+        else:
+            table.add_column(Text(head), justify="right", no_wrap=True)
+    return table
+
+
 def print_grids(console: Console, labels: Labels, groups: Sequence[Group]) -> None:
     """Print columns beside their labels. No number is wrapped, however narrow the terminal."""
     label = labels.width(
         console.width - max(_width([*group.before, *group.columns]) for group in groups)
     )
     for columns in pack(groups, console.width - label):
-        grid = Grid(box=None, pad_edge=False, padding=(0, 0, 0, _GAP), header_style="bold")
+        grid = Table(box=None, pad_edge=False, padding=(0, 0, 0, _GAP), header_style="bold")
         grid.width = label + _width(columns)
         grid.add_column(Text(f"\n{labels.head}"), width=label)
         for each in columns:
@@ -134,29 +159,6 @@ def _lines(labels: Labels) -> Iterator[tuple[Text, int | None]]:
         yield Text(f"  {own}" if group and group != labels.head else own), index
 
 
-def labels_of(rows: Sequence[CostRow]) -> Labels:
-    """Return what distinguishes every row: its row, or its column where rows are metrics.
-
-    The column joins the row's label where several recipes share that; a recipe outside a table has
-    its network and method. A group that all rows share is the head.
-    """
-    in_rows, in_columns = Counter(row.row for row in rows), Counter(row.column for row in rows)
-    transposed = len(in_columns) == len(rows) > len(in_rows)
-    found = [_label(row, transposed, alone=in_rows[row.row] == 1) for row in rows]
-    groups = tuple(group for group, _ in found)
-    head = groups[0] if len(set(groups)) == 1 else ""
-    return Labels(head, groups, tuple(own for _, own in found))
-
-
 def full_label(labels: Labels, index: int) -> str:
     """Return a row's label with its group."""
     return " / ".join(filter(None, (labels.groups[index], labels.own[index])))
-
-
-def _label(row: CostRow, transposed: bool, alone: bool) -> tuple[str, str]:
-    if not row.places:
-        return "", f"{row.recipe.network} {row.recipe.method}"
-    if transposed:
-        return "", row.column
-    group, own = split_label(row.row)
-    return group, own if alone else f"{own}, {row.column}"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from rich import box
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from locbench.report.document import Block, Bullets, Grid, Heading, Paragraph, Tone
@@ -21,6 +19,7 @@ from locbench.report.formatting import (
 )
 from locbench.report.model import ClaimVerdict, Entry, Verdict
 from locbench.report.text import split_label
+from locbench.terminal.columns import empty_table
 
 STYLES: dict[Verdict | ClaimVerdict, str] = {
     "match": "green",
@@ -73,28 +72,17 @@ def _print_bullets(console: Console, texts: Iterable[str], style: str = "") -> N
 
 
 def _print_grid(console: Console, grid: Grid) -> None:
-    table = _table(grid.caption)
-    for head, letter in zip(grid.header, grid.align, strict=True):
-        if letter == "l":
-            table.add_column(Text(head), overflow="fold")
-        else:
-            table.add_column(Text(_two_lines(head)), justify="right", no_wrap=True)
+    header = [
+        _two_lines(head) if letter == "r" else head
+        for head, letter in zip(grid.header, grid.align, strict=True)
+    ]
+    table = empty_table(header, grid.align, title=grid.caption, ruled=True)
     for row in grid.rows:
         bold = "bold" if row.kind == "group" else ""
         table.add_row(
             *(Text(cell.text, STYLES[cell.verdict] if cell.verdict else bold) for cell in row.cells)
         )
     console.print(Padding(table, (1, 0, 0, 0)))
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=Text(title),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
 
 
 def _two_lines(name: str) -> str:
@@ -125,12 +113,8 @@ def _print_values(console: Console, grid: Grid, metric: str, label: str) -> None
         for head, text, narrow in _COLUMNS
         if (narrow or console.width >= WIDE) and any(map(text, shown))
     ]
-    table = _table(label)
-    table.add_column(Text(grid.header[0] or "row"), overflow="fold")
-    table.add_column("column", overflow="fold")
-    for head, _ in columns:
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    header = (grid.header[0] or "row", "column", *(head for head, _ in columns), "verdict")
+    table = empty_table(header, f"ll{'r' * len(columns)}l", title=label, ruled=True)
     previous = (grid.header[0], "")
     for entry in shown:
         group, name = split_label(entry.row)

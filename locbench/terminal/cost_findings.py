@@ -11,7 +11,7 @@ from rich.text import Text
 from locbench.costs.calibration import Residuals, residuals
 from locbench.report.compare import CellRuns, cell_entries
 from locbench.report.cost_rows import ROLES, JudgedRow, StepMeasurement
-from locbench.report.formatting import measured_text
+from locbench.report.formatting import decimal, gigabytes, measured_text
 from locbench.report.model import Entry
 from locbench.report.text import PAPERS, details, metric_label
 from locbench.spec.tables import Table
@@ -140,10 +140,12 @@ def print_measured_steps(
     summaries = [step.summary for step in found]
     columns = (
         _column(("cuDNN", "benchmark"), ["on" if step.benchmark else "off" for step in found]),
-        _column(("allocated", "(GB)"), [_gigabytes(each.allocated_bytes) for each in summaries]),
-        _column(("reserved", "(GB)"), [_gigabytes(each.reserved_bytes) for each in summaries]),
+        _column(("allocated", "(GB)"), [gigabytes(each.allocated_bytes) for each in summaries]),
+        _column(("reserved", "(GB)"), [gigabytes(each.reserved_bytes) for each in summaries]),
         _column(("time", "(ms)"), [f"{each.milliseconds:.1f}" for each in summaries]),
-        _column(("predicted", "(%)"), [_percent(step) for step in found]),
+        _column(
+            ("predicted", "(%)"), [decimal(step.cost.share_of(step.summary), 1) for step in found]
+        ),
     )
     console.print()
     devices = tuple(_device(step) for step in found)
@@ -157,12 +159,3 @@ def _device(step: StepMeasurement) -> str:
 
 def _column(head: tuple[str, str], texts: Sequence[str]) -> Column:
     return Column(head, tuple(map(Text, texts)))
-
-
-def _gigabytes(count: float | None) -> str:
-    return "" if count is None else f"{count / 1e9:.3f}"
-
-
-def _percent(step: StepMeasurement) -> str:
-    share = step.cost.share_of(step.summary)
-    return "" if share is None else f"{share:.1f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.text import Text
 from locbench.costs.table_rows import CostRow
 from locbench.costs.table_values import MEMORY, MEMORY_UNITS
 from locbench.report.cost_rows import ROLES, JudgedRow
+from locbench.report.text import split_label
 from locbench.terminal.columns import Column, Group, Labels, full_label, print_grids
 from locbench.terminal.comparison import STYLES
 
@@ -25,6 +27,29 @@ LEGEND = {
     "beyond tensors; never part of the prediction. residual: calibrated - paper.",
 }
 """What the columns hold, by the first word of a group's head."""
+
+
+def labels_of(rows: Sequence[CostRow]) -> Labels:
+    """Return what distinguishes every row: its column where a table's rows are metrics, else its row.
+
+    The column joins the row's label where several recipes share that; a recipe outside a table has
+    its network and method. A group that all rows share is the head.
+    """
+    in_rows, in_columns = Counter(row.row for row in rows), Counter(row.column for row in rows)
+    transposed = len(in_columns) == len(rows) > len(in_rows)
+    found = [_label(row, transposed, alone=in_rows[row.row] == 1) for row in rows]
+    groups = tuple(group for group, _ in found)
+    head = groups[0] if len(set(groups)) == 1 else ""
+    return Labels(head, groups, tuple(own for _, own in found))
+
+
+def _label(row: CostRow, transposed: bool, alone: bool) -> tuple[str, str]:
+    if not row.places:
+        return "", f"{row.recipe.network} {row.recipe.method}"
+    if transposed:
+        return "", row.column
+    group, own = split_label(row.row)
+    return group, own if alone else f"{own}, {row.column}"
 
 
 def print_rows(console: Console, title: str, labels: Labels, judged: Sequence[JudgedRow]) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table as Grid
 from locbench.costs.memory.device_overhead import ASSUMED
 from locbench.costs.memory.fit import Candidate
 from locbench.spec.recipe import Recipe
+from locbench.terminal.columns import empty_table
 
 Batch: TypeAlias = tuple[int, int]
 """Images, and the bytes that a step of them needs."""
@@ -18,9 +19,8 @@ Batch: TypeAlias = tuple[int, int]
 
 def print_candidates(console: Console, found: Sequence[Candidate], memory: int) -> None:
     """Print methods, those that fit first and the cheapest of them on top."""
-    grid = Grid(box=None, pad_edge=False, header_style="bold")
-    for name in ("method", "options", "tensors (GB)", "on a device", "GMACs per image", ""):
-        grid.add_column(name, justify="left" if name in ("method", "options", "") else "right")
+    header = ("method", "options", "tensors (GB)", "on a device", "GMACs per image", "")
+    grid = empty_table(header, "llrrrl")
     for each in found:
         words = (
             f"{each.peak / 1e9:.3f}",

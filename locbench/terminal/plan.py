@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.table import Table as Grid
+from rich.table import Table
 from rich.text import Text
 
 from locbench.costs.counts import parameter_counts
@@ -18,6 +18,7 @@ from locbench.execution.plan import Plan
 from locbench.printable import duration
 from locbench.report.text import split_label
 from locbench.spec.recipe import Recipe
+from locbench.terminal.columns import empty_table
 
 _COLOURS = {"done": "green", "failed": "red", "unfinished": "yellow", "to do": ""}
 
@@ -53,14 +54,10 @@ def print_plan(console: Console, plan: Plan, forecast: Forecast) -> None:
         console.print(f"Missing: {each}", markup=False, soft_wrap=True)
 
 
-def _grid(plan: Plan, forecast: Forecast, wide: bool) -> Grid:
-    grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+def _grid(plan: Plan, forecast: Forecast, wide: bool) -> Table:
     names = ("row", "column", "method") if wide else ("row", "column")
-    for name in names:
-        grid.add_column(name, overflow="fold")
-    for name in ("parameters", "epochs", "time"):
-        grid.add_column(name, justify="right", no_wrap=True)
-    grid.add_column("runs", no_wrap=True)
+    header = (*names, "parameters", "epochs", "time", "runs")
+    grid = empty_table(header, f"{'l' * len(names)}rrrl")
     previous = ""
     for jobs in _by_recipe(plan.jobs):
         group, own, column = _place(jobs[0])

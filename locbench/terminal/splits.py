@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table as Grid
 
 from locbench.costs.splits.cuts import Division
 from locbench.costs.splits.store import Splits, split_text
 from locbench.spec.networks import NETWORKS
 from locbench.spec.recipe import Recipe
+from locbench.terminal.columns import empty_table
 
 _MIB = 2**20
 
@@ -24,12 +24,9 @@ _COUNTED = (
 def print_splits(console: Console, recipe: Recipe, splits: Splits, count: int) -> None:
     """Print the best divisions and, where it is not among them, the one that is trained."""
     console.print(_title(recipe, splits), style="bold", markup=False, soft_wrap=True)
-    grid = Grid(box=None, pad_edge=False, header_style="bold")
-    grid.add_column("rank", justify="right")
-    grid.add_column(f"{unit_of(recipe)} per module", overflow="fold")
-    for name in ("largest (MiB)", "GB", "behind (%)"):
-        grid.add_column(name, justify="right", no_wrap=True)
-    grid.add_column("each module (MiB)", overflow="fold")
+    per_module = f"{unit_of(recipe)} per module"
+    header = ("rank", per_module, "largest (MiB)", "GB", "behind (%)", "each module (MiB)")
+    grid = empty_table(header, "rlrrrl")
     best = splits.best[:count]
     for division in best:
         grid.add_row(str(rank_of(division, splits)), *_cells(recipe, division, splits))

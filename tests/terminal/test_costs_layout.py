@@ -15,8 +15,8 @@ from locbench.report.cost_rows import JudgedRow
 from locbench.spec.recipe import Recipe
 from locbench.spec.table_files import load_table, table_ids
 from locbench.spec.tables import Table
-from locbench.terminal.columns import LABELS, Column, Group, Labels, labels_of, pack
-from locbench.terminal.costs import print_rows
+from locbench.terminal.columns import LABELS, Column, Group, Labels, pack
+from locbench.terminal.costs import labels_of, print_rows
 
 
 def row_of(row: str, column: str, recipe: Recipe, **changes: Any) -> CostRow:
