@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_VECTOR = 16
+VECTOR_WIDTH = 16
 """Single-precision numbers in the widest registers that oneDNN uses."""
 
 
@@ -75,7 +75,7 @@ def projection(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
         outputs: output channels.
         stride: of the convolution.
     """
-    kind = SubsampledConv2d if stride > 1 and inputs < _VECTOR else nn.Conv2d
+    kind = SubsampledConv2d if stride > 1 and inputs < VECTOR_WIDTH else nn.Conv2d
     return kind(inputs, outputs, 1, stride, bias=False)
 
 

@@ -42,9 +42,7 @@ SIDE = 16
 
 
 def expressions() -> list[str]:
-    """Return every base method alone, under every modifier, and under two of which one routes or
-    sets phases.
-    """
+    """Return every base method alone, under every modifier, and under some pairs of them."""
     found = []
     for base in METHODS:
         for count in (0, 1, 2):
@@ -117,9 +115,7 @@ def assert_flops_countable(net: Learner) -> None:
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_gradients_stay_where_routing_allows(expression: str) -> None:
-    """Changing the last module changes what reaches one module back in a cascade, none when
-    isolated, all otherwise.
-    """
+    """The last module changes what reaches one module back in a cascade, none when isolated."""
     net, data = small(recipe(expression)), batch(4, SIDE, torch.float32)
     how, top = net.composition.routing, net.modules_count - 1
     net.step(*data)

@@ -169,9 +169,7 @@ STEPS: list[tuple[str, str, int, dict[str, Any]]] = [
 @pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize(("method", "network", "modules", "options"), STEPS)
 def test_one_step_of_hpff(method: str, network: str, modules: int, options: dict[str, Any]) -> None:
-    """Finite, every parameter learns, and a window of two modules is as far as a gradient goes
-    back.
-    """
+    """Every parameter learns, and a gradient goes back as far as a window of two modules."""
     net = build_learner(imagenet_recipe(method, network, modules, options=options), 20, 64)
     data = batch(4, 64, torch.float32)
     before = stepped(net, data)
@@ -204,9 +202,7 @@ def test_lean_memory_gives_the_same_gradients() -> None:
 
 
 def test_dgl_on_vgg13() -> None:
-    """MLP-SR of DGL's own code on nine of ten layers: three 1x1 convolutions, three hidden layers
-    with bias.
-    """
+    """MLP-SR of DGL's own code on nine of ten layers: three convolutions, three hidden layers."""
     chosen = imagenet_recipe("dgl", "vgg13", 10, options={"variant": "official"})
     starred = imagenet_recipe("hpff+dgl", "vgg13", 10, options={"variant": "official"})
     nets = []

@@ -1,6 +1,4 @@
-"""Which gradient reaches what, in float64: every routing against the plain autograd of its
-definition.
-"""
+"""Every routing's gradients, compared with plain autograd of its definition."""
 
 from __future__ import annotations
 
@@ -247,9 +245,7 @@ def test_official_edges_leave_the_first_module_to_its_window(engine: str) -> Non
 @pytest.mark.parametrize("engine", ["reuse", "recompute"])
 @pytest.mark.parametrize("end", [1, 2, 3])
 def test_a_window_trains_its_two_modules_only(engine: str, end: int) -> None:
-    """Silence every other window: gradients are linear in the windows' weights, so the top's is
-    taken off.
-    """
+    """Silence every other window: gradients are linear in the windows' weights."""
     net, data = (
         learner("hpff+dgl", network="resnet14", modules=5, side=SIDE, levels="CL", engine=engine),
         batch(4, SIDE),
@@ -280,9 +276,7 @@ def test_cascade_reaches_one_module_back() -> None:
 
 
 def test_infopros_ramp_runs_over_the_windows() -> None:
-    """K=6, (5, 0.5) -> (0, 0): the window that ends at module j has r = (j - 1) / 4, the last one
-    weight 0.
-    """
+    """K=6, (5, 0.5) -> (0, 0): the window that ends at module j has r = (j - 1) / 4."""
     options = {"reconstruction_weight": (5, 0), "task_weight": (0.5, 0)}
     net = learner("hpff+infopro", network="resnet14", modules=6, side=SIDE, **options)
     found = {int(key): each.weights for key, each in net.cascades.items()}
@@ -394,9 +388,7 @@ def test_batchnorm_sees_each_batch_once(method: str, guided: bool) -> None:
 
 
 def test_recomputing_engine_counts_as_the_released_code() -> None:
-    """Three forward passes for inner modules, two for the last, one for the stem, which is the
-    first module here.
-    """
+    """Three forward passes for inner modules, two for the last, one for the stem."""
     net = learner("hpff+dgl", side=SIDE, engine="recompute")
     net.step(*batch(side=SIDE))
     assert [counts(unit) for unit in net.chain.units] == [{1}, {3}, {3}, {2}]

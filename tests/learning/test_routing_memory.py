@@ -29,9 +29,7 @@ class Held:
 
 
 class Meter:
-    """Bytes of storages that graphs keep alive, parameters aside, and the modules whose graphs do
-    so.
-    """
+    """Bytes that graphs keep alive, parameters aside, and the modules whose graphs do so."""
 
     def __init__(self, net: Learner) -> None:
         self.parameters = {each.untyped_storage().data_ptr() for each in net.parameters()}
@@ -94,9 +92,7 @@ def test_isolated_modules_need_less_than_backpropagation(method: str) -> None:
 
 
 def test_auxiliary_nets_are_gone_before_the_next_module() -> None:
-    """PGL's global phase keeps the backbone's graph and one auxiliary net's at a time, not all of
-    them.
-    """
+    """PGL's global phase keeps the backbone's graph and one auxiliary net's at a time."""
     whole, guided = measured("bp"), measured("pgl+head", guided=True)
     assert guided.most_modules == 10
     assert whole.peak <= guided.peak < 1.1 * whole.peak

@@ -1,5 +1,6 @@
-"""One training step of every network with every method that any table names; a new table is covered
-by being there.
+"""One training step of every network with every method that a table names.
+
+A new table is covered by being there.
 
 Large networks are taken at the width that reduced runs give them.
 """
@@ -49,9 +50,7 @@ def modules_of(of: Recipe) -> int:
 
 
 def small(of: Recipe) -> tuple[Recipe, int]:
-    """Return the recipe on a network as reduced runs have it, and a side of images on which its
-    patches have pixels.
-    """
+    """Return the recipe on a network as reduced runs have it, and a side for its patches."""
     info = NETWORKS[small_variant(of.network)]
     side = info.transformer.side if info.transformer else 32 if of.dataset == "imagenet" else 16
     return msgspec.structs.replace(of, network=info.name, image_size=side, drop_path=0.0), side
@@ -67,8 +66,7 @@ def test_one_training_step(pair: Pair) -> None:
 
 
 def test_every_cell_of_every_table_is_divided_as_its_recipe_says() -> None:
-    """All that differs within a pair are options and K: a small network is divided as its large
-    one, for every K.
+    """Within a pair options and K differ alone; a small network is divided as its large one.
 
     On ResNet-32, on which most options are tried, the learner is built with each of them too.
     """

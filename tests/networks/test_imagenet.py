@@ -1,6 +1,4 @@
-"""VGG13, ResNets and ResNeXt for ImageNet: torchvision's networks as chains, and the auxiliary nets
-on them.
-"""
+"""VGG13, ResNets and ResNeXt for ImageNet, compared with torchvision's."""
 
 from __future__ import annotations
 
@@ -157,9 +155,7 @@ def test_weights_of_another_network_are_refused(change: Any, match: str) -> None
 
 
 def test_initial_weights() -> None:
-    """As torchvision draws them: He over the outputs for convolutions, and N(0, 0.01) for VGG's
-    linear layers.
-    """
+    """As torchvision draws them: He over the outputs, and N(0, 0.01) for VGG's linear layers."""
     torch.manual_seed(0)
     conv = build_chain("resnet34", CLASSES, 64).units[-1].conv2.weight.detach()  # type: ignore[union-attr, operator]
     assert float(conv.std()) == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.01)
@@ -294,9 +290,7 @@ def test_copied_bottlenecks_keep_their_groups() -> None:
 
 
 def test_nets_of_vgg13() -> None:
-    """Layers 2, 4, 7 and 9, pooled before the first three, then 512 averaged values and three
-    linear layers.
-    """
+    """Layers 2, 4, 7 and 9, pooled before the first three, then 512 averages and three layers."""
     net = net_at("vgg13", 0, 4)
     kinds = (nn.MaxPool2d, nn.Conv2d, nn.AdaptiveAvgPool1d, nn.BatchNorm1d, nn.Linear)
     names = [type(each).__name__ for each in net.modules() if isinstance(each, kinds)]

@@ -22,9 +22,7 @@ CONVOLUTIONAL = [name for name in NETWORKS if NETWORKS[name].transformer is None
 
 
 def endangered(net: nn.Module) -> list[str]:
-    """Return the strided 1x1 convolutions of one group and under 16 channels that are left to
-    PyTorch.
-    """
+    """Return strided 1x1 convolutions of one group and few channels that PyTorch computes."""
     return [
         name
         for name, each in net.named_modules()
@@ -130,7 +128,7 @@ def test_only_what_is_asked_for_is_computed(frozen: str) -> None:
 def test_a_step_takes_the_memory_that_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = recipe("bp", "resnet34-narrow")
     ours = trace_step(chosen, TraceOptions(side=64), primed=True)
-    monkeypatch.setattr(module, "_VECTOR", 0)
+    monkeypatch.setattr(module, "VECTOR_WIDTH", 0)
     theirs = trace_step(chosen, TraceOptions(side=64), primed=True)
     assert ours.peak == theirs.peak
 
@@ -146,7 +144,7 @@ def test_names_and_shapes_of_the_weights_stay() -> None:
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("shape", [(3, 5, 4, 6), (2, 1, 8, 8), (4, 7, 1, 1)])
-def test_same_numbers_and_gradients_as_pytorchs(
+def test_pooling_has_pytorchs_numbers_and_gradients(
     shape: tuple[int, ...], layout: torch.memory_format
 ) -> None:
     x = torch.randn(shape, dtype=torch.float64).to(memory_format=layout)
@@ -159,7 +157,7 @@ def test_same_numbers_and_gradients_as_pytorchs(
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-14, atol=1e-15)
 
 
-def test_the_gradient_lies_as_the_map() -> None:
+def test_the_gradient_of_pooling_lies_as_the_map() -> None:
     seen: list[torch.Tensor] = []
     x = torch.randn(3, 5, 4, 6).to(memory_format=torch.channels_last).requires_grad_()
     y = x.relu()

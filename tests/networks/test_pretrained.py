@@ -1,6 +1,4 @@
-"""Pretrained weights: files in timm's and in the original naming load, and everything else fails
-with a remedy.
-"""
+"""Pretrained weights: files of both namings load, everything else fails with a remedy."""
 
 from __future__ import annotations
 
@@ -51,9 +49,7 @@ def model(classes: int = 21, window: int = 4) -> SwinTransformer:
 
 
 def original(state: State) -> State:
-    """Return a state in the naming of 2021: a merging ends its stage, and there are buffers that
-    timm derives.
-    """
+    """Return a state in the naming of 2021, with merged ends of stages and derived buffers."""
     renamed: State = {}
     for name, each in state.items():
         moved = re.sub(
@@ -130,9 +126,7 @@ def test_a_file_of_as_many_classes_keeps_the_fresh_head_too(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("side", [32, 128])
 def test_weights_fit_other_image_sizes(side: int, tmp_path: Path) -> None:
-    """At 32 pixels the windows of the third and fourth stage are of 2 and 1 tokens, and position
-    biases are resized.
-    """
+    """At 32 pixels the last windows are of 2 and 1 tokens, and position biases are resized."""
     path = written(tmp_path / "micro.safetensors", model().state_dict())
     chain = fresh(side=side).eval()
     load_pretrained(chain, "swin-micro", path)

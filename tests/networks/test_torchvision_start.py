@@ -1,6 +1,4 @@
-"""Runs that start from torchvision's ImageNet weights: from the hub or a file, from the command
-line, and refused.
-"""
+"""Runs that start from torchvision's ImageNet weights, and those that are refused."""
 
 from __future__ import annotations
 
@@ -42,9 +40,7 @@ def bench(
 
 
 def model(classes: int) -> nn.Module:
-    """Return torchvision's ResNet-34 with norms and statistics that are not the initial ones, as
-    after training.
-    """
+    """Return torchvision's ResNet-34 with norms and statistics as after training."""
     torch.manual_seed(classes)
     made: nn.Module = models.resnet34(num_classes=classes)
     with torch.no_grad():

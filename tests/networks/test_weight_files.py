@@ -1,6 +1,4 @@
-"""Weights as others keep them: in checkpoints, of networks trained in parallel or averaged, without
-a classifier.
-"""
+"""Weights as others keep them: wrapped, in parallel, averaged, without a classifier."""
 
 from __future__ import annotations
 

@@ -43,9 +43,7 @@ def on_meta(recipe: Recipe) -> Learner:
 
 
 def decoder(channels: int) -> int:
-    """Parameters of one of the four decoders of a cut: two convolutions with bias, BatchNorm
-    between.
-    """
+    """Count one of a cut's four decoders: two convolutions with bias, BatchNorm between."""
     return (9 * channels * 12 + 12) + 2 * 12 + (9 * 12 * 3 + 3)
 
 
@@ -102,9 +100,7 @@ def test_notes_name_the_numbers_of_modules() -> None:
     ("network", "modules", "last"), [("resnet32", 16, 13 / 14), ("resnet110", 55, 52 / 53)]
 )
 def test_ramp_is_divided_by_k_less_two(network: str, modules: int, last: float) -> None:
-    """The window that ends at module j = 2 ... 14 weighs its decoder with 5 (1 - (j - 1) / 14) at K
-    = 16.
-    """
+    """The window that ends at module j weighs its decoder with 5 (1 - (j - 1) / 14) at K = 16."""
     found = [each.weights[1] for each in on_meta(released(network, modules)).cascades.values()]
     assert found[0] == pytest.approx(5 * (1 - 1 / (modules - 2)))
     assert found[-1] == pytest.approx(5 * (1 - last))

@@ -1,6 +1,4 @@
-"""Where the authors' own code differs from a paper or from what is run here: told in the table,
-options have it.
-"""
+"""Where the authors' own code differs from a paper or from what is run here."""
 
 from __future__ import annotations
 
@@ -48,9 +46,7 @@ def test_notes_tell_where_sources_differ(words: str) -> None:
 def test_unmerged_lists_of_auglocals_code_are_an_option(
     network: str, modules: int, depth: int
 ) -> None:
-    """The code's list names the layers with an auxiliary net: 0 ... 17 of MobileNetV2, 0 ... 15 of
-    EfficientNet.
-    """
+    """Layers with a net in the code: 0 ... 17 of MobileNetV2, 0 ... 15 of EfficientNet."""
     unmerged = recipe_of("auglocal", {"depth": depth, "merge_top": False}, network=network)
     assert partition_of(unmerged).ends == tuple(range(modules))
     merged = recipe_of("auglocal", {"depth": depth}, network=network)

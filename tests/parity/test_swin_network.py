@@ -1,6 +1,4 @@
-"""Swin Transformers as chains: against timm's own models, and against counts worked out from the
-published shapes.
-"""
+"""Swin Transformers, compared with timm's models and with counts by hand."""
 
 from __future__ import annotations
 
@@ -239,9 +237,7 @@ def test_parameters_of_modules() -> None:
 
 @pytest.mark.parametrize("network", SWINS)
 def test_cuts_come_after_pairs_of_blocks(network: str) -> None:
-    """A module holds whole pairs of a plain and a shifted window as long as there are as many pairs
-    as modules.
-    """
+    """A module holds whole pairs of a plain and a shifted window while there are enough pairs."""
     pairs = (NETWORKS[network].units - 1) // 2
     for modules in range(1, pairs + 1):
         first, *others = units_per_module(network, modules)
@@ -397,9 +393,7 @@ def test_networks_start_alike_whatever_the_method_and_drop_path() -> None:
 
 
 def test_operations_of_tiny_by_formula() -> None:
-    """4.5 G in the paper's Table 1: 12 h w C^2 + 2 M^2 h w C per block (Liu et al. 2021, eq. 2, and
-    the MLP).
-    """
+    """4.5 G in Table 1: 12 h w C^2 + 2 M^2 h w C per block (Liu et al. 2021, eq. 2, and MLP)."""
     tokens, macs = 56 * 56, 56 * 56 * 96 * 48
     for stage, depth in enumerate(SHALLOW):
         channels = 96 * 2**stage

@@ -1,6 +1,4 @@
-"""The incomplete last batch: left out where the recipe says so, part of the key where that makes
-another run.
-"""
+"""The incomplete last batch, left out where the recipe says so."""
 
 from __future__ import annotations
 

@@ -144,9 +144,7 @@ def test_replayed_steps_are_eager_ones_bit_for_bit(name: str) -> None:
 
 
 def test_an_interrupted_state_is_taken_over() -> None:
-    """A graph that is captured in mid-run starts from the momentum and the statistics that are
-    there.
-    """
+    """A graph captured in mid-run starts from the momentum and the statistics of the moment."""
     eager, other = run_of("dgl"), run_of("dgl")
     for run in (eager, other):
         stepped(run, run.engine)
@@ -381,8 +379,7 @@ def test_first_losses_in_float32() -> None:
 
 
 def test_a_deeper_network_needs_no_more_compilations() -> None:
-    """Stem, a block of each of three widths and a wider one before each of two, the classifier,
-    three auxiliary nets.
+    """Stem, blocks of three widths, a wider one before two, classifier, three auxiliary nets.
 
     ResNet-14 lacks none of these: its stages have two blocks each. Nor does a second run compile
     anything again.
@@ -564,9 +561,7 @@ def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_batches_of_test_images() -> None:
-    """On CUDA 2000 images of 32 pixels, as many pixels of other sides, and never fewer than on the
-    CPU.
-    """
+    """On CUDA 2000 images of 32 pixels, as many pixels of other sides, never fewer than here."""
     assert [eval_batch_size(side, CPU) for side in (16, 32, 96, 224)] == [250, 250, 250, 50]
     assert [eval_batch_size(side, CUDA) for side in (16, 32, 64, 96, 224)] == [
         8000,

@@ -1,6 +1,4 @@
-"""A last batch of one image: refused before training where a method cannot take it, and dropped on
-request.
-"""
+"""A last batch of one image, refused before training or dropped on request."""
 
 from __future__ import annotations
 

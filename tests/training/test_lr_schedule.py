@@ -57,9 +57,7 @@ def test_shorter_runs_warm_up_for_a_sixteenth(epochs: int, warm: int) -> None:
 
 
 def test_reduced_warmup_by_hand() -> None:
-    """E=32, two warm-up epochs: 0.01, then half of c(2) = 0.4 (1 + cos 11.25 deg) = 0.7923141 and
-    half of 0.01.
-    """
+    """E=32, two warm-up epochs: 0.01, then half of c(2) = 0.7923141 and half of 0.01."""
     recipe = at(32)
     assert [epoch_rate(recipe, epoch) for epoch in (1, 2)] == pytest.approx(
         [0.01, 0.4011571], abs=1e-7

@@ -1,6 +1,4 @@
-"""Training of transformers: AdamW's groups, the rate by steps, clipping, mixing, and whole runs on
-the digits.
-"""
+"""Training of transformers: AdamW, rates by steps, clipping, mixing, whole runs."""
 
 from __future__ import annotations
 
@@ -322,9 +320,7 @@ def constant_batch(size: int, side: int = 16) -> Batch:
 
 
 def test_mixed_labels_are_the_shares_of_the_images() -> None:
-    """The mean of mixed image i is lam i + (n - 1 - i)(1 - lam), its label 0.9 lam + 0.1 / classes
-    for class i.
-    """
+    """Mixed image i has mean lam i + (n - 1 - i)(1 - lam), its label 0.9 lam + 0.1 / classes."""
     mixer, kinds = Mixup(CLASSES, 3), set()
     for _ in range(12):
         mixed, targets = mixer(constant_batch(6))
@@ -382,9 +378,7 @@ def test_mixing_comes_from_seed_and_epoch_alone(dtype: torch.dtype) -> None:
 
 
 def test_loss_of_mixed_labels() -> None:
-    """Cross-entropy against shares: minus the sum of share times log-probability, and the hard
-    labels are not used.
-    """
+    """Cross-entropy against shares: minus the sum of share times log-probability."""
     net = build_learner(swin("bp"), CLASSES, SIDE).double()
     images, targets = batch(side=SIDE)
     shares = torch.rand(6, CLASSES, dtype=torch.float64)

@@ -37,9 +37,7 @@ def net_at(network: str, layer: int, copied: int) -> Branch:
 
 
 def vgg_layers(net: nn.Module) -> list[tuple[int, int, bool]]:
-    """Return input and output channels of the copied convolutions, and whether pooling comes
-    before.
-    """
+    """Return channels in and out of the copied convolutions, and whether pooling comes before."""
     layers = [each for each in net.modules() if isinstance(each, nn.Conv2d | nn.MaxPool2d)]
     return [
         (

@@ -1,6 +1,4 @@
-"""The auxiliary block of Swin feature reconstruction: weights, losses, targets, decoders and
-parameters, by hand.
-"""
+"""Swin feature reconstruction's block, by hand."""
 
 from __future__ import annotations
 
@@ -401,9 +399,7 @@ def test_widths_are_options() -> None:
 
 @pytest.mark.parametrize("weight", [1.0, 0.37])
 def test_a_block_by_itself(weight: float) -> None:
-    """Its two backward passes equal one through `forward` and `criterion`, into the net and into
-    the features.
-    """
+    """Its two backward passes equal one through `forward` and `criterion`."""
     block = block_of(learner(OURS), 1)
     features = torch.randn(6, 96, 2, 2, dtype=torch.float64, requires_grad=True)
     source = torch.randn(6, 48, 4, 4, dtype=torch.float64)

@@ -1,6 +1,4 @@
-"""Steps of Swin feature reconstruction: which gradient reaches what, in float64, against a plain
-implementation.
-"""
+"""Steps of Swin feature reconstruction, compared with a plain implementation."""
 
 from __future__ import annotations
 
@@ -38,8 +36,7 @@ def goal_of(kind: str, x: Tensor) -> Tensor:
 def definition(
     net: Learner, x: Tensor, targets: Targets, weights: list[tuple[float, float]], kind: str
 ) -> Tensor:
-    """Return the sum of the losses of all modules as one graph, cut by detaching what goes from one
-    to the next.
+    """Return the sum of all modules' losses as one graph, detached between modules.
 
     ``kind`` is the feature target, or ``image``.
     """
@@ -179,9 +176,7 @@ def test_patch_embedding_is_trained_by_the_first_loss_alone() -> None:
 
 
 def test_the_target_carries_no_gradient() -> None:
-    """Restored features alone train module 1: what the decoder gives is all that the loss depends
-    on.
-    """
+    """Restored features alone train module 1: the loss depends on the decoder's output alone."""
     net, (images, targets) = learner(OURS, 2, task_weight=[0, 0]), batch(side=SIDE)
     found = part(stepped(net, (images, targets)), "chain.units.0.")
     z = net.chain.units[0](images)
