@@ -12,11 +12,11 @@ from locbench.costs.counts import flops_by_part, parameter_counts
 from locbench.costs.memory.options import TraceOptions, legacy
 from locbench.costs.memory.store import PredictionStore
 from locbench.costs.table_values import MEMORY, memory_scale
+from locbench.spec.compatibility import lean_obstacle
 from locbench.spec.expression import backpropagation
 from locbench.spec.networks import NETWORKS
 from locbench.spec.recipe import Recipe
 from locbench.spec.tables import Cell, Published, Table
-from locbench.spec.validation import lean_obstacle
 
 
 class Printed(msgspec.Struct, frozen=True):

@@ -16,12 +16,13 @@ from locbench.errors import UsageError
 from locbench.execution.identity import Contents
 from locbench.execution.job import Job, published_backbones, shipped_notes, state_of, with_backbones
 from locbench.results.store import Store
+from locbench.spec.compatibility import lean_obstacle, refuse_unfit
 from locbench.spec.networks import NETWORKS
 from locbench.spec.presets import with_preset
 from locbench.spec.recipe import Recipe, warmup_epochs
 from locbench.spec.selection import RunOptions, select, trains
 from locbench.spec.tables import Cell, Table
-from locbench.spec.validation import MOST, MOST_SEEDS, lean_obstacle, refuse_count, refuse_unfit
+from locbench.spec.validation import MOST, MOST_SEEDS, refuse_count
 
 
 @dataclass(frozen=True)

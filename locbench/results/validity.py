@@ -10,9 +10,10 @@ from datetime import datetime
 from locbench.datasets.catalogue import kind_of
 from locbench.errors import LocbenchError
 from locbench.results.record import DataUsed, Record
+from locbench.spec.compatibility import refuse_unfit
 from locbench.spec.networks import units_per_module
 from locbench.spec.recipe import Recipe
-from locbench.spec.validation import refuse_numbers, refuse_unfit
+from locbench.spec.validation import refuse_numbers
 
 _PERCENT = re.compile(r".*_(acc|err|top5)|(box|mask)_ap.*")
 _ROUNDED = 1e-3

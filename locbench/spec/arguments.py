@@ -10,9 +10,15 @@ from locbench.datasets.catalogue import info, resolve
 from locbench.errors import UsageError
 from locbench.spec.networks import NETWORKS
 from locbench.spec.presets import scaled_rate, small_variant
-from locbench.spec.recipe import Recipe, refuse_types
+from locbench.spec.recipe import Recipe
 from locbench.spec.table_files import load_tables
-from locbench.spec.validation import MOST_SEEDS, make_recipe, refuse_count, refuse_sizes
+from locbench.spec.validation import (
+    MOST_SEEDS,
+    make_recipe,
+    refuse_count,
+    refuse_sizes,
+    refuse_types,
+)
 
 _ELSEWHERE = {
     "options": "Options of the method are given with --set NAME=VALUE.",

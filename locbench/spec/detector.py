@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+from locbench.spec.components import Count, Positive
 
 
 class Detection(
@@ -35,17 +37,17 @@ class Detection(
         warmup_steps: linear warm-up of the rate from a thousandth of it, within the first epoch.
     """
 
-    short_side: int = 800
-    long_side: int = 1333
+    short_side: Positive = 800
+    long_side: Positive = 1333
     flip: bool = True
-    trained_stages: int = 3
+    trained_stages: Count = 3
     norm: Literal["frozen", "trained"] = "frozen"
-    levels: int = 4
-    anchor: int = 32
-    width: int = 256
-    box_width: int = 1024
-    candidates: int = 2000
-    proposals: int = 512
+    levels: Positive = 4
+    anchor: Positive = 32
+    width: Positive = 256
+    box_width: Positive = 1024
+    candidates: Annotated[int, msgspec.Meta(ge=2)] = 2000
+    proposals: Annotated[int, msgspec.Meta(ge=2)] = 512
     milestones: tuple[int, ...] = (8, 11)
-    milestone_epochs: int = 12
-    warmup_steps: int = 500
+    milestone_epochs: Positive = 12
+    warmup_steps: Count = 500

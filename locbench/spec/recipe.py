@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
 from functools import cache
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal
 
 import msgspec
 
 from locbench.datasets.catalogue import info
 from locbench.datasets.known import KNOWN
 from locbench.datasets.naming import short, without_folder
-from locbench.errors import UsageError
 from locbench.files import file_name
-from locbench.printable import shortened
 from locbench.spec.choices import Augmentation, Init, Memory, Optimizer, Precision, Rate
 from locbench.spec.components import Composition
 from locbench.spec.detector import Detection
@@ -190,69 +186,6 @@ def drop_matters(run: Recipe) -> bool:
 def warmup_epochs(epochs: int) -> int:
     """Return the length of the warm-up: ten epochs, shorter for runs much shorter than 160."""
     return min(10, math.ceil(epochs / 16))
-
-
-_LARGEST = 2**53
-"""Largest whole number that every part of a recipe can hold, its JSON included."""
-
-
-def refuse_types(settings: Mapping[str, Any]) -> None:
-    """Refuse settings of another type than the recipe has, before anything is computed with them.
-
-    Raises:
-        UsageError: a value has the wrong type, or is a whole number without bounds.
-    """
-    for name, value in settings.items():
-        if name not in _types():
-            continue
-        if _has_huge(value):
-            raise UsageError(
-                f"recipe setting {name!r} is too large: {shortened(value)}",
-                "Set it to a smaller number.",
-            )
-        try:
-            msgspec.convert(value, _types()[name], strict=True)
-        except msgspec.ValidationError as error:
-            raise UsageError(
-                f"recipe setting {name!r} is {shortened(value)}: {error}",
-                f"Set it to {_expected(_types()[name])}.",
-            ) from None
-
-
-@cache
-def _types() -> dict[str, Any]:
-    types = {
-        each.name: each.type
-        for each in msgspec.structs.fields(Recipe)
-        if each.name != "composition"
-    }
-    return types | {"options": dict[str, Any], "backbone": dict[str, Any] | None}
-
-
-def _has_huge(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_has_huge, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(_has_huge, value))
-    return isinstance(value, int) and abs(value) > _LARGEST
-
-
-def _expected(kind: Any) -> str:
-    """Return in words what a setting of a type takes."""
-    if get_origin(kind) is Literal:
-        return " or ".join(map(str, get_args(kind)))
-    if get_origin(kind) in (Union, UnionType):
-        return " or ".join(_expected(each) for each in get_args(kind))
-    if get_origin(kind) is tuple:
-        return "two numbers with a comma between them"
-    words = {
-        int: "a whole number",
-        float: "a number",
-        bool: "true or false",
-        str: "text",
-        type(None): "none",
-    }
-    return words.get(kind, "a table of names and values")
 
 
 _fields_of = cache(

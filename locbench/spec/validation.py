@@ -1,25 +1,25 @@
-"""Numbers out of range, and settings that do not go together."""
+"""Recipes from flat settings, whose types and ranges are checked."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from locbench.datasets.coco import PATTERN, SHAPES, holds_boxes
 from locbench.datasets.imagenet import streams
 from locbench.datasets.naming import canonical
 from locbench.errors import UsageError
 from locbench.printable import shortened
 from locbench.registry import suggestion
-from locbench.spec.components import AugLocal, Isolated
-from locbench.spec.detector import Detection
+from locbench.spec.compatibility import refuse_unfit
 from locbench.spec.expression import compose
 from locbench.spec.methods import MethodContext
-from locbench.spec.networks import NETWORKS, check_side, units_per_module
-from locbench.spec.recipe import Recipe, refuse_types, warmup_epochs
+from locbench.spec.networks import NETWORKS, units_per_module
+from locbench.spec.recipe import Recipe, warmup_epochs
 
 MOST = {
     "epochs": 100_000,
@@ -66,6 +66,21 @@ def refuse_sizes(settings: Mapping[str, Any]) -> None:
         raise UsageError(f"seed is {settings['seed']}", f"Set seed from 0 to {LARGEST_SEED}.")
 
 
+_FROM_0 = (lambda value: 0 <= value < math.inf, "a finite number from 0")
+_ABOVE_0 = (lambda value: 0 < value < math.inf, "a finite number above 0")
+_SHARE = (lambda value: 0 <= value < 1, "a number from 0 to below 1")
+_SMALL = (lambda value: 0 < value < 1, "a small number above 0")
+
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "lr": _ABOVE_0,
+    "clip_norm": _ABOVE_0,
+    **dict.fromkeys(("weight_decay", "warmup_epochs", "warmup_lr", "min_lr"), _FROM_0),
+    **dict.fromkeys(("momentum", "drop_path", "color_jitter", "betas"), _SHARE),
+    "eps": _SMALL,
+}
+"""Ranges that no type can say: finite, and open at an end."""
+
+
 def refuse_numbers(recipe: Recipe) -> None:
     """Refuse counts, rates and shares out of their range.
 
@@ -73,121 +88,79 @@ def refuse_numbers(recipe: Recipe) -> None:
         UsageError: a number is out of range.
     """
     refuse_sizes(msgspec.structs.asdict(recipe))
-    for name in ("lr", "weight_decay", "warmup_epochs", "warmup_lr", "min_lr"):
+    for name, (fits, words) in _RANGES.items():
         value = getattr(recipe, name)
-        if not 0 <= value < math.inf or (name == "lr" and value == 0):
-            least = "above 0" if name == "lr" else "from 0"
-            raise UsageError(f"{name} is {value:g}", f"Set {name} to a finite number {least}.")
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is not None and not fits(number):
+                raise UsageError(f"{name} is {number:g}", f"Set {name} to {words}.")
     if recipe.warmup_epochs > recipe.epochs:
         raise UsageError(
             f"warmup_epochs is {recipe.warmup_epochs} of {recipe.epochs} epochs",
             "Set it to at most the epochs.",
         )
-    _refuse_shares(recipe)
 
 
-def _refuse_shares(recipe: Recipe) -> None:
-    shares = [(name, getattr(recipe, name)) for name in ("momentum", "drop_path", "color_jitter")]
-    for name, value in (*shares, *(("betas", each) for each in recipe.betas)):
-        if not 0 <= value < 1:
-            raise UsageError(f"{name} is {value:g}", f"Set {name} from 0 to below 1.")
-    if not 0 < recipe.eps < 1:
-        raise UsageError(f"eps is {recipe.eps:g}", "Set eps to a small number above 0.")
+_LARGEST = 2**53
+"""Largest whole number that every part of a recipe can hold, its JSON included."""
 
 
-def _refuse_unused(recipe: Recipe) -> None:
-    """Refuse settings of another optimizer: they would change nothing but the record's name."""
-    sgd, adamw = {"momentum": 0.9, "nesterov": True}, {"betas": (0.9, 0.999), "eps": 1e-8}
-    others: dict[str, Any] = sgd if recipe.optimizer == "adamw" else adamw
-    for name, default in others.items():
-        if getattr(recipe, name) != default:
-            raise UsageError(
-                f"{name} is not a setting of the optimizer {recipe.optimizer!r}", "Leave it out."
-            )
-
-
-def refuse_unfit(recipe: Recipe) -> None:
-    """Refuse settings that do not go together.
+def refuse_types(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of another type than the recipe has, before anything is computed with them.
 
     Raises:
-        UsageError: two settings do not fit.
+        UsageError: a value has the wrong type, or is a whole number without bounds.
     """
-    if recipe.memory == "lean" and (why := lean_obstacle(recipe)):
-        raise UsageError(why, "Use --memory plain, or leave it out.")
-    refuse_unfit_detector(recipe)
-    _refuse_split(recipe)
-    _refuse_unused(recipe)
-    transformer = NETWORKS[recipe.network].transformer
-    if transformer is not None:
-        check_side(recipe.network, recipe.side)
-    if transformer is None and recipe.drop_path:
-        raise UsageError(
-            f"drop_path is for transformers, {recipe.network} is none", "Leave drop_path out."
-        )
-    _refuse_init(recipe)
-    if transformer is not None and any(
-        isinstance(each, AugLocal) for each in recipe.composition.branches
-    ):
-        raise UsageError(
-            "AugLocal copies convolutional layers and has no rule for transformers",
-            "Use another method.",
-        )
-    if streams(recipe.dataset) and recipe.augmentation != "imagenet":
-        raise UsageError(
-            f"{recipe.dataset!r} is read from files, the augmentation "
-            f"{recipe.augmentation!r} is for images in memory",
-            "Choose a table of ImageNet, or another data set.",
-        )
-    if recipe.weights and recipe.init == "scratch" and recipe.detection is None:
-        raise UsageError(
-            "weights name a file, but the run starts from random ones",
-            "Leave them out, or set init.",
-        )
-    if recipe.rate != "cosine-step" and (recipe.min_lr or recipe.lr_scaling != "none"):
-        name = "min_lr" if recipe.min_lr else "lr_scaling"
-        raise UsageError(
-            f"{name} belongs to the rate 'cosine-step'", f"Set rate, or leave {name} out."
-        )
-    if recipe.clip_norm is not None and not 0 < recipe.clip_norm < math.inf:
-        raise UsageError(
-            f"clip_norm is {recipe.clip_norm:g}", "Set clip_norm above 0, or leave it out."
-        )
-    if recipe.color_jitter and recipe.augmentation != "swin":
-        raise UsageError(
-            "color_jitter belongs to the augmentation 'swin'", "Leave it out, or set augmentation."
-        )
-    if recipe.mixup and not recipe.composition.end_to_end:
-        raise UsageError(
-            "mixup makes soft labels, which local losses do not take",
-            "Use it with the method 'bp'.",
-        )
+    for name, value in settings.items():
+        if name not in _types():
+            continue
+        if _has_huge(value):
+            raise UsageError(
+                f"recipe setting {name!r} is too large: {shortened(value)}",
+                "Set it to a smaller number.",
+            )
+        try:
+            msgspec.convert(value, _types()[name], strict=True)
+        except msgspec.ValidationError as error:
+            raise UsageError(
+                f"recipe setting {name!r} is {shortened(value)}: {error}",
+                f"Set it to {_expected(_types()[name])}.",
+            ) from None
 
 
-def _refuse_split(recipe: Recipe) -> None:
-    units, split = NETWORKS[recipe.network].units, recipe.split
-    if split is not None and (
-        min(split, default=0) < 1 or sum(split) != units or len(split) != recipe.modules
-    ):
-        raise UsageError(
-            f"split {','.join(map(str, split))} does not divide {units} local "
-            f"layers into {recipe.modules} modules",
-            f"Give {recipe.modules} whole numbers from 1 whose sum is {units}, or leave split out.",
-        )
+@cache
+def _types() -> dict[str, Any]:
+    types = {
+        each.name: each.type
+        for each in msgspec.structs.fields(Recipe)
+        if each.name != "composition"
+    }
+    return types | {"options": dict[str, Any], "backbone": dict[str, Any] | None}
 
 
-def _refuse_init(recipe: Recipe) -> None:
-    known = NETWORKS[recipe.network]
-    own = "torchvision" if known.torchvision else "pretrained" if known.transformer else "scratch"
-    if recipe.init not in ("scratch", own):
-        library = "timm" if recipe.init == "pretrained" else "torchvision"
-        fitting = dict.fromkeys((own, "scratch"))
-        raise UsageError(
-            f"{library} has no weights of {known.label}",
-            f"Use --init {' or '.join(fitting)}, or another network; the presets' "
-            "small networks have none.",
-        )
-    if recipe.init != "scratch" and recipe.detection is not None:
-        raise UsageError("a detector starts from its backbone's weights", "Leave --init out.")
+def _has_huge(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_huge, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_has_huge, value))
+    return isinstance(value, int) and abs(value) > _LARGEST
+
+
+def _expected(kind: Any) -> str:
+    """Return in words what a setting of a type takes."""
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, get_args(kind)))
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(_expected(each) for each in get_args(kind))
+    if get_origin(kind) is tuple:
+        return "two numbers with a comma between them"
+    words = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        type(None): "none",
+    }
+    return words.get(kind, "a table of names and values")
 
 
 def refuse_infinite(value: Any, name: str = "") -> None:
@@ -208,89 +181,6 @@ def refuse_infinite(value: Any, name: str = "") -> None:
     if isinstance(value, list | tuple):
         for each in value:
             refuse_infinite(each, name)
-
-
-def refuse_unfit_detector(recipe: Recipe) -> None:
-    """Refuse boxes without a detector, a detector without boxes, and what detectors do not have.
-
-    Raises:
-        UsageError: two settings do not fit.
-    """
-    if recipe.detection is None or recipe.backbone is None:
-        _refuse_without(recipe)
-        return
-    if not holds_boxes(recipe.dataset):
-        raise UsageError(
-            f"{recipe.dataset!r} holds images in classes, and a detector learns "
-            "from boxes and masks",
-            f"Use coco, {PATTERN}, or {SHAPES}.",
-        )
-    if recipe.backbone.network != recipe.network or recipe.backbone.detection is not None:
-        raise UsageError(
-            f"the backbone is {recipe.backbone.network!r} and the detector's "
-            f"network {recipe.network!r}",
-            "Set both to the same network; the backbone is itself no detector.",
-        )
-    for fault, remedy in _faults(recipe, recipe.detection):
-        raise UsageError(fault, remedy)
-
-
-def _refuse_without(recipe: Recipe) -> None:
-    if recipe.detection is not None or recipe.backbone is not None:
-        missing = "detection" if recipe.detection is None else "backbone"
-        raise UsageError(
-            f"a detector needs both detection and backbone, {missing} is missing",
-            f"Set {missing} too.",
-        )
-    if holds_boxes(recipe.dataset):
-        raise UsageError(
-            f"{recipe.dataset!r} holds boxes and masks for detectors, and this "
-            "trains on images in classes",
-            "Choose another data set (see: locbench data), or the table auglocal-coco.",
-        )
-    if recipe.rate == "steps":
-        raise UsageError("the rate 'steps' is for detectors", "Use one of the cosines.")
-
-
-def _faults(recipe: Recipe, detection: Detection) -> list[tuple[str, str]]:
-    """Return what does not fit a detector, as pairs of message and remedy."""
-    numbers = ("short_side", "levels", "anchor", "width", "box_width", "milestone_epochs")
-    least = dict.fromkeys(numbers, 1) | {
-        "candidates": 2,
-        "proposals": 2,
-        "long_side": detection.short_side,
-    }
-    least |= {"trained_stages": 0, "warmup_steps": 0}
-    found = [
-        (f"detection.{name} is {getattr(detection, name)}", f"Set it to {low} or more.")
-        for name, low in least.items()
-        if getattr(detection, name) < low
-    ]
-    wrong = {
-        "a detector's backbone is a convolutional network": NETWORKS[recipe.network].transformer
-        is not None,
-        "a detector is trained by backpropagation; its backbone's recipe has a method of its own": (
-            not recipe.composition.end_to_end
-        ),
-        "a detector is trained by one process": recipe.processes > 1,
-        "mixup is not for detectors": recipe.mixup,
-        "a detector's rate is 'steps'": recipe.rate != "steps",
-    }
-    return found + [(message, "Change that setting.") for message, is_so in wrong.items() if is_so]
-
-
-def lean_obstacle(recipe: Recipe) -> str:
-    """Return why a recipe cannot be run in lean memory, or nothing."""
-    routing = recipe.composition.routing
-    if not isinstance(routing, Isolated):
-        kind = routing.__struct_config__.tag
-        return (
-            "lean memory is for isolated modules and backpropagation, this method's "
-            f"routing is {kind}"
-        )
-    if recipe.drop_path:
-        return "lean memory runs a module twice, which drop_path draws anew"
-    return "lean memory is not for detectors" if recipe.detection is not None else ""
 
 
 def make_recipe(settings: Mapping[str, Any]) -> Recipe:

@@ -343,7 +343,7 @@ def test_one_file_cannot_be_the_weights_of_two_backbones(bench: Bench) -> None:
     ("old", "new", "words"),
     [
         ("short_side = 64", "short_side = 65", "detection.long_side is 64"),
-        ("proposals = 16", "proposals = 1", "detection.proposals is 1"),
+        ("proposals = 16", "proposals = 1", "$.proposals"),
         ("proposals = 16", "regions = 16", "regions"),
         ('rate = "steps"', 'rate = "cosine-epoch"', "a detector's rate is 'steps'"),
         (

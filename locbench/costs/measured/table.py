@@ -18,11 +18,11 @@ from locbench.costs.memory.store import PredictionStore
 from locbench.costs.table_values import MEMORY
 from locbench.results.record import Provenance
 from locbench.spec.choices import Memory, Precision
+from locbench.spec.compatibility import lean_obstacle
 from locbench.spec.expression import backpropagation
 from locbench.spec.phases import global_share, weighted
 from locbench.spec.recipe import Recipe
 from locbench.spec.tables import Published, Table
-from locbench.spec.validation import lean_obstacle
 
 KINDS = ("predicted", "measured")
 """Kinds of metrics whose cells a measurement stands beside."""
