@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -17,23 +17,6 @@ from locbench.spec.expression import backpropagation
 from locbench.spec.networks import NETWORKS
 from locbench.spec.recipe import Recipe
 from locbench.spec.tables import Cell, Published, Table
-
-
-class Printed(msgspec.Struct, frozen=True):
-    """What a table has for one recipe.
-
-    Attributes:
-        places: the (row, column) places that the recipe fills; empty outside a table.
-        published: what the paper prints there by metric, in the first of the places that has it.
-        published_bp: the memory that the paper prints for backpropagation on the same network and
-            data.
-        unit: of the published memory: ``GB`` (10^9 bytes) or ``MiB``.
-    """
-
-    places: tuple[tuple[str, str], ...] = ()
-    published: dict[str, Published] = {}
-    published_bp: float | None = None
-    unit: str = "GB"
 
 
 class CostRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,35 +91,89 @@ def table_rows(table: Table, predictions: PredictionStore) -> Iterator[CostRow]:
     Raises:
         FailureError: the table's memory is in no known unit.
     """
-    cells: dict[str, list[Cell]] = {}
+    groups: dict[str, list[Cell]] = {}
     for cell in table.cells:
         if cell.recipe is not None:
-            cells.setdefault(cell.recipe.key, []).append(cell)
+            groups.setdefault(cell.recipe.key, []).append(cell)
     costly = {
-        key: same for key, same in cells.items() if any(_prints_costs(table, cell) for cell in same)
+        key: cells for key, cells in groups.items() if any(_prints_costs(table, c) for c in cells)
     }
-    cells, unit = costly or cells, _unit(table)
-    published_memory = {
-        key: next(cell.published[MEMORY].value for cell in same if MEMORY in cell.published)
-        for key, same in costly.items()
-        if any(MEMORY in cell.published for cell in same)
+    published = {
+        key: {metric: value for cell in reversed(cells) for metric, value in cell.published.items()}
+        for key, cells in groups.items()
     }
-    for same in cells.values():
-        recipe = same[0].recipe
+    unit = _unit(table)
+    for key, cells in (costly or groups).items():
+        recipe = cells[0].recipe
         assert recipe is not None
-        places = tuple((cell.row, cell.column) for cell in same)
-        published = {
-            metric: value for cell in reversed(same) for metric, value in cell.published.items()
-        }
-        published_bp = published_memory.get(backpropagation(recipe).key)
-        yield _row(recipe, Printed(places, published, published_bp, unit), predictions)
+        bp_memory = published.get(backpropagation(recipe).key, {}).get(MEMORY)
+        yield recipe_row(
+            recipe,
+            predictions,
+            places=tuple((cell.row, cell.column) for cell in cells),
+            published=published[key],
+            published_bp=None if bp_memory is None else bp_memory.value,
+            unit=unit,
+        )
 
 
 def recipe_row(
-    recipe: Recipe, predictions: PredictionStore, setting: TraceOptions = TraceOptions()
+    recipe: Recipe,
+    predictions: PredictionStore,
+    setting: TraceOptions = TraceOptions(),
+    *,
+    places: tuple[tuple[str, str], ...] = (),
+    published: Mapping[str, Published] = {},
+    published_bp: float | None = None,
+    unit: str = "GB",
 ) -> CostRow:
-    """Return the row of a recipe that belongs to no table."""
-    return _row(recipe, Printed(), predictions, setting)
+    """Return the costs of a recipe.
+
+    Args:
+        recipe: the recipe.
+        predictions: a store that may trace.
+        setting: of the traces.
+        places, published, published_bp, unit: see `CostRow`; empty outside a table.
+    """
+    begun = time.perf_counter()
+    counts, parts = parameter_counts(recipe), flops_by_part(recipe, setting.side)
+    footprint = predictions.footprint(recipe, setting)
+    assert footprint is not None  # the store may trace
+    seconds = time.perf_counter() - begun
+    bp_bytes = _mean_bytes(backpropagation(recipe), predictions, setting)
+    assert bp_bytes is not None
+    lean = None if lean_obstacle(recipe) else msgspec.structs.replace(recipe, memory="lean")
+    transformer = NETWORKS[recipe.network].transformer is not None
+    row, column = places[0] if places else ("", "")
+    return CostRow(
+        row=row,
+        column=column,
+        places=places,
+        recipe=recipe,
+        params_primary=counts["primary"],
+        params_auxiliary=counts["auxiliary"],
+        macs=parts.network.macs + parts.heads.macs,
+        flops=parts.network.flops + parts.heads.flops,
+        extra_macs=parts.extra.macs,
+        memory_peak_bytes=round(footprint.mean),
+        memory_local_bytes=footprint.local.peak if footprint.guided else None,
+        memory_guided_bytes=footprint.guided.peak if footprint.guided else None,
+        memory_lean_bytes=_mean_bytes(lean, predictions, setting) if lean else None,
+        memory_peak_bytes_legacy=(
+            _mean_bytes(recipe, predictions, legacy(setting)) if transformer else None
+        ),
+        bp_peak_bytes=bp_bytes,
+        published=dict(published),
+        published_bp=published_bp,
+        unit=unit,
+        seconds=round(seconds, 3),
+        made_with=footprint.local.made_with,
+    )
+
+
+def _mean_bytes(recipe: Recipe, predictions: PredictionStore, setting: TraceOptions) -> int | None:
+    footprint = predictions.footprint(recipe, setting)
+    return None if footprint is None else round(footprint.mean)
 
 
 def row_entry(row: CostRow) -> dict[str, Any]:
@@ -160,45 +197,6 @@ def row_entry(row: CostRow) -> dict[str, Any]:
     return entry | {"key": row.recipe.key, "recipe": row.recipe.describe()}
 
 
-def _row(
-    recipe: Recipe,
-    printed: Printed,
-    predictions: PredictionStore,
-    setting: TraceOptions = TraceOptions(),
-) -> CostRow:
-    begun = time.perf_counter()
-    counts, parts = parameter_counts(recipe), flops_by_part(recipe, setting.side)
-    footprint = predictions.footprint(recipe, setting)
-    assert footprint is not None  # the store may trace
-    seconds = time.perf_counter() - begun
-    baseline = predictions.footprint(backpropagation(recipe), setting)
-    assert baseline is not None
-    phases = footprint.guided is not None
-    row, column = printed.places[0] if printed.places else ("", "")
-    return CostRow(
-        row=row,
-        column=column,
-        places=printed.places,
-        recipe=recipe,
-        params_primary=counts["primary"],
-        params_auxiliary=counts["auxiliary"],
-        macs=parts.network.macs + parts.heads.macs,
-        flops=parts.network.flops + parts.heads.flops,
-        extra_macs=parts.extra.macs,
-        memory_peak_bytes=round(footprint.mean),
-        memory_local_bytes=footprint.local.peak if phases else None,
-        memory_guided_bytes=footprint.guided.peak if footprint.guided else None,
-        memory_lean_bytes=_lean(recipe, predictions, setting),
-        memory_peak_bytes_legacy=_legacy(recipe, predictions, setting),
-        bp_peak_bytes=round(baseline.mean),
-        published=printed.published,
-        published_bp=printed.published_bp,
-        unit=printed.unit,
-        seconds=round(seconds, 3),
-        made_with=footprint.local.made_with,
-    )
-
-
 def _prints_costs(table: Table, cell: Cell) -> bool:
     return any(
         table.metrics[metric].kind in ("exact", "predicted", "measured", "text")
@@ -211,18 +209,3 @@ def _unit(table: Table) -> str:
         return "GB"
     memory_scale(table)  # refuses what is no unit of memory
     return table.metrics[MEMORY].unit
-
-
-def _lean(recipe: Recipe, predictions: PredictionStore, setting: TraceOptions) -> int | None:
-    if lean_obstacle(recipe):
-        return None
-    lean = msgspec.structs.replace(recipe, memory="lean")
-    footprint = predictions.footprint(lean, setting)
-    return None if footprint is None else round(footprint.mean)
-
-
-def _legacy(recipe: Recipe, predictions: PredictionStore, setting: TraceOptions) -> int | None:
-    if NETWORKS[recipe.network].transformer is None:
-        return None
-    footprint = predictions.footprint(recipe, legacy(setting))
-    return None if footprint is None else round(footprint.mean)

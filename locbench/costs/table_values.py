@@ -5,7 +5,7 @@ Torch is imported only where there are any that need it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -15,8 +15,6 @@ from locbench.errors import FailureError
 from locbench.spec.components import AugLocal
 from locbench.spec.recipe import Recipe
 from locbench.spec.tables import Cell, Table
-
-NAMES = ("params", "flops", "flops_reduction", "architecture")
 
 MEMORY = "gpu_memory"
 
@@ -35,9 +33,7 @@ def computed_if_needed(table: Table, predictions: PredictionStore) -> Values:
         table: the published table.
         predictions: the predicted memory; what it lacks and may not trace is left out.
     """
-    values: Values = {}
-    if any(name in table.metrics for name in NAMES):
-        values = computed_values(table)
+    values = computed_values(table)
     for place, memory in predicted_memory(table, predictions).items():
         values.setdefault(place, {})[MEMORY] = memory
     for place, text in best_splits(table, predictions).items():
@@ -47,33 +43,38 @@ def computed_if_needed(table: Table, predictions: PredictionStore) -> Values:
 
 def predicted_memory(table: Table, predictions: PredictionStore) -> dict[tuple[str, str], float]:
     """Return the predicted peak of the cells that hold memory, in the table's unit."""
-    values = {}
-    for cell in table.cells:
-        if (
-            MEMORY in table.metrics
-            and cell.recipe is not None
-            and (MEMORY in cell.published or table.computed)
-        ):
-            footprint = predictions.footprint(cell.recipe)
-            if footprint is not None:
-                values[cell.row, cell.column] = footprint.mean / memory_scale(table)
-    return values
+    return {
+        (cell.row, cell.column): footprint.mean / memory_scale(table)
+        for cell, recipe in _cells_of(table, MEMORY)
+        if (footprint := predictions.footprint(recipe)) is not None
+    }
 
 
 def best_splits(table: Table, predictions: PredictionStore) -> dict[tuple[str, str], str]:
     """Return the division whose largest module needs least, of the cells that hold splits."""
-    values = {}
     store = SplitStore(predictions.results, trace=predictions.trace, log=predictions.log)
-    for cell in table.cells:
-        if (
-            SPLIT in table.metrics
-            and cell.recipe is not None
-            and (SPLIT in cell.published or table.computed)
-        ):
-            text = table_split(cell.recipe, store)
-            if text is not None:
-                values[cell.row, cell.column] = text
+    return {
+        (cell.row, cell.column): text
+        for cell, recipe in _cells_of(table, SPLIT)
+        if (text := table_split(recipe, store)) is not None
+    }
+
+
+def computed_values(table: Table) -> Values:
+    """Return the metrics computed from recipes alone, by place."""
+    values: Values = {}
+    for metric, compute in COMPUTED.items():
+        for cell, recipe in _cells_of(table, metric):
+            values.setdefault((cell.row, cell.column), {})[metric] = compute(cell, recipe)
     return values
+
+
+def _cells_of(table: Table, metric: str) -> Iterator[tuple[Cell, Recipe]]:
+    """Yield the cells that hold a metric and can be run, with their recipes."""
+    if metric in table.metrics:
+        for cell in table.cells:
+            if cell.recipe is not None and (metric in cell.published or table.computed):
+                yield cell, cell.recipe
 
 
 def memory_scale(table: Table) -> int:
@@ -90,22 +91,6 @@ def memory_scale(table: Table) -> int:
             f"Write {known}.",
         )
     return MEMORY_UNITS[unit]
-
-
-def computed_values(table: Table) -> Values:
-    """Return the metrics computed from recipes alone, by place."""
-    values: Values = {}
-    for cell in table.cells:
-        for metric in table.metrics:
-            if (
-                metric in COMPUTED
-                and cell.recipe is not None
-                and (metric in cell.published or table.computed)
-            ):
-                values.setdefault((cell.row, cell.column), {})[metric] = COMPUTED[metric](
-                    cell, cell.recipe
-                )
-    return values
 
 
 def flops_reduction(recipe: Recipe) -> float:
