@@ -17,7 +17,7 @@ from locbench.terminal.lines import say
 if TYPE_CHECKING:
     import torch
 
-    from locbench.costs.measured.measure import Wanted
+    from locbench.costs.measured.measure import PlannedStep
 
 
 class Measuring:
@@ -44,14 +44,9 @@ class Measuring:
         asked: bool | None = None,
         rerun: str | None = None,
     ) -> None:
-        self.table, self.measurements, self.name, self.options, self.asked, self.rerun = (
-            table,
-            measurements,
-            device,
-            options,
-            asked,
-            rerun,
-        )
+        self.table, self.measurements, self.name = table, measurements, device
+        self.options, self.asked, self.rerun = options, asked, rerun
+        self.variant = Variant(options.memory, options.precision)
 
     @property
     def wanted(self) -> bool:
@@ -72,9 +67,9 @@ class Measuring:
         """
         if not self.wanted:
             return ""
-        from locbench.costs.measured.measure import wanted_steps
+        from locbench.costs.measured.measure import planned_steps
 
-        count = len(wanted_steps(self.table, self._device(), self._variant()))
+        count = len(planned_steps(self.table, self._device(), self.variant))
         return (
             f"Costs on this device: {count} kinds of steps to be measured, "
             f"{self._left()} of them to do."
@@ -100,9 +95,9 @@ class Measuring:
                     self.table,
                     self.measurements,
                     device,
-                    variant=self._variant(),
+                    variant=self.variant,
                     rerun=self.rerun,
-                    watcher=log,
+                    listener=log,
                 )
         except KeyboardInterrupt:
             raise StoppedError(
@@ -117,18 +112,13 @@ class Measuring:
         from locbench.costs.measured.measure import missing_steps
 
         return len(
-            missing_steps(
-                self.table, self.measurements, self._device(), self._variant(), self.rerun
-            )
+            missing_steps(self.table, self.measurements, self._device(), self.variant, self.rerun)
         )
 
     def _device(self) -> torch.device:
         from locbench.training.device import choose_device
 
         return choose_device(self.name)
-
-    def _variant(self) -> Variant:
-        return Variant(self.options.memory, self.options.precision)
 
 
 class MeasureLog:
@@ -142,21 +132,21 @@ class MeasureLog:
         self.console, self.status, self.what = console, console.status("measuring"), ""
         self.done = self.count = 0
 
-    def measuring(self, wanted: Wanted, index: int, count: int) -> None:
+    def measuring(self, step: PlannedStep, index: int, count: int) -> None:
         """Note what is being measured."""
-        self.count = count
-        words = [
-            wanted.recipe.method,
-            "global step" if wanted.setting.guided else "",
-            wanted.recipe.memory,
-        ]
-        words += [wanted.recipe.precision, "benchmark" if wanted.benchmark else ""]
-        kept = ", ".join(word for word in words if word not in ("", "plain", "fp32"))
-        self.what = f"[{index}/{count}] {wanted.row}, {wanted.column}: {kept}"
+        self.count, recipe = count, step.recipe
+        words = (
+            recipe.method,
+            "global step" if step.setting.guided else "",
+            recipe.memory if recipe.memory != "plain" else "",
+            recipe.precision if recipe.precision != "fp32" else "",
+            "benchmark" if step.benchmark else "",
+        )
+        self.what = f"[{index}/{count}] {step.row}, {step.column}: {', '.join(filter(None, words))}"
         self.status.update(escape(self.what))
 
     def measured(self, measurement: Measurement) -> None:
-        """Print what was found."""
+        """Print the result."""
         self.done += 1
         result = measurement.error or (
             f"{measurement.allocated_bytes / 1e9:.3f} GB allocated, "

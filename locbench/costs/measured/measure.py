@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Protocol
 
 import torch
@@ -141,18 +142,18 @@ def _quartiles(times: Sequence[float]) -> tuple[float, float]:
 
 
 def _why(cause: Exception) -> str:
-    said = message_of(cause)
-    if "CUDA error" in said and not said.startswith(DOES_NOT_FIT):
+    message = message_of(cause)
+    if "CUDA error" in message and not message.startswith(DOES_NOT_FIT):
         raise FailureError(  # every later call of this process would fail as well
             f"the device failed: {' '.join(str(cause).split()).partition('. ')[0]}",
             "Start the command again: it goes on with what is not recorded.",
         ) from None
-    return said
+    return message
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A step to be measured, and the place of the table that it is wanted for."""
+class PlannedStep:
+    """A step to be measured, and the place of the table that needs it."""
 
     recipe: Recipe
     setting: TraceOptions
@@ -161,10 +162,10 @@ class Wanted:
     column: str
 
 
-class MeasuringWatcher(Protocol):
-    """Who wants to hear how the measuring is going."""
+class MeasureListener(Protocol):
+    """Is notified of measurements."""
 
-    def measuring(self, wanted: Wanted, index: int, count: int) -> None:
+    def measuring(self, step: PlannedStep, index: int, count: int) -> None:
         """The step number ``index`` (from 1) of ``count`` is measured now."""
 
     def measured(self, measurement: Measurement) -> None:
@@ -179,7 +180,7 @@ def measure_table(
     variant: Variant = Variant(),
     rerun: str | None = None,
     steps: int | None = None,
-    watcher: MeasuringWatcher | None = None,
+    listener: MeasureListener | None = None,
 ) -> list[Measurement]:
     """Measure what a table's costs lack on a device, and write each measurement at once.
 
@@ -190,7 +191,7 @@ def measure_table(
         variant: how steps are taken; the default is the paper's way.
         rerun: ``failed`` or ``all`` measures again what is there.
         steps: how many are measured.
-        watcher: is told of every step.
+        listener: is notified of every step.
 
     Returns:
         The new measurements, those that failed included.
@@ -200,15 +201,16 @@ def measure_table(
             safe.
     """
     device = torch.device(device)
-    todo, made = missing_steps(table, measurements, device, variant, rerun), []
-    for index, each in enumerate(todo, 1):
-        if watcher:
-            watcher.measuring(each, index, len(todo))
-        made.append(measure(each.recipe, device, each.benchmark, each.setting, steps=steps))
-        measurements.save(made[-1])
-        if watcher:
-            watcher.measured(made[-1])
-    return made
+    todo, new = missing_steps(table, measurements, device, variant, rerun), []
+    for index, step in enumerate(todo, 1):
+        if listener:
+            listener.measuring(step, index, len(todo))
+        measurement = measure(step.recipe, device, step.benchmark, step.setting, steps=steps)
+        measurements.save(measurement)
+        new.append(measurement)
+        if listener:
+            listener.measured(measurement)
+    return new
 
 
 def missing_steps(
@@ -217,31 +219,31 @@ def missing_steps(
     device: torch.device,
     variant: Variant = Variant(),
     rerun: str | None = None,
-) -> list[Wanted]:
+) -> list[PlannedStep]:
     """Return the steps that `measure_table` would measure, in its order."""
     name = device_name(numbered(device))
 
-    def lacking(each: Wanted) -> bool:
-        found = measurements.find(each.recipe, each.setting, name, benchmark=each.benchmark)
-        return found is None or rerun == "all" or (rerun == "failed" and not found.fits)
+    def is_missing(step: PlannedStep) -> bool:
+        known = measurements.find(step.recipe, step.setting, name, benchmark=step.benchmark)
+        return known is None or rerun == "all" or (rerun == "failed" and not known.fits)
 
-    return [each for each in wanted_steps(table, device, variant) if lacking(each)]
+    return [step for step in planned_steps(table, device, variant) if is_missing(step)]
 
 
-def wanted_steps(table: Table, device: torch.device, variant: Variant = Variant()) -> list[Wanted]:
-    """Return the steps behind a table's costs in a fixed order: before a recipe, backpropagation to
-    hold it against.
+def planned_steps(
+    table: Table, device: torch.device, variant: Variant = Variant()
+) -> list[PlannedStep]:
+    """Return the steps behind a table's costs, each recipe after its backpropagation.
 
-    On CUDA each is wanted without and with cuDNN's search. A recipe that has no such variant is
-    left out.
+    On CUDA each comes without and with cuDNN's search. A recipe that has no such variant is left
+    out.
     """
     searches = (False, True) if device.type == "cuda" else (False,)
-    found: dict[tuple[str, TraceOptions, bool], Wanted] = {}
+    steps: dict[tuple[str, TraceOptions, bool], PlannedStep] = {}
     for cell in cost_cells(table):
-        recipe = variant.of(cell.recipe)
-        for each in () if recipe is None else (baseline(recipe), recipe):
-            for setting in phase_options(each):
-                for benchmark in searches:
-                    wanted = Wanted(each, setting, benchmark, *cell.places[0])
-                    found.setdefault((without_schedule(each).key, setting, benchmark), wanted)
-    return list(found.values())
+        varied = variant.of(cell.recipe)
+        for recipe in () if varied is None else (baseline(varied), varied):
+            for setting, benchmark in product(phase_options(recipe), searches):
+                step = PlannedStep(recipe, setting, benchmark, *cell.places[0])
+                steps.setdefault((without_schedule(recipe).key, setting, benchmark), step)
+    return list(steps.values())

@@ -21,7 +21,7 @@ from rich.console import Console
 from small_table import Bench
 from specimens import recipe
 
-from locbench.costs.measured.measure import Wanted, measure_table, missing_steps, wanted_steps
+from locbench.costs.measured.measure import PlannedStep, measure_table, missing_steps, planned_steps
 from locbench.costs.measured.store import Measurement, MeasurementStore
 from locbench.costs.measured.table import MeasuredCost, Variant, cost_cells, measured_costs
 from locbench.costs.memory.options import TraceOptions
@@ -203,14 +203,14 @@ def test_a_damaged_measurement_counts_as_missing_and_is_replaced(
 
 
 def test_steps_come_in_a_fixed_order_with_backpropagation_first(table: Table) -> None:
-    def words(found: list[Wanted]) -> list[tuple[str, bool, bool]]:
+    def words(found: list[PlannedStep]) -> list[tuple[str, bool, bool]]:
         return [(each.recipe.method, each.setting.guided, each.benchmark) for each in found]
 
-    assert words(wanted_steps(table, CPU)) == [(*step, False) for step in STEPS]
-    assert words(wanted_steps(table, CUDA)) == [
+    assert words(planned_steps(table, CPU)) == [(*step, False) for step in STEPS]
+    assert words(planned_steps(table, CUDA)) == [
         (*step, search) for step in STEPS for search in (False, True)
     ]
-    lean = wanted_steps(table, CPU, Variant(memory="lean"))
+    lean = planned_steps(table, CPU, Variant(memory="lean"))
     assert [(each.recipe.method, each.recipe.memory) for each in lean] == [
         ("bp", "plain"),
         ("dgl", "lean"),
@@ -218,7 +218,7 @@ def test_steps_come_in_a_fixed_order_with_backpropagation_first(table: Table) ->
         ("pgl+head", "lean"),
         ("pgl+head", "lean"),
     ]
-    tf32 = wanted_steps(table, CUDA, Variant(precision="tf32"))
+    tf32 = planned_steps(table, CUDA, Variant(precision="tf32"))
     assert {each.recipe.precision for each in tf32} == {"tf32"}
 
 
