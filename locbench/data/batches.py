@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -121,12 +121,23 @@ def _digest(text: str) -> int:
 
 
 def epoch_order(
-    count: int, batch_size: int, *, seed: int, epoch: int, drop_last: bool
+    count: int,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    drop_last: bool,
+    shard: Callable[[int], slice] | None = None,
 ) -> list[Tensor]:
-    """Return the numbers of the images of each batch of an epoch, (B,) int64, shuffled."""
+    """Return the numbers of the images of each batch of an epoch, (B,) int64, shuffled.
+
+    ``shard`` says which of a batch's so many images are kept; None for all.
+    """
     generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
     order = torch.randperm(count, generator=generator)
-    return list(torch.split(order[: images_per_epoch(count, batch_size, drop_last)], batch_size))
+    kept = order[: images_per_epoch(count, batch_size, drop_last)]
+    batches = torch.split(kept, batch_size)
+    return [batch[shard(len(batch))] if shard else batch for batch in batches]
 
 
 def _draw(count: int, info: DatasetInfo, seed: int, epoch: int, device: torch.device) -> _Draws:

@@ -94,9 +94,11 @@ def _too_large(
     images = sum(len(part.files) for part in parts)
     left = "" if free is None else f", and {free / 1e9:.1f} GB are free"
     return FailureError(
-        f"the {images:,} images of {folder} do not fit the memory: at {side} x {side} pixels they take "
+        f"the {images:,} images of {folder} do not fit the memory: at {side} x {side} pixels they "
+        "take "
         f"{_bytes(parts, side) / 1e9:.1f} GB{left}",
-        f"Name it imagenet:{folder}, which is read from its files while a network trains, or choose smaller images: "
+        f"Name it imagenet:{folder}, which is read from its files while a network trains, or "
+        "choose smaller images: "
         f"imagefolder:{folder}?side=64.",
     )
 

@@ -1,7 +1,7 @@
 """Batches of the ImageNet recipe: workers decode and crop, the device normalises.
 
 Training: a random crop of 8 to 100 % of the area scaled bilinearly, and a flip. Testing: the
-shorter side scaled to 256/224 of the wanted one, the middle. That is torchvision's pipeline and the
+shorter side scaled to 256/224 of the result's, the middle. That is torchvision's pipeline and the
 official scripts' of AugLocal and HPFF. Pixels stay uint8 on their way to the device, a quarter of
 the bytes of normalised images.
 """
@@ -154,8 +154,9 @@ def imagenet_train_batches(
     Raises:
         FailureError: an image cannot be decoded; the message names its file.
     """
-    order = epoch_order(len(images), batch_size, seed=seed, epoch=epoch, drop_last=drop_last)
-    batches = [batch[shard(len(batch))] if shard else batch for batch in order]
+    batches = epoch_order(
+        len(images), batch_size, seed=seed, epoch=epoch, drop_last=drop_last, shard=shard
+    )
     take = partial(random_pixels, side=side, seed=seed, epoch=epoch)
     statistics = torch.tensor([info.mean, info.std], dtype=dtype).to(images.labels.device)
     for stored, labels in decoded_batches(images, batches, take, side, workers):

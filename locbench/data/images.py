@@ -1,4 +1,4 @@
-"""A data set as two blocks of images on a device, or two lists of files."""
+"""Data sets as blocks of images on a device, or as lists of files."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _streamed(
 
 
 def _refuse_at_sight(part: FolderPart) -> None:
-    """Refuse images that no epoch would come through, as far as the first one of each class tells."""
+    """Refuse images that no epoch would come through, by the first one of each class."""
     first = {file.label: part.folder / file.path for file in reversed(part.files)}
     damages = {path: damage for path in sorted(first.values()) if (damage := damage_at_sight(path))}
     if damages:

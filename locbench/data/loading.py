@@ -1,6 +1,7 @@
 """Processes that load for another one.
 
-They end with it, fit the shared memory, and are not waited for forever. They live on from one pass over the data to the next: to start them takes longer than a short pass.
+They end with it, fit the shared memory, and are not waited for forever. They live on from one pass
+over the data to the next: to start them takes longer than a short pass.
 """
 
 from __future__ import annotations
@@ -67,12 +68,14 @@ def fit_workers(workers: int, largest: int) -> tuple[int, bool]:
     needed = (PREFETCHED * workers + 2) * largest * sharers
     if free < LEAST:
         remark(
-            f"{SHARED} has no free memory: images are loaded without further processes, which is slow."
+            f"{SHARED} has no free memory: images are loaded without further processes, which is "
+            "slow."
         )
         return 0, False
     if needed > 0.9 * free:
         remark(
-            f"{SHARED} has {free / LEAST:,.0f} MB free and {needed / LEAST:,.0f} MB are needed: images go "
+            f"{SHARED} has {free / LEAST:,.0f} MB free and {needed / LEAST:,.0f} MB are needed: "
+            "images go "
             "through pipes instead, which is slower. In Docker, --shm-size gives more."
         )
     return workers, needed > 0.9 * free
@@ -143,7 +146,8 @@ class LoadingPool(Generic[R, V]):
                 f"no image came for {TIMEOUT} seconds"
                 if self._stuck
                 else f"a process that loads images failed: {why}",
-                "Whole epochs are kept. To go on: the same command; LOCBENCH_WORKERS=0 loads without such processes.",
+                "Whole epochs are kept. To go on: the same command; LOCBENCH_WORKERS=0 loads "
+                "without such processes.",
             ) from error
         finally:
             over.set()

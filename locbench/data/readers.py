@@ -125,11 +125,13 @@ def _explained(info: DatasetInfo, root: Path, download: bool, error: Exception) 
         wrong = _wrong_file(info, root) or root / OFFICIAL[info.name].folder
         return FailureError(
             f"{info.label}: {wrong} is not the published file ({error})",
-            f"Delete {wrong} and add --download to the command, or copy it again from {OFFICIAL[info.name].source}.",
+            f"Delete {wrong} and add --download to the command, or copy it again from "
+            f"{OFFICIAL[info.name].source}.",
         )
     if download:
         source = OFFICIAL[info.name].source
-        remedy = f"Check the network, or put the files of {source} in {root / OFFICIAL[info.name].folder}."
+        folder = root / OFFICIAL[info.name].folder
+        remedy = f"Check the network, or put the files of {source} in {folder}."
         return FailureError(f"{info.label} could not be downloaded: {error}", remedy)
     return FailureError(f"{info.label} is {seen.state}: {seen.detail}", seen.remedy)
 

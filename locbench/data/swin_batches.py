@@ -1,7 +1,7 @@
 """Batches of the Swin pipeline (Liu et al. 2021), made by timm's transforms.
 
 Training: a random crop scaled bicubically, a flip, RandAugment, normalisation, random erasing.
-Testing: the shorter side scaled to 256/224 of the wanted one, the middle, normalisation. Worker
+Testing: the shorter side scaled to 256/224 of the result's, the middle, normalisation. Worker
 processes do this image by image, as the Swin repository does.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -67,8 +67,9 @@ def swin_train_batches(
         workers: processes that augment; None for as many as there are.
         dtype: of ``images`` and ``pixels``.
     """
-    order = epoch_order(len(images), batch_size, seed=seed, epoch=epoch, drop_last=drop_last)
-    batches = [batch[shard(len(batch))] if shard else batch for batch in order]
+    batches = epoch_order(
+        len(images), batch_size, seed=seed, epoch=epoch, drop_last=drop_last, shard=shard
+    )
     take = partial(augmented_image, side=side, seed=seed, epoch=epoch, color_jitter=color_jitter)
     statistics = torch.tensor([IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD], dtype=dtype)
     mean, std = statistics.to(images.labels.device)
@@ -154,14 +155,13 @@ def _training_transform(side: int, color_jitter: float) -> _Transform:
     for operation in randaugment.ops:
         if operation.name == "PosterizeIncreasing":
             operation.aug_fn = _posterized
-    made: _Transform = transform
-    return made
+    return cast(_Transform, transform)
 
 
 @cache
 def _eval_transform(side: int) -> _Transform:
-    made: _Transform = transforms_imagenet_eval(side, crop_pct=224 / 256, interpolation="bicubic")
-    return made
+    transform = transforms_imagenet_eval(side, crop_pct=224 / 256, interpolation="bicubic")
+    return cast(_Transform, transform)
 
 
 def _posterized(image: Image.Image, bits: int, **options: Any) -> Image.Image:
@@ -172,5 +172,4 @@ def _posterized(image: Image.Image, bits: int, **options: Any) -> Image.Image:
     """
     if not bits:
         return Image.new("RGB", image.size)
-    posterized: Image.Image = posterize(image, bits, **options)
-    return posterized
+    return cast(Image.Image, posterize(image, bits, **options))

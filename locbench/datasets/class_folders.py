@@ -2,8 +2,8 @@
 
 They are listed in the order of torchvision's ``ImageFolder``, which itself does not do: it imports
 torch, where lists and descriptions are shown without it; it gives no sizes and times, by which
-changed files are noticed; and it follows a link to a folder above again and again, takes hidden files
-for images, and lists a link that leads nowhere as an image.
+changed files are noticed; and it follows a link to a folder above again and again, takes hidden
+files for images, and lists a link that leads nowhere as an image.
 """
 
 from __future__ import annotations
@@ -178,7 +178,8 @@ def list_parts(folder: Path) -> tuple[FolderPart, FolderPart]:
     if train.classes != test.classes:
         odd = sorted(set(train.classes) ^ set(test.classes))
         raise FailureError(
-            f"{train.folder} and {test.folder} do not hold the same classes; only one has: {', '.join(odd[:5])}",
+            f"{train.folder} and {test.folder} do not hold the same classes; only one has: "
+            f"{', '.join(odd[:5])}",
             "Give both folders one sub-folder per class, with the same names.",
         )
     return train, test
@@ -191,14 +192,16 @@ def _check_filled(part: FolderPart) -> None:
         )
     if len(part.classes) == 1:
         raise FailureError(
-            f"{part.folder} holds one class folder, {part.classes[0]}, which leaves nothing to tell apart",
+            f"{part.folder} holds one class folder, {part.classes[0]}, which leaves nothing to "
+            "tell apart",
             f"Put the images of every class in a folder of their own: {LAYOUT}.",
         )
     empty = [name for name, count in part.counts().items() if not count]
     if empty:
         raise FailureError(
             f"{part.folder / empty[0]} holds no image",
-            f"Put images in it ({', '.join(sorted(IMAGE_SUFFIXES))}) or remove the folder from both parts.",
+            f"Put images in it ({', '.join(sorted(IMAGE_SUFFIXES))}) or remove the folder from "
+            "both parts.",
         )
 
 

@@ -65,8 +65,10 @@ def holds_boxes(name: str) -> bool:
 def how_to_get(folder: Path) -> str:
     """Return in words how COCO comes to be in a folder."""
     return (
-        f"Unpack train2017.zip, val2017.zip and annotations_trainval2017.zip of {SOURCE} (no --download) to "
-        f"train2017/, val2017/ and annotations/ in {folder}; {PATTERN} names any other folder of that layout."
+        f"Unpack train2017.zip, val2017.zip and annotations_trainval2017.zip of {SOURCE} (no "
+        "--download) to "
+        f"train2017/, val2017/ and annotations/ in {folder}; {PATTERN} names any other folder of "
+        "that layout."
     )
 
 

@@ -102,13 +102,15 @@ class Instance(msgspec.Struct, frozen=True, gc=False):
         if segmentation == []:
             raise FailureError(
                 f"the segmentation of annotation {self.id} is empty, and detectors learn masks",
-                "Export the annotations with outlines, as polygons or run lengths; boxes alone are not enough.",
+                "Export the annotations with outlines, as polygons or run lengths; boxes alone are "
+                "not enough.",
             )
         if isinstance(segmentation, RunLengths):
             _refuse_other_length(self.id, segmentation)
         elif any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
             raise _fault(
-                f"the segmentation of annotation {self.id} is no list of polygons of three points or more"
+                f"the segmentation of annotation {self.id} is no list of polygons of three points "
+                "or more"
             )
         return segmentation
 
@@ -211,7 +213,8 @@ def _refuse_other_length(number: int, run_lengths: RunLengths) -> None:
     )
     if min(counts, default=-1) < 0 or sum(counts) != height * width:
         raise _fault(
-            f"the segmentation of annotation {number} has runs of {sum(counts):,} pixels in all, and its size is "
+            f"the segmentation of annotation {number} has runs of {sum(counts):,} pixels in all, "
+            "and its size is "
             f"{height} x {width}"
         )
 

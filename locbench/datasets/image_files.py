@@ -179,6 +179,7 @@ def undecodable(
     ]
     more = f", and {len(damages) - _NAMED:,} more" if len(damages) > _NAMED else ""
     return FailureError(
-        f"{len(damages):,} of {of:,} images in {folder} cannot be decoded: {', '.join(named)}{more}",
+        f"{len(damages):,} of {of:,} images in {folder} cannot be decoded: "
+        f"{', '.join(named)}{more}",
         remedies,
     )

@@ -52,7 +52,8 @@ SOURCE = "https://image-net.org/download-images"
 
 UNSORTED = (
     "Move every validation image into a folder of its class, as "
-    "https://raw.githubusercontent.com/soumith/imagenetloader.torch/master/valprep.sh does for ILSVRC 2012."
+    "https://raw.githubusercontent.com/soumith/imagenetloader.torch/master/valprep.sh does for "
+    "ILSVRC 2012."
 )
 
 
@@ -66,7 +67,8 @@ class PartFolders(NamedTuple):
 def how_to_get(folder: Path) -> str:
     """Return in words how ImageNet comes to be in a folder."""
     return (
-        f"Put ILSVRC 2012 of {SOURCE} (free for research, with an account; no --download) in {folder}, unpacked to "
+        f"Put ILSVRC 2012 of {SOURCE} (free for research, with an account; no --download) in "
+        f"{folder}, unpacked to "
         "train/<class>/*.JPEG and val/<class>/*.JPEG, or a link to such a folder."
     )
 

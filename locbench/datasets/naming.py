@@ -132,7 +132,8 @@ def _side(name: str, query: str) -> int:
         prefix = next(each for each in PREFIXES if name.startswith(each))
         raise UsageError(
             f"{query!r} in {name!r} is not understood",
-            f"Write {prefix}PATH?side=64. A question mark that belongs to the folder's name is taken as such if the "
+            f"Write {prefix}PATH?side=64. A question mark that belongs to the folder's name is "
+            "taken as such if the "
             "folder is there.",
         )
     side = int(query.removeprefix("side="))

@@ -1,4 +1,4 @@
-"""Whether a data set is on the disk and whole, and how to get it."""
+"""States of data sets on the disk, and how to get them."""
 
 from __future__ import annotations
 
@@ -140,7 +140,10 @@ def _bytes(path: Path) -> int | None:
 
 def _cifar10_jpeg(info: DatasetInfo, folder: Path) -> DatasetStatus:
     seen = partial(_seen, info.name, info.label, str(folder))
-    remedy = f"Put train/<class>/*.jpg (10 x 5,000) and test/<class>/*.jpg (10 x 1,000) in {folder}; not downloadable."
+    remedy = (
+        "Put train/<class>/*.jpg (10 x 5,000) and test/<class>/*.jpg (10 x 1,000) in "
+        f"{folder}; not downloadable."
+    )
     parts = part_folders(folder)
     if not any(part.is_dir() for part in parts):
         return seen("missing", f"no train or test in {folder}", remedy)
@@ -163,12 +166,15 @@ def check_folder(name: str, label: str = "") -> DatasetStatus:
     except FailureError as error:
         state: State = "broken" if folder.is_dir() else "missing"
         return _seen(name, label, str(folder), state, error.message, f"Lay it out as {LAYOUT}.")
-    detail = f"{len(train.files):,} training and {len(test.files):,} test images in {len(train.classes):,} classes"
+    detail = (
+        f"{len(train.files):,} training and {len(test.files):,} test images "
+        f"in {len(train.classes):,} classes"
+    )
     return _seen(name, label, str(folder), "ready", detail, "")
 
 
 def check_streamed(name: str, root: Path) -> DatasetStatus:
-    """Look at ``imagenet`` or an ``imagenet:PATH``: its class folders, not every one of its images."""
+    """Look at ``imagenet`` or an ``imagenet:PATH``: its class folders, not all of its images."""
     info, parts = KNOWN["imagenet"], find_parts(name, root)
     own, folder = name.startswith(PREFIX), parts.train.parent
     label = folder_title(folder) if own else info.label

@@ -53,8 +53,8 @@ def train_batches(
 ) -> Iterator[list[Sample]]:
     """Yield one epoch of shuffled batches on the CPU.
 
-    ``drop_last`` leaves out an incomplete last one of several. The order and which images are mirrored follow from ``(seed, epoch)`` alone, not from workers or
-    what came before.
+    ``drop_last`` leaves out an incomplete last one of several. The order and which images are
+    mirrored follow from ``(seed, epoch)`` alone, not from workers or what came before.
 
     Raises:
         FailureError: an image cannot be decoded, or a segmentation is none.

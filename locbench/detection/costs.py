@@ -1,4 +1,4 @@
-"""Parameters of a detector and an estimate of its time, counted without a device."""
+"""Parameters of a detector and an estimate of its time."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def detector_parameters(recipe: Recipe) -> dict[str, int]:
 def detector_seconds(recipe: Recipe, macs_per_second: float) -> float:
     """Return the time of a detector's run by counted operations, roughly.
 
-    A backward pass counts as two forward ones. Every image counts as one of the shorter side by four thirds of it, and sorting
-    and choosing among regions as nothing.
+    A backward pass counts as two forward ones, every image as one of the shorter side by four
+    thirds of it, and sorting and choosing among regions as nothing.
     """
     data, detection = info(recipe.dataset), recipe.detection
     assert detection is not None

@@ -125,7 +125,8 @@ def segmentation_of(instance: Instance, picture: Picture) -> Segmentation:
     segmentation = instance.parsed_segmentation()
     if not isinstance(segmentation, list) and segmentation.size != (picture.height, picture.width):
         raise FailureError(
-            f"the segmentation of annotation {instance.id} is of an image of {segmentation.size} pixels",
+            f"the segmentation of annotation {instance.id} is of an image of {segmentation.size} "
+            "pixels",
             f"Mend it: the image has {(picture.height, picture.width)}.",
         )
     return segmentation
@@ -161,7 +162,8 @@ class DetectionSplit:
         )
         if all(each.iscrowd for own in test.objects for each in own):
             raise FailureError(
-                f"the {len(test):,} validation images of {self.info.label} hold no object to find, so that there is no "
+                f"the {len(test):,} validation images of {self.info.label} hold no object to find, "
+                "so that there is no "
                 "average precision",
                 "Test on more images, or annotate objects that are no crowds.",
             )

@@ -56,8 +56,9 @@ def average_precision(
 ) -> dict[str, float | None]:
     """Return ``box_ap``, ``box_ap50``, ``box_ap75`` and the same of masks, in percent.
 
-    They are None without any object to find. Images, categories and objects are numbered anew for pycocotools, from 1: it takes an object of
-    number 0 for none, and one of two with the same number for the other.
+    They are None without any object to find. Images, categories and objects are numbered anew for
+    pycocotools, from 1: it takes an object of number 0 for none, and one of two with the same
+    number for the other.
 
     Args:
         dataset: the images and what is on them.

@@ -101,9 +101,11 @@ def _refuse_other_counts(
         counts, expected = (len(part.images), len(part.categories)), (size, described.classes)
         if counts != expected:
             raise FailureError(
-                f"{files.annotations} holds {counts[0]:,} images and {counts[1]:,} categories, and {described.label} "
+                f"{files.annotations} holds {counts[0]:,} images and {counts[1]:,} categories, and "
+                f"{described.label} "
                 f"has {expected[0]:,} and {expected[1]:,}",
-                f"Unpack the whole of COCO, or name the folder as {NAME}:{parts.train.images.parent} ({PATTERN})."
+                "Unpack the whole of COCO, or name the folder as "
+                f"{NAME}:{parts.train.images.parent} ({PATTERN})."
                 if described.name == NAME
                 else "The file was changed while it was in use: start again.",
             )
@@ -126,13 +128,15 @@ def _refuse_segmentations(
                 raise FailureError(f"{files.annotations}: {error.message}", error.remedy) from None
     if kinds["corners"] > kinds["size"]:
         raise FailureError(
-            f"{files.annotations}: {kinds['corners']:,} of {kinds.total():,} boxes fit their outlines only as left, "
+            f"{files.annotations}: {kinds['corners']:,} of {kinds.total():,} boxes fit their "
+            "outlines only as left, "
             "top, right and bottom, where COCO's are left, top, width and height",
             "Write width and height in place of right and bottom.",
         )
     if 2 * kinds["neither"] > kinds.total():
         raise FailureError(
-            f"{files.annotations}: {kinds['neither']:,} of {kinds.total():,} boxes are not where their outlines are",
+            f"{files.annotations}: {kinds['neither']:,} of {kinds.total():,} boxes are not where "
+            "their outlines are",
             "Write both in pixels of the image; a box is left, top, width and height.",
         )
 

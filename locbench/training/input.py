@@ -153,7 +153,8 @@ def eval_batch_size(side: int, device: torch.device) -> int:
 def _in_memory(images: Images | Stream, recipe: Recipe) -> Images:
     if isinstance(images, Stream):
         raise UsageError(
-            f"the augmentation {recipe.augmentation!r} is for images in memory, {recipe.dataset!r} is read from files",
+            f"the augmentation {recipe.augmentation!r} is for images in memory, {recipe.dataset!r} "
+            "is read from files",
             "Choose a table with the augmentation 'imagenet', or another data set.",
         )
     return images
@@ -195,7 +196,10 @@ def speed(images: int, seconds: float, waited: float) -> str:
         seconds: in which they did.
         waited: seconds of these that were spent waiting for them.
     """
-    return f"{images / seconds:,.0f} images/s read from files, {100 * waited / seconds:.0f} % of the time spent waiting"
+    return (
+        f"{images / seconds:,.0f} images/s read from files, "
+        f"{100 * waited / seconds:.0f} % of the time spent waiting"
+    )
 
 
 def timed(

@@ -48,9 +48,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def repaint(path: Path, colour: int) -> None:
-    """Change an image's pixels and neither its inode nor its size nor the time of its change, as
-    ``cp -p`` may.
-    """
+    """Change an image's pixels and neither inode nor size nor time, as ``cp -p`` may."""
     before = path.stat()
     Image.fromarray(np.full((SIDE, SIDE, 3), colour, dtype=np.uint8)).save(path)
     after = path.stat()

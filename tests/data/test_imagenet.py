@@ -36,8 +36,9 @@ from locbench.datasets.known import KNOWN
 from locbench.errors import FailureError, UsageError
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
+from locbench.training import input as loaders
 from locbench.training.distributed import ProcessGroup
-from locbench.training.input import eval_loader, timed, train_loader
+from locbench.training.input import eval_loader, train_loader
 from locbench.training.lr_schedule import epoch_rate
 from locbench.training.run import Run, accuracy_metrics
 
@@ -310,7 +311,7 @@ def test_processes_decode_their_shares_alone(whole: Path, read: Iterator[list[by
 def test_processes_share_the_test_batches(
     whole: Path, read: Iterator[list[bytes]], monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("locbench.training.input.SMALL", 8)
+    monkeypatch.setattr(loaders, "SMALL", 8)
     split, paths = opened(whole), next(read)
     first, second = (
         list(eval_loader(recipe(), split, torch.float32, ProcessGroup(rank, 2)))
@@ -321,23 +322,6 @@ def test_processes_share_the_test_batches(
     assert [len(each.labels) for each in (*first, *second)] == [8, 4, 8]
     every = list(eval_loader(recipe(), split, torch.float32))
     assert same(every, [first[0], second[0], first[1]])
-
-
-def test_processes_share_test_batches_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("locbench.training.input.SMALL", 8)
-    split = load("digits", Path("unused"), test_limit=20)
-    chosen = make_recipe(
-        {
-            "network": "resnet8",
-            "method": "bp",
-            "dataset": "digits",
-            "epochs": 1,
-            "batch_size": 8,
-            "lr": 1.0,
-        }
-    )
-    second = list(eval_loader(chosen, split, torch.float32, ProcessGroup(1, 2)))
-    assert [each.labels.tolist() for each in second] == [split.test.labels[8:16].tolist()]
 
 
 def test_limits_are_balanced_and_nested(whole: Path) -> None:
@@ -500,7 +484,7 @@ def _trained(
 def test_training_from_files(
     whole: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("locbench.training.input.TIMED", set())
+    monkeypatch.setattr(loaders, "TIMED", set())
     split, chosen = opened(whole), recipe(dataset=f"imagenet:{whole}?side=32", image_size=None)
     found = []
     for workers in ("0", "2"):
@@ -524,31 +508,6 @@ def test_recipe_on_images_in_memory() -> None:
     # 16 pixels of 18: the middle of an enlarged image, so close to the image's own middle
     own = (split.test.pixels[:, 4:12, 4:12].double().mean() / 255 - 0.5) / 0.5
     assert tests.images[:, :, 4:12, 4:12].mean().item() == pytest.approx(own.item(), abs=0.15)
-
-
-def test_speed_by_hand() -> None:
-    batch = Batch(torch.empty(0), torch.zeros(30), None)
-    times = iter(
-        [10.0, 12.0, 14.0, 15.0, 18.0]
-    )  # second batch asked for, there; third asked for, there; end
-    told: list[str] = []
-    assert len(list(timed(iter([batch] * 3), told.append, clock=lambda: next(times)))) == 3
-    # 60 images in 8 seconds, of which 2 + 1 were waited
-    assert told == ["8 images/s read from files, 38 % of the time spent waiting"]
-
-
-def test_speed_is_told_once_it_is_known() -> None:
-    batch = Batch(torch.empty(0), torch.zeros(100), None)
-    times = iter(float(second) for second in range(100))
-    told: list[str] = []
-    batches = timed(iter([batch] * 9), told.append, after=3.0, clock=lambda: next(times))
-    for _ in range(3):
-        next(batches)
-    assert len(told) == 1
-    assert len(list(batches)) == 6
-    assert told == [
-        "67 images/s read from files, 67 % of the time spent waiting"
-    ]  # 200 in 3 s, 2 s of them waited
 
 
 def test_rate_that_begins_in_full() -> None:

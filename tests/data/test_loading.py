@@ -1,4 +1,4 @@
-"""Processes that load live on, end with the first one, and are not waited for forever."""
+"""Processes that load: they live on, and end with the first one."""
 
 from __future__ import annotations
 
@@ -253,11 +253,12 @@ def test_the_watch_alone_ends_a_process(monkeypatch: pytest.MonkeyPatch) -> None
 LEFT = """
 import sys
 from pathlib import Path
-from locbench.data import imagenet_batches as batches
+from locbench.data import decoding
+from locbench.data.imagenet_batches import imagenet_train_batches
 from locbench.data.images import load
-batches.PIECE = 2
+decoding.PIECE = 2
 split = load(sys.argv[1], Path("unused"))
-list(batches.imagenet_train_batches(split.train, split.info, 4, side=32, seed=0, epoch=1, workers=2))
+list(imagenet_train_batches(split.train, split.info, 4, side=32, seed=0, epoch=1, workers=2))
 """
 
 

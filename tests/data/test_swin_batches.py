@@ -1,4 +1,4 @@
-"""Batches of the Swin pipeline: what they depend on, and what is in them."""
+"""What batches of the Swin pipeline depend on and hold."""
 
 from __future__ import annotations
 

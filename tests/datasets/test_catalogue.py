@@ -13,9 +13,12 @@ from locbench.errors import FailureError, UsageError
 
 
 def test_catalogue_is_quick_to_import() -> None:
-    check = "import sys, locbench.datasets.catalogue as c; c.info('cifar10'); print([m for m in ('torch', 'numpy', 'PIL') "
+    script = (
+        "import sys, locbench.datasets.catalogue as c; c.info('cifar10'); "
+        "print([m for m in ('torch', 'numpy', 'PIL') if m in sys.modules])"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", f"{check} if m in sys.modules])"],
+        [sys.executable, "-c", script],
         capture_output=True,
         text=True,
         check=True,

@@ -248,7 +248,8 @@ def test_links_that_lead_nowhere_are_counted(folder: Path, name: str) -> None:
         (folder / "train" / each / name).symlink_to("nowhere")
     error = refusal(folder)
     assert error.message == (
-        f"2 of the names in {folder / 'train'} are links that lead nowhere, or no files: a/{name}, b/{name}"
+        f"2 of the names in {folder / 'train'} are links that lead nowhere, or no files: a/{name}, "
+        f"b/{name}"
     )
     assert status(f"imagefolder:{folder}", folder).state == "broken"
 

@@ -1,4 +1,4 @@
-"""Data sets named by a folder: odd names, one way of writing for all spellings."""
+"""Data sets named by a folder: odd names, one spelling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""COCO's format: what is read, what a detector is given, and which files are refused."""
+"""COCO's format: what is read and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The detector: its backbone is the chain, its numbers are COCO's, and it learns."""
+"""The detector: its backbone, its numbers, and that it learns."""
 
 from __future__ import annotations
 
@@ -91,9 +91,7 @@ def test_no_detection_has_0_percent() -> None:
 
 
 def test_overlap_decides_which_thresholds_are_met() -> None:
-    """A box shifted so that it covers 2/3 of the truth's area counts at 0.5, 0.55, 0.6 and 0.65: AP
-    is 40 %.
-    """
+    """A box over 2/3 of the truth's area counts at 0.5, 0.55, 0.6 and 0.65: AP is 40 %."""
     some = dataset(1)
     some = replace(some, objects=((some.objects[0][0],),))
     (found,) = truth_as_found(some)
@@ -135,9 +133,7 @@ def test_pyramid_stands_on_the_chains_features() -> None:
 
 
 def test_maps_in_bfloat16_are_close_and_given_in_float32(weights: Path) -> None:
-    """So that anchors and boxes, made in the type of the maps, keep coordinates that bfloat16 has
-    no digits for.
-    """
+    """Anchors and boxes are made in the type of the maps: bfloat16 lacks digits for coordinates."""
     recipe = detector_recipe()
     found = []
     for precision in ("fp32", "bf16"):
@@ -319,9 +315,7 @@ def test_run_that_diverges_says_so(weights: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_average_precision_rises_above_a_level(weights: Path) -> None:
-    """From random weights of the backbone, on 160 images of shapes of a quarter to half their side,
-    in four epochs.
-    """
+    """From a random backbone, on 160 images of large shapes, in four epochs."""
     recipe = detector_recipe(epochs=4, test_every=4)
     run = DetectionRun(recipe, load_detection("shapes", Path(), limit=160, test_limit=40), weights)
     row = run.train().history[-1]

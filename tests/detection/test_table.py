@@ -1,4 +1,4 @@
-"""A table of detectors on drawn shapes, from the command line to the report."""
+"""A table of detectors, from the command line to the report."""
 
 from __future__ import annotations
 

@@ -1,0 +1,57 @@
+"""Where a run's batches come from, and how fast they are told to arrive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from locbench.data.batches import Batch
+from locbench.data.images import load
+from locbench.spec.validation import make_recipe
+from locbench.training import input as loaders
+from locbench.training.distributed import ProcessGroup
+from locbench.training.input import eval_loader, timed
+
+
+def test_processes_share_test_batches_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaders, "SMALL", 8)
+    split = load("digits", Path("unused"), test_limit=20)
+    chosen = make_recipe(
+        {
+            "network": "resnet8",
+            "method": "bp",
+            "dataset": "digits",
+            "epochs": 1,
+            "batch_size": 8,
+            "lr": 1.0,
+        }
+    )
+    second = list(eval_loader(chosen, split, torch.float32, ProcessGroup(1, 2)))
+    assert [each.labels.tolist() for each in second] == [split.test.labels[8:16].tolist()]
+
+
+def test_speed_by_hand() -> None:
+    batch = Batch(torch.empty(0), torch.zeros(30), None)
+    times = iter(
+        [10.0, 12.0, 14.0, 15.0, 18.0]
+    )  # second batch asked for, there; third asked for, there; end
+    told: list[str] = []
+    assert len(list(timed(iter([batch] * 3), told.append, clock=lambda: next(times)))) == 3
+    # 60 images in 8 seconds, of which 2 + 1 were waited
+    assert told == ["8 images/s read from files, 38 % of the time spent waiting"]
+
+
+def test_speed_is_told_once_it_is_known() -> None:
+    batch = Batch(torch.empty(0), torch.zeros(100), None)
+    times = iter(float(second) for second in range(100))
+    told: list[str] = []
+    batches = timed(iter([batch] * 9), told.append, after=3.0, clock=lambda: next(times))
+    for _ in range(3):
+        next(batches)
+    assert len(told) == 1
+    assert len(list(batches)) == 6
+    assert told == [
+        "67 images/s read from files, 67 % of the time spent waiting"
+    ]  # 200 in 3 s, 2 s of them waited
