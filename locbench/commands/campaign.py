@@ -1,4 +1,4 @@
-"""A list of tables within a budget of time, the most valuable missing cells first."""
+"""Several tables within a budget of time."""
 
 from __future__ import annotations
 

@@ -40,9 +40,7 @@ ENDINGS = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 
 @dataclass(frozen=True)
 class Selection:
-    """What of the tables is shown: rows and columns by `locbench.spec.selection.chosen`, and
-    only what was run.
-    """
+    """Which rows and columns of the tables are shown, and whether only what was run."""
 
     rows: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
@@ -181,9 +179,7 @@ def comparisons_of(
     measurements: MeasurementStore | None = None,
     fewest: int = FEWEST_CELLS,
 ) -> list[Comparison]:
-    """Return a table's comparisons, with the values that need no training and with what was
-    measured on devices.
-    """
+    """Return a table's comparisons, with computed values and those measured on devices."""
     predictions.log.origins.clear()
     measured = measured_costs(table, measurements, predictions) if measurements else ()
     computed, calibrated = (

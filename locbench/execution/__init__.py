@@ -1,1 +1,1 @@
-"""From a table and a selection to runs: plan, jobs, sweep, pool, budget."""
+"""Plan, jobs, sweep, pool and budget of runs."""

@@ -1,4 +1,4 @@
-"""A budget of time: how it is written, and how it ends a sweep."""
+"""A budget of time: its text, and the deadline of a sweep."""
 
 from __future__ import annotations
 

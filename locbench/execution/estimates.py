@@ -1,6 +1,4 @@
-"""How long runs take, before they start: from what is recorded of this device, else from counted
-operations.
-"""
+"""Estimates of how long runs take, by records or by counted operations."""
 
 from __future__ import annotations
 
@@ -92,11 +90,11 @@ class Estimator:
         return counted.measured_rate(self.device)
 
     def _counts(self, record: Record) -> bool:
-        made = record.provenance
-        if record.status != "done" or made.beside > 1 or made.seconds <= 0:
+        origin = record.provenance
+        if record.status != "done" or origin.beside > 1 or origin.seconds <= 0:
             return False
-        threads = torch.get_num_threads() if self.device.type == "cpu" else made.threads
-        return made.device == device_name(self.device) and made.threads == threads
+        threads = torch.get_num_threads() if self.device.type == "cpu" else origin.threads
+        return origin.device == device_name(self.device) and origin.threads == threads
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ class Forecast:
 
 def basis_words(estimates: Iterable[Estimate]) -> str:
     """Return what estimates are taken from, with how many of them there are of each kind."""
-    counts = Counter(each.basis for each in estimates)
+    counts = Counter(estimate.basis for estimate in estimates)
     kinds = [basis for basis in WORDS if counts[basis]]
     if len(kinds) == 1:
         return WORDS[kinds[0]]
@@ -144,7 +142,7 @@ def basis_words(estimates: Iterable[Estimate]) -> str:
 
 
 def missing_traces(table: Table, results: Path) -> tuple[MissingTrace, ...]:
-    """Return the traces that showing a table makes, since they are not kept in the results folder."""
+    """Return the traces that showing a table makes, which the results folder lacks."""
     predictions = PredictionStore(results)
     predicted_memory(table, predictions)
     calibrated_values(table, predictions)
@@ -157,8 +155,8 @@ def trace_seconds(missing: Sequence[MissingTrace]) -> float:
     if not missing:
         return 0.0
     layers = (
-        NETWORKS[each.recipe.network].units * (SPLIT_TRACES if each.kind is Splits else 1)
-        for each in missing
+        NETWORKS[trace.recipe.network].units * (SPLIT_TRACES if trace.kind is Splits else 1)
+        for trace in missing
     )
     return TRACE_START + TRACE_LAYER * sum(layers)
 
@@ -177,9 +175,7 @@ def _seedless(recipe: Recipe) -> str:
 
 
 def _kind(recipe: Recipe) -> bytes:
-    """Return what runs have in common whose time is in proportion to their operations, images and
-    epochs.
-    """
+    """Return what runs share whose time is in proportion to operations, images and epochs."""
     kind = without_schedule(
         recipe, processes=recipe.processes, dataset="", batch_size=1, image_size=None
     )
@@ -187,10 +183,9 @@ def _kind(recipe: Recipe) -> bytes:
 
 
 def _distance(one: Recipe, other: Recipe) -> tuple[bool, float, float]:
-    """Return how far two runs of one kind are apart: other images, other batches, another length."""
-    sizes = one.side != other.side
+    """Return how far apart two runs of one kind are: images, batches, length."""
     return (
-        sizes,
+        one.side != other.side,
         abs(math.log(one.batch_size / other.batch_size)),
         abs(math.log(one.epochs / other.epochs)),
     )

@@ -1,4 +1,4 @@
-"""Events of a sweep, who listens to them, and a listener that cannot fail."""
+"""Events of a sweep, their listeners, and a display that cannot fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the data sets of a command hold: recipes by content, and what was trained on other content."""
+"""Recipes by the content of their data sets."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ class Contents:
         )
 
     def notes(self, jobs: Iterable[Job], store: Store) -> list[str]:
-        """Return a sentence for every data set of which open runs are recorded or begun that saw
-        other content.
-        """
+        """Return a sentence per data set of which runs are kept that saw other content."""
         recorded: dict[str, int] = {}
         begun: dict[str, int] = {}
         for recipe in (job.recipe for job in jobs if job.open):
@@ -59,8 +57,9 @@ class Contents:
                 )
                 counts[recipe.dataset] = counts.get(recipe.dataset, 0) + 1
         return [
-            f"The files of {short(name)} have changed since it was trained on: {recorded.get(name, 0)} recorded and "
-            f"{begun.get(name, 0)} begun runs are of other data. They are kept, and these runs start anew."
+            f"The files of {short(name)} have changed since it was trained on: "
+            f"{recorded.get(name, 0)} recorded and {begun.get(name, 0)} begun runs are of other "
+            "data. They are kept, and these runs start anew."
             for name in dict.fromkeys([*recorded, *begun])
         ]
 

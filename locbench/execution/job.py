@@ -1,4 +1,4 @@
-"""One run of a sweep, and the runs that have to come before it."""
+"""One run of a sweep, and the runs before it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def with_backbones(jobs: Iterable[Job], store: Store, rerun: str | None) -> tupl
             key = job.recipe.backbone.key
             backbones.setdefault(key, job.recipe.backbone)
             above.setdefault(key, []).append(job)
-    return (*(_backbone(each, above[key], store, rerun) for key, each in backbones.items()), *jobs)
+    first = (_backbone(recipe, above[key], store, rerun) for key, recipe in backbones.items())
+    return (*first, *jobs)
 
 
 def _backbone(recipe: Recipe, above: Sequence[Job], store: Store, rerun: str | None) -> Job:
@@ -83,14 +84,12 @@ def _backbone(recipe: Recipe, above: Sequence[Job], store: Store, rerun: str | N
 
     It runs where a detector needs it, and again only if it failed.
     """
-    state, wanted = (
-        state_of(recipe.key, store, "failed" if rerun else None),
-        any(job.open for job in above),
-    )
-    if state == "done" and wanted and not store.weights(recipe.key).is_file():
+    state = state_of(recipe.key, store, "failed" if rerun else None)
+    needed = any(job.open for job in above)
+    if state == "done" and needed and not store.weights(recipe.key).is_file():
         # It is recorded, but its weights were not kept: another table's run, or another machine's.
         state = "to do"
-    if state in ("unfinished", "to do") and not wanted:
+    if state in ("unfinished", "to do") and not needed:
         state = "done"  # nobody needs it: its detectors are there
     return Job(
         recipe, (), state, tuple(dict.fromkeys(job.place[0] for job in above)), keeps_weights=True
@@ -104,8 +103,10 @@ def shipped_notes(jobs: Iterable[Job], store: Store, rerun: str = "") -> list[st
     """
     count = store.shipped(job.recipe.key for job in jobs if job.state in ("done", "failed"))
     replace = f", {rerun} replaces them" if rerun else ""
-    said = f"{count} of the recorded runs came with the repository and were not made here"
-    return [f"{said}: --results DIR runs them in a folder of your own{replace}."] if count else []
+    shipped = f"{count} of the recorded runs came with the repository and were not made here"
+    return (
+        [f"{shipped}: --results DIR runs them in a folder of your own{replace}."] if count else []
+    )
 
 
 def published_backbones() -> frozenset[str]:
@@ -113,9 +114,9 @@ def published_backbones() -> frozenset[str]:
 
     A table that is broken wants none.
     """
-    recipes = [cell.recipe for table in load_tables([], ["backbone"]) for cell in table.cells]
+    cells = [cell for table in load_tables([], ["backbone"]) for cell in table.cells]
     return frozenset(
-        each.backbone.key for each in recipes if each is not None and each.backbone is not None
+        cell.recipe.backbone.key for cell in cells if cell.recipe and cell.recipe.backbone
     )
 
 

@@ -1,4 +1,4 @@
-"""From a table and the options of a command to the runs that are missing."""
+"""The runs that a table and a command's options ask for."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ def make_plan(
             places.setdefault(recipe.key, (recipe, []))[1].append((cell.row, cell.column))
     _refuse_shared_weights([recipe for recipe, _ in places.values()])
     kept = published_backbones() & places.keys()
-    own = [
+    table_jobs = [
         Job(recipe, tuple(where), state_of(key, store, rerun), keeps_weights=key in kept)
         for key, (recipe, where) in places.items()
     ]
-    jobs = with_backbones(own, store, rerun)
+    jobs = with_backbones(table_jobs, store, rerun)
     notes |= dict.fromkeys(contents.notes(jobs, store))
     notes |= dict.fromkeys(shipped_notes(jobs, store, rerun="--rerun all"))
     blocked = tuple(cell for cell in cells if cell.blocked)
@@ -137,19 +137,16 @@ def _reduced(
 
 
 def _rarely_tested(recipe: Recipe, options: RunOptions) -> list[str]:
-    """Say of how few the best epoch is the best one, where a preset tests less often than a table."""
+    """Say of how few epochs the best one is the best, where a preset tests less often."""
     tests = math.ceil(recipe.epochs / recipe.test_every)
     if options.preset == "paper" or not 1 < tests < recipe.epochs:
         return []
-    return [
-        f"Runs are tested after {tests} of {recipe.epochs} epochs; the best epoch is the best of these."
-    ]
+    after = f"Runs are tested after {tests} of {recipe.epochs} epochs"
+    return [f"{after}; the best epoch is the best of these."]
 
 
 def _kept_backbone(recipe: Recipe, options: RunOptions) -> list[str]:
-    """Say what does not reach a detector's backbone, whose training may be the longest part of a
-    sweep.
-    """
+    """Say which options do not reach a detector's backbone."""
     given = [
         f"--{name}"
         for name in ("epochs", "limit", "precision")
@@ -157,10 +154,8 @@ def _kept_backbone(recipe: Recipe, options: RunOptions) -> list[str]:
     ]
     if recipe.backbone is None or options.weights or not given:
         return []
-    reach = f"without {', '.join(given)}"
-    return [
-        f"Detectors' backbones keep their own schedule, {reach}; use a preset, or --weights FILE in their place."
-    ]
+    kept = f"Detectors' backbones keep their own schedule, without {', '.join(given)}"
+    return [f"{kept}; use a preset, or --weights FILE in their place."]
 
 
 def _refuse_unfit(recipe: Recipe, cell: Cell) -> None:
@@ -179,19 +174,18 @@ def _with_weights(recipe: Recipe, options: RunOptions) -> dict[str, object]:
     if options.weights and init == "scratch" and recipe.detection is None:
         network = NETWORKS[recipe.network].label
         raise UsageError(
-            f"--weights is for runs from pretrained weights; {network} starts from random ones here",
-            "Leave --weights out, choose a table of pretrained networks without a preset, or add --init torchvision.",
+            f"--weights is for pretrained weights; {network} starts from random ones here",
+            "Leave --weights out, choose a table of pretrained networks without a preset, "
+            "or add --init torchvision.",
         )
     return {"init": init} | ({"weights": options.weights} if options.weights else {})
 
 
 def _refuse_shared_weights(recipes: Sequence[Recipe]) -> None:
-    """Refuse one weight file for several networks, or for detectors whose backbones were trained in
-    several ways.
-    """
-    taking = [each for each in recipes if each.weights]
-    networks = dict.fromkeys(NETWORKS[each.network].label for each in taking)
-    backbones = dict.fromkeys(each.backbone.method for each in taking if each.backbone)
+    """Refuse one weight file for several networks, or for several kinds of backbones."""
+    recipes = [recipe for recipe in recipes if recipe.weights]
+    networks = dict.fromkeys(NETWORKS[recipe.network].label for recipe in recipes)
+    backbones = dict.fromkeys(recipe.backbone.method for recipe in recipes if recipe.backbone)
     if max(len(networks), len(backbones)) > 1:
         several = networks if len(networks) > 1 else backbones
         raise UsageError(

@@ -67,7 +67,8 @@ def _run(
         executor.shutdown()  # the exit codes are known from here on
         raise FailureError(
             f"one of {len(config.devices)} training processes {_end_of(processes)}",
-            "Whole epochs are kept. Start the command again, with fewer --jobs-per-device if memory ran out.",
+            "Whole epochs are kept. Start the command again, "
+            "with fewer --jobs-per-device if memory ran out.",
         ) from None
     finally:
         for process in started_since(earlier):

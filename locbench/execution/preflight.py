@@ -1,6 +1,4 @@
-"""A minute's look at a device before hours are spent on it: are the engine's numbers right, and
-memory as predicted?
-"""
+"""A check of a device's engine and memory before hours are spent."""
 
 from __future__ import annotations
 
@@ -68,8 +66,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def check_devices(config: ExecutionConfig, console: Console) -> None:
-    """Look at each device of a sweep, say what was found and keep it below ``checks`` of the
-    results folder.
+    """Check each device, print the result and keep it below ``checks`` of the results folder.
 
     Raises:
         FailureError: the engine computes other numbers than eager steps, or gave up.
@@ -83,12 +80,12 @@ def check_devices(config: ExecutionConfig, console: Console) -> None:
         console.print(
             f"{device_name(device)}, looked at in {time.monotonic() - begun:.0f} s:", markup=False
         )
-        for each in checks:
-            console.print(f"  {each.line}", markup=False, soft_wrap=True, highlight=False)
+        for check in checks:
+            console.print(f"  {check.line}", markup=False, soft_wrap=True, highlight=False)
         if device.type == "cpu":
             console.print("  memory: not measured on the CPU", markup=False)
         _keep(config.results, f"{device_name(device)} ({device})", checks)
-        if not all(each.passed for each in checks if each.name.startswith("engine")):
+        if not all(check.passed for check in checks if check.name.startswith("engine")):
             raise FailureError(
                 f"the engine is not as expected on {device_name(device)}", "Use --engine eager."
             )
@@ -107,9 +104,10 @@ def engine_checks(device: torch.device, engine: str) -> Iterator[Check]:
         chosen = choose_engine(engine, recipe, device, SINGLE_PROCESS)
         if chosen != "eager":
             weights, ran = _stepped(recipe, device, chosen)
-            found = _difference(weights, _stepped(recipe, device, "eager")[0])
+            difference = _difference(weights, _stepped(recipe, device, "eager")[0])
             word = f"engine {chosen}" if ran == chosen else f"engine {chosen} (gave up, ran {ran})"
-            yield Check(f"{word}, {method}", found, TOLERANCE, found <= TOLERANCE and ran == chosen)
+            same = difference <= TOLERANCE and ran == chosen
+            yield Check(f"{word}, {method}", difference, TOLERANCE, same)
 
 
 def memory_checks(device: torch.device) -> Iterator[Check]:
@@ -124,14 +122,14 @@ def memory_checks(device: torch.device) -> Iterator[Check]:
 
     for method, options in METHODS[:4]:
         recipe = _recipe("resnet32", method, options, batch_size=256)
-        found = measure(recipe, device, steps=3, warmup=2)
-        if found.error:
+        measurement = measure(recipe, device, steps=3, warmup=2)
+        if measurement.error:
             raise FailureError(
-                f"a step of {method} failed: {found.error}", "Choose another device."
+                f"a step of {method} failed: {measurement.error}", "Choose another device."
             )
         expected = peak_bytes(recipe)
         measured = (
-            found.allocated_bytes - found.occupied_bytes
+            measurement.allocated_bytes - measurement.occupied_bytes
         )  # cuBLAS's workspaces are no tensors
         close = abs(measured / expected - 1) <= CLOSE
         yield Check(f"memory, {method}", measured, expected, close)
@@ -168,21 +166,21 @@ def _stepped(
         probe.guided = step == 1 and isinstance(recipe.composition.phases, Periodic)
         probe()
     everything = [*probe.learner.parameters(), *probe.learner.buffers()]
-    return [each.detach().double().clone() for each in everything], probe.engine.name
+    return [tensor.detach().double().clone() for tensor in everything], probe.engine.name
 
 
-def _difference(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+def _difference(computed: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
     return max(
         float((one - other).abs().max() / other.abs().max().clamp_min(1e-3))
-        for one, other in zip(found, expected, strict=True)
+        for one, other in zip(computed, expected, strict=True)
     )
 
 
 def _keep(results: Path, device: str, checks: list[Check]) -> None:
-    made: dict[str, Any] = {"device": device, "versions": versions()} | msgspec.structs.asdict(
+    entry: dict[str, Any] = {"device": device, "versions": versions()} | msgspec.structs.asdict(
         code()
     )
-    made |= {"at": now(), "checks": checks}
+    entry |= {"at": now(), "checks": checks}
     store = JsonStore(results / "checks", dict[str, Any])
-    unkept = store.keep(store.folder / file_name([device], ".json"), made)
+    unkept = store.keep(store.folder / file_name([device], ".json"), entry)
     remark(*([f"The check of the device is not kept: {unkept}"] if unkept else []))

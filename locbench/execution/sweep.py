@@ -1,4 +1,4 @@
-"""Runs the open jobs of a plan in this process, one record each, written the moment it exists."""
+"""The open jobs of a plan, run in this process."""
 
 from __future__ import annotations
 
@@ -70,8 +70,7 @@ class Sweep:
         self._engines = dict(chosen_engines)
 
     def prepare(self, jobs: Sequence[Job]) -> None:
-        """Refuse, before all training, what some job could not do, and make the folders of its
-        records.
+        """Refuse what some job could not do, and make the folders of its records.
 
         Raises:
             FailureError: a data set is missing, or see `refuse_unready` and `Store.prepare`.
@@ -120,12 +119,12 @@ class Sweep:
 
     def split(self, recipe: Recipe) -> Split | DetectionSplit:
         """Return a recipe's images, a classifier's on the device, loaded once per sweep."""
-        wanted = (recipe.dataset, recipe.content, recipe.train_limit, recipe.test_limit)
-        if wanted not in self._splits:
+        images = (recipe.dataset, recipe.content, recipe.train_limit, recipe.test_limit)
+        if images not in self._splits:
             self._splits.clear()  # one data set at a time: several would not fit every device
-            self._splits[wanted] = self._load(recipe)
+            self._splits[images] = self._load(recipe)
             refuse_changed(recipe, self.root)
-        return self._splits[wanted]
+        return self._splits[images]
 
     def _load(self, recipe: Recipe) -> Split | DetectionSplit:
         if recipe.detection is not None:
@@ -188,9 +187,8 @@ class Sweep:
             if not is_recipes_own(error, len(state.history)):
                 raise  # the next cell could meet it too, and this one may not meet it again
             diverged = isinstance(error, DivergedError)
-            if (
-                self.world.size > 1 and not diverged
-            ):  # the others may not have met it and would wait for this one
+            if self.world.size > 1 and not diverged:
+                # The other processes may not have met it, and would wait for this one.
                 raise FailureError(
                     f"a process failed: {error_text(error)}", "Start torchrun again."
                 ) from error
@@ -251,9 +249,7 @@ class Sweep:
 
 @contextmanager
 def _ending_the_sweep(job: Job) -> Iterator[None]:
-    """Turn any error into one message that says in which cell it was met, and that the same command
-    goes on.
-    """
+    """Turn any error into one message that names the cell and how to go on."""
     try:
         yield
     except LocbenchError:

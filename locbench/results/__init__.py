@@ -1,1 +1,1 @@
-"""Records: what they are, where they are kept, with what they were made."""
+"""Records: what they are, where they are kept, their provenance."""

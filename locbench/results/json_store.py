@@ -1,4 +1,4 @@
-"""Folders of JSON files of one struct, and those that cannot be used."""
+"""Folders of JSON files, and those that cannot be used."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SetAside:
         self.why.pop(path, None)
 
     def by_reason(self, kind: str, remedy: str) -> list[str]:
-        """Return a sentence per reason why files count as missing, with the first and their number."""
+        """Return a sentence per reason why files count as missing, with the first of them."""
         paths: dict[str, list[Path]] = {}
         for path, why in self.why.items():
             paths.setdefault(why, []).append(path)

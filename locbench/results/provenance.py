@@ -41,13 +41,13 @@ def provenance_of(
 
 def versions() -> dict[str, str]:
     """Return the versions of locbench, Python, torch, torchvision and timm."""
-    found = {"locbench": __version__, "python": platform.python_version()}
+    versions = {"locbench": __version__, "python": platform.python_version()}
     for name in ("torch", "torchvision", "timm"):
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
 class Code(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ class Code(msgspec.Struct, frozen=True):
 
 @cache
 def _sources() -> str:
-    """Return 12 hexadecimal digits over all modules of the package, as they are at the first call."""
+    """Return 12 hexadecimal digits over all modules of the package as they are now."""
     package, digest = Path(__file__).resolve().parent.parent, hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -115,8 +115,7 @@ class GitError(Exception):
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Return what git prints in a folder; names that are not UTF-8 are decoded as Python decodes
-    file names.
+    """Return what git prints in a folder; names are decoded as file names are.
 
     Raises:
         GitError: it cannot be run, fails or does not answer.
@@ -152,8 +151,7 @@ def _printable(text: bytes) -> str:
 
 
 def tracked(folder: Path) -> frozenset[str]:
-    """Return the names of the files in a folder that came with the checkout of this code and are
-    unchanged.
+    """Return the names of a folder's files that came with this checkout and are unchanged.
 
     They are none outside the checkout, and none where git does not say.
     """

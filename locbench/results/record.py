@@ -1,4 +1,4 @@
-"""A record: the outcome of one recipe with everything needed to trust it."""
+"""Record: the outcome of one recipe, and its provenance."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ SCHEMA = 1
 
 
 class DataUsed(msgspec.Struct, frozen=True):
-    """The images a run saw: the data set as loaded (before limits) and how many images of it were
-    used.
-    """
+    """The data set of a run as loaded, before limits, and how many of its images were used."""
 
     name: str
     label: str

@@ -1,4 +1,4 @@
-"""Records in a results folder: one JSON file each, written whole or not."""
+"""The records of a results folder, one JSON file each."""
 
 from __future__ import annotations
 
@@ -92,14 +92,14 @@ class Store:
             FailureError: the folder cannot be written to.
         """
         recipes, kept = tuple(recipes), self.weights("").parent
-        longest = max((len(f"{each.name}.json") for each in recipes), default=0)
+        longest = max((len(f"{recipe.name}.json") for recipe in recipes), default=0)
         try:
             probe(self.records, longest)
             probe(self.checkpoints)
             if weights:
                 probe(kept)
             for path in (
-                of(each.key) for each in recipes for of in (self.checkpoint, self.weights)
+                of(recipe.key) for recipe in recipes for of in (self.checkpoint, self.weights)
             ):
                 if path.is_dir():
                     raise IsADirectoryError(
@@ -122,11 +122,11 @@ class Store:
         names = (
             f"{name}{f'{number}-' if number > 1 else ''}{record.key}.json" for number in count(1)
         )
-        paths = (self.records / each for each in names)
+        paths = (self.records / file for file in names)
         return next(
-            each
-            for each in paths
-            if not os.path.lexists(each) or self._files.read(each) is not None
+            path
+            for path in paths
+            if not os.path.lexists(path) or self._files.read(path) is not None
         )
 
     def checkpoint(self, key: str) -> Path:

@@ -1,4 +1,4 @@
-"""What no record may hold: numbers out of range, epochs that do not follow each other."""
+"""What no record may hold."""
 
 from __future__ import annotations
 
@@ -88,17 +88,20 @@ def _contradictions(record: Record) -> Iterator[str]:
             and accuracy in metrics
             and abs(metrics[error] + metrics[accuracy] - 100) > _ROUNDED
         ):
-            yield f"metrics: {accuracy} {metrics[accuracy]:g} and {error} {metrics[error]:g} do not make 100"
+            both = f"{accuracy} {metrics[accuracy]:g} and {error} {metrics[error]:g}"
+            yield f"metrics: {both} do not make 100"
     ended = last.get("test_acc")
     if (
         record.status == "done"
         and ended is not None
         and abs(metrics.get("test_acc", ended) - ended) > _ROUNDED
     ):
-        yield f"metrics.test_acc is {metrics['test_acc']:g}, and {ended:g} after the last epoch of the history"
+        last_epoch = f"{ended:g} after the last epoch of the history"
+        yield f"metrics.test_acc is {metrics['test_acc']:g}, and {last_epoch}"
     tested = [each for row in record.history if (each := row.get("test_acc")) is not None]
     if tested and abs(metrics.get("best_acc", max(tested)) - max(tested)) > _ROUNDED:
-        yield f"metrics.best_acc is {metrics['best_acc']:g}, and {max(tested):g} is the best of the history"
+        best = f"{max(tested):g} is the best of the history"
+        yield f"metrics.best_acc is {metrics['best_acc']:g}, and {best}"
 
 
 def _number_faults(numbers: Mapping[str, float | None], place: str) -> Iterator[str]:
@@ -119,12 +122,12 @@ def _range(name: str) -> tuple[float, float]:
 
 
 def _count_faults(record: Record) -> Iterator[str]:
-    made = record.provenance
+    origin = record.provenance
     counts: dict[str, float] = {
         f"parameters.{name}": value for name, value in record.parameters.items()
     }
     counts |= {
-        f"provenance.{name}": getattr(made, name)
+        f"provenance.{name}": getattr(origin, name)
         for name in ("seconds", "resumed", "threads", "beside")
     }
     if record.data is not None:
@@ -133,16 +136,16 @@ def _count_faults(record: Record) -> Iterator[str]:
         least = 1 if record.status == "done" and name.startswith("data.") else 0
         if not least <= value <= _LARGEST:
             yield f"{name} is {value:g}, not from {least} to {_LARGEST:g}"
-    if not re.fullmatch("[0-9a-f]*", made.commit):
-        yield f"provenance.commit is {made.commit[:40]!r}, which is no commit"
-    if made.started:
+    if not re.fullmatch("[0-9a-f]*", origin.commit):
+        yield f"provenance.commit is {origin.commit[:40]!r}, which is no commit"
+    if origin.started:
         try:
-            year = datetime.fromisoformat(made.started).year
+            year = datetime.fromisoformat(origin.started).year
         except ValueError:
-            yield f"provenance.started is {made.started[:40]!r}, which is no time"
+            yield f"provenance.started is {origin.started[:40]!r}, which is no time"
         else:
             if year > max(datetime.now().year, _FIRST_YEAR) + 1:
-                yield f"provenance.started is {made.started[:40]!r}, which is yet to come"
+                yield f"provenance.started is {origin.started[:40]!r}, which is yet to come"
 
 
 def _status_faults(record: Record) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""How a plan is shown: every run, whether it is there, its parameters and an estimate of its time."""
+"""View of a plan: its runs with states, parameters and times."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def print_plan(console: Console, plan: Plan, forecast: Forecast) -> None:
         console.print(f"not runnable: {cells}: {reason}", markup=False, soft_wrap=True)
     left = f"About {duration(forecast.left(plan.jobs))} left on this device."
     console.print(f"{left} {forecast.words(plan.jobs)}".rstrip(), markup=False)
-    for each in forecast.lacking:
-        console.print(f"Missing: {each}", markup=False, soft_wrap=True)
+    for sentence in forecast.lacking:
+        console.print(f"Missing: {sentence}", markup=False, soft_wrap=True)
 
 
 def _grid(plan: Plan, forecast: Forecast, wide: bool) -> Table:
@@ -60,11 +60,11 @@ def _grid(plan: Plan, forecast: Forecast, wide: bool) -> Table:
     grid = empty_table(header, f"{'l' * len(names)}rrrl")
     previous = ""
     for jobs in _by_recipe(plan.jobs):
-        group, own, column = _place(jobs[0])
+        group, row, column = _place(jobs[0])
         if group != previous:
             grid.add_row(Text(group, style="bold"))
         previous = group
-        words = [own, column, jobs[0].recipe.method][: len(names)]
+        words = [row, column, jobs[0].recipe.method][: len(names)]
         states = Counter(job.state for job in jobs)
         style = _COLOURS[jobs[0].state] if len(states) == 1 else ""
         grid.add_row(
@@ -75,10 +75,10 @@ def _grid(plan: Plan, forecast: Forecast, wide: bool) -> Table:
 
 def _by_recipe(jobs: Sequence[Job]) -> Iterator[list[Job]]:
     """Yield the jobs that differ in their seed alone."""
-    found: dict[str, list[Job]] = {}
+    groups: dict[str, list[Job]] = {}
     for job in jobs:
-        found.setdefault(msgspec.structs.replace(job.recipe, seed=0).key, []).append(job)
-    yield from found.values()
+        groups.setdefault(msgspec.structs.replace(job.recipe, seed=0).key, []).append(job)
+    yield from groups.values()
 
 
 def _place(job: Job) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""Progress of a sweep: bars with time left on a terminal, plain lines elsewhere."""
+"""Progress of a sweep: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

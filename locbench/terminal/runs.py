@@ -1,4 +1,4 @@
-"""How the runs are printed that belong to no table, such as those of ``locbench run``."""
+"""View of the runs that belong to no table."""
 
 from __future__ import annotations
 

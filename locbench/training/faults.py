@@ -1,6 +1,4 @@
-"""Which errors are a recipe's own, so that its run has failed, and which came from outside and may
-not come again.
-"""
+"""Which errors are a recipe's own, and which the machine's."""
 
 from __future__ import annotations
 
@@ -67,8 +65,7 @@ _TOO_LARGE = ("out of memory", "alloc_failed")
 
 
 def is_recipes_own(error: Exception, epochs: int) -> bool:
-    """Return whether a run failed for what its recipe is, and would fail again: it is then recorded
-    as failed.
+    """Return whether a run failed for what its recipe is, and would fail again.
 
     That holds of numbers that are not finite, of a device's memory that is too small, and of an
     error in the computation before the first epoch was whole. What has worked for an epoch, and

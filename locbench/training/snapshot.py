@@ -1,6 +1,4 @@
-"""Everything that a training step changes: kept, put back, and held against what another way of
-stepping makes.
-"""
+"""Everything that a training step changes: kept, restored, compared."""
 
 from __future__ import annotations
 
@@ -95,10 +93,9 @@ def _norm(tensors: list[Tensor]) -> float:
 
 @contextmanager
 def rates_in_tensors(optimizer: torch.optim.Optimizer, rates: list[Tensor]) -> Iterator[None]:
-    """Let the optimizer's groups read their rates from tensors, as a graph must; they hold plain
-    numbers again after.
+    """Let the optimizer's groups read their rates from tensors, as a graph must.
 
-    So a checkpoint does not tell how steps were run.
+    They hold plain numbers again after, so that a checkpoint does not depend on how steps were run.
     """
     groups = optimizer.param_groups
     kept: list[dict[str, Any]] = [

@@ -145,7 +145,8 @@ class Keeper:
         if state["recipe"] != self._belongs["recipe"]:
             return "it is of another recipe"
         if state["data"] != self._belongs["data"]:
-            return f"the data have changed since (fingerprint {state['data']}, now {self._belongs['data']})"
+            change = f"fingerprint {state['data']}, now {self._belongs['data']}"
+            return f"the data have changed since ({change})"
         return (
             "a finished run is recorded beside it"
             if state["replaces"] != self._belongs["replaces"]
@@ -157,9 +158,8 @@ class Keeper:
             return
         if self.is_main:
             first, now = state.codes[-1] or "unknown", self.origin.code or "unknown"
-            remark(
-                f"The code has changed since epoch {len(state.history)}, the record will name both: {first}; {now}"
-            )
+            since = f"The code has changed since epoch {len(state.history)}"
+            remark(f"{since}, the record will name both: {first}; {now}")
         state.codes = [*state.codes, self.origin.code]
         state.dirty = state.dirty or self.origin.dirty
 

@@ -68,7 +68,7 @@ class Sweeps:
         )
 
     def finish(self, results: str, seeds: int = 2) -> str:
-        """Run what is missing within this process, which saves a start, and return what was said."""
+        """Run what is missing within this process, and return what was printed."""
         store, said = self.store(results), io.StringIO()
         table = read_table(self.folder / "tables" / "mini.toml")
         plan = make_plan(table, RunOptions(epochs=EPOCHS, seeds=seeds), store, self.folder)

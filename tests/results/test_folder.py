@@ -181,7 +181,7 @@ def test_the_commands_say_whose_records_there_are(
 ) -> None:
     command = (*TABLE, *ONE_CELL, "--epochs", "1")
     bench.call(*command)
-    said = "1 of the recorded runs came with the repository and were not made here: --results DIR runs them in a folder"
+    said = "1 of the recorded runs came with the repository and were not made here: --results DIR"
     assert said not in bench.call(*command, "--plan").out
     for step in (("init", "-q"), ("add", "results/records"), ("commit", "-qm", "A record")):
         git(bench.folder, *step)

@@ -1,4 +1,4 @@
-"""The one store of JSON files: what is read, passed over with a reason, written, or held in memory."""
+"""The one store of JSON files: what is read, passed over, written, or held in memory."""
 
 from __future__ import annotations
 
