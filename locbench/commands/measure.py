@@ -1,4 +1,4 @@
-"""Measuring of a table's costs: when, what is printed, and how it stops."""
+"""Measuring of a table's costs for `locbench table`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predicted memory with a paper's calibration, tested on the rest of its numbers.
+"""Calibrations of predicted memory, and how far off they are.
 
 A calibrated value stands beside a prediction, never in its place: its constants are fitted to the
 numbers that it is compared with, and say something of the paper's device and libraries, not of the

@@ -1,4 +1,4 @@
-"""The time of a run before it starts: counted operations over a measured rate."""
+"""The time of a run by counted operations and a measured rate."""
 
 from __future__ import annotations
 

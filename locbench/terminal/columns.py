@@ -1,4 +1,4 @@
-"""Columns of numbers in as many grids as the terminal's width asks for."""
+"""Columns of numbers, in as many grids as the width needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameter totals, against those worked out in the specification and those that PGL prints."""
+"""Parameter totals against the specification's and those that PGL prints."""
 
 from __future__ import annotations
 
@@ -181,8 +181,9 @@ def test_hpff_has_one_net_per_window_more() -> None:
 
 
 def test_depth_one_head_has_batchnorm() -> None:
-    """A 16 -> 64 block is 9*16*64 + 9*64*64 + 16*64 + 3*2*64 parameters, then BatchNorm1d 128 and
-    64 -> 10 650.
+    """By hand: a block from 16 to 64 channels, BatchNorm1d, and a layer from 64 to 10.
+
+    The block has 9*16*64 + 9*64*64 + 16*64 + 3*2*64 parameters, the others have 128 and 650.
     """
     block = 9 * 16 * 64 + 9 * 64 * 64 + 16 * 64 + 3 * 128
     assert size(AugLocal(depth=2), 16) == block + 128 + 650

@@ -1,6 +1,4 @@
-"""The published costs: every number, the FLOPs that must come out, and cells that other tables
-train.
-"""
+"""Published costs: values that must come out, and runs that tables share."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Stored traces: current whoever made them, void by a raised version alone, and passed over where
-they are unusable.
-"""
+"""Stored traces: when they are current, void or unusable."""
 
 from __future__ import annotations
 
@@ -45,8 +43,9 @@ TRACED = {
 
 @pytest.mark.parametrize("name", TRACED.values(), ids=TRACED)
 def test_a_step_traced_anew_is_as_it_is_stored(name: str) -> None:
-    """Where this fails, peaks have changed: raise TRACE_VERSION, and make the committed traces
-    anew.
+    """Where this fails, peaks have changed.
+
+    Raise TRACE_VERSION then, and make the committed traces anew.
     """
     stored = msgspec.json.decode((COMMITTED / f"{name}.json").read_bytes(), type=TracedStep)
     assert stored.trace_version == TRACE_VERSION
@@ -57,8 +56,9 @@ def test_a_step_traced_anew_is_as_it_is_stored(name: str) -> None:
 
 
 def test_divisions_found_anew_are_as_they_were(tmp_path: Path) -> None:
-    """Where this fails, divisions have changed: raise SPLIT_VERSION, and make the committed ones
-    anew.
+    """Where this fails, divisions have changed.
+
+    Raise SPLIT_VERSION then, and make the committed ones anew.
     """
     assert SPLIT_VERSION == 1
     found = SplitStore(tmp_path, trace=True).splits(recipe("infopro", modules=2), count=2)
@@ -87,9 +87,7 @@ def test_every_committed_trace_is_current_under_any_torch(monkeypatch: pytest.Mo
 
 
 def test_reading_rewrites_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Costs and reports of committed traces under another torch trace nothing and leave every byte
-    where it is.
-    """
+    """Under another torch, costs and reports of committed traces leave every byte."""
     monkeypatch.delenv("LOCBENCH_TABLES")
     monkeypatch.setattr("locbench.results.provenance.metadata.version", lambda name: "0.0.7")
     monkeypatch.setattr(
@@ -114,9 +112,7 @@ def test_reading_rewrites_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_reports_are_not_written_over_where_no_prediction_can_be_used(bench: Bench) -> None:
-    """A folder of which nothing can be read would leave every predicted number of a good report
-    out.
-    """
+    """A folder of which nothing can be read would empty a good report of its predictions."""
     bench.write(
         (COMMITTED.parents[1] / "tables" / "pgl-costs.toml").read_text(encoding="utf-8"),
         "pgl-costs",

@@ -105,6 +105,12 @@ FAULTS = [
         ["segments"],
     ),
     ('{ method = "dgl" }', "{ method = 1979-05-27 }", ["'method'"]),
+    (
+        '["The paper contradicts itself."]',
+        '[{ of = ["params"], text = "It is so." }]',
+        ["notes[0].of", "'params' is no metric of the table"],
+    ),
+    ('["The paper contradicts itself."]', '[{ text = "It is so." }]', ["notes", "`of`"]),
 ]
 
 

@@ -171,7 +171,7 @@ class CpuMeter:
         return [1000 * (after - before) for before, after in pairwise(marks)]
 
     def peaks(self, step: Step, resident: Callable[[], int]) -> Peaks:
-        """Return what lived before one more step, and the largest sum of what it takes and frees."""
+        """Return what lived before one more step, with the largest sum of what that takes."""
         before = resident()
         return Peaks(before + max(accumulate(allocations(step)), default=0))
 

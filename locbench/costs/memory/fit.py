@@ -1,4 +1,4 @@
-"""The largest batch that fits a memory, and the cheapest method of a batch."""
+"""The largest batch for a memory, the cheapest method for a batch."""
 
 from __future__ import annotations
 

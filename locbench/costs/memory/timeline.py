@@ -1,4 +1,4 @@
-"""The plot of a step's live bytes by kind and by local module."""
+"""The plot of a step's live bytes by kind and module."""
 
 from __future__ import annotations
 

@@ -80,9 +80,7 @@ def test_what_is_beyond_a_tenth_is_the_cpus_batch_normalisation(
 
 
 def whole_session(recipe: Recipe, setting: TraceOptions) -> int:
-    """Return the peak of a third step, every block counted from before the network is built:
-    nothing is presumed.
-    """
+    """Return the peak of a third step, every block counted from before the network is built."""
     marks: list[ProbeStep] = []
     with profile(use_kineto=False, profile_memory=True) as seen:
         marks.append(probe_step(recipe, CPU, setting))
@@ -141,9 +139,7 @@ def test_a_setting_is_honoured() -> None:
 
 
 def test_a_step_is_the_loops_own() -> None:
-    """Modules are stepped early in lean memory, momentum exists, and a guided step trains what a
-    local one does not.
-    """
+    """It steps modules early in lean memory, has momentum, and trains by the phase."""
     lean = probe_step(msgspec.structs.replace(small("dgl"), memory="lean"), CPU)
     lean()
     assert all(each.grad is None for each in lean.learner.parameters())

@@ -1,6 +1,4 @@
-"""Measured costs of a table: what is kept, what is measured again, and where the figures stand in
-the reports.
-"""
+"""Measured costs of a table: what is kept, repeated and reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations on fake tensors that are remembered by their shapes give what FakeTensorMode gives."""
+"""Remembered operations on fake tensors against FakeTensorMode."""
 
 from __future__ import annotations
 
@@ -137,9 +137,7 @@ def test_a_known_value_stays_known_until_it_is_forgotten() -> None:
 
 
 def test_an_optimizer_runs_on_no_real_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """FakeTensorMode has no rule for fused steps and would run them on zeros of the parameters'
-    sizes.
-    """
+    """FakeTensorMode has no rule for fused steps and would run them on real zeros."""
 
     def refused(*_: object) -> None:
         raise AssertionError("a step ran on real tensors")

@@ -1,4 +1,4 @@
-"""Sizes of memory, and the largest batch with and without a device's overhead."""
+"""Sizes of memory, and the largest batch that fits."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Predicted memory of Swin Transformers, against counts made by hand and against a trial on another
-predictor.
-"""
+"""Predicted memory of Swin Transformers against counts by hand and another predictor."""
 
 from __future__ import annotations
 
@@ -74,8 +72,9 @@ class EndOfForward(MemoryTracker):
 
 
 def closed_form(shape: TransformerInfo, batch: int, *, kept: bool) -> float:
-    """Bytes that a forward pass leaves: 16 C + heads * window^2 elements per token and block, these
-    twice if kept.
+    """Return the bytes that a forward pass leaves.
+
+    They are 16 C + heads * window^2 elements per token and block, these twice if kept.
     """
     total, side, channels = 0.0, shape.side // 4, shape.channels
     total += batch * (

@@ -1,4 +1,4 @@
-"""Traced steps: fake tensors against a real step, and a peak worked out by hand."""
+"""Traced steps against real ones and a peak worked out by hand."""
 
 from __future__ import annotations
 

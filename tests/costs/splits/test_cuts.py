@@ -24,9 +24,7 @@ def spans_of(method: str, network: str, modules: tuple[int, ...]) -> set[tuple[i
 
 
 def test_swin_has_21_and_78_modules() -> None:
-    """6 and 12 pairs of blocks: 6 * 7 / 2 and 12 * 13 / 2 runs of pairs, the whole network among
-    them.
-    """
+    """6 and 12 pairs of blocks have 6 * 7 / 2 and 12 * 13 / 2 runs of pairs, the whole included."""
     assert len(spans_of("swin-reconstruction", "swin-tiny", (2, 3, 4, 5, 6))) == 21
     for network in ("swin-base", "swin-large"):
         assert len(spans_of("swin-reconstruction", network, (2, 3))) == 78

@@ -33,9 +33,7 @@ def granules(count: int, item: int = 4) -> int:
 
 
 def resident(learner: Learner, index: int, adam: bool) -> int:
-    """Return the bytes of a module that stay from step to step, counted from the shapes of its
-    tensors.
-    """
+    """Return the bytes of a module that stay from step to step, by the shapes of its tensors."""
     nets: list[tuple[Any, bool]] = [(unit, True) for unit in learner.module_units(index)]
     if index == learner.modules_count - 1:
         nets.append((learner.chain.head, True))
@@ -81,9 +79,7 @@ LEARNERS: list[tuple[str, dict[str, Any], int, int | None]] = [
 def test_modules_alone_make_up_the_whole_learner(
     method: str, settings: dict[str, Any], modules: int, decides: int | None
 ) -> None:
-    """A learner holds what stays of all modules, the batch, and what the neediest module needs
-    beyond that.
-    """
+    """A learner holds what stays of all modules, the batch, and the largest module's rest."""
     one = recipe_of(method, {}, modules=modules, **settings)
     learner, adam = build_learner(one, 10, one.side), one.optimizer == "adamw"
     stays = [resident(learner, index, adam) for index in range(modules)]

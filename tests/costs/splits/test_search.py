@@ -93,8 +93,7 @@ def test_ranks_are_those_of_brute_force(layers: int, modules: int, seed: int, kn
 
 
 def test_a_division_worked_out_by_hand() -> None:
-    """Layers of 5, 1, 1, 1 and 4 bytes; a module needs their sum, and 1 more for its auxiliary net,
-    the last none.
+    """Layers take 5, 1, 1, 1 and 4 bytes, and each auxiliary net 1; the last module has none.
 
     Three modules: 5 | 1 1 1 | 4 needs 6, 4, 4; of the others only 5 | 1 1 | 1 4 (6, 3, 5) and 5 | 1
     | 1 1 4 (6, 2, 6) need no more than 6, and their next-largest modules need more.
