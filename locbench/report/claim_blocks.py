@@ -19,7 +19,8 @@ TITLE = "Claims of the papers"
 CLAIM_MEANING: dict[ClaimVerdict, str] = {
     "holds": "all comparisons of the claim come out as claimed, by more than two standard errors",
     "does not hold": "at least one comes out otherwise, by more than two standard errors",
-    "undecided": "some lie within two standard errors, have one seed and no deviation to take, or are at chance",
+    "undecided": "some lie within two standard errors, have one seed and no deviation to take, "
+    "or are at chance",
     "not run": "numbers are missing, and those that there are do not refute it",
 }
 
@@ -27,7 +28,7 @@ SO_FAR = "so far: judged by the comparisons that have their numbers, while other
 
 
 def claim_verdict_text(claim: JudgedClaim) -> str:
-    """Return the verdict, or that of what was run, with a dagger if a number is of a reduced run."""
+    """Return the verdict, or that of what was run; a dagger marks reduced runs."""
     part = claim.verdict == "not run" and is_begun(claim)
     words = f"so far {claim.so_far}" if part else claim.verdict
     return f"{words}{DAGGER if claim.reduced else ''}"
@@ -57,9 +58,7 @@ def is_begun(claim: JudgedClaim) -> bool:
 
 
 def claim_remarks(claims: Sequence[JudgedClaim]) -> list[str]:
-    """Return what contradicts claims, in our numbers and in the paper's own, and how many were not
-    run.
-    """
+    """Return what contradicts claims, and of how many nothing was run."""
     lines = [
         f"{claim.text}: otherwise for {some(claim.against)}." for claim in claims if claim.against
     ]
@@ -67,7 +66,8 @@ def claim_remarks(claims: Sequence[JudgedClaim]) -> list[str]:
     left = sum(not is_begun(claim) for claim in claims)
     if left:
         lines.append(
-            f"Nothing was run of {left} claim{'s' if left > 1 else ''}; see locbench report --claims."
+            f"Nothing was run of {left} claim{'s' if left > 1 else ''}; "
+            "see locbench report --claims."
         )
     return lines
 
@@ -77,7 +77,8 @@ def paper_remark(claim: JudgedClaim) -> str:
     agreeing, printed = claim.published_as_claimed, claim.published_comparisons
     if agreeing == printed:
         return ""
-    return f"{claim.text}: the paper's own numbers say so in {agreeing} of {printed} comparisons. {claim.note}".strip()
+    share = f"{agreeing} of {printed} comparisons"
+    return f"{claim.text}: the paper's own numbers say so in {share}. {claim.note}".strip()
 
 
 def claim_legend(claims: Iterable[JudgedClaim]) -> str:
@@ -131,8 +132,7 @@ class ClaimLine(msgspec.Struct, frozen=True):
 
 
 def claim_lines(table: Table, comparisons: Sequence[Comparison]) -> list[ClaimLine]:
-    """Return a table's claims in its order, each once for every kind of runs that it has numbers
-    of.
+    """Return a table's claims in its order, once for each kind of runs with numbers.
 
     Args:
         table: the published table.

@@ -22,9 +22,7 @@ from locbench.results.record import Record
 from locbench.spec.tables import Cell, Metric, Published, Table
 
 Computed = Mapping[Place, Mapping[str, Value]]
-"""Values that need no training, such as parameter counts: by (row, column), then by metric, in the
-metric's unit.
-"""
+"""Values that need no training, by (row, column), then by metric, in its unit."""
 
 
 def compare(
@@ -58,15 +56,20 @@ def compare(
     comparisons = [_comparison(table, group, computed or {}, fewest) for group in groups]
     return [
         msgspec.structs.replace(
-            each, entries=_pointed(each.entries, measured), calibrated=calibrated, measured=measured
+            comparison,
+            entries=_with_device_note(comparison.entries, measured),
+            calibrated=calibrated,
+            measured=measured,
         )
-        for each in comparisons
+        for comparison in comparisons
     ]
 
 
-def _pointed(entries: tuple[Entry, ...], measured: tuple[MeasuredCost, ...]) -> tuple[Entry, ...]:
+def _with_device_note(
+    entries: tuple[Entry, ...], measured: tuple[MeasuredCost, ...]
+) -> tuple[Entry, ...]:
     """Let entries that only a device can fill say where that device's value stands."""
-    devices = {place: each.device for each in measured for place in each.places}
+    devices = {place: cost.device for cost in measured for place in cost.places}
     return tuple(
         msgspec.structs.replace(
             entry, detail=f"measured on {devices[entry.row, entry.column]}, in a section of its own"
@@ -85,14 +88,10 @@ def unmeasured(table: Table) -> Comparison:
 
 
 def only_run(comparison: Comparison) -> Comparison:
-    """Return a comparison without the rows and columns of a metric of which nothing was run or
-    computed.
-    """
+    """Return a comparison without rows and columns of which nothing was run or computed."""
     live = [entry for entry in comparison.entries if entry.verdict not in ("missing", "blocked")]
-    rows, columns = (
-        {(each.metric, each.row) for each in live},
-        {(each.metric, each.column) for each in live},
-    )
+    rows = {(entry.metric, entry.row) for entry in live}
+    columns = {(entry.metric, entry.column) for entry in live}
     kept = tuple(
         entry
         for entry in comparison.entries
@@ -118,7 +117,7 @@ def _comparison(
             group.reduced,
         )
     )
-    done = [record for each in runs.values() for record in each.done]
+    done = [record for cell in runs.values() for record in cell.done]
     derived = derived_values(table, entries)
     return Comparison(
         table=table.id,
@@ -135,7 +134,7 @@ def _comparison(
 
 
 class CellRuns(msgspec.Struct, frozen=True):
-    """The runs of one cell on one kind of schedule: one finished run per seed, and the failed ones."""
+    """A cell's runs on one kind of schedule: a finished one per seed, and failed ones."""
 
     done: tuple[Record, ...] = ()
     failed: tuple[Record, ...] = ()

@@ -10,10 +10,9 @@ from locbench.spec.tables import Derived, Published, Table, parse_published
 
 
 def derive(formula: str, value: float | None, reference: float | None) -> float | None:
-    """Return ``difference``, reference - value, or ``reduction``, 100 * (1 - value / reference) in
-    percent.
+    """Return ``difference``, reference - value, or ``reduction``, 100 (1 - value / reference).
 
-    None where a number is missing, and for the reduction of a zero.
+    The reduction is in percent. None where a number is missing, and for the reduction of a zero.
     """
     if value is None or reference is None:
         return None
@@ -31,8 +30,8 @@ def derived_values(table: Table, entries: Sequence[Entry]) -> tuple[DerivedValue
 def derived_notes(values: Sequence[DerivedValue]) -> list[str]:
     """Return one note for every printed value that the paper's own numbers do not give."""
     return [
-        f"{value.label} of {value.row} ({value.column}): the paper prints {value.printed.text}, its own numbers give "
-        f"{value.from_published:.{value.printed.decimals}f}."
+        f"{value.label} of {value.row} ({value.column}): the paper prints {value.printed.text}, "
+        f"its own numbers give {value.from_published:.{value.printed.decimals}f}."
         for value in values
         if value.agrees is False and value.printed is not None
     ]

@@ -38,11 +38,10 @@ def number_text(entry: Entry, *, seeds: bool = True) -> str:
 
 
 def ours_text(entry: Entry) -> str:
-    """Return what was measured and its verdict, or why there is nothing: ``87.90 ± 0.10 (3) off by
-    -0.67``.
+    """Return what was measured and its verdict, or why there is nothing.
 
-    A predicted cost stands beside its distance from the paper's and its ratio to it: ``0.51 (-1.11,
-    31 %)``.
+    As in ``87.90 ± 0.10 (3) off by -0.67``. A predicted cost stands beside its distance from the
+    paper's and its ratio to it: ``0.51 (-1.11, 31 %)``.
     """
     if entry.measured is None:
         return NOTHING if entry.verdict == "missing" else entry.verdict
@@ -79,7 +78,7 @@ def best_text(entry: Entry) -> str:
 
 
 def derived_texts(value: DerivedValue) -> tuple[str, str, str]:
-    """Return a derived value as printed, from the paper's own numbers, and from the measured ones."""
+    """Return a derived value as printed, from the paper's numbers, and from ours."""
     decimals = (
         value.printed.decimals if value.printed and value.printed.value is not None else _DECIMALS
     )
@@ -108,9 +107,7 @@ def decimal(number: float | None, digits: int) -> str:
 
 
 def tau_text(rank: Rank, reduced: bool) -> str:
-    """Return a rank correlation with its interval and over how many cells it is taken, or why there
-    is none.
-    """
+    """Return a tau with its interval and number of cells, or why there is none."""
     cells = f"{rank.n} cell{'' if rank.n == 1 else 's'}"
     if rank.why == "at chance":
         return (

@@ -16,10 +16,8 @@ from locbench.spec.tables import Cell, Table
 
 Place: TypeAlias = tuple[str, str]
 
-Way: TypeAlias = tuple[tuple[str, Any], ...]
-"""A way of reducing: the fields of the schedule that differ from the published one, with their
-values.
-"""
+ReductionKey: TypeAlias = tuple[tuple[str, Any], ...]
+"""The fields of the schedule that differ from the published one, with their values."""
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -42,35 +40,26 @@ def group_records(table: Table, records: Iterable[Record]) -> list[Group]:
     as runs on other data.
     """
     cells = _cells_by_task(table)
-    runs: dict[Way, dict[Place, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    words: dict[Way, dict[tuple[str, ...], None]] = defaultdict(dict)
+    runs: dict[ReductionKey, dict[Place, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    words: dict[ReductionKey, dict[tuple[str, ...], None]] = defaultdict(dict)
     records = {record.key: record for record in records}.values()
     latest = latest_versions(records)
     for record in records:
         recipe = record.recipe
-        other = version_of(record) if version_of(record) != latest[recipe.dataset] else ""
-        for cell, published in _homes(recipe, cells.get(same_task_key(recipe), [])):
-            way = way_of_reducing(recipe, published) + _apart(recipe, cell)
-            told = _words(as_it_was(record), published, way)
-            if other:
-                way, told = (
-                    (*way, ("content", other)),
-                    (*told, f"another version of the data ({other})"),
-                )
-            runs[way][cell.row, cell.column].append(record)
-            words[way][told] = None
-    groups = [
-        (
-            len(way),
-            Group(
-                bool(way),
-                _merged(list(words[way])),
-                {place: tuple(own) for place, own in placed.items()},
-            ),
-        )
-        for way, placed in runs.items()
-    ]
-    return [group for _, group in sorted(groups, key=lambda each: (each[0], each[1].how))]
+        version = version_of(record)
+        for cell, published in _matching_cells(recipe, cells.get(same_task_key(recipe), [])):
+            key = reduction_key(recipe, published) + _row_key(recipe, cell)
+            reduction = _words(recipe_as_run(record), published, key)
+            if version != latest[recipe.dataset]:
+                key = (*key, ("content", version))
+                reduction = (*reduction, f"another version of the data ({version})")
+            runs[key][cell.row, cell.column].append(record)
+            words[key][reduction] = None
+    groups = {}
+    for key, placed in runs.items():
+        records_by_place = {place: tuple(records) for place, records in placed.items()}
+        groups[key] = Group(bool(key), _merged(list(words[key])), records_by_place)
+    return [groups[key] for key in sorted(groups, key=lambda key: (len(key), groups[key].how))]
 
 
 def version_of(record: Record) -> str:
@@ -80,14 +69,12 @@ def version_of(record: Record) -> str:
 
 def latest_versions(records: Iterable[Record]) -> dict[str, str]:
     """Return the version of each data set that the run saw which was started last."""
-    ordered = sorted(records, key=lambda each: each.provenance.started)
+    ordered = sorted(records, key=lambda record: record.provenance.started)
     return {record.recipe.dataset: version_of(record) for record in ordered}
 
 
-def as_it_was(record: Record) -> Recipe:
-    """Return a run's recipe with the numbers of images that it had, where it asked for more than
-    there are.
-    """
+def recipe_as_run(record: Record) -> Recipe:
+    """Return a run's recipe with as many images as there were, where it asked for more."""
     if record.data is None:
         return record.recipe
     asked = {"train_limit": record.data.train, "test_limit": record.data.test}
@@ -97,7 +84,7 @@ def as_it_was(record: Record) -> Recipe:
     return msgspec.structs.replace(record.recipe, **less)
 
 
-def way_of_reducing(recipe: Recipe, published: Recipe) -> Way:
+def reduction_key(recipe: Recipe, published: Recipe) -> ReductionKey:
     """Return how a run departs from the published one; empty for a full run.
 
     How often a run is tested changes no number, nor does the memory it runs in; what a data set
@@ -108,15 +95,17 @@ def way_of_reducing(recipe: Recipe, published: Recipe) -> Way:
     ignored = {"test_every", "memory", "content"}
     ignored |= {"warmup_epochs"} if recipe.epochs != published.epochs else set()
     ignored |= set() if drop_matters(recipe) else {"drop_last"}
-    own, other = dict(schedule_of(recipe)), dict(schedule_of(published))
+    actual, expected = dict(schedule_of(recipe)), dict(schedule_of(published))
     if recipe.network == small_variant(published.network) != published.network:
-        own["network"] = _smaller_label(recipe, published)
+        actual["network"] = _smaller_label(recipe, published)
     return tuple(
-        (name, value) for name, value in own.items() if name not in ignored and value != other[name]
+        (name, value)
+        for name, value in actual.items()
+        if name not in ignored and value != expected[name]
     )
 
 
-def _apart(recipe: Recipe, cell: Cell) -> Way:
+def _row_key(recipe: Recipe, cell: Cell) -> ReductionKey:
     """Keep the rows of detectors with a given backbone apart.
 
     The file decides the numbers and not the row's method, so that one row beside another would
@@ -129,14 +118,14 @@ def _smaller_label(recipe: Recipe, published: Recipe) -> str:
     return reductions(recipe, msgspec.structs.replace(recipe, network=published.network))[0]
 
 
-def _words(recipe: Recipe, published: Recipe, way: Way) -> tuple[str, ...]:
+def _words(recipe: Recipe, published: Recipe, key: ReductionKey) -> tuple[str, ...]:
     words = reductions(recipe, published)
-    if "warmup_epochs" in dict(way):
+    if "warmup_epochs" in dict(key):
         words = [
             *words,
             f"warm-up of {recipe.warmup_epochs} instead of {published.warmup_epochs} epochs",
         ]
-    return tuple(words or [f"{name} {value}" for name, value in way])
+    return tuple(words or [f"{name} {value}" for name, value in key])
 
 
 def _cells_by_task(table: Table) -> dict[str, list[tuple[Cell, Recipe]]]:
@@ -152,28 +141,25 @@ def _holds_trained(table: Table, cell: Cell) -> bool:
     return any(table.metrics[name].kind == "trained" for name in names)
 
 
-def _homes(recipe: Recipe, cells: list[tuple[Cell, Recipe]]) -> list[tuple[Cell, Recipe]]:
-    cells = [each for each in cells if _starts_alike(recipe, each[1])]
-    full = [each for each in cells if not way_of_reducing(recipe, each[1])]
-    near = [each for each in cells if _is_variant(recipe.dataset, each[1].dataset)]
-    return full or near or cells
+def _matching_cells(recipe: Recipe, cells: list[tuple[Cell, Recipe]]) -> list[tuple[Cell, Recipe]]:
+    pairs = [(cell, published) for cell, published in cells if _same_start(recipe, published)]
+    full = [pair for pair in pairs if not reduction_key(recipe, pair[1])]
+    near = [pair for pair in pairs if _is_variant(recipe.dataset, pair[1].dataset)]
+    return full or near or pairs
 
 
-def _starts_alike(recipe: Recipe, published: Recipe) -> bool:
-    """Whether two runs of one network start from the same weights; else neither is a reduced form
-    of the other.
+def _same_start(recipe: Recipe, published: Recipe) -> bool:
+    """Whether two runs of one network start from the same weights.
 
-    A small network that stands in for another has no pretrained weights and may stand for either.
-    No published run starts from torchvision's weights: one that does is shown, marked, beside those
-    from random ones.
+    Else neither is a reduced form of the other. A small network that stands in for another has no
+    pretrained weights and may stand for either. No published run starts from torchvision's weights:
+    one that does is shown, marked, beside those from random ones.
     """
     return recipe.network != published.network or recipe.init in (published.init, "torchvision")
 
 
 def _is_variant(dataset: str, published: str) -> bool:
-    """Whether a data set is the published one or a variant of it, such as ``cifar10-jpeg`` of
-    ``cifar10``.
-    """
+    """Whether a data set is the published one or a variant, as ``cifar10-jpeg`` is."""
     return dataset == published or dataset.startswith(f"{published}-")
 
 

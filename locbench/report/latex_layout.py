@@ -1,7 +1,7 @@
-"""Tabulars that fit a page of LaTeX's article class: smaller type, broken heads, and else columns
-in several blocks.
+"""Tabulars that fit a page of LaTeX's article class.
 
-Widths are estimated from those of Computer Modern, so that nothing but booktabs is needed.
+Smaller type, broken heads, and else columns in several blocks. Widths are estimated from those of
+Computer Modern, so that nothing but booktabs is needed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SETTINGS = "\\setlength{\\tabcolsep}{4pt}"
 
 @dataclass(frozen=True)
 class _Type:
-    """A size of type: its command, its widths in relation to 10 pt, and the distance of its lines."""
+    """A size of type: command, widths in relation to 10 pt, distance of lines."""
 
     command: str
     scale: float
@@ -66,8 +66,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is to be set: a head, lines, and how many of the first columns are labels, which every
-    block repeats.
+    """A head, lines, and how many of the first columns are labels.
+
+    Every block of columns repeats the labels.
     """
 
     header: tuple[Cell, ...]
@@ -118,7 +119,7 @@ def _sized(kind: _Type, tabulars: Sequence[str]) -> str:
 
 
 def _fitted(sheet: Sheet) -> tuple[_Type, list[float], list[list[int]]]:
-    """Return the type, the width of every column in points, and which columns stand in which block."""
+    """Return the type, each column's width in points, and the columns of each block."""
     every = list(range(len(sheet.header)))
     if sheet.labels == len(every):  # words alone
         room = _ROOM - _GAP * (len(every) - 1)
@@ -198,7 +199,7 @@ def _pages(
 
 
 def _chunks(lines: Sequence[Line]) -> Iterator[list[Line]]:
-    """Yield lines that stay together: a heading with its first row, our numbers with the paper's."""
+    """Yield lines that stay together: a heading and its first row, ours and the paper's."""
     chunk: list[Line] = []
     for line in lines:
         if chunk and line.begins and not all(each.heading for each in chunk):

@@ -66,8 +66,9 @@ _LATIN_LOOKALIKES = (
 
 
 def escaped(text: str) -> str:
-    """Return LaTeX that prints the text as it is: specials escaped, signs, arrows and Greek letters
-    as mathematics.
+    """Return LaTeX that prints the text as it is.
+
+    Specials are escaped; signs, arrows and Greek letters become mathematics.
     """
     words = printable(" ".join(text.split())).split(" ")
     plain = " ".join(r"\allowbreak{}".join(map(_characters, _parts(word))) for word in words)
@@ -108,9 +109,7 @@ def _width(character: str) -> float:
 
 
 def longest_word(text: str) -> float:
-    """Return about how wide the longest part of a text is in which no line may end, in points at 10
-    pt.
-    """
+    """Return about how wide the longest unbreakable part is, in points at 10 pt."""
     return max(
         (text_width(part) for word in printable(text).split() for part in _parts(word)), default=0.0
     )

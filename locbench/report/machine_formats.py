@@ -74,9 +74,7 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def as_cell(value: Any) -> Any:
-    """Return a value as a spreadsheet shows it: an apostrophe before a text that it would take for
-    a formula.
-    """
+    """Return a value that no spreadsheet takes for a formula: an apostrophe goes before those."""
     if not isinstance(value, str):
         return value
     text = printable(value)

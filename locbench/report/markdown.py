@@ -59,8 +59,9 @@ _BLOCK = re.compile(r"^(?:(?=#+(?:\s|$)|>|[-+=](?:\s|$)|-+$|=+$)|(\d+)(?=[.)](?:
 
 
 def escaped(text: str) -> str:
-    """Return text that Markdown shows as it is, on one line: no emphasis, link, picture, formula,
-    HTML or list.
+    """Return text that Markdown shows as it is, on one line.
+
+    No emphasis, link, picture, formula, HTML or list.
     """
     shown = _MARKS.sub(r"\\\1", printable(" ".join(text.split())))
     shown = _LINK.sub(lambda found: f"\\{found[0]}", _ENTITY.sub(r"\&", shown))

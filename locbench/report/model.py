@@ -103,8 +103,7 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DerivedValue(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that follows from others: as printed, from the paper's own numbers, and from the
-    measured ones.
+    """A value that follows from others, by the paper's numbers and by the measured ones.
 
     Attributes:
         label, metric, unit: which derived quantity.
@@ -203,8 +202,7 @@ class Sources(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """A table held against the runs of one kind of schedule: all full ones, or all reduced in the
-    same way.
+    """A table and its runs of one kind of schedule: full, or reduced in the same way.
 
     Attributes:
         table: the table's id.

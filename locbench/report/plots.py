@@ -1,6 +1,4 @@
-"""Plots of a table: what the pyramidal depth saves in FLOPs against what it costs in accuracy
-(AugLocal, Figure 5).
-"""
+"""Plot of what the pyramidal depth saves and costs (AugLocal, Figure 5)."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from typing import Any
 from locbench.datasets.naming import short
 from locbench.errors import UsageError
 from locbench.figures import figure_file
-from locbench.report.grouping import as_it_was, latest_versions, version_of
+from locbench.report.grouping import latest_versions, recipe_as_run, version_of
 from locbench.results.record import Record
 from locbench.spec.presets import same_task_key, schedule_of
 from locbench.spec.recipe import Recipe
@@ -25,8 +23,7 @@ REDUCTION = "flops_reduction"
 def plot_reduction(
     table: Table, reductions: Mapping[tuple[str, str], float], records: Iterable[Record], path: Path
 ) -> None:
-    """Draw the FLOPs reduction of every cell, against accuracy where there are records, one line
-    per row.
+    """Draw the FLOPs reduction of every cell against accuracy, one line per row.
 
     Accuracies come from one schedule alone, the one with most records; without any, the reduction
     is drawn over the columns.
@@ -54,8 +51,9 @@ def plot_reduction(
 
 
 def accuracy_by_task(table: Table, records: Iterable[Record]) -> tuple[dict[str, float], str]:
-    """Return the mean test accuracy over seeds by task key, from the schedule with most records,
-    and its name.
+    """Return mean test accuracy by task key, and the name of the schedule it is of.
+
+    The schedule is the one with most records.
     """
     tasks = {same_task_key(cell.recipe) for cell in table.cells if cell.recipe is not None}
     found: dict[tuple[Any, ...], dict[str, list[float]]] = {}
@@ -69,7 +67,7 @@ def accuracy_by_task(table: Table, records: Iterable[Record]) -> tuple[dict[str,
             and task in tasks
             and version_of(record) == latest[record.recipe.dataset]
         ):
-            schedule = schedule_of(as_it_was(record))
+            schedule = schedule_of(recipe_as_run(record))
             counts[schedule] += 1
             found.setdefault(schedule, {}).setdefault(task, []).append(record.metrics["test_acc"])
     if not counts:

@@ -112,8 +112,7 @@ _AT_A_TIME = 4_000_000  # numbers in memory
 def tau_interval(
     values: Sequence[Sequence[float]], published: Sequence[float], tau: float
 ) -> tuple[float, float]:
-    """Return the 95 % interval of a tau-b by the percentile bootstrap over cells, and over the
-    seeds of each.
+    """Return the 95 % interval of a tau-b: percentile bootstrap over cells and their seeds.
 
     Where every replicate gives the same tau, as in perfect order, the bootstrap tells nothing of
     its certainty: the interval is then that of the largest variance that Kendall's tau can have, 2

@@ -15,12 +15,12 @@ from locbench.report.model import Comparison, DerivedValue, Entry
 from locbench.report.provenance import source_lines
 from locbench.report.text import (
     HOW_TO_READ,
+    REDUCED_WARNING,
     details,
     heading,
     legend,
     metric_label,
     origin,
-    reduced_warning,
     short_label,
     some,
     split_label,
@@ -53,7 +53,7 @@ def comparison_blocks(table: Table, comparison: Comparison, number: int = 1) -> 
     tone: Tone = "reduced" if comparison.reduced else "plain"
     yield Heading(2, what_runs(comparison), tone)
     if comparison.reduced:
-        yield Paragraph(reduced_warning(comparison), tone)
+        yield Paragraph(REDUCED_WARNING, tone)
     label = f"{table.id}-{number}"
     grids = value_grids(table, comparison, label)
     yield from grids
@@ -140,7 +140,7 @@ def _value_rows(
 
 
 def _under_groups(parts: Sequence[tuple[str, Sequence[Row]]]) -> tuple[str, tuple[Row, ...]]:
-    """Return the group of all rows if there is one, else the rows with a heading above each group."""
+    """Return the group of all rows, or rows with a heading above each of several groups."""
     groups = [group for group, _ in parts]
     if len(set(groups)) == 1:
         return groups[0], tuple(row for _, own in parts for row in own)
@@ -226,7 +226,7 @@ def _residual_line(found: Residuals) -> str:
         for distance in (found.mean, found.worst, found.mean_before, found.worst_before)
     )
     return (
-        f"{found.n} number{'s' if found.n != 1 else ''} {found.role}: off by {mean} {found.unit} on "
-        f"average and {worst} at most, without calibration by {mean_before} and {worst_before}; "
+        f"{found.n} number{'s' if found.n != 1 else ''} {found.role}: off by {mean} {found.unit} "
+        f"on average and {worst} at most, without calibration by {mean_before} and {worst_before}; "
         f"{found.within} of {found.n} within 1 % of what is printed."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from itertools import product
 
 from locbench.report.formatting import DAGGER, NOTHING, tau_text
 from locbench.report.model import VERDICTS, Comparison, Entry, Verdict
@@ -16,18 +17,26 @@ PAPERS = {
     "swin": "Swin feature reconstruction",
 }
 
+REDUCED_WARNING = (
+    f"Numbers marked {DAGGER} are of this reduced run: ranked against the paper's, never "
+    "subtracted from them."
+)
+
 HOW_TO_READ = (
     f"How to read: ours is mean ± sample standard deviation over (n) seeds; {NOTHING} is not run. "
     "Below it stands what the paper prints."
 )
 
 MEANING: dict[Verdict, str] = {
-    "match": "within max(0.1, two standard errors) of the paper over 3 or more seeds, or equal after its rounding",
+    "match": "within max(0.1, two standard errors) of the paper over 3 or more seeds, "
+    "or equal after its rounding",
     "off": "not so",
     "unconfirmed": "fewer than 3 seeds, or nothing legible printed",
-    "predicted": "computed without a device and not judged; in brackets ours - paper and ours / paper",
+    "predicted": "computed without a device and not judged; "
+    "in brackets ours - paper and ours / paper",
     "measured": "of one device, and not judged",
-    "reduced": f"shorter schedule or other data, marked {DAGGER}: compared by rank, never by difference",
+    "reduced": f"shorter schedule or other data, marked {DAGGER}: "
+    "compared by rank, never by difference",
     "missing": "not run",
     "failed": "the run ended in an error",
     "blocked": "cannot be run yet",
@@ -82,13 +91,6 @@ def what_runs(comparison: Comparison) -> str:
     return "Full runs: the published schedule" if started else "No full run yet"
 
 
-def reduced_warning(comparison: Comparison) -> str:
-    """Return what a reader must know of a reduced run's numbers; empty for full runs."""
-    if not comparison.reduced:
-        return ""
-    return f"Numbers marked {DAGGER} are of this reduced run: ranked against the paper's, never subtracted from them."
-
-
 def legend(comparison: Comparison) -> str:
     """Return the meaning of the verdicts that occur."""
     occurring = [
@@ -99,39 +101,27 @@ def legend(comparison: Comparison) -> str:
     return "; ".join(f"{verdict}: {MEANING[verdict]}" for verdict in occurring)
 
 
-def tau_lines(
-    table: Table, comparison: Comparison, metrics: Collection[str] | None = None
-) -> list[str]:
-    """Return one line per metric over the whole table, and one per metric over its columns and its
-    rows.
-
-    Args:
-        table: the published table.
-        comparison: its ranks are told.
-        metrics: which metrics; None means all.
-    """
-    lines = []
-    for metric in dict.fromkeys(rank.metric for rank in comparison.ranks):
-        if metrics is not None and metric not in metrics:
-            continue
-        for scope, name in (("table", "the whole table"), ("column", "columns"), ("row", "rows")):
-            own = [
-                rank for rank in comparison.ranks if rank.metric == metric and rank.scope == scope
-            ]
-            reduced = comparison.reduced and table.metrics[metric].kind == "trained"
-            texts = [(short_label(table, rank.label), tau_text(rank, reduced)) for rank in own]
-            listed = "; ".join(f"{label}: {text}" if label else text for label, text in texts)
-            if listed:
-                lines.append(
-                    f"Kendall's tau-b (95 % interval) of {metric_label(table, metric)}, {name}: {listed}"
-                )
-    return lines
+def tau_lines(table: Table, comparison: Comparison, metrics: Collection[str]) -> list[str]:
+    """Return one line per metric over the table, its columns and its rows."""
+    scopes = {"table": "the whole table", "column": "columns", "row": "rows"}
+    lines: dict[tuple[str, str], list[str]] = {}
+    for metric, scope in product(dict.fromkeys(rank.metric for rank in comparison.ranks), scopes):
+        reduced = comparison.reduced and table.metrics[metric].kind == "trained"
+        lines[metric, scope] = [
+            ": ".join(filter(None, [short_label(table, rank.label), tau_text(rank, reduced)]))
+            for rank in comparison.ranks
+            if (rank.metric, rank.scope) == (metric, scope) and metric in metrics
+        ]
+    return [
+        f"Kendall's tau-b (95 % interval) of {metric_label(table, metric)}, {scopes[scope]}: "
+        + "; ".join(texts)
+        for (metric, scope), texts in lines.items()
+        if texts
+    ]
 
 
 def split_label(label: str) -> tuple[str, str]:
-    """Split ``CIFAR-10 / ResNet-32 / DGL`` into the group ``CIFAR-10 / ResNet-32`` and the row's
-    own ``DGL``.
-    """
+    """Split ``CIFAR-10 / DGL`` into the group ``CIFAR-10`` and the row's own ``DGL``."""
     group, _, own = label.rpartition(" / ")
     return group, own
 
@@ -143,9 +133,7 @@ def short_label(table: Table, label: str) -> str:
 
 
 def details(entries: Iterable[Entry]) -> list[str]:
-    """Return why numbers are missing or fewer than they could be, places with the same reason
-    together.
-    """
+    """Return why numbers are missing or few, places with the same reason together."""
     places: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
         if entry.detail:

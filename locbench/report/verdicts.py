@@ -23,8 +23,9 @@ _ROUNDING_ERROR = 1e-9
 
 
 def tolerance(std: float, n: int, published_std: float | None) -> float:
-    """Return the largest difference that matches: two standard errors, and at least
-    `SMALLEST_TOLERANCE`.
+    """Return the largest difference that matches, at least `SMALLEST_TOLERANCE`.
+
+    Beyond that, two standard errors.
 
     Args:
         std: sample standard deviation of the measured values.
@@ -74,11 +75,11 @@ _GUESSES = {"test_acc": 1, "test_err": 1, "top1_err": 1, "top5_acc": 5, "top5_er
 
 
 def at_chance(metric: str, mean: float, records: Sequence[Record]) -> bool | None:
-    """Return whether a mean over runs is at chance: within the binomial noise of 1/classes on so
-    many test images.
+    """Return whether a mean is within the binomial noise of guessing; None if not known.
 
-    None where that cannot be told: of other metrics than accuracy and error, of data sets whose
-    number of classes is not known here, and of records without data.
+    It is that of 1/classes on so many test images. None where that cannot be told: of other metrics
+    than accuracy and error, of data sets whose number of classes is not known here, and of records
+    without data.
     """
     guesses = _GUESSES.get(metric)
     images = min((record.data.test for record in records if record.data), default=0)
@@ -90,9 +91,7 @@ def at_chance(metric: str, mean: float, records: Sequence[Record]) -> bool | Non
 
 
 def highest_chance(share: float, images: int) -> float:
-    """Return the highest accuracy in percent that is at chance where a guess is right with this
-    probability.
-    """
+    """Return the highest accuracy (%) at chance where a guess is right with ``share``."""
     return 100 * (share + DEVIATIONS * math.sqrt(share * (1 - share) / images))
 
 

@@ -53,7 +53,9 @@ def _print_entries(console: Terminal, entries: Sequence[dict[str, Any]]) -> None
         ]
         style = "bold" if line is head else "dim" if line["recorded"].startswith("0 ") else ""
         console.print(Text("  ".join(words), style=style), soft_wrap=True)
-    meaning = "recorded: cells that have a run below the results folder; reduced: those of which all runs are"
+    meaning = (
+        "recorded: cells with a run below the results folder; reduced: those of which all runs are"
+    )
     console.print(
         meaning
         if console.width > len(meaning)
@@ -146,7 +148,8 @@ def print_table(console: Terminal, table: Table) -> None:
     for metric in table.metrics:
         _print_numbers(console, metric_label(table, metric), table, table.published.get(metric, {}))
     for each in table.derived:
-        title = f"Derived by the paper: {each.label} of {metric_label(table, each.metric)}, in {each.unit}"
+        metric = metric_label(table, each.metric)
+        title = f"Derived by the paper: {each.label} of {metric}, in {each.unit}"
         _print_numbers(console, title, table, each.printed)
     _print_recipes(console, table)
     if table.claims:

@@ -122,7 +122,7 @@ def test_cells_at_chance_are_not_ranked(accuracies: list[float]) -> None:
     (rank,) = comparison.ranks
     assert (rank.tau, rank.why, rank.at_chance, rank.n) == (None, "at chance", 6, 6)
     assert all(entry.at_chance for entry in comparison.entries)
-    assert tau_lines(table, comparison)[0].endswith(
+    assert tau_lines(table, comparison, table.metrics)[0].endswith(
         "the whole table: all 6 cells at chance, not ranked"
     )
 
@@ -137,7 +137,7 @@ def test_cells_above_chance_are_ranked_with_an_interval() -> None:
     assert rank.high is not None
     assert -1 <= rank.low < 0 < rank.high <= 1  # noise has no order
     assert rank.at_chance == 1
-    (line,) = tau_lines(table, comparison)
+    (line,) = tau_lines(table, comparison, table.metrics)
     assert f"({rank.low:.2f} to {rank.high:.2f}) over 6 cells, 1 of them at chance" in line
 
 
@@ -161,7 +161,9 @@ def test_fewer_than_five_cells_are_ranked_only_if_asked() -> None:
     assert [(rank.tau, rank.why, rank.n) for rank in comparison.ranks] == [
         (None, "fewer than 5", 3)
     ]
-    assert tau_lines(table, comparison)[0].endswith("3 cells not ranked: fewer than 5")
+    assert tau_lines(table, comparison, table.metrics)[0].endswith(
+        "3 cells not ranked: fewer than 5"
+    )
     _, asked = compared([30.0, 40.0, 50.0], test=500, fewest=3)
     assert [rank.tau for rank in asked.ranks] == [1.0]
     assert asked.ranks[0].low == pytest.approx(widest(1.0, 3)[0])

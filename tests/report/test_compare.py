@@ -63,12 +63,13 @@ def test_full_quick_and_smoke_runs_of_one_cell_never_mix():
     found = {
         c.how: (c.reduced, entry_of(c, "DGL").measured, entry_of(c, "DGL").n) for c in comparisons
     }
+    digits = "data set digits (scikit-learn) instead of CIFAR-10"
     assert comparisons[0].how == ""
     assert found == {
         "": (False, 91.0, 3),
         "12 of 160 epochs, 5,000 training images, batch 64, learning rate 0.05": (True, 41.0, 2),
         "24 of 160 epochs, 5,000 training images, batch 64, learning rate 0.05": (True, 50.0, 1),
-        "data set digits (scikit-learn) instead of CIFAR-10, 4 of 160 epochs, batch 64, learning rate 0.05": (
+        f"{digits}, 4 of 160 epochs, batch 64, learning rate 0.05": (
             True,
             95.0,
             1,

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from locbench.report.grouping import way_of_reducing
+from locbench.report.grouping import reduction_key
 from locbench.spec.presets import (
     SCHEDULE,
     reductions,
@@ -181,5 +181,5 @@ def test_narrow_networks_are_reduced_alike() -> None:
         smoke = with_preset(published, "smoke")
         assert reductions(smoke, published)[0] == "networks of 1/8 width"
         assert same_task_key(smoke) == same_task_key(published)
-        ways.add(way_of_reducing(smoke, published))
+        ways.add(reduction_key(smoke, published))
     assert len(ways) == 1

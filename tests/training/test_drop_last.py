@@ -18,7 +18,7 @@ from locbench.data.imagenet_batches import imagenet_train_batches
 from locbench.data.images import Images, load
 from locbench.data.swin_batches import swin_train_batches
 from locbench.datasets.known import KNOWN
-from locbench.report.grouping import way_of_reducing
+from locbench.report.grouping import reduction_key
 from locbench.spec.presets import reductions, with_preset
 from locbench.spec.recipe import Recipe, images_per_epoch
 from locbench.spec.table_files import load_table
@@ -119,7 +119,7 @@ def test_key_counts_the_field_where_it_makes_another_run(
 ) -> None:
     kept, dropped = sized(False, **settings), sized(True, **settings)
     assert (kept.key == dropped.key) == same
-    assert (way_of_reducing(kept, dropped) == ()) == same
+    assert (reduction_key(kept, dropped) == ()) == same
     assert reductions(kept, dropped) == ([] if same else ["incomplete batches kept"])
     assert reductions(dropped, kept) == ([] if same else ["incomplete batches dropped"])
 
