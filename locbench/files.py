@@ -77,7 +77,7 @@ def listed(folder: Path) -> list[Path]:
         FailureError: the folder cannot be read.
     """
     try:
-        return sorted(each for each in folder.iterdir() if not each.name.startswith("."))
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -141,9 +141,9 @@ def remove_old_parts(folder: Path, hours: float = 24) -> None:
     A younger file may be another one's at work.
     """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for each in entries:
-            if _LEFT_OVER.fullmatch(each.name):
-                _remove_old(each, time.time() - 3600 * hours)
+        for entry in entries:
+            if _LEFT_OVER.fullmatch(entry.name):
+                _remove_old(entry, time.time() - 3600 * hours)
 
 
 _remove_old_parts_once = cache(remove_old_parts)

@@ -23,9 +23,9 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 def close_names(name: str, known: Iterable[str]) -> list[str]:
     """Return the known names that a misspelt one may mean, closest first, at most three."""
-    lowered = {each.lower(): each for each in known}
+    lowered = {word.lower(): word for word in known}
     return [
-        lowered[each] for each in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
+        lowered[word] for word in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
     ]
 
 

@@ -61,7 +61,7 @@ def report(
     if plot is not None:
         plot_table(table_ids or [], plot, results)
         return
-    formats = [*(["json"] if as_json else []), *(each.value for each in format_ or [])]
+    formats = [*(["json"] if as_json else []), *(name.value for name in format_ or [])]
     selection = Selection(tuple(rows or ()), tuple(columns or ()), only_run=only_run)
     report_tables(
         table_ids or [], formats, out, results, selection, rank_few=rank_few, claims=claims

@@ -31,11 +31,11 @@ def ended_as_stopped() -> Iterator[Stop]:
     Processes of `torchrun` keep the signal's own effect: they may wait for each other where no
     exception is seen.
     """
-    stop, own = Stop(), os.getpid()
+    stop, process = Stop(), os.getpid()
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
-        if os.getpid() != own:  # a forked process has nothing to put back
+        if os.getpid() != process:  # a forked process has nothing to put back
             os.kill(os.getpid(), number)
             return
         stop.code = 128 + number

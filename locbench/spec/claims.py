@@ -90,26 +90,28 @@ def inequalities(table: Table, claim: Claim) -> list[Inequality]:
         ValueError: an order is malformed, names an unknown label or compares nothing, or the orders
             contradict each other.
     """
-    found = [
-        each
+    compared = [
+        inequality
         for metric in claim.metrics
         for text in claim.orders
-        for each in _inequalities(_Grid(table, metric), claim, _parse(text))
+        for inequality in _inequalities(_Grid(table, metric), claim, _parse(text))
     ]
-    _refuse_circles(found)
-    return found
+    _refuse_circles(compared)
+    return compared
 
 
-def _refuse_circles(found: Iterable[Inequality]) -> None:
+def _refuse_circles(inequalities: Iterable[Inequality]) -> None:
     """Refuse cells of which each is to be above the next, and the last above the first."""
     order = TopologicalSorter[Hashable]()
-    for each in found:
-        if each.constant <= 0:
+    for inequality in inequalities:
+        if inequality.constant <= 0:
             above, below = (
                 (
-                    each.metric,
+                    inequality.metric,
                     frozenset(
-                        (cell, abs(weight)) for cell, weight in each.weights if weight * sign > 0
+                        (cell, abs(weight))
+                        for cell, weight in inequality.weights
+                        if weight * sign > 0
                     ),
                 )
                 for sign in (1, -1)
@@ -186,10 +188,10 @@ class _Grid:
 
 def _inequalities(grid: _Grid, claim: Claim, order: _Order) -> Iterator[Inequality]:
     across = _across(grid, [term.label for term in order.terms])
-    own, other = (grid.columns, grid.rows) if across else (grid.rows, grid.columns)
+    along, other = (grid.columns, grid.rows) if across else (grid.rows, grid.columns)
     spots = [
         spot
-        for rest, labels in _settings([term.label for term in order.terms], own)
+        for rest, labels in _settings([term.label for term in order.terms], along)
         for spot in _spots(grid, order, rest, labels, other, across)
     ]
     kept = [spot for spot in spots if not claim.only or _has_any(spot.where, claim.only)]
@@ -254,11 +256,11 @@ def _weighted(order: _Order, index: int, sign: int) -> Iterator[tuple[_Term, flo
 
 def _across(grid: _Grid, labels: Sequence[str]) -> bool:
     """Whether the labels are those of columns; rows come first."""
-    for across, own in ((False, grid.rows), (True, grid.columns)):
-        if all(any(_rest(label, each) is not None for each in own) for label in labels):
+    for across, labelled in ((False, grid.rows), (True, grid.columns)):
+        if all(any(_rest(label, full) is not None for full in labelled) for label in labels):
             return across
     for label in labels:
-        if all(_rest(label, each) is None for each in [*grid.rows, *grid.columns]):
+        if all(_rest(label, full) is None for full in [*grid.rows, *grid.columns]):
             hint = _hint(label, [*grid.rows, *grid.columns])
             raise ValueError(f"no row and no column has {label!r} in its label; {hint}")
     raise ValueError(f"neither the rows nor the columns have all of {', '.join(labels)}")
@@ -268,20 +270,20 @@ _HERE = "…"
 """Stands in the rest of a label for the part that was taken out."""
 
 
-def _settings(labels: Sequence[str], own: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+def _settings(labels: Sequence[str], axis: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield every rest that all labels share, with the whole label that each has there."""
-    whole = {label: label for label in labels if label in own}
+    whole = {label: label for label in labels if label in axis}
     partial: dict[str, dict[str, str]] = {}
     for label in labels:
         if label not in whole:
             partial[label] = {
-                rest: each for each in reversed(own) if (rest := _rest(label, each)) is not None
+                rest: full for full in reversed(axis) if (rest := _rest(label, full)) is not None
             }
     if not partial:
         yield "", whole
         return
     first = next(iter(partial.values()))
-    rests = [rest for rest in reversed(first) if all(rest in each for each in partial.values())]
+    rests = [rest for rest in reversed(first) if all(rest in full for full in partial.values())]
     for rest in rests:
         yield rest, whole | {label: partial[label][rest] for label in partial}
 
@@ -304,11 +306,15 @@ def _spots(
 
 
 def _pin(part: str, labels: Sequence[str]) -> str:
-    found = [part] if part in labels else [each for each in labels if _rest(part, each) is not None]
-    if len(found) != 1:
-        problem = f"is in {len(found)} labels" if found else f"is unknown; {_hint(part, labels)}"
+    matches = (
+        [part] if part in labels else [label for label in labels if _rest(part, label) is not None]
+    )
+    if len(matches) != 1:
+        problem = (
+            f"is in {len(matches)} labels" if matches else f"is unknown; {_hint(part, labels)}"
+        )
         raise ValueError(f"{part!r} after '@' {problem}")
-    return found[0]
+    return matches[0]
 
 
 def _hint(part: str, labels: Iterable[str]) -> str:
@@ -326,9 +332,9 @@ def _rest(part: str, label: str) -> str | None:
     """Return a label without a part of it, or None if it does not have the part."""
     sections = label.split(" / ")
     start = 0
-    for wanted in part.split(" / "):
+    for words in part.split(" / "):
         for index in range(start, len(sections)):
-            taken = _without(wanted.split(), sections[index].split())
+            taken = _without(words.split(), sections[index].split())
             if taken is not None:
                 sections[index], start = taken, index + 1
                 break
@@ -337,10 +343,10 @@ def _rest(part: str, label: str) -> str | None:
     return " / ".join(sections)
 
 
-def _without(wanted: list[str], words: list[str]) -> str | None:
-    for start in range(len(words) - len(wanted) + 1):
-        end = start + len(wanted)
-        if wanted and words[start:end] == wanted:
+def _without(part: list[str], words: list[str]) -> str | None:
+    for start in range(len(words) - len(part) + 1):
+        end = start + len(part)
+        if part and words[start:end] == part:
             return " ".join([*words[:start], _HERE, *words[end:]])
     return None
 

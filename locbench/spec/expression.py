@@ -105,8 +105,8 @@ def _refuse_unknown(method: str, options: Mapping[str, object], kinds: list[Any]
 
 
 def _convert(kind: Any, options: Mapping[str, object]) -> Any:
-    own = {name: value for name, value in options.items() if name in kind.__struct_fields__}
-    for name, value in own.items():
+    given = {name: value for name, value in options.items() if name in kind.__struct_fields__}
+    for name, value in given.items():
         try:
             msgspec.convert({name: value}, kind, strict=False)
         except msgspec.ValidationError as error:
@@ -114,7 +114,7 @@ def _convert(kind: Any, options: Mapping[str, object]) -> Any:
             raise UsageError(
                 f"option {name}={_word(value)} does not fit: {expected}", "Give it another value."
             ) from None
-    return msgspec.convert(own, kind, strict=False)
+    return msgspec.convert(given, kind, strict=False)
 
 
 def _word(value: object) -> str:

@@ -87,8 +87,8 @@ def _described(
 def _meanings(struct: type[msgspec.Struct]) -> dict[str, str]:
     """Return the entries of the docstrings' ``Attributes``, a subclass before its bases."""
     meanings: dict[str, str] = {}
-    for each in reversed(struct.__mro__):
-        attributes = inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")[2]
+    for base in reversed(struct.__mro__):
+        attributes = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]
         meanings |= {match["name"]: _joined(match["text"]) for match in _ENTRY.finditer(attributes)}
     return meanings
 

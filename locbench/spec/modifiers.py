@@ -115,8 +115,10 @@ class SimilarityMatching(Modifier, frozen=True):
         """Add the similarity branch and scale the others down."""
         rest = round(1 - self.similarity, 12)
         scaled = tuple(
-            msgspec.structs.replace(each, weight=(each.weight[0] * rest, each.weight[1] * rest))
-            for each in composition.branches
+            msgspec.structs.replace(
+                branch, weight=(branch.weight[0] * rest, branch.weight[1] * rest)
+            )
+            for branch in composition.branches
         )
         added = Similarity(weight=(self.similarity, self.similarity))
         return msgspec.structs.replace(composition, branches=(*scaled, added))
@@ -160,7 +162,7 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
         if self.pff > 1 and self.pff_scope == "all":
             patches = Patches(n=self.pff, passes=self.passes)
         elif self.pff > 1:
-            branches = tuple(_in_quadrants(each) for each in branches)
+            branches = tuple(_in_quadrants(branch) for branch in branches)
         network = NETWORKS[context.network]
         return msgspec.structs.replace(
             composition,
@@ -234,7 +236,8 @@ class PeriodicGlobalGuidance(Modifier, frozen=True):
 
 def _refuse_shared_stem(composition: Composition, name: str) -> None:
     if any(
-        isinstance(each, SharedStem) and each.decoder != "none" for each in composition.branches
+        isinstance(branch, SharedStem) and branch.decoder != "none"
+        for branch in composition.branches
     ):
         raise UsageError(
             f"{name!r} cannot split what a module's decoder restores into patches",
@@ -258,12 +261,12 @@ def _by_level(branches: tuple[AnyBranch, ...], levels: str) -> tuple[AnyBranch, 
     That is how HPFF's code treats InfoPro, whose ramps belong to the cascade losses. With the
     independent level alone the method is the plain baseline, decoder included.
     """
-    if levels == "IL" or not any(isinstance(each, Decoder) for each in branches):
+    if levels == "IL" or not any(isinstance(branch, Decoder) for branch in branches):
         return branches
     levelled: list[AnyBranch] = []
-    for each in branches:
-        if levels == "IL+CL" and not isinstance(each, Decoder):
-            weight = (1.0, 1.0) if isinstance(each, Head) else each.weight
-            levelled.append(msgspec.structs.replace(each, level="independent", weight=weight))
-        levelled.append(msgspec.structs.replace(each, level="cascade"))
+    for branch in branches:
+        if levels == "IL+CL" and not isinstance(branch, Decoder):
+            weight = (1.0, 1.0) if isinstance(branch, Head) else branch.weight
+            levelled.append(msgspec.structs.replace(branch, level="independent", weight=weight))
+        levelled.append(msgspec.structs.replace(branch, level="cascade"))
     return tuple(levelled)

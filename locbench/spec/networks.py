@@ -214,7 +214,7 @@ def check_side(network: str, side: int) -> None:
         return
     least = 4 * 2 ** (len(shape.depths) - 1)
     maps = [side // (4 * 2**stage) for stage in range(len(shape.depths))]
-    if side % least or any(each > shape.window and each % shape.window for each in maps):
+    if side % least or any(size > shape.window and size % shape.window for size in maps):
         raise UsageError(
             f"{NETWORKS[network].label} cannot take images of {side} pixels: its "
             f"windows of {shape.window} tokens do "
@@ -250,7 +250,7 @@ def units_per_module(network: str, modules: int | None) -> tuple[int, ...]:
     pairs = (info.units - 1) // 2
     if info.transformer is not None and count <= pairs:
         first, *others = _evenly(pairs, count)
-        return (1 + 2 * first, *(2 * each for each in others))
+        return (1 + 2 * first, *(2 * number for number in others))
     return _evenly(info.units, count)
 
 

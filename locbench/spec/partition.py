@@ -47,5 +47,5 @@ def partition_of(recipe: Recipe) -> Partition:
         ends.append(end)
     highest = units - 2 - recipe.composition.merge_top
     lowest = 1 if recipe.composition.join_stem else 0
-    kept = [each for each in ends[:-1] if lowest <= each <= highest]
+    kept = [end for end in ends[:-1] if lowest <= end <= highest]
     return Partition((*kept, units - 1))

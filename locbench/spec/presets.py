@@ -65,7 +65,9 @@ def _without_schedule(recipe: Recipe) -> Recipe:
 @cache
 def _defaults() -> dict[str, Any]:
     return {
-        each.name: each.default for each in msgspec.structs.fields(Recipe) if each.name in SCHEDULE
+        field.name: field.default
+        for field in msgspec.structs.fields(Recipe)
+        if field.name in SCHEDULE
     }
 
 
@@ -120,16 +122,16 @@ def reductions(recipe: Recipe, published: Recipe) -> list[str]:
 
 
 def _detector_reductions(recipe: Recipe, published: Recipe) -> list[str]:
-    own, other = recipe.detection, published.detection
-    if own is None or other is None or recipe.backbone is None or published.backbone is None:
+    detection, full = recipe.detection, published.detection
+    if detection is None or full is None or recipe.backbone is None or published.backbone is None:
         return []
-    words, wanted = [], msgspec.structs.asdict(other)
-    if (own.short_side, own.long_side) != (other.short_side, other.long_side):
-        words.append(f"images of {own.short_side} to {own.long_side} pixels")
+    words, settings = [], msgspec.structs.asdict(full)
+    if (detection.short_side, detection.long_side) != (full.short_side, full.long_side):
+        words.append(f"images of {detection.short_side} to {detection.long_side} pixels")
     words += [
         f"{name.replace('_', ' ')} {value}"
-        for name, value in msgspec.structs.asdict(own).items()
-        if value != wanted[name] and not name.endswith("_side")
+        for name, value in msgspec.structs.asdict(detection).items()
+        if value != settings[name] and not name.endswith("_side")
     ]
     backbone = [] if recipe.weights else reductions(recipe.backbone, published.backbone)
     return [*words, f"backbone with {', '.join(backbone)}"] if backbone else words

@@ -202,13 +202,13 @@ def canonical(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         fields = _fields_of(type(value))
         kept = {
-            each.name: getattr(value, each.name)
-            for each in fields
-            if getattr(value, each.name) != each.default
+            field.name: getattr(value, field.name)
+            for field in fields
+            if getattr(value, field.name) != field.default
         }
-        return _tag(value) | {name: canonical(each) for name, each in kept.items()}
+        return _tag(value) | {name: canonical(item) for name, item in kept.items()}
     if isinstance(value, tuple | list):
-        return [canonical(each) for each in value]
+        return [canonical(item) for item in value]
     return value
 
 
@@ -223,7 +223,7 @@ def _with_defaults(value: Any) -> Any:
             name: _with_defaults(getattr(value, name)) for name in value.__struct_fields__
         }
     if isinstance(value, tuple | list):
-        return [_with_defaults(each) for each in value]
+        return [_with_defaults(item) for item in value]
     return value
 
 

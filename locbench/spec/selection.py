@@ -85,8 +85,8 @@ def narrow(table: Table, cells: Collection[Cell]) -> Table:
     places = {(cell.row, cell.column) for cell in cells}
     columns = [
         index
-        for index, each in enumerate(table.columns)
-        if any(each.label == column for _, column in places)
+        for index, line in enumerate(table.columns)
+        if any(line.label == column for _, column in places)
     ]
     labels = {row for row, _ in places}
 
@@ -100,7 +100,9 @@ def narrow(table: Table, cells: Collection[Cell]) -> Table:
             if row in labels
         }
 
-    derived = [msgspec.structs.replace(each, printed=kept(each.printed)) for each in table.derived]
+    derived = [
+        msgspec.structs.replace(entry, printed=kept(entry.printed)) for entry in table.derived
+    ]
     return msgspec.structs.replace(
         table,
         rows=[row for row in table.rows if row.label in labels],
@@ -113,7 +115,11 @@ def narrow(table: Table, cells: Collection[Cell]) -> Table:
 
 def _is_within(claim: Claim, table: Table, places: Collection[Place]) -> bool:
     """Whether all cells of a claim are among these; a part of it is no claim of the paper."""
-    return all(place in places for each in inequalities(table, claim) for place, _ in each.weights)
+    return all(
+        place in places
+        for inequality in inequalities(table, claim)
+        for place, _ in inequality.weights
+    )
 
 
 def _stays(table: Table, cell: Cell, dataset: str, any_trains: bool) -> bool:
@@ -128,24 +134,24 @@ def _stays(table: Table, cell: Cell, dataset: str, any_trains: bool) -> bool:
 def _matching(
     axis: Sequence[Axis], patterns: tuple[str, ...], kind: str, table_id: str
 ) -> set[str]:
-    labels = [each.label for each in axis]
+    labels = [line.label for line in axis]
     if not patterns:
         return set(labels)
     chosen: set[str] = set()
     for pattern in _spread(patterns, labels):
-        found = _find(pattern, labels)
-        if not found:
+        matches = _find(pattern, labels)
+        if not matches:
             raise UsageError(
                 f"table {table_id} has no {kind} {pattern!r}", _closest(pattern, labels)
             )
-        chosen |= found
+        chosen |= matches
     return chosen
 
 
 def _closest(pattern: str, labels: list[str]) -> str:
     """Return a suggestion among the last parts of labels if one is close, else among all labels."""
-    own = [label.rsplit(" / ", 1)[-1] for label in labels]
-    return suggestion(pattern, own if close_names(pattern, own) else labels)
+    endings = [label.rsplit(" / ", 1)[-1] for label in labels]
+    return suggestion(pattern, endings if close_names(pattern, endings) else labels)
 
 
 def _spread(patterns: tuple[str, ...], labels: list[str]) -> list[str]:
@@ -169,9 +175,9 @@ def _find(pattern: str, labels: list[str]) -> set[str]:
         lambda label: any(sign in low for sign in "*?") and fnmatch.fnmatchcase(label, low),
         lambda label: bool(low) and low in label,
     ):
-        found = {label for label in labels if matches(label.lower())}
-        if found:
-            return found
+        matching = {label for label in labels if matches(label.lower())}
+        if matching:
+            return matching
     return set()
 
 

@@ -104,12 +104,12 @@ def _in_notes(table: Table) -> Iterator[tuple[str, str]]:
 def _in_settings(table: Table) -> Iterator[tuple[str, str]]:
     """Look at all settings, also of rows that cannot be run yet, whose recipes nobody makes."""
     places = {"recipe": table.recipe}
-    for axis, own in (("rows", table.rows), ("columns", table.columns)):
-        for each in own:
-            places[f"{axis}.{each.label!r}.recipe"] = each.recipe
+    for axis, lines in (("rows", table.rows), ("columns", table.columns)):
+        for line in lines:
+            places[f"{axis}.{line.label!r}.recipe"] = line.recipe
             places |= {
-                f"{axis}.{each.label!r}.at.{label!r}": settings
-                for label, settings in each.at.items()
+                f"{axis}.{line.label!r}.at.{label!r}": settings
+                for label, settings in line.at.items()
             }
     for key, settings in places.items():
         if not isinstance(settings.get("options", {}), dict):
@@ -119,14 +119,14 @@ def _in_settings(table: Table) -> Iterator[tuple[str, str]]:
 def _in_labels(table: Table) -> Iterator[tuple[str, str]]:
     rows, columns = _labels(table.rows), _labels(table.columns)
     for axis, labels in (("rows", rows), ("columns", columns)):
-        for label in {each for each in labels if labels.count(each) > 1}:
+        for label in {label for label in labels if labels.count(label) > 1}:
             yield axis, f"label {label!r} is there twice"
-    for axis, own, others in (("rows", table.rows, columns), ("columns", table.columns, rows)):
-        for each in own:
-            for label in each.at:
+    for axis, lines, others in (("rows", table.rows, columns), ("columns", table.columns, rows)):
+        for line in lines:
+            for label in line.at:
                 if label not in others:
                     yield (
-                        f"{axis}.{each.label!r}.at",
+                        f"{axis}.{line.label!r}.at",
                         f"it meets no {label!r}; {suggestion(label, others)}",
                     )
 
@@ -135,8 +135,8 @@ def _in_grids(table: Table) -> Iterator[tuple[str, str]]:
     rows = _labels(table.rows)
     grids = {f"published.{metric}": (metric, grid) for metric, grid in table.published.items()}
     grids |= {
-        f"derived[{index}].printed": (each.metric, each.printed)
-        for index, each in enumerate(table.derived)
+        f"derived[{index}].printed": (derived.metric, derived.printed)
+        for index, derived in enumerate(table.derived)
     }
     for key, (metric, grid) in grids.items():
         if metric not in table.metrics:
@@ -183,26 +183,26 @@ def _in_numbers(
 
 def _in_references(table: Table) -> Iterator[tuple[str, str]]:
     rows = _labels(table.rows)
-    for index, each in enumerate(table.derived):
+    for index, derived in enumerate(table.derived):
         key = f"derived[{index}]"
-        for label in [*each.printed, *each.against, *each.against.values()]:
-            if label not in rows or (label in each.printed and label not in each.against):
+        for label in [*derived.printed, *derived.against, *derived.against.values()]:
+            if label not in rows or (label in derived.printed and label not in derived.against):
                 yield (
                     f"{key}.against",
                     f"no row or no reference for {label!r}; {suggestion(label, rows)}",
                 )
-        for label in each.against:
-            if _leads_back(each.against, label):
+        for label in derived.against:
+            if _leads_back(derived.against, label):
                 yield f"{key}.against", f"{label!r} is its own reference"
-        if each.metric in table.metrics and table.metrics[each.metric].kind == "text":
-            yield f"{key}.metric", f"nothing follows from {each.metric}, which is text"
-        unit = "%" if each.formula == "reduction" else "pp"
-        if each.unit != unit and (
-            each.formula == "reduction" or each.unit != table.metrics[each.metric].unit
+        if derived.metric in table.metrics and table.metrics[derived.metric].kind == "text":
+            yield f"{key}.metric", f"nothing follows from {derived.metric}, which is text"
+        unit = "%" if derived.formula == "reduction" else "pp"
+        if derived.unit != unit and (
+            derived.formula == "reduction" or derived.unit != table.metrics[derived.metric].unit
         ):
             yield (
                 f"{key}.unit",
-                f"{each.unit!r} is not the unit of a {each.formula}; write {unit!r}",
+                f"{derived.unit!r} is not the unit of a {derived.formula}; write {unit!r}",
             )
 
 

@@ -103,9 +103,9 @@ def _files() -> dict[str, Path]:
     folder = tables_folder()
     try:
         paths = [
-            each
-            for each in sorted(folder.iterdir())
-            if each.suffix == ".toml" and not each.name.startswith(".")
+            path
+            for path in sorted(folder.iterdir())
+            if path.suffix == ".toml" and not path.name.startswith(".")
         ]
     except OSError as error:
         message = f"the folder of the tables cannot be read: {folder}: {error.strerror}"

@@ -220,8 +220,8 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
     def settings(self, cell: Cell) -> dict[str, Any]:
         """Return the flat settings behind a cell's recipe, before presets change them."""
-        row = next(each for each in self.rows if each.label == cell.row)
-        column = next(each for each in self.columns if each.label == cell.column)
+        row = next(line for line in self.rows if line.label == cell.row)
+        column = next(line for line in self.columns if line.label == cell.column)
         return self._settings(row, column)
 
     def _settings(self, row: Axis, column: Axis) -> dict[str, Any]:

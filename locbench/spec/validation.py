@@ -130,9 +130,9 @@ def refuse_types(settings: Mapping[str, Any]) -> None:
 @cache
 def _types() -> dict[str, Any]:
     types = {
-        each.name: each.type
-        for each in msgspec.structs.fields(Recipe)
-        if each.name != "composition"
+        field.name: field.type
+        for field in msgspec.structs.fields(Recipe)
+        if field.name != "composition"
     }
     return types | {"options": dict[str, Any], "backbone": dict[str, Any] | None}
 
@@ -150,7 +150,7 @@ def _expected(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(map(str, get_args(kind)))
     if get_origin(kind) in (Union, UnionType):
-        return " or ".join(_expected(each) for each in get_args(kind))
+        return " or ".join(_expected(alternative) for alternative in get_args(kind))
     if get_origin(kind) is tuple:
         return "two numbers with a comma between them"
     words = {
@@ -176,11 +176,11 @@ def refuse_infinite(value: Any, name: str = "") -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"option {name!r} of the method is {value}", "Set it to a finite number.")
     if isinstance(value, Mapping):
-        for key, each in value.items():
-            refuse_infinite(each, key)
+        for key, item in value.items():
+            refuse_infinite(item, key)
     if isinstance(value, list | tuple):
-        for each in value:
-            refuse_infinite(each, name)
+        for item in value:
+            refuse_infinite(item, name)
 
 
 def make_recipe(settings: Mapping[str, Any]) -> Recipe:
