@@ -22,6 +22,7 @@ from locbench.execution.events import Event, JobDone, JobStarted
 from locbench.execution.job import place_of
 from locbench.printable import duration, printable
 from locbench.results.record import Record
+from locbench.terminal.lines import say
 from locbench.training.events import EpochDone, EpochMetrics, RunStarted, StepDone
 
 
@@ -111,7 +112,7 @@ class SweepProgress:
 
     def _print(self, text: str) -> None:
         self.printed = time.monotonic()
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(self.console, text)
 
 
 @dataclass
