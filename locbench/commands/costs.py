@@ -116,17 +116,17 @@ class Costing:
         from locbench.terminal.cost_findings import print_measured_steps
         from locbench.terminal.costs import print_slowest
 
-        print_measured_steps(self.console, labels, [each.measured for each in judged])
+        print_measured_steps(self.console, labels, [row.measured for row in judged])
         for fault in self.measurements.lines:
             say(self.console, fault)
         say(self.console, f"Predictions are traced with {self.predictions.log.origin}.", "dim")
         kept = not self.predictions.log.unkept
         traced = [
             index
-            for index, each in enumerate(judged)
-            if self.predictions.has_traced(each.row.recipe, setting)
+            for index, row in enumerate(judged)
+            if self.predictions.has_traced(row.row.recipe, setting)
         ]
-        print_slowest(self.console, labels, [each.row for each in judged], traced, kept=kept)
+        print_slowest(self.console, labels, [row.row for row in judged], traced, kept=kept)
 
     def _draw(self, recipe: Recipe, path: Path, setting: TraceOptions) -> None:
         from locbench.costs.memory.timeline import draw

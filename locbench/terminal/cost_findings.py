@@ -41,14 +41,14 @@ def print_verdicts(
     console: Console, table: Table, labels: Labels, judged: Sequence[JudgedRow]
 ) -> None:
     """Print how many values of each exact metric are the paper's, and every miss with its notes."""
-    found = [(index, entry) for index, each in enumerate(judged) for entry in each.entries]
-    if found:
+    entries = [(index, entry) for index, row in enumerate(judged) for entry in row.entries]
+    if entries:
         console.print()
-    for metric in dict.fromkeys(entry.metric for _, entry in found):
-        own = [(index, entry) for index, entry in found if entry.metric == metric]
-        misses = [(index, entry) for index, entry in own if entry.verdict != "match"]
+    for metric in dict.fromkeys(entry.metric for _, entry in entries):
+        of_metric = [(index, entry) for index, entry in entries if entry.metric == metric]
+        misses = [(index, entry) for index, entry in of_metric if entry.verdict != "match"]
         style = STYLES["off" if misses else "match"]
-        console.print(Text(_summary(table, metric, len(own), len(misses)), style=style))
+        console.print(Text(_summary(table, metric, len(of_metric), len(misses)), style=style))
         for index, entry in misses:
             console.print(Text(f"- {full_label(labels, index)}: {_both(entry)}"))
         for note in table.notes_of(metric) if misses else ():
@@ -59,35 +59,35 @@ def print_calibration(
     console: Console, table: Table, labels: Labels, judged: Sequence[JudgedRow]
 ) -> None:
     """Print how a table is calibrated, where that does not fit and why, and its residuals."""
-    found = [each.calibrated for each in judged if each.calibrated is not None]
-    if table.calibration is None or not found:
+    values = [row.calibrated for row in judged if row.calibrated is not None]
+    if table.calibration is None or not values:
         return
     console.print()
     console.print(Text(f"Calibration. {table.calibration.how}"))
-    for why in dict.fromkeys(each.why for each in found if each.why):
-        own = [
-            index
-            for index, each in enumerate(judged)
-            if each.calibrated and each.calibrated.why == why
-        ]
-        places = "; ".join(full_label(labels, index) for index in own)
+    for why in dict.fromkeys(value.why for value in values if value.why):
+        places = "; ".join(
+            full_label(labels, index)
+            for index, row in enumerate(judged)
+            if row.calibrated and row.calibrated.why == why
+        )
         console.print(Text(f"- does not fit: {places}: {why}"))
-    print_residuals(console, residuals(found))
+    print_residuals(console, residuals(values))
 
 
-def print_residuals(console: Console, found: Sequence[Residuals]) -> None:
+def print_residuals(console: Console, groups: Sequence[Residuals]) -> None:
     """Print how far predictions and calibrated values are from the papers', by paper and role."""
     console.print()
     console.print(Text("|ours - paper| of predicted and calibrated memory", style="bold"))
-    labels = Labels("paper", tuple("" for _ in found), tuple(PAPERS[each.paper] for each in found))
+    papers = tuple(PAPERS[group.paper] for group in groups)
+    labels = Labels("paper", tuple("" for _ in groups), papers)
     columns = (
-        Column(("", "role"), tuple(Text(ROLES[each.role]) for each in found), left=True),
-        Column(("", "n"), tuple(Text(str(each.n)) for each in found)),
-        _distances("predicted", "mean", [(each.mean_before, each.unit) for each in found]),
-        _distances("", "worst", [(each.worst_before, each.unit) for each in found]),
-        _distances("calibrated", "mean", [(each.mean, each.unit) for each in found]),
-        _distances("", "worst", [(each.worst, each.unit) for each in found]),
-        Column(("", "unit"), tuple(Text(each.unit) for each in found), left=True),
+        Column(("", "role"), tuple(Text(ROLES[group.role]) for group in groups), left=True),
+        Column(("", "n"), tuple(Text(str(group.n)) for group in groups)),
+        _distances("predicted", "mean", [(group.mean_before, group.unit) for group in groups]),
+        _distances("", "worst", [(group.worst_before, group.unit) for group in groups]),
+        _distances("calibrated", "mean", [(group.mean, group.unit) for group in groups]),
+        _distances("", "worst", [(group.worst, group.unit) for group in groups]),
+        Column(("", "unit"), tuple(Text(group.unit) for group in groups), left=True),
     )
     print_grids(console, labels, [Group(columns)])
 
@@ -136,19 +136,19 @@ def print_measured_steps(
         " ".join(filter(None, (full_label(labels, index), step.cost.step)))
         for index, step in measured
     )
-    found = [step for _, step in measured]
-    summaries = [step.summary for step in found]
+    shown = [step for _, step in measured]
+    summaries = [step.summary for step in shown]
     columns = (
-        _column(("cuDNN", "benchmark"), ["on" if step.benchmark else "off" for step in found]),
+        _column(("cuDNN", "benchmark"), ["on" if step.benchmark else "off" for step in shown]),
         _column(("allocated", "(GB)"), [gigabytes(each.allocated_bytes) for each in summaries]),
         _column(("reserved", "(GB)"), [gigabytes(each.reserved_bytes) for each in summaries]),
         _column(("time", "(ms)"), [f"{each.milliseconds:.1f}" for each in summaries]),
         _column(
-            ("predicted", "(%)"), [decimal(step.cost.share_of(step.summary), 1) for step in found]
+            ("predicted", "(%)"), [decimal(step.cost.share_of(step.summary), 1) for step in shown]
         ),
     )
     console.print()
-    devices = tuple(_device(step) for step in found)
+    devices = tuple(_device(step) for step in shown)
     print_grids(console, Labels("measured", devices, names), [Group(columns)])
     console.print(Text(LEGEND, style="dim"))
 

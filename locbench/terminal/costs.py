@@ -142,16 +142,16 @@ def _memory(judged: Sequence[JudgedRow]) -> tuple[Group, Group]:
 
 
 def _calibrated(judged: Sequence[JudgedRow], unit: str) -> tuple[Column, ...]:
-    found = [each.calibrated for each in judged]
+    calibrated = [row.calibrated for row in judged]
     digits = 3 if unit == "GB" else 0
-    values = [Text(f"{each.calibrated:.{digits}f}" if each else "") for each in found]
+    values = [Text(f"{value.calibrated:.{digits}f}" if value else "") for value in calibrated]
     residuals = [
-        Text(f"{round(each.residual, digits) + 0.0:+.{digits}f}" if each else "") for each in found
+        Text(f"{round(value.residual, digits) + 0.0:+.{digits}f}" if value else "")
+        for value in calibrated
     ]
-    styles = ["yellow" if each and each.role == "unfit" else "" for each in found]
     roles = [
-        Text(ROLES[each.role] if each else "", style)
-        for each, style in zip(found, styles, strict=True)
+        Text(ROLES[value.role], "yellow" if value.role == "unfit" else "") if value else Text()
+        for value in calibrated
     ]
     return (
         Column(("calibrated", f"({unit})"), tuple(values)),
@@ -162,7 +162,7 @@ def _calibrated(judged: Sequence[JudgedRow], unit: str) -> tuple[Column, ...]:
 
 def _printed(judged: Sequence[JudgedRow], metric: str) -> tuple[Column, Column]:
     """Return what the paper prints, and whether it is ours."""
-    verdicts = [each.verdicts.get(metric) for each in judged]
+    verdicts = [row.verdicts.get(metric) for row in judged]
     words = [Text(verdict or "", style=STYLES[verdict] if verdict else "") for verdict in verdicts]
     paper = _column(judged, ("", "paper"), lambda row: _published(row, metric))
     return paper, Column(("", "verdict"), tuple(words), left=True)
@@ -171,7 +171,7 @@ def _printed(judged: Sequence[JudgedRow], metric: str) -> tuple[Column, Column]:
 def _column(
     judged: Sequence[JudgedRow], head: tuple[str, str], text: Callable[[CostRow], str]
 ) -> Column:
-    return Column(head, tuple(Text(text(each.row)) for each in judged))
+    return Column(head, tuple(Text(text(row.row)) for row in judged))
 
 
 def _unit(judged: Sequence[JudgedRow]) -> str:

@@ -17,22 +17,22 @@ Batch: TypeAlias = tuple[int, int]
 """Images, and the bytes that a step of them needs."""
 
 
-def print_candidates(console: Console, found: Sequence[Candidate], memory: int) -> None:
+def print_candidates(console: Console, candidates: Sequence[Candidate], memory: int) -> None:
     """Print methods, those that fit first and the cheapest of them on top."""
     header = ("method", "options", "tensors (GB)", "on a device", "GMACs per image", "")
     grid = empty_table(header, "llrrrl")
-    for each in found:
+    for candidate in candidates:
         words = (
-            f"{each.peak / 1e9:.3f}",
-            f"{each.total / 1e9:.3f}",
-            f"{each.macs / 1e9:.3f}",
-            _verdict(each, memory),
+            f"{candidate.peak / 1e9:.3f}",
+            f"{candidate.total / 1e9:.3f}",
+            f"{candidate.macs / 1e9:.3f}",
+            _verdict(candidate, memory),
         )
         grid.add_row(
-            each.recipe.method,
-            _options(each),
+            candidate.recipe.method,
+            _options(candidate),
             *words,
-            style=None if each.total <= memory else "dim",
+            style=None if candidate.total <= memory else "dim",
         )
     console.print(grid)
     console.print(f"On a device, in GB. {ASSUMED.how}", style="dim", markup=False, soft_wrap=True)
@@ -67,12 +67,12 @@ def print_batches(
     grid.add_row(
         "by the tensors alone", f"{tensors[0]:,}", f"predicted peak {tensors[1] / 1e9:.3f} GB"
     )
-    found = (
+    on_device = (
         ("none", "not even 2 images fit")
         if device is None
         else (f"{device[0]:,}", f"{device[1] / 1e9:.3f} GB")
     )
-    grid.add_row("with what a device holds besides", *found)
+    grid.add_row("with what a device holds besides", *on_device)
     console.print(grid)
     console.print(how, style="dim", markup=False, soft_wrap=True)
 

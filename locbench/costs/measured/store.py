@@ -98,7 +98,8 @@ class MeasurementStore(JsonStore[Measurement]):
         They come in the order of the files' names. Those that failed, for want of memory or
         otherwise, are left out; see `tried`.
         """
-        return tuple(each for each in self.tried(recipe, setting) if each.fits)
+        tried = self.tried(recipe, setting)
+        return tuple(measurement for measurement in tried if measurement.fits)
 
     def tried(
         self, recipe: Recipe, setting: TraceOptions = TraceOptions()
@@ -135,20 +136,20 @@ class MeasurementStore(JsonStore[Measurement]):
         step = "-".join([key, device, engine, *(["benchmark"] if benchmark else [])])
         return self.folder / file_name([*words, step], ".json")
 
-    def save(self, made: Measurement) -> Path:
+    def save(self, measurement: Measurement) -> Path:
         """Write a measurement in the place of an older one of the same step, device and engine.
 
         Raises:
             FailureError: it cannot be written.
         """
         path = self.path(
-            made.recipe,
-            made.setting,
-            made.device,
-            benchmark=made.benchmark,
-            engine=made.provenance.engine,
+            measurement.recipe,
+            measurement.setting,
+            measurement.device,
+            benchmark=measurement.benchmark,
+            engine=measurement.provenance.engine,
         )
-        self.write(path, made)
+        self.write(path, measurement)
         return path
 
 

@@ -200,9 +200,9 @@ def recipe_costs(
             {each.benchmark: _summary(each, times) for each in step if _place(each) == place}
             for step in tried
         ]
-        for kind, peak, found in _by_kind(recipe, peaks, summaries, times):
-            if found:
-                yield _cost(cell, recipe, place, kind, peak, found)
+        for kind, peak, of_kind in _by_kind(recipe, peaks, summaries, times):
+            if of_kind:
+                yield _cost(cell, recipe, place, kind, peak, of_kind)
 
 
 _Summaries: TypeAlias = Mapping[bool, MeasurementSummary]
@@ -238,9 +238,8 @@ def _cost(
 ) -> MeasuredCost:
     row, column = cell.places[0] if cell.places else ("", "")
     published = cell.published if kind in ("", "mean") else {}
-    own = cell.recipe
-    variant = [f"{recipe.memory} memory"] if recipe.memory != own.memory else []
-    variant += [recipe.precision] if recipe.precision != own.precision else []
+    variant = [f"{recipe.memory} memory"] if recipe.memory != cell.recipe.memory else []
+    variant += [recipe.precision] if recipe.precision != cell.recipe.precision else []
     return MeasuredCost(
         row=row,
         column=column,
