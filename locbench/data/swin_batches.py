@@ -137,7 +137,8 @@ def middle_image(image: Image.Image, index: int, *, side: int) -> NDArray[np.flo
 
 
 def _channels_last(image: Tensor) -> NDArray[np.float32]:
-    return image.permute(1, 2, 0).numpy()
+    # Contiguous: batches are copied to a GPU as they lie, without waiting for it.
+    return image.permute(1, 2, 0).contiguous().numpy()
 
 
 @cache

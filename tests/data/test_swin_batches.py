@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 import torch
 from photographs import photographs
+from PIL import Image
 from torch import Tensor
 
 from locbench.data import decoding
 from locbench.data.batches import Batch
 from locbench.data.images import Images
-from locbench.data.swin_batches import swin_eval_batches, swin_train_batches
+from locbench.data.swin_batches import (
+    augmented_image,
+    middle_image,
+    swin_eval_batches,
+    swin_train_batches,
+)
 from locbench.training.distributed import ProcessGroup
 
 MEAN, STD = (
@@ -102,6 +108,12 @@ def test_processes_make_their_shares_alone() -> None:
     ]
     for index, batch in enumerate(whole):
         assert torch.equal(torch.cat([own[index].images for own in shares]), batch.images)
+
+
+def test_images_lie_as_they_are_copied_to_a_gpu() -> None:
+    image = Image.fromarray(photographs(1, 32)[0].numpy())
+    assert augmented_image(image, 0, side=24, seed=0, epoch=0).flags.c_contiguous
+    assert middle_image(image, 0, side=24).flags.c_contiguous
 
 
 def test_more_processes_than_test_batches() -> None:
