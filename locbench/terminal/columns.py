@@ -114,9 +114,10 @@ def print_grids(console: Console, labels: Labels, groups: Sequence[Group]) -> No
     for columns in pack(groups, console.width - label):
         grid = Table(box=None, pad_edge=False, padding=(0, 0, 0, _GAP), header_style="bold")
         grid.width = label + _width(columns)
-        grid.add_column(Text(f"\n{labels.head}"), width=label)
+        above = any(column.head[0] for column in columns)
+        grid.add_column(Text("\n" * above + labels.head), width=label)
         for each in columns:
-            head = Text("\n".join(each.head))
+            head = Text("\n".join(each.head) if above else each.head[1])
             grid.add_column(
                 head,
                 justify="left" if each.left else "right",
@@ -157,6 +158,13 @@ def _lines(labels: Labels) -> Iterator[tuple[Text, int | None]]:
             yield Text(group, style="bold"), None
         current = group
         yield Text(f"  {own}" if group and group != labels.head else own), index
+
+
+def grouped_labels(labels: Sequence[tuple[str, str]]) -> Labels:
+    """Return (group, own) labels; a group that all rows share is the head."""
+    groups = tuple(group for group, _ in labels)
+    head = groups[0] if len(set(groups)) == 1 else ""
+    return Labels(head, groups, tuple(own for _, own in labels))
 
 
 def full_label(labels: Labels, index: int) -> str:

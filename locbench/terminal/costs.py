@@ -12,7 +12,7 @@ from locbench.costs.table_rows import CostRow
 from locbench.costs.table_values import MEMORY, MEMORY_UNITS
 from locbench.report.cost_rows import ROLES, JudgedRow
 from locbench.report.text import split_label
-from locbench.terminal.columns import Column, Group, Labels, full_label, print_grids
+from locbench.terminal.columns import Column, Group, Labels, full_label, grouped_labels, print_grids
 from locbench.terminal.comparison import STYLES
 
 LEGEND = {
@@ -37,10 +37,7 @@ def labels_of(rows: Sequence[CostRow]) -> Labels:
     """
     in_rows, in_columns = Counter(row.row for row in rows), Counter(row.column for row in rows)
     transposed = len(in_columns) == len(rows) > len(in_rows)
-    found = [_label(row, transposed, alone=in_rows[row.row] == 1) for row in rows]
-    groups = tuple(group for group, _ in found)
-    head = groups[0] if len(set(groups)) == 1 else ""
-    return Labels(head, groups, tuple(own for _, own in found))
+    return grouped_labels([_label(row, transposed, alone=in_rows[row.row] == 1) for row in rows])
 
 
 def _label(row: CostRow, transposed: bool, alone: bool) -> tuple[str, str]:

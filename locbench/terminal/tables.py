@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from locbench.report.text import heading, metric_label, origin, split_label
 from locbench.results.record import Record
 from locbench.results.store import Store
 from locbench.spec.tables import Axis, Cell, Table
+from locbench.terminal.columns import Column, Group, grouped_labels, print_grids
 from locbench.terminal.lines import hang, say, setting_words
 from locbench.terminal.runs import runs_apart
 
@@ -138,13 +139,11 @@ def _cell_entries(table: Table, cell: Cell) -> list[dict[str, Any]]:
 
 _GAP = 2
 
-_MORE = ", further columns"
-
 
 def print_table(console: Terminal, table: Table) -> None:
     """Print a table's published and derived numbers, its recipes, claims and notes."""
     console.print(Text(heading(table), style="bold"))
-    console.print(Text(origin(table)))
+    console.print(Text(f"{origin(table)}\n"))
     for metric in table.metrics:
         _print_numbers(console, metric_label(table, metric), table, table.published.get(metric, {}))
     for each in table.derived:
@@ -169,88 +168,41 @@ def print_table(console: Terminal, table: Table) -> None:
 def _print_numbers(
     console: Console, title: str, table: Table, printed: Mapping[str, Sequence[str]]
 ) -> None:
+    rows = [row.label for row in table.rows if any(printed.get(row.label, ()))]
     columns = [
-        index
-        for index in range(len(table.columns))
-        if any(texts[index] for texts in printed.values())
+        Column(("", column.label), tuple(Text(printed[row][index] or NOTHING) for row in rows))
+        for index, column in enumerate(table.columns)
+        if any(printed[row][index] for row in rows)
     ]
-    widths = {
-        index: max(
-            len(text)
-            for text in (table.columns[index].label, *(texts[index] for texts in printed.values()))
-        )
-        for index in columns
-    }
-    label_width = max((len(split_label(row)[1]) for row in printed), default=0)
-    for part in _parts(widths, console.width - label_width):
-        say(console, f"\n{title}", "bold")
-        head = [table.columns[index].label.rjust(widths[index]) for index in part]
-        say(console, (" " * _GAP).join([" " * label_width, *head]), "dim")
-        rows = [row.label for row in table.rows if any(_texts(printed, row.label, part))]
-        for group, own, row in _grouped(rows):
-            if own:
-                found = zip(_texts(printed, row, part), part, strict=True)
-                texts = [(text or NOTHING).rjust(widths[index]) for text, index in found]
-                say(console, (" " * _GAP).join([own.ljust(label_width), *texts]))
-            else:
-                say(console, group, "bold")
-        title = f"{title.removesuffix(_MORE)}{_MORE}"
-
-
-def _texts(printed: Mapping[str, Sequence[str]], row: str, part: Sequence[int]) -> list[str]:
-    return [printed[row][index] for index in part] if row in printed else []
-
-
-def _parts(widths: Mapping[int, int], room: int) -> Iterator[list[int]]:
-    """Split the columns so that each part fits the terminal.
-
-    The parts are shown below each other.
-    """
-    part: list[int] = []
-    used = 0
-    for index, width in widths.items():
-        if part and used + width + _GAP > room:
-            yield part
-            part, used = [], 0
-        part.append(index)
-        used += width + _GAP
-    if part:
-        yield part
-
-
-def _grouped(labels: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield (group, own part, label) for each label, and before a new group (group, "", "")."""
-    previous = ""
-    for label in labels:
-        group, own = split_label(label)
-        if group != previous:
-            yield group, "", ""
-        previous = group
-        yield group, own, label
+    if columns:
+        say(console, title, "bold")
+        labels = grouped_labels([split_label(row) for row in rows])
+        print_grids(console, labels, [Group((column,)) for column in columns])
 
 
 def _print_recipes(console: Console, table: Table) -> None:
-    say(console, "\nRecipes", "bold")
+    say(console, "Recipes", "bold")
     hang(console, "every cell: ", setting_words(table.recipe) or "nothing in common")
     for kind, axis in (("Rows", table.rows), ("Columns", table.columns)):
-        told = [each for each in axis if each.recipe or each.note or each.blocked]
-        if told:
+        lines = [line for line in axis if line.recipe or line.note or line.blocked]
+        if lines:
             say(console, kind, "dim")
-            _print_axis(console, told)
+            _print_axis(console, lines)
 
 
 def _print_axis(console: Console, axis: Sequence[Axis]) -> None:
-    by_label = {each.label: each for each in axis}
-    width = max(len(split_label(label)[1]) for label in by_label)
-    for group, own, label in _grouped(list(by_label)):
-        if not own:
+    width = max(len(split_label(line.label)[1]) for line in axis) + _GAP
+    previous = ""
+    for line in axis:
+        group, name = split_label(line.label)
+        if group != previous:
             say(console, group, "bold")
-            continue
-        hang(console, own.ljust(width + _GAP), setting_words(by_label[label].recipe))
-        for other, settings in by_label[label].at.items():
-            hang(console, " " * (width + _GAP), f"at {other}: {setting_words(settings)}")
-        if by_label[label].note:
-            hang(console, " " * (width + _GAP), by_label[label].note)
+        previous = group
+        hang(console, name.ljust(width), setting_words(line.recipe))
+        for other, settings in line.at.items():
+            hang(console, " " * width, f"at {other}: {setting_words(settings)}")
+        if line.note:
+            hang(console, " " * width, line.note)
     for reason in dict.fromkeys(each.blocked for each in axis if each.blocked):
         places = "; ".join(each.label for each in axis if each.blocked == reason)
         hang(console, "Not runnable: ", f"{reason} ({places})")
