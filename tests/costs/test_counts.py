@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from specimens import cut_at
+from specimens import attach_point
 from torch import nn
 
 from locbench.costs.counts import parameter_counts
@@ -35,7 +35,7 @@ def counts(
 
 def size(options: AnyBranch, channels: int, **where: int) -> int:
     with torch.device("meta"):
-        return parameters(build_branch(options, cut_at(LAYER[channels], **where)))
+        return parameters(build_branch(options, attach_point(LAYER[channels], **where)))
 
 
 def parameters(net: nn.Module) -> int:
