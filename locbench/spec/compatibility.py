@@ -80,7 +80,7 @@ def _split_faults(recipe: Recipe) -> Iterator[Fault]:
 
 
 def _optimizer_faults(recipe: Recipe) -> Iterator[Fault]:
-    """Yield settings of another optimizer or rate: they would change nothing but the record's name."""
+    """Yield settings of another optimizer or rate, which would change the record's name alone."""
     sgd, adamw = {"momentum": 0.9, "nesterov": True}, {"betas": (0.9, 0.999), "eps": 1e-8}
     unused: dict[str, Any] = sgd if recipe.optimizer == "adamw" else adamw
     for name, default in unused.items():

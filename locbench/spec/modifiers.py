@@ -154,9 +154,7 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
     passes: Passes = Patches().passes
 
     def modify(self, composition: Composition, context: MethodContext) -> Composition:
-        """Route by levels, drop the decoder from the independent level, and patch the auxiliary
-        nets.
-        """
+        """Route by levels, drop the decoder from the independent one, patch auxiliary nets."""
         _refuse_shared_stem(composition, "hpff")
         branches, patches = _by_level(composition.branches, self.levels), None
         if self.pff > 1 and self.pff_scope == "all":

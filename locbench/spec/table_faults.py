@@ -26,7 +26,7 @@ UNITS: dict[str, tuple[str, ...]] = {
     **{"params": ("M",), "flops": ("G",), "flops_reduction": ("%",), "gpu_memory": ("GB", "MiB")},
     **{"wall_clock_overhead": ("%",), "architecture": ("",), "split": ("",)},
 }
-"""What tables print, and the units in which it can be held against what is computed or trained."""
+"""What tables print, and the units in which it can be compared."""
 
 _NEEDED = ("id", "number", "title", "source", "label")
 """Keys of a table's file whose texts cannot be empty."""
