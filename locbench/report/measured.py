@@ -110,8 +110,8 @@ def _words(costs: Sequence[MeasuredCost]) -> Iterator[str]:
             "allocated, reserved: torch.cuda.max_memory_allocated and max_memory_reserved over "
             f"{counts} training steps on random images at the paper's batch, after warm-up, "
             "nothing subtracted; benchmark: cuDNN searches for its fastest algorithms. "
-            "first steps: allocated from the building of the network to the end of the warm-up, with what the "
-            "search takes for shapes that the process meets here first. The CUDA context is in "
+            "first steps: allocated from the building of the network to the end of the warm-up, "
+            "with what the search takes for shapes that the process meets here first. The CUDA context is in "
             "none of them."
         )
     else:

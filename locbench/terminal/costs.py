@@ -30,7 +30,7 @@ LEGEND = {
 
 
 def labels_of(rows: Sequence[CostRow]) -> Labels:
-    """Return what distinguishes every row: its column where a table's rows are metrics, else its row.
+    """Return what distinguishes every row: its row, or its column where rows are metrics.
 
     The column joins the row's label where several recipes share that; a recipe outside a table has
     its network and method. A group that all rows share is the head.
