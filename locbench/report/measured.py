@@ -111,8 +111,8 @@ def _words(costs: Sequence[MeasuredCost]) -> Iterator[str]:
             f"{counts} training steps on random images at the paper's batch, after warm-up, "
             "nothing subtracted; benchmark: cuDNN searches for its fastest algorithms. "
             "first steps: allocated from the building of the network to the end of the warm-up, "
-            "with what the search takes for shapes that the process meets here first. The CUDA context is in "
-            "none of them."
+            "with what the search takes for shapes that the process meets here first. "
+            "The CUDA context is in none of them."
         )
     else:
         yield (
