@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from locbench.data.batches import eval_batches, train_batches
+from locbench.data.batches import eval_batches, laid_out, train_batches
 from locbench.data.images import Images
 from locbench.datasets.catalogue import info
 from locbench.datasets.known import DatasetInfo
 from locbench.networks.chain import build_chain
 from locbench.spec.recipe import Recipe
+from locbench.training.device import memory_layout
 from locbench.training.evaluation import accuracy
 from locbench.training.input import eval_batch_size
 
@@ -70,8 +71,10 @@ class Batched:
         """Evaluate a network with its pipeline and return images per second."""
         torch.manual_seed(0)
         chain = build_chain(network, self.info.classes, self.info.side)
-        chain = chain.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        batches = eval_batches(self.tests, self.info, eval_batch_size(self.info.side, self.device))
+        layout = memory_layout(self.recipe.precision, self.device)
+        chain = chain.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        size = eval_batch_size(self.info.side, self.device)
+        batches = laid_out(eval_batches(self.tests, self.info, size), layout)
         return _speed(self.device, len(self.tests), lambda: accuracy(chain, batches, self.device))
 
 

@@ -27,7 +27,8 @@ compiled runs every distinct layer once through torch.compile. graphed makes a w
 graph, whose memory, a step's peak, stays taken until the run ends. auto takes graphs on a CUDA
 device where that is safe, and eager elsewhere. A graph is compared with an eager step before it is
 used, and the record says what ran. On the CPU freed memory is kept for the next step;
-LOCBENCH_KEEP_BLOCKS=0 turns that off."""
+LOCBENCH_KEEP_BLOCKS=0 turns that off. Feature maps lie in memory with channels last, but not in
+fp32 on a CUDA device; LOCBENCH_CHANNELS_LAST=1 or 0 decides for every device and precision."""
 
 LEAN = """Less memory: --memory lean trains isolated modules and backpropagation with less memory. A
 module runs again after its auxiliary backward pass, BatchNorm and ReLU keep one input, and

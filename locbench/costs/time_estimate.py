@@ -13,6 +13,7 @@ from locbench.networks.chain import build_chain
 from locbench.networks.flops import forward_flops
 from locbench.spec.components import Cascade, Checkpointed
 from locbench.spec.recipe import Recipe
+from locbench.training.device import memory_layout
 
 
 def estimated_seconds(recipe: Recipe, macs_per_second: float) -> float:
@@ -60,8 +61,9 @@ def measured_rate(device: torch.device, seconds: float = 0.5) -> float:
     clock, threads = (
         (time.process_time, torch.get_num_threads()) if on_cpu else (time.perf_counter, 1)
     )
-    chain = build_chain("resnet8", 10, 32).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = torch.randn(64, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    layout = memory_layout("fp32", device)
+    chain = build_chain("resnet8", 10, 32).to(device, memory_format=layout)  # type: ignore[call-overload]
+    images = torch.randn(64, 3, 32, 32, device=device).contiguous(memory_format=layout)
     labels = torch.zeros(64, dtype=torch.int64, device=device)
     macs = forward_flops(lambda: build_chain("resnet8", 10, 32), (3, 32, 32)).macs * 3 * len(images)
     times: list[float] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ from locbench.data.images import Images
 from locbench.datasets.known import DatasetInfo
 from locbench.spec.recipe import images_per_epoch
 
-__all__ = ["Batch", "eval_batches", "steps_per_epoch", "train_batches"]
+__all__ = ["Batch", "eval_batches", "laid_out", "steps_per_epoch", "train_batches"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Batch:
     """One batch on the images' device.
 
     Attributes:
-        images: (B, 3, H, W), normalised, in channels-last memory.
+        images: (B, 3, H, W), normalised, in channels-last memory unless they are `laid_out`.
         labels: (B,) int64.
         pixels: (B, 3, H, W) in 0..1: the same augmented images before normalisation (InfoPro's
             target); None from a pipeline that makes them on demand alone.
@@ -30,6 +30,13 @@ class Batch:
     images: Tensor
     labels: Tensor
     pixels: Tensor | None
+
+
+def laid_out(batches: Iterable[Batch], layout: torch.memory_format) -> Iterator[Batch]:
+    """Yield batches whose images lie in memory as a layout says; without a copy where they do."""
+    for batch in batches:
+        pixels = None if batch.pixels is None else batch.pixels.contiguous(memory_format=layout)
+        yield Batch(batch.images.contiguous(memory_format=layout), batch.labels, pixels)
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,11 @@ def similarity_matrix(x: Tensor) -> Tensor:
 def map_deviation(x: Tensor) -> Tensor:
     """Return the unbiased standard deviation of each map, B x C x H x W -> B x C.
 
-    A map of one position has none; its value itself is used then, as PredSim does for vectors.
+    A map of one position has none; its value itself is used then, as PredSim does for vectors. On a
+    CUDA device the maps are laid out one after the other first: of channels-last maps the reduction
+    takes eight times their memory as scratch.
     """
-    flat = x.flatten(2)
+    flat = (x.contiguous() if x.is_cuda else x).flatten(2)
     return flat.std(dim=2) if flat.shape[2] > 1 else flat.squeeze(2)
 
 

@@ -85,6 +85,26 @@ def autocast(
     return nullcontext()
 
 
+LAYOUT_SWITCH = "LOCBENCH_CHANNELS_LAST"
+"""Environment variable; 1 lays feature maps out with channels last, 0 never does."""
+
+
+def memory_layout(precision: Precision, device: torch.device) -> torch.memory_format:
+    """Return how weights, images and feature maps of classifiers lie in memory.
+
+    Channels last, except in full single precision on a CUDA device: the tensor cores, which want
+    that layout, do not compute it, and cuDNN's other kernels are made for contiguous maps.
+
+    Raises:
+        UsageError: the environment variable is neither 0 nor 1.
+    """
+    choice = os.environ.get(LAYOUT_SWITCH)
+    if choice not in (None, "0", "1"):
+        raise UsageError(f"{LAYOUT_SWITCH} is {choice!r}", "Set it to 0 or 1, or leave it out.")
+    last = choice == "1" if choice else device.type != "cuda" or precision != "fp32"
+    return torch.channels_last if last else torch.contiguous_format
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Return whether a device multiplies in bfloat16; elsewhere it is emulated, which is slow."""
     if device.type == "cuda":

@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from locbench.console import remark
-from locbench.data.batches import Batch, eval_batches, train_batches
+from locbench.data.batches import Batch, eval_batches, laid_out, train_batches
 from locbench.data.imagenet_batches import imagenet_eval_batches, imagenet_train_batches
 from locbench.data.images import Images, Split
 from locbench.data.streams import Stream
 from locbench.errors import UsageError
 from locbench.spec.recipe import Recipe
+from locbench.training.device import memory_layout
 from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
 
 SMALL, LARGE = 250, 50
@@ -43,7 +44,7 @@ def train_loader(
     dtype: torch.dtype = torch.float32,
     world: ProcessGroup = SINGLE_PROCESS,
 ) -> Iterator[Batch]:
-    """Yield one epoch of augmented batches at the recipe's image size.
+    """Return one epoch of augmented batches at the recipe's image size, in its memory layout.
 
     Args:
         recipe: pipeline, image size, batch size and seed.
@@ -56,6 +57,18 @@ def train_loader(
     Raises:
         UsageError: the images are not in memory, and the pipeline is for such.
     """
+    layout = memory_layout(recipe.precision, split.train.labels.device)
+    return laid_out(_train_batches(recipe, split, epoch, pixels, dtype, world), layout)
+
+
+def _train_batches(
+    recipe: Recipe,
+    split: Split,
+    epoch: int,
+    pixels: bool,
+    dtype: torch.dtype,
+    world: ProcessGroup,
+) -> Iterator[Batch]:
     if recipe.augmentation == "imagenet":
         batches = imagenet_train_batches(
             split.train,
@@ -116,7 +129,7 @@ def eval_loader(
     dtype: torch.dtype,
     world: ProcessGroup = SINGLE_PROCESS,
 ) -> Iterator[Batch]:
-    """Yield the test images in order, at the recipe's image size, without augmentation.
+    """Return the test images in order, at the recipe's image size, in its memory layout.
 
     Args:
         recipe: pipeline and image size.
@@ -127,6 +140,13 @@ def eval_loader(
     Raises:
         UsageError: the images are not in memory, and the pipeline is for such.
     """
+    layout = memory_layout(recipe.precision, split.test.labels.device)
+    return laid_out(_eval_batches(recipe, split, dtype, world), layout)
+
+
+def _eval_batches(
+    recipe: Recipe, split: Split, dtype: torch.dtype, world: ProcessGroup
+) -> Iterator[Batch]:
     side, chosen = recipe.image_size or split.info.side, slice(world.rank, None, world.size)
     size = eval_batch_size(side, split.test.labels.device)
     if recipe.augmentation == "imagenet":

@@ -14,7 +14,7 @@ from locbench.learning.learner import Learner, build_learner
 from locbench.learning.routing import StepOutput
 from locbench.spec.choices import EngineName
 from locbench.spec.recipe import Recipe
-from locbench.training.device import set_precision
+from locbench.training.device import memory_layout, set_precision
 from locbench.training.distributed import SINGLE_PROCESS
 from locbench.training.eager import EagerEngine
 from locbench.training.engine import make_engine
@@ -55,8 +55,9 @@ class ProbeStep:
         self.guided, self.keep_gradients = guided, keep_gradients
         self.classes = classes or info(recipe.dataset).classes
         set_precision(recipe.precision, device)
+        self.layout = memory_layout(recipe.precision, device)
         learner = build_learner(recipe, self.classes, recipe.side)
-        self.learner = learner.to(device, dtype, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.learner = learner.to(device, dtype, memory_format=self.layout).train()  # type: ignore[call-overload]
         self.optimizer = make_optimizer(self.learner, recipe)
         self.engine = make_engine(
             engine, self.learner, self.optimizer, recipe, SINGLE_PROCESS, device
@@ -66,7 +67,13 @@ class ProbeStep:
     def draw_batch(self, seed: int = 0) -> None:
         """Take another batch, drawn from a seed, in the next steps."""
         self.batch = random_batch(
-            self.learner, self.recipe, self.classes, self.device, dtype=self.dtype, seed=seed
+            self.learner,
+            self.recipe,
+            self.classes,
+            self.device,
+            layout=self.layout,
+            dtype=self.dtype,
+            seed=seed,
         )
 
     def __call__(self) -> StepOutput:
@@ -94,7 +101,7 @@ def random_batch(
     classes: int,
     device: torch.device,
     *,
-    layout: torch.memory_format = torch.channels_last,
+    layout: torch.memory_format,
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
 ) -> Batch:

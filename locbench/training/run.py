@@ -14,6 +14,7 @@ from locbench.learning.learner import Learner, build_learner
 from locbench.spec.choices import EngineName
 from locbench.spec.phases import is_global
 from locbench.spec.recipe import Recipe
+from locbench.training.device import memory_layout
 from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
 from locbench.training.engine import Engine, make_engine
 from locbench.training.evaluation import accuracy
@@ -70,7 +71,8 @@ class Run(TrainingRun):
             from locbench.networks.pretrained import load_pretrained
 
             load_pretrained(learner.chain, recipe.network, self.weights)
-        self.learner = learner.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layout = memory_layout(recipe.precision, self.device)
+        self.learner = learner.to(self.device, self.dtype, memory_format=layout)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(self.learner, recipe)
         self.engine = make_engine(
             self._engine_name, self.learner, self.optimizer, recipe, self.world, self.device

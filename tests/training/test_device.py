@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from locbench.errors import UsageError
+from locbench.spec.choices import Precision
 from locbench.training import device
-from locbench.training.device import choose_device, numbered
+from locbench.training.device import LAYOUT_SWITCH, choose_device, memory_layout, numbered
 
 
 def test_a_cuda_device_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,3 +51,33 @@ def test_no_description_of_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(device, "CPU_INFO", tmp_path / "none")
     assert not device.has_bfloat16(torch.device("cpu"))
     assert device.device_name(torch.device("cpu")).startswith("cpu, ")
+
+
+@pytest.mark.parametrize(
+    ("precision", "on_cpu", "on_cuda"),
+    [("fp32", True, False), ("tf32", True, True), ("bf16", True, True)],
+)
+def test_channels_come_last_where_tensor_cores_want_them(
+    monkeypatch: pytest.MonkeyPatch, precision: Precision, on_cpu: bool, on_cuda: bool
+) -> None:
+    monkeypatch.delenv(LAYOUT_SWITCH, raising=False)
+    for kind, last in (("cpu", on_cpu), ("cuda", on_cuda)):
+        layout = memory_layout(precision, torch.device(kind))
+        assert layout is (torch.channels_last if last else torch.contiguous_format)
+
+
+@pytest.mark.parametrize(
+    ("switch", "expected"), [("1", torch.channels_last), ("0", torch.contiguous_format)]
+)
+def test_the_environment_decides_the_layout(
+    monkeypatch: pytest.MonkeyPatch, switch: str, expected: torch.memory_format
+) -> None:
+    monkeypatch.setenv(LAYOUT_SWITCH, switch)
+    assert memory_layout("fp32", torch.device("cuda")) is expected
+    assert memory_layout("bf16", torch.device("cpu")) is expected
+
+
+def test_a_layout_of_another_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LAYOUT_SWITCH, "yes")
+    with pytest.raises(UsageError, match="LOCBENCH_CHANNELS_LAST is 'yes'"):
+        memory_layout("fp32", torch.device("cpu"))

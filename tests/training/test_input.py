@@ -11,8 +11,10 @@ from locbench.data.batches import Batch
 from locbench.data.images import load
 from locbench.spec.validation import make_recipe
 from locbench.training import input as loaders
+from locbench.training.device import LAYOUT_SWITCH
 from locbench.training.distributed import ProcessGroup
-from locbench.training.input import eval_loader, timed
+from locbench.training.input import eval_loader, timed, train_loader
+from locbench.training.run import Run
 
 
 def test_processes_share_test_batches_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,6 +32,37 @@ def test_processes_share_test_batches_from_memory(monkeypatch: pytest.MonkeyPatc
     )
     second = list(eval_loader(chosen, split, torch.float32, ProcessGroup(1, 2)))
     assert [each.labels.tolist() for each in second] == [split.test.labels[8:16].tolist()]
+
+
+def test_runs_in_either_layout_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The images of batches lie as the weights do, and the numbers agree."""
+    split = load("digits", Path("unused"), limit=32, test_limit=20)
+    chosen = make_recipe(
+        {
+            "network": "resnet8",
+            "method": "infopro",
+            "modules": 4,
+            "dataset": "digits",
+            "epochs": 1,
+            "batch_size": 8,
+            "lr": 0.1,
+        }
+    )
+    losses = {}
+    for switch, layout in (("1", torch.channels_last), ("0", torch.contiguous_format)):
+        monkeypatch.setenv(LAYOUT_SWITCH, switch)
+        batch = next(iter(train_loader(chosen, split, 1, pixels=True)))
+        assert batch.pixels is not None
+        for images in (batch.images, batch.pixels):
+            assert images.is_contiguous(memory_format=layout)
+        run = Run(chosen, split, dtype=torch.float64)
+        assert all(
+            weight.is_contiguous(memory_format=layout)
+            for weight in run.learner.parameters()
+            if weight.dim() == 4
+        )
+        losses[switch] = run.train().local_losses
+    assert losses["0"] == pytest.approx(losses["1"], rel=1e-9)
 
 
 def test_speed_by_hand() -> None:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 from specimens import attach_point
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.auxiliary.predsim import SimilarityBranch, pooling
@@ -79,6 +81,32 @@ def test_similarity_branch() -> None:
 def test_map_of_one_position_stands_for_itself() -> None:
     x = drawn(3, 4, 1, 1)
     assert torch.equal(map_deviation(x), x[:, :, 0, 0])
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_deviation_of_maps_in_either_layout(layout: torch.memory_format) -> None:
+    x = drawn(3, 4, 5, 5).contiguous(memory_format=layout).requires_grad_()
+    expected = x.detach().numpy().reshape(3, 4, 25).std(axis=2, ddof=1)
+    found = map_deviation(x)
+    np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-12)
+    found.sum().backward()  # d s / d x = (x - mean) / ((n - 1) s)
+    centred = x.detach() - x.detach().mean((2, 3), keepdim=True)
+    slope = centred / (24 * torch.from_numpy(expected)[:, :, None, None])
+    torch.testing.assert_close(x.grad, slope, rtol=1e-9, atol=1e-12)
+
+
+def test_deviation_on_a_cuda_device_reduces_maps_that_lie_one_after_the_other() -> None:
+    class Reductions(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            if "std" in func.__name__:
+                seen.append(args[0].stride())
+            return func(*args, **kwargs or {})
+
+    seen: list[tuple[int, ...]] = []
+    with FakeTensorMode(), Reductions():
+        x = torch.empty(3, 4, 5, 5, device="cuda").to(memory_format=torch.channels_last)
+        assert map_deviation(x).shape == (3, 4)
+    assert seen == [(100, 25, 1)]
 
 
 POOLING = {
