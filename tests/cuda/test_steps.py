@@ -1,0 +1,145 @@
+"""Training steps on PyTorch's own CUDA code: no waits, no allocations, capture, kernels, memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from cuda_standin import run
+from cuda_steps import RECIPES, recipe_named
+
+from locbench.costs.memory.options import phase_options
+from locbench.spec.methods import METHODS
+from locbench.spec.modifiers import MODIFIERS
+from locbench.spec.networks import NETWORKS
+
+Entry = dict[str, Any]
+
+
+class Case(NamedTuple):
+    """A kind of step of a recipe."""
+
+    name: str
+    guided: bool
+
+
+CASES = [
+    Case(name, setting.guided) for name in RECIPES for setting in phase_options(recipe_named(name))
+]
+
+NEVER_CAPTURED = {"checkpointed", "lean"}
+
+MOST_KERNELS = {
+    "bp": 87,
+    "checkpointed": 120,
+    "lean": 445,
+    "bf16": 454,
+    "dgl": 287,
+    "dgl official": 329,
+    "dgl cnn": 200,
+    "head": 179,
+    "head contrast": 368,
+    "predsim": 326,
+    "infopro": 234,
+    "auglocal": 181,
+    "pgl": 204,
+    "hpff": 2250,
+    "pff": 1355,
+    "reconstruction": 374,
+    "similarity": 473,
+    "swin-greedy": 979,
+    "swin-contrast": 1144,
+    "swin-infopro": 1246,
+    "swin-reconstruction": 1222,
+    "vgg19": 386,
+    "mobilenetv2": 659,
+    "efficientnet": 941,
+    "regnet": 818,
+    "resnet34": 530,
+    "vgg13": 145,
+}
+"""Kernels of an eager step with torch 2.14, to be lowered when it needs fewer."""
+
+OTHER_TORCH = 1.05
+"""How many times as many kernels another version may launch."""
+
+_SUMS = "sums over large maps, as of biases' gradients, take buffers of their own"
+_SCORES = "the gradient of the images' cross-entropy has another layout than the images"
+_SPREAD = "a standard deviation over channels-last maps takes a buffer of eight times their size"
+_LAYOUTS = "gradients of the last weights are in two layouts for a moment"
+BEYOND: dict[str, tuple[float, str]] = {
+    "predsim": (1.64, _SPREAD),
+    "similarity": (1.64, _SPREAD),
+    "infopro": (1.03, _SCORES),
+    "reconstruction": (1.03, _SCORES),
+    "swin-greedy": (1.02, _SUMS),
+    "swin-contrast": (1.02, _SUMS),
+    "swin-infopro": (1.01, _SUMS),
+    "swin-reconstruction": (1.035, _SUMS),
+    "vgg19": (1.015, _LAYOUTS),
+    "vgg13": (1.02, _LAYOUTS),
+    "resnet34": (1.05, "1 MiB of 22, as much as the indices of the first pooling"),
+}
+"""How many times as much as predicted the allocator gives out at most, and why."""
+
+
+@pytest.fixture(scope="module")
+def observations(standin: Path) -> dict[Case, Entry]:
+    """Return what all recipes' steps ask of the device."""
+    done = run(standin, "-m", "cuda_steps")
+    assert done.returncode == 0, done.stderr
+    entries = [json.loads(line) for line in done.stdout.splitlines()]
+    return {Case(entry["name"], entry["guided"]): entry for entry in entries}
+
+
+@pytest.fixture
+def entry(observations: dict[Case, Entry], case: Case) -> Entry:
+    found = observations[case]
+    assert "error" not in found, found["error"]
+    return found
+
+
+def test_recipes_have_every_method_and_network() -> None:
+    recipes = [recipe_named(name) for name in RECIPES]
+    words = {word for recipe in recipes for word in recipe.method.split("+")}
+    assert words >= {*METHODS, *MODIFIERS}
+    builders = {NETWORKS[recipe.network].builder.partition(":")[0] for recipe in recipes}
+    assert builders == {NETWORKS[name].builder.partition(":")[0] for name in NETWORKS}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_steady_step_neither_waits_nor_allocates(entry: Entry) -> None:
+    assert entry["eager"]["waits"] == 0
+    assert entry["eager"]["allocations"] == 0
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_step_launches_no_more_kernels_than_before(entry: Entry) -> None:
+    import torch
+
+    usual = torch.__version__.startswith("2.14.")
+    assert entry["eager"]["kernels"] <= MOST_KERNELS[entry["name"]] * (1 if usual else OTHER_TORCH)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_allocator_gives_out_what_is_predicted(entry: Entry) -> None:
+    eager = entry["eager"]
+    ratio = eager["peak"] / eager["predicted"]
+    most, _ = BEYOND.get(entry["name"], (1.005, ""))
+    assert 0.995 <= ratio <= most
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name not in NEVER_CAPTURED], ids=str
+)
+def test_a_step_is_captured_and_replayed_without_a_wait(entry: Entry) -> None:
+    graphed = entry["graphed"]
+    assert graphed["engine"] == "graphed", graphed["warned"]
+    assert graphed["capture"]["notes"] == []
+    assert graphed["capture"]["violations"] == 0
+    assert graphed["capture"]["captured"] > 0
+    replay = graphed["replay"]
+    assert (replay["graph_launches"], replay["waits"], replay["allocations"]) == (1, 0, 0)
+    assert replay["kernels"] <= 2  # seed and offset of dropout
