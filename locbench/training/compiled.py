@@ -93,7 +93,9 @@ class CompiledEngine:
         switches = {"force_non_lazy_backward_lowering": True, "donated_buffer": not twice}
         config = torch._functorch.config  # not every version has both
         switches = {name: value for name, value in switches.items() if hasattr(config, name)}
-        limits = {"recompile_limit": SHAPES, "accumulated_recompile_limit": SHAPES}
+        # PyTorch 2.6 knows the limits by the older name alone.
+        name = "recompile" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size"
+        limits = {f"{name}_limit": SHAPES, f"accumulated_{name}_limit": SHAPES}
         with torch._dynamo.config.patch(limits), config.patch(switches):
             yield
 

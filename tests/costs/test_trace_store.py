@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 from small_table import Bench
 from specimens import recipe
 
@@ -48,6 +49,8 @@ def test_a_step_traced_anew_is_as_it_is_stored(name: str) -> None:
     Raise TRACE_VERSION then, and make the committed traces anew.
     """
     stored = msgspec.json.decode((COMMITTED / f"{name}.json").read_bytes(), type=TracedStep)
+    if name == TRACED["hpff+predsim"] and torch.__version__ < (2, 9):
+        pytest.skip("before PyTorch 2.9 autograd keeps one map more in steps of HPFF")
     assert stored.trace_version == TRACE_VERSION
     primed, live = NETWORKS[stored.recipe.network].transformer is not None, ConvolutionBytes()
     step = trace_step(stored.recipe, stored.setting, live, primed=primed)
