@@ -542,44 +542,50 @@ def test_json_of_a_table_holds_new_measurements(bench: Bench) -> None:
     assert "[2/2]" in said.err
 
 
-def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
-    (tmp_path / "costs.toml").write_text(
-        COSTS.replace("batch_size = 4", "batch_size = 128"), encoding="utf-8"
-    )
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "locbench",
-        "table",
-        "costs",
-        "--measure",
-        "--device",
-        "cpu",
-    ]
+INTERRUPTED = """
+import os, signal, sys
+
+from locbench.cli import main
+from locbench.costs.measured import measure
+
+step, calls = measure.measure, []
+stop = getattr(signal, sys.argv.pop(1))
+
+def measured(*arguments, **options):
+    calls.append(arguments)
+    if len(calls) == 2:
+        os.kill(os.getpid(), stop)
+    return step(*arguments, **options)
+
+measure.measure = measured
+main()
+"""
+"""The program, which sends itself the signal of its first argument in its second measurement."""
+
+
+def test_ctrl_c_and_sigkill_keep_what_was_measured(tmp_path: Path) -> None:
+    (tmp_path / "costs.toml").write_text(COSTS, encoding="utf-8")
     environment = os.environ | {"LOCBENCH_TABLES": str(tmp_path), "OMP_NUM_THREADS": "1"}
 
-    def started() -> subprocess.Popen[str]:
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes)
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "[1/" in line:
-                break
-        return process
+    def stopped(by: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", INTERRUPTED, by, "table", "costs", "--measure"]
+        command += ["--device", "cpu"]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=250
+        )
 
-    process = started()
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "new measurements are recorded" in err
-    assert "Traceback" not in err
-    folder = tmp_path / "results" / "measured"
-    there = {path.name: path.read_bytes() for path in folder.glob("*.json")}
-    assert 1 <= len(there) < 4
-    again = started()
-    again.kill()
-    again.communicate(timeout=60)
-    then = {path.name: path.read_bytes() for path in folder.glob("*.json")}
-    assert there.items() <= then.items()
-    assert {msgspec.json.decode(each, type=Measurement).error for each in then.values()} == {""}
+    def written() -> dict[str, bytes]:
+        folder = tmp_path / "results" / "measured"
+        return {path.name: path.read_bytes() for path in folder.glob("*.json")}
+
+    interrupted = stopped("SIGINT")
+    assert interrupted.returncode == 130
+    assert "stopped: 1 of 4 new measurements are recorded" in interrupted.stderr
+    assert "Traceback" not in interrupted.stderr
+    first = written()
+    assert len(first) == 1
+    assert stopped("SIGKILL").returncode == -signal.SIGKILL
+    second = written()
+    assert len(second) == 2
+    assert first.items() <= second.items()
+    assert {msgspec.json.decode(each, type=Measurement).error for each in second.values()} == {""}
