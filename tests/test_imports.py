@@ -1,4 +1,4 @@
-"""The four storeys: imports run down only, no two files import each other, and data needs no torch."""
+"""The four storeys: imports run down only, without circles, and data needs no torch."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def room(module: str) -> str:
 
 
 def imported(path: Path) -> set[str]:
-    """Every module of the package that a file imports, also inside functions and for type checkers."""
+    """Every module of the package that a file imports, in functions and for type checkers too."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -79,7 +79,7 @@ def test_imports_run_down(module: str) -> None:
 
 
 def test_no_files_import_each_other() -> None:
-    """Take away files that import nothing that is left, again and again: what stays is in a circle."""
+    """Take away files that import nothing that is left, again and again, until a circle stays."""
     left = dict(IMPORTS)
     while free := [module for module, names in left.items() if not names & left.keys()]:
         for module in free:

@@ -65,7 +65,7 @@ def assert_same(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
 def attach_point(
     layer: int, network: str = "resnet32", side: int = 32, patches: int = 1
 ) -> AttachPoint:
-    """Return where a net hangs after a local layer of a network whose every local layer is a module."""
+    """Return where a net hangs after a layer of a network whose every local layer is a module."""
     with torch.device("meta"):
         specs = build_chain(network, CLASSES, side).specs
     ends = tuple(range(len(specs)))
