@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -26,9 +27,12 @@ from locbench.errors import FailureError
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.routing import StepOutput
 from locbench.training.eager import EagerEngine
-from locbench.training.snapshot import Snapshot, rates_in_tensors, refuse_difference
+from locbench.training.snapshot import Snapshot, rates_in_tensors
 
 Call = Callable[[], None]
+
+SIZES = 2
+"""Different numbers of images in the captured batches: of all, and of an epoch's last one."""
 
 WARM_UP = 2
 """Steps before the one that a graph is compared with.
@@ -88,20 +92,33 @@ class CudaGraphs:
         with torch.cuda.device(self.device):
             gc.collect()  # nothing of an earlier run may be freed in the middle
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(
-                graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"
-            ):
-                call()
+            others = torch.cuda.current_stream()
+            try:
+                with torch.cuda.graph(
+                    graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"
+                ):
+                    call()
+            except BaseException:
+                torch.cuda.set_stream(others)  # where its end fails too, a capture leaves its own
+                raise
         return graph.replay
 
     def recover(self) -> None:
-        """Draw a number.
+        """Capture nothing, then draw a number.
 
-        In some versions a capture broken off leaves the random generator waiting for its end.
+        In some versions a capture broken off leaves the random generator waiting for its end, which
+        that of another capture is too.
         """
         torch.cuda.synchronize(self.device)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a graph of nothing is as good as an error elsewhere
+            self.capture(_nothing)
         torch.cuda.set_rng_state(torch.cuda.get_rng_state(self.device), self.device)
         torch.rand((), device=self.device)
+
+
+def _nothing() -> None:
+    """Queue nothing."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +145,12 @@ class CapturedStep:
 
 
 class GraphedEngine:
-    """Takes the steps of an eager engine by replaying two graphs, of local and of guided steps.
+    """Takes the steps of an eager engine by replaying graphs of them.
 
-    Batches of another size than the first, such as an epoch's last one, run eagerly. A graph is
-    compared with an eager step from the same state before it is used; where it differs or cannot be
-    captured, the run goes on eagerly, and says so.
+    There is one for local and one for guided steps, and the same again for a second size of batch,
+    an epoch's last one, which needs no memory besides. Batches of further sizes run eagerly. A
+    graph is compared with an eager step from the same state before it is used; where it differs or
+    cannot be captured, the run goes on eagerly, and says so.
 
     Args:
         plain: takes the steps that are captured.
@@ -143,8 +161,7 @@ class GraphedEngine:
         self.plain, self.graphs = plain, graphs
         self.compile_seconds = 0.0
         self.gave_up = False
-        self._size: int | None = None
-        self._steps: dict[bool, CapturedStep] = {}
+        self._steps: dict[tuple[bool, int], CapturedStep] = {}
         # The fused optimizers read a rate in a tensor as float32.
         self._rates = [torch.zeros((), device=plain.device) for _ in plain.optimizer.param_groups]
         self._written: list[float] = []
@@ -157,13 +174,18 @@ class GraphedEngine:
     def step(
         self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None
     ) -> StepOutput:
-        """Take a step, from a graph if the batch has the first one's size."""
-        self._size = self._size or len(batch.labels)
-        if not self.gave_up and len(batch.labels) == self._size:
+        """Take a step, from a graph if the batch has one of the first two sizes."""
+        kind, sizes = (guided, len(batch.labels)), {size for _, size in self._steps}
+        if not self.gave_up and (len(sizes) < SIZES or len(batch.labels) in sizes):
             self._write_rates()
-            if guided in self._steps or self._prepare(batch, targets, guided=guided):
-                return self._steps[guided](_tensors(batch, targets))
+            if kind in self._steps or self._prepare(batch, targets, kind):
+                return self._steps[kind](self._inputs(batch, targets))
         return self.plain.step(batch, targets, guided=guided, global_batch=global_batch)
+
+    def _inputs(self, batch: Batch, targets: Targets) -> list[Tensor | None]:
+        """Return everything that differs from batch to batch; images as such where they count."""
+        pixels = targets.pixels if self.plain.learner.restores_image else None
+        return [batch.images, targets.labels, pixels, targets.mixed]
 
     def _write_rates(self) -> None:
         rates = [float(group["lr"]) for group in self.plain.optimizer.param_groups]
@@ -172,7 +194,7 @@ class GraphedEngine:
                 place.fill_(rate)
             self._written = rates
 
-    def _prepare(self, batch: Batch, targets: Targets, *, guided: bool) -> bool:
+    def _prepare(self, batch: Batch, targets: Targets, kind: tuple[bool, int]) -> bool:
         """Capture a step and check it.
 
         On return the learner is as it was, whether or not that worked.
@@ -180,11 +202,12 @@ class GraphedEngine:
         begun, before = time.perf_counter(), None
         try:
             before = Snapshot(self.plain.learner, self.plain.optimizer, self.plain.device)
-            self._steps[guided] = self._captured(batch, targets, before, guided=guided)
+            inputs = self._inputs(batch, targets)
+            self._steps[kind] = self._captured(inputs, before, guided=kind[0])
         except RuntimeError as error:  # no memory, or an operation that no graph can hold
             self.gave_up = True
             self._steps.clear()
-            remark(f"no graph of a step, it runs eagerly: {_first_line(error)}")
+            remark(f"no graph of a step, it runs eagerly: {_first_line(_cause(error))}")
         finally:
             self.plain.optimizer.zero_grad(set_to_none=True)
             if before is not None:
@@ -210,9 +233,9 @@ class GraphedEngine:
             ) from error
 
     def _captured(
-        self, batch: Batch, targets: Targets, before: Snapshot, *, guided: bool
+        self, tensors: list[Tensor | None], before: Snapshot, *, guided: bool
     ) -> CapturedStep:
-        inputs = [None if part is None else part.clone() for part in _tensors(batch, targets)]
+        inputs = [None if part is None else part.clone() for part in tensors]
         static_batch, static_targets = _as_batch(inputs)
         outputs: list[StepOutput] = []
 
@@ -238,17 +261,19 @@ class GraphedEngine:
             replay = self.graphs.capture(call)
         before.restore()
         replay()
-        refuse_difference(expected, before.now(outputs[0]))
+        before.refuse_difference(expected, before.now(outputs[0]))
         return CapturedStep(inputs, outputs, replay)
 
 
-def _first_line(error: RuntimeError) -> str:
+def _cause(error: BaseException) -> BaseException:
+    """Return the error behind one that only says that an earlier one has broken a capture off."""
+    while "during capture" in str(error) and error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _tensors(batch: Batch, targets: Targets) -> list[Tensor | None]:
-    """Return everything that differs from batch to batch."""
-    return [batch.images, targets.labels, targets.pixels, targets.mixed]
 
 
 def _as_batch(inputs: list[Tensor | None]) -> tuple[Batch, Targets]:

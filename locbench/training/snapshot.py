@@ -13,13 +13,23 @@ from torch import Tensor, nn
 from locbench.learning.routing import StepOutput
 
 TOLERANCE = 0.01
-"""Largest norm of the difference between two steps' effects over the norm of one's. Sums whose
-order a device does not fix differ by far less, a wrong step by far more."""
+"""Largest norm of the difference between two steps' effects over the norm of one's.
+
+Sums whose order a device does not fix differ by far less, a wrong step by far more.
+"""
+
+SIGNS_TOLERANCE = 0.3
+"""The same for weights after AdamW's first step, which has the gradients' signs.
+
+That of a gradient near zero follows from the order of a sum.
+"""
+
+WEIGHTS = "weights"
 
 _SWITCHED = ("lr", "capturable")
 
-Effects = list[list[Tensor]]
-"""What a step has given and changed, grouped by kind."""
+Effects = dict[str, list[Tensor]]
+"""What a step has given and changed, by its kind; the optimizer's state by its names."""
 
 
 class Snapshot:
@@ -35,7 +45,11 @@ class Snapshot:
         self, net: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
     ) -> None:
         self.net, self.optimizer, self.device = net, optimizer, device
-        self._kept = {id(each): each.detach().clone() for group in self._groups() for each in group}
+        self._kept = {
+            id(tensor): tensor.detach().clone()
+            for tensors in self._groups().values()
+            for tensor in tensors
+        }
         self._host = torch.get_rng_state()
         self._random = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
 
@@ -45,10 +59,10 @@ class Snapshot:
 
         State that the optimizer has made since is zero, which is how all begins.
         """
-        for group in self._groups():
-            for each in group:
-                before = self._kept.get(id(each))
-                each.zero_() if before is None else each.copy_(before)
+        for tensors in self._groups().values():
+            for tensor in tensors:
+                before = self._kept.get(id(tensor))
+                tensor.zero_() if before is None else tensor.copy_(before)
         torch.set_rng_state(self._host)
         if self._random is not None:
             torch.cuda.set_rng_state(self._random, self.device)
@@ -56,36 +70,43 @@ class Snapshot:
     @torch.no_grad()
     def now(self, output: StepOutput) -> Effects:
         """Return what a step has given and changed since, kind by kind."""
-        changes = [
-            [
-                each - self._kept[id(each)] if id(each) in self._kept else each.clone()
-                for each in group
+        changes = {
+            kind: [
+                tensor - self._kept[id(tensor)] if id(tensor) in self._kept else tensor.clone()
+                for tensor in tensors
             ]
-            for group in self._groups()
-        ]
-        return [[output.losses], [output.logits], *changes]
+            for kind, tensors in self._groups().items()
+        }
+        return {"losses": [output.losses], "logits": [output.logits], **changes}
 
-    def _groups(self) -> list[list[Tensor]]:
-        state = [value for each in self.optimizer.state.values() for value in each.values()]
-        held = [each for each in state if isinstance(each, Tensor)]
-        return [list(self.net.parameters()), list(self.net.buffers()), held]
+    def refuse_difference(self, expected: Effects, computed: Effects) -> None:
+        """Raise RuntimeError if a step's effects are not those expected.
 
+        A diverged step cannot be told from another.
+        """
+        for kind, tensors in expected.items():
+            signs = kind == WEIGHTS and isinstance(self.optimizer, torch.optim.AdamW)
+            tolerance = SIGNS_TOLERANCE if signs else TOLERANCE
+            norm = _norm(tensors)
+            differences = [one - other for one, other in zip(tensors, computed[kind], strict=True)]
+            if isfinite(norm) and not _norm(differences) <= tolerance * norm:
+                raise RuntimeError(f"a captured step differs from an eager one in its {kind}")
 
-def refuse_difference(expected: Effects, found: Effects) -> None:
-    """Raise RuntimeError if a step's effects are not those expected.
-
-    A diverged step cannot be told from another.
-    """
-    for wanted, got in zip(expected, found, strict=True):
-        norm = _norm(wanted)
-        distance = _norm([left - right for left, right in zip(wanted, got, strict=True)])
-        if isfinite(norm) and not distance <= TOLERANCE * norm:
-            raise RuntimeError("a captured step differs from an eager one")
+    def _groups(self) -> Effects:
+        groups: Effects = {
+            WEIGHTS: list(self.net.parameters()),
+            "buffers": list(self.net.buffers()),
+        }
+        for state in self.optimizer.state.values():
+            for name, value in state.items():
+                if isinstance(value, Tensor):
+                    groups.setdefault(name, []).append(value)
+        return groups
 
 
 def _norm(tensors: list[Tensor]) -> float:
     return (
-        torch.stack([each.detach().double().norm() for each in tensors]).norm().item()
+        torch.stack([tensor.detach().double().norm() for tensor in tensors]).norm().item()
         if tensors
         else 0.0
     )

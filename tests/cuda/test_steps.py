@@ -49,10 +49,10 @@ MOST_KERNELS = {
     "pff": 1355,
     "reconstruction": 374,
     "similarity": 473,
-    "swin-greedy": 979,
-    "swin-contrast": 1144,
-    "swin-infopro": 1246,
-    "swin-reconstruction": 1222,
+    "swin-greedy": 1010,
+    "swin-contrast": 1180,
+    "swin-infopro": 1285,
+    "swin-reconstruction": 1260,
     "vgg19": 386,
     "mobilenetv2": 659,
     "efficientnet": 941,
@@ -60,7 +60,10 @@ MOST_KERNELS = {
     "resnet34": 530,
     "vgg13": 145,
 }
-"""Kernels of an eager step with torch 2.14, to be lowered when it needs fewer."""
+"""Kernels of an eager step with torch 2.14, to be lowered when it needs fewer.
+
+Those of Swin vary by a few from process to process.
+"""
 
 OTHER_TORCH = 1.05
 """How many times as many kernels another version may launch."""
@@ -143,3 +146,5 @@ def test_a_step_is_captured_and_replayed_without_a_wait(entry: Entry) -> None:
     replay = graphed["replay"]
     assert (replay["graph_launches"], replay["waits"], replay["allocations"]) == (1, 0, 0)
     assert replay["kernels"] <= 2  # seed and offset of dropout
+    # Images and labels go in, losses and logits out; images as such only where one is restored.
+    assert replay["copies"] == 4 + graphed["restores image"]

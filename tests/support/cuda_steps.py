@@ -114,7 +114,8 @@ def graphed(recipe: Recipe, setting: TraceOptions, device: torch.device) -> dict
     with observed(found):
         step()
     said = [str(warning.message) for warning in warned]
-    return {"engine": step.engine.name, "capture": captured, "replay": found, "warned": said}
+    seen = {"engine": step.engine.name, "capture": captured, "replay": found, "warned": said}
+    return seen | {"restores image": step.learner.restores_image}
 
 
 def main(names: list[str]) -> None:

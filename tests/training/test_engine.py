@@ -138,7 +138,9 @@ def test_replayed_steps_are_eager_ones_bit_for_bit(name: str) -> None:
     engine = graphed(other, graphs)
     assert_close(expected, stepped(other, engine), 0)
     kinds = 2 if name == "pgl" else 1
-    assert (graphs.captured, graphs.warmed, graphs.replayed) == (kinds, 3 * kinds, 3 + kinds)
+    graphs_made = kinds + 1  # the third batch is smaller
+    assert (graphs.captured, graphs.warmed) == (graphs_made, 3 * graphs_made)
+    assert graphs.replayed == len(RATES) + graphs_made
     assert engine.name == "graphed"
     assert engine.compile_seconds > 0
 

@@ -19,6 +19,7 @@ import torch
 from locbench.costs.measured.step_meter import (
     DOES_NOT_FIT,
     StepMeter,
+    forget_workspaces,
     message_of,
     meter_of,
     switches,
@@ -116,6 +117,7 @@ def _figures(
     meter: StepMeter, build: Callable[[], ProbeStep], steps: int, warmup: int
 ) -> dict[str, Any]:
     """Return the figures of a `Measurement`."""
+    forget_workspaces()
     occupied = meter.start()
     step = build()
     for _ in range(warmup):

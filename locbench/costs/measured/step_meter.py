@@ -80,6 +80,15 @@ def occupy_workspaces(device: torch.device) -> None:
     torch.mm(x, x).sum().backward()  # type: ignore[no-untyped-call]
 
 
+def forget_workspaces() -> None:
+    """Let cuBLAS give its workspaces back, those of the streams of earlier runs among them.
+
+    No graph may be there any more: it would go on using them.
+    """
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch._C._cuda_clearCublasWorkspaces()
+
+
 class CudaMeter:
     """Reads a CUDA device: PyTorch's caching allocator, and events in the stream.
 
