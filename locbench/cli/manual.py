@@ -18,9 +18,10 @@ in smoke. All but paper replace VGG, MobileNetV2, EfficientNet, RegNet and Image
 network of as many local layers with 1/8 or 1/4 of the channels, and Swin Transformers by a small
 one of as many blocks with random weights. Such runs are marked as reduced."""
 
-STOPPING = """Stopping: Ctrl-C, SIGTERM or a machine that goes down loses at most an epoch. Every
-finished run is a file. The same command continues an unfinished run after its last whole epoch, on
-the CPU with the same numbers to the last bit. --rerun failed repeats what failed."""
+STOPPING = """Stopping: Ctrl-C or SIGTERM loses at most an epoch, a machine that goes down ten
+seconds more. Every finished run is a file. The same command continues an unfinished run after its
+last whole epoch, on the CPU with the same numbers to the last bit. --rerun failed repeats what
+failed."""
 
 ENGINES = """Engines: all give the same numbers up to rounding. eager runs steps as they are.
 compiled runs every distinct layer once through torch.compile. graphed makes a whole step one CUDA

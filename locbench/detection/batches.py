@@ -41,6 +41,11 @@ class Sample:
     image: Tensor
     target: Target
 
+    def pin_memory(self) -> Sample:
+        """Return it where a copy to a GPU waits for nothing; called by PyTorch's loader."""
+        target = {name: part.pin_memory() for name, part in self.target.items()}
+        return Sample(self.image.pin_memory(), target)
+
 
 def train_batches(
     dataset: DetectionDataset,
@@ -50,11 +55,13 @@ def train_batches(
     epoch: int,
     flip: bool,
     drop_last: bool = False,
+    pinned: bool = False,
 ) -> Iterator[list[Sample]]:
     """Yield one epoch of shuffled batches on the CPU.
 
-    ``drop_last`` leaves out an incomplete last one of several. The order and which images are
-    mirrored follow from ``(seed, epoch)`` alone, not from workers or what came before.
+    ``drop_last`` leaves out an incomplete last one of several, and ``pinned`` pins them for a GPU.
+    The order and which images are mirrored follow from ``(seed, epoch)`` alone, not from workers or
+    what came before.
 
     Raises:
         FailureError: an image cannot be decoded, or a segmentation is none.
@@ -68,6 +75,7 @@ def train_batches(
         chosen[: images_per_epoch(len(dataset), batch_size, drop_last)],
         batch_size,
         targets=True,
+        pinned=pinned,
     )
 
 
@@ -111,13 +119,18 @@ class _Samples:
 
 
 def _batches(
-    dataset: DetectionDataset, chosen: Sequence[tuple[int, bool]], batch_size: int, *, targets: bool
+    dataset: DetectionDataset,
+    chosen: Sequence[tuple[int, bool]],
+    batch_size: int,
+    *,
+    targets: bool,
+    pinned: bool = False,
 ) -> Iterator[list[Sample]]:
     load = _Samples(dataset, targets)
     requests = [chosen[start : start + batch_size] for start in range(0, len(chosen), batch_size)]
     workers = 0 if dataset.source.in_memory else min(worker_count(), len(requests))
     workers, packed = fit_workers(workers, load.largest(batch_size) if workers else 0)
-    return LoadingPool(load, workers, packed=packed).results(requests)
+    return LoadingPool(load, workers, packed=packed, pinned=pinned).results(requests)
 
 
 def _decoded(dataset: DetectionDataset, picture: Picture) -> NDArray[np.uint8]:

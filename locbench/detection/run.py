@@ -80,6 +80,7 @@ class DetectionRun(TrainingRun):
             epoch=epoch,
             flip=flip,
             drop_last=drop_last,
+            pinned=self.device.type == "cuda",
         )
         for index, samples in enumerate(batches, (epoch - 1) * steps):
             self._set_rate(index, steps)
