@@ -42,12 +42,14 @@ def accuracy(
     """
     training = chain.training
     chain.eval()
-    counts = torch.zeros(4, dtype=torch.int64, device=device)
+    counts, share = torch.zeros(3, dtype=torch.int64, device=device), 0
     for batch in batches:
         counts += _counts(chain(batch.images), batch.labels)
+        share += len(batch.labels)
     chain.train(training)
-    world.sum(counts)
-    first, five, images, spoilt = counts.tolist()
+    total = torch.tensor(share, device=device)
+    world.sum(counts, total)
+    images, (first, five, spoilt) = int(total), counts.tolist()
     if spoilt:
         raise DivergedError(
             f"the network's output is not finite on {spoilt} of {images} test images",
@@ -57,11 +59,10 @@ def accuracy(
 
 
 def _counts(logits: Tensor, labels: Tensor) -> Tensor:
-    """Count a batch's labels that are the first guess, those among the first five, and images.
+    """Count a batch's labels that are the first guess, and those among the first five.
 
-    The fourth number is that of images whose output is not finite.
+    The third number is that of images whose output is not finite.
     """
     guesses = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-    images = torch.full((), len(labels), dtype=torch.int64, device=labels.device)
     spoilt = (~logits.isfinite()).any(dim=1).sum()
-    return torch.stack([guesses[:, 0].sum(), guesses.sum(), images, spoilt])
+    return torch.stack([guesses[:, 0].sum(), guesses.sum(), spoilt])

@@ -75,6 +75,12 @@ API int cublasLtMatmul(void*, void*, const void*, const void*, void*, const void
 
 API int cudnnCreate(void** handle) { return create(handle, "cudnnCreate"); }
 API int cudnnSetStream(void* handle, cudaStream_t stream) { return set_stream(handle, stream); }
+API int cudnnGetStream(void* handle, cudaStream_t* stream) {
+  return *stream = ((Handle*)handle)->stream, 0;
+}
+API void cudnnGetLastErrorString(char* text, size_t room) {
+  if (room) *text = 0;
+}
 API const char* cudnnGetErrorString(int) { return "an error of the stand-in"; }
 LAUNCH(cudnnBatchNormalizationForwardTrainingEx)
 LAUNCH(cudnnBatchNormalizationBackwardEx)

@@ -333,6 +333,10 @@ API cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int
   *stream = (cudaStream_t) new Stream;
   return cudaSuccess;
 }
+API cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
+  return cudaStreamCreateWithPriority(stream, flags, 0);
+}
+API cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
 API cudaError_t cudaStreamGetPriority(cudaStream_t, int* priority) {
   return *priority = 0, cudaSuccess;
 }
@@ -353,6 +357,7 @@ API cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = (cudaEvent_t) new Event;
   return cudaSuccess;
 }
+API cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, 0); }
 API cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete (Event*)event;
   return cudaSuccess;

@@ -1,0 +1,56 @@
+"""Commands with ``--device cuda``, on PyTorch's own CUDA code whose kernels do nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cuda_standin import run
+
+ROWS = ("DGL", "PGL (Aux-Adapt) Q=2")
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("records/*.json"))]
+
+
+@pytest.mark.parametrize("beside", [1, 2])
+def test_a_table_is_trained_with_graphs(standin: Path, tmp_path: Path, beside: int) -> None:
+    """Nothing is computed, so that no guess is right; every step is captured and replayed."""
+    rows = [part for row in ROWS[:beside] for part in ("--rows", row)]
+    done = run(
+        standin,
+        *("-m", "locbench", "table", "pgl-period", "--preset", "smoke", "--device", "cuda"),
+        *("--columns", "P=5", "--jobs-per-device", str(beside), "--seeds", "1", *rows),
+        *("--results", str(tmp_path)),
+    )
+    assert done.returncode == 0, done.stderr
+    found = records(tmp_path)
+    assert len(found) == beside
+    for record in found:
+        assert record["status"] == "done"
+        assert record["metrics"]["test_acc"] == 0
+        assert record["provenance"]["engine"] == "graphed"
+        assert record["provenance"]["device"] == "stand-in for an H100"
+
+
+def test_a_benchmark_times_the_reference_and_the_engines(standin: Path) -> None:
+    done = run(
+        standin,
+        *("-m", "locbench", "bench", "--device", "cuda", "--network", "resnet8", "--method", "bp"),
+        *("--batch-size", "16", "--engines", "reference,eager,graphed", "--json"),
+        *("--rounds", "1", "--seconds", "0.1"),
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    assert results["evaluation"]
+    lines = {(line["method"], line["engine"]): line for line in results["lines"]}
+    assert len(lines) == 3
+    for (_, engine), line in lines.items():
+        assert line["error"] == ""
+        assert line["ran"] == engine
+        predicted, peak = line["bound"]["predicted_peak_bytes"], line["prepared"]["peak_bytes"]
+        if engine == "eager":
+            assert abs(peak / predicted - 1) < 0.01
