@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from locbench.learning.auxiliary.branch import AttachPoint, Branch, Targets, ramp
-from locbench.learning.auxiliary.hpff import PatchFusion
+from locbench.learning.auxiliary.hpff import PatchFusion, stackable
 from locbench.networks.chain import Chain
 from locbench.networks.low_memory import save_memory
 from locbench.spec.choices import Memory
@@ -219,5 +220,13 @@ class LocalModules(nn.Module):
         chosen = [part for part in self.composition.branches if part.level in ("both", level)]
         branches = [build_branch(part, point) for part in chosen]
         if patches:
-            branches = [PatchFusion(branch, patches) for branch in branches]
+            plain = self.memory == "plain"
+            branches = [
+                PatchFusion(
+                    branch,
+                    patches,
+                    stacked=plain and stackable(partial(build_branch, part, point), point),
+                )
+                for branch, part in zip(branches, chosen, strict=True)
+            ]
         return Auxiliary(branches, [ramp(part.weight, point.position) for part in chosen])

@@ -150,6 +150,7 @@ def stored(store: PredictionStore, one: Recipe, peak: int, /, **changes: object)
         recipe=without_schedule(one),
         setting=TraceOptions(),
         made_with="by hand",
+        trace_version=store.version,
         peak=peak,
         kinds={},
         backwards={},
@@ -162,7 +163,7 @@ def stored(store: PredictionStore, one: Recipe, peak: int, /, **changes: object)
 
 def test_a_raised_version_voids_what_is_older(tmp_path: Path) -> None:
     one, store = recipe("bp"), PredictionStore(tmp_path, version=2)
-    path = stored(store, one, 12345)
+    path = stored(store, one, 12345, trace_version=1)
     assert store.step(one) is None
     (line,) = store.log.lines
     assert str(path) in line
@@ -177,14 +178,14 @@ def test_a_raised_version_voids_what_is_older(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_version_is_of_the_first_and_a_later_one_is_kept(tmp_path: Path) -> None:
-    one, store = recipe("bp"), PredictionStore(tmp_path, trace=True)
+    one, store = recipe("bp"), PredictionStore(tmp_path, trace=True, version=1)
     path = stored(store, one, 12345)
     content = json.loads(path.read_text(encoding="utf-8"))
     del content["trace_version"]
     for version in ({}, {"trace_version": 7, "more": "of a later locbench"}):
         path.write_text(json.dumps(content | version), encoding="utf-8")
         before = path.read_bytes()
-        step = PredictionStore(tmp_path, trace=True).step(one)
+        step = PredictionStore(tmp_path, trace=True, version=1).step(one)
         assert step is not None
         assert (step.peak, step.made_with) == (12345, "by hand")
         assert path.read_bytes() == before

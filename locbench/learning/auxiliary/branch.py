@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -190,3 +192,27 @@ def split(x: Tensor, n: int) -> list[Tensor]:
         for i in range(n)
         for j in range(n)
     ]
+
+
+def patch_leaves(features: Tensor, n: int) -> Iterator[Tensor]:
+    """Yield the patches that `split` cuts as leaves of their own.
+
+    A patch's gradient goes into its place in the map's as soon as the next one is asked for.
+    Differentiating the cut would make a map of zeros for each.
+
+    Args:
+        features: B x C x H x W; gathers a gradient if it asks for one.
+        n: patches along each side.
+    """
+    covered = features.shape[2] % n == features.shape[3] % n == 0
+    fresh = features.grad is None
+    for index, patch in enumerate(split(features.detach(), n)):
+        leaf = patch.requires_grad_(features.requires_grad)
+        yield leaf
+        if leaf.grad is None:
+            continue
+        if features.grad is None:
+            features.grad = (torch.empty_like if covered else torch.zeros_like)(features)
+        place = split(features.grad, n)[index]
+        place.copy_(leaf.grad) if fresh else place.add_(leaf.grad)
+        leaf.grad = None

@@ -18,6 +18,7 @@ from locbench.learning.auxiliary.branch import (
     Branch,
     Classifier,
     Targets,
+    patch_leaves,
     refuse_empty_patches,
     split,
 )
@@ -248,7 +249,7 @@ class QuadrantDecoders(Branch):
         """Train one quadrant after the other, each graph freed before the next."""
         total = features.new_zeros(())
         assert targets.pixels is not None
-        maps, images = split(features, 2), split(targets.pixels, 2)
+        maps, images = patch_leaves(features, 2), split(targets.pixels, 2)
         for decoder, part, pixels in zip(self.decoders, maps, images, strict=True):
             assert isinstance(decoder, Restorer)
             total = total + decoder.backward(part, Targets(targets.labels, pixels), weight)
