@@ -9,7 +9,7 @@ import pytest
 from specimens import recipe
 
 from locbench.costs.memory.options import TraceOptions, phase_options
-from locbench.costs.memory.store import Footprint, PredictionStore, TracedStep
+from locbench.costs.memory.store import TRACE_VERSION, Footprint, PredictionStore, TracedStep
 from locbench.costs.memory.trace import peak_bytes
 from locbench.costs.trace_store import made_with
 from locbench.spec.recipe import Recipe
@@ -42,7 +42,9 @@ def test_a_trace_that_cannot_be_used_is_made_again(tmp_path: Path, content: str)
     step = store.step(one)
     assert step is not None
     path = store.path(one, TraceOptions())
-    stale = path.read_text(encoding="utf-8").replace('"trace_version": 1', '"trace_version": 0')
+    stale = path.read_text(encoding="utf-8").replace(
+        f'"trace_version": {TRACE_VERSION}', '"trace_version": 0'
+    )
     path.write_text(stale if content == "stale" else content, encoding="utf-8")
     assert PredictionStore(tmp_path).step(one) is None
     assert PredictionStore(tmp_path, trace=True).step(one) == step
