@@ -60,8 +60,9 @@ class Batched:
     def train_epoch(self) -> float:
         """Make one epoch's training batches and return images per second."""
         self.epoch += 1
-        batches = train_batches(
-            self.images, self.info, self.recipe.batch_size, seed=0, epoch=self.epoch
+        batches = laid_out(
+            train_batches(self.images, self.info, self.recipe.batch_size, seed=0, epoch=self.epoch),
+            memory_layout(self.recipe.precision, self.device),
         )
         return _speed(
             self.device, len(self.images), lambda: _run_through(batch.images for batch in batches)

@@ -118,9 +118,8 @@ def _changed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[A
 
 
 def _size(tensor: Tensor) -> int:
-    return min(
-        tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()
-    )  # an expanded one is small
+    # An expanded one is small.
+    return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
 
 
 def _flops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:

@@ -35,9 +35,8 @@ def _run() -> int:
 
         app()
     except SystemExit as leaving:  # what typer ends every command with
-        gone = isinstance(
-            leaving.__context__, BrokenPipeError
-        )  # met by typer or rich, and no failure
+        # Met by typer or rich, and no failure.
+        gone = isinstance(leaving.__context__, BrokenPipeError)
         return leaving.code if isinstance(leaving.code, int) and not gone else 0
     except BaseException as error:
         if os.environ.get(DEBUG):

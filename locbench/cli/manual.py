@@ -9,19 +9,19 @@ except auglocal, which copies convolutional layers. `locbench list --methods` ha
 --set takes."""
 
 PRESETS = """Presets: paper is the paper's recipe. short trains on 20,000 images of the table's own
-data set for ten epochs, a quarter of an hour for a ResNet-32 on one CPU core, in bfloat16 where the
-device has it in hardware: enough to see orderings. quick trains on 4,000 for ten epochs, about half
-an hour (estimated) for twelve ResNet-32 cells on two CPU cores. smoke takes minutes on the embedded
-digits, or with --dataset on 800 images of another data set (400 for ImageNet). Detectors take 5,000
-images and eight epochs in short, 2,000 and four in quick, in batches of 8, and the 320 drawn shapes
-in smoke. All but paper replace VGG, MobileNetV2, EfficientNet, RegNet and ImageNet's ResNets by a
-network of as many local layers with 1/8 or 1/4 of the channels, and Swin Transformers by a small
-one of as many blocks with random weights. Such runs are marked as reduced."""
+data set for ten epochs, a quarter of an hour to an hour for a ResNet-32 on one CPU core, in
+bfloat16 where the device has it in hardware: enough to see orderings. quick trains on 4,000 for ten
+epochs, about half an hour (estimated) for twelve ResNet-32 cells on two CPU cores. smoke takes
+minutes on the embedded digits, or with --dataset on 800 images of another data set (400 for
+ImageNet). Detectors take 5,000 images and eight epochs in short, 2,000 and four in quick, in
+batches of 8, and the 320 drawn shapes in smoke. All but paper replace VGG, MobileNetV2,
+EfficientNet, RegNet and ImageNet's ResNets by a network of as many local layers with 1/8 or 1/4 of
+the channels, and Swin Transformers by a small one of as many blocks with random weights. Such runs
+are marked as reduced."""
 
-STOPPING = """Stopping: Ctrl-C or SIGTERM loses at most an epoch, a machine that goes down ten
-seconds more. Every finished run is a file. The same command continues an unfinished run after its
-last whole epoch, on the CPU with the same numbers to the last bit. --rerun failed repeats what
-failed."""
+STOPPING = """Stopping: Ctrl-C, SIGTERM or a machine that goes down loses at most an epoch. Every
+finished run is a file. The same command continues an unfinished run after its last whole epoch, on
+the CPU with the same numbers to the last bit. --rerun failed repeats what failed."""
 
 ENGINES = """Engines: all give the same numbers up to rounding. eager runs steps as they are.
 compiled runs every distinct layer once through torch.compile. graphed makes a whole step one CUDA

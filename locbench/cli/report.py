@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from locbench.cli.options import RESULTS, Columns, Json, Results, Rows
+from locbench.errors import UsageError
 
 
 class FormatName(StrEnum):
@@ -59,6 +60,12 @@ def report(
     from locbench.commands.report import Selection, plot_table, report_tables
 
     if plot is not None:
+        others = (rows, columns, format_, out, only_run, rank_few, claims, as_json)
+        if any(others):
+            raise UsageError(
+                "--plot draws a whole table and takes --results alone",
+                "Leave the other options out, or leave out --plot.",
+            )
         plot_table(table_ids or [], plot, results)
         return
     formats = [*(["json"] if as_json else []), *(name.value for name in format_ or [])]

@@ -221,7 +221,7 @@ class Campaign:
         return counted
 
     def _plan(self, entry: TablePart) -> Plan:
-        dataset = entry.dataset or self.options.dataset
+        dataset = entry.dataset
         options = msgspec.structs.replace(
             self.options, dataset=dataset, rows=entry.rows, columns=entry.columns
         )

@@ -36,13 +36,13 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
             phases.
         memory_lean_bytes: the peak with ``--memory lean``; None where the method does not have it.
         memory_peak_bytes_legacy: of a transformer, the peak as it was measured in 2022: see
-            `setting.legacy`.
+            `costs.memory.options.legacy`.
         bp_peak_bytes: the predicted peak of backpropagation on the same network, data and batch.
         published: what the paper prints for the recipe, by metric.
         published_bp: the memory that the paper prints for backpropagation, in ``unit``.
         unit: of the published memory: ``GB`` (10^9 bytes) or ``MiB``; GB where none is printed.
         seconds: time it took to work this row out; a trace that was kept from before takes none.
-        made_with: versions of locbench and of torch that the peak was traced with.
+        made_with: versions of locbench, torch and timm that the peak was traced with.
     """
 
     row: str
@@ -179,7 +179,7 @@ def _mean_bytes(recipe: Recipe, predictions: PredictionStore, setting: TraceOpti
 def row_entry(row: CostRow) -> dict[str, Any]:
     """Return a row as plain JSON types: bytes, operations and parameters, not rounded.
 
-    Published ones as printed.
+    Published values are as printed.
     """
     other = ("recipe", "published", "unit")
     entry = {name: getattr(row, name) for name in CostRow.__struct_fields__ if name not in other}

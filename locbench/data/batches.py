@@ -33,10 +33,13 @@ class Batch:
 
 
 def laid_out(batches: Iterable[Batch], layout: torch.memory_format) -> Iterator[Batch]:
-    """Yield batches whose images lie in memory as a layout says; without a copy where they do."""
-    for batch in batches:
+    """Return batches whose images lie in memory as a layout says; without a copy where they do."""
+
+    def lay(batch: Batch) -> Batch:
         pixels = None if batch.pixels is None else batch.pixels.contiguous(memory_format=layout)
-        yield Batch(batch.images.contiguous(memory_format=layout), batch.labels, pixels)
+        return Batch(batch.images.contiguous(memory_format=layout), batch.labels, pixels)
+
+    return map(lay, batches)  # a generator would hold the uncopied batch through its step
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,7 @@ def _too_large(
     left = "" if free is None else f", and {free / 1e9:.1f} GB are free"
     return FailureError(
         f"the {images:,} images of {folder} do not fit the memory: at {side} x {side} pixels they "
-        "take "
-        f"{_bytes(parts, side) / 1e9:.1f} GB{left}",
+        f"take {_bytes(parts, side) / 1e9:.1f} GB{left}",
         f"Name it imagenet:{folder}, which is read from its files while a network trains, or "
         "choose smaller images: "
         f"imagefolder:{folder}?side=64.",
@@ -117,9 +116,8 @@ def read_part(part: FolderPart, side: int, cache: Path, title: str) -> Arrays:
         FailureError: an image cannot be decoded (named in the message).
     """
     path = cache / f"{title}-{_digest(part, side, cache)}.npz"
-    remove_old_parts(
-        cache, hours=1
-    )  # as large as the data set; one that is being written changes all the time
+    # As large as the data set; one that is being written changes all the time.
+    remove_old_parts(cache, hours=1)
     labels = np.array([file.label for file in part.files], dtype=np.int64)
     kept = _cached(path, labels, side)
     if kept is not None:
@@ -128,9 +126,8 @@ def read_part(part: FolderPart, side: int, cache: Path, title: str) -> Arrays:
     arrays = Arrays(_decode_all(part, side), labels)
     # A data folder that cannot be written costs the decoding each time, not the run.
     with contextlib.suppress(OSError):
-        if (
-            list_part(part.folder) == part
-        ):  # else an image that came while they were decoded would be taken for another
+        # Else an image that came while they were decoded would be taken for another.
+        if list_part(part.folder) == part:
             _store(path, arrays)
     return arrays
 

@@ -177,7 +177,7 @@ def _pool(workers: int, pieces: int, packed: bool, pinned: bool) -> LoadingPool[
 @cache
 def _stop_workers_at_exit() -> None:
     """End the processes before this one ends, when PyTorch would take them for killed."""
-    # The last that is registered runs first: before PyTorch's own, after which it ends no process.
+    # What is registered last runs first: before PyTorch notes the exit and ends no process more.
     atexit.register(stop_workers)
     # Processes of multiprocessing end without what is registered there.
     multiprocessing.util.Finalize(None, stop_workers, exitpriority=1)

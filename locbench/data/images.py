@@ -92,7 +92,7 @@ def load(
                 f"the {option} of {value} images is below 1",
                 "Give a number of images, or leave it out.",
             )
-    described = info(name, root)
+    described = info(name)
     if streams(name):
         return _streamed(described, root, limit, test_limit, device)
     train, test = READERS[name.partition(":")[0]](described, root, download)

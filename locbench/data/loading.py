@@ -68,15 +68,14 @@ def fit_workers(workers: int, largest: int) -> tuple[int, bool]:
     needed = (PREFETCHED * workers + 2) * largest * sharers
     if free < LEAST:
         remark(
-            f"{SHARED} has no free memory: images are loaded without further processes, which is "
-            "slow."
+            f"{SHARED} has no free memory: images are loaded without further processes, "
+            "which is slow."
         )
         return 0, False
     if needed > 0.9 * free:
         remark(
             f"{SHARED} has {free / LEAST:,.0f} MB free and {needed / LEAST:,.0f} MB are needed: "
-            "images go "
-            "through pipes instead, which is slower. In Docker, --shm-size gives more."
+            "images go through pipes instead, which is slower. In Docker, --shm-size gives more."
         )
     return workers, needed > 0.9 * free
 
@@ -224,9 +223,8 @@ def _start_worker(parent: int, from_main_thread: bool, _: int) -> None:
     if sys.platform == "win32":  # PyTorch's own watch is enough there
         return
     is_child = os.getppid() == parent  # not where another process starts all of them
-    if (
-        is_child and from_main_thread and sys.platform.startswith("linux")
-    ):  # it is the end of a parent's thread that is told
+    # It is the end of a parent's thread that is told.
+    if is_child and from_main_thread and sys.platform.startswith("linux"):
         prctl = getattr(ctypes.CDLL(None), "prctl", None)
         if prctl is not None:
             prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

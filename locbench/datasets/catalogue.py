@@ -40,14 +40,13 @@ def names() -> list[str]:
     return list(KNOWN)
 
 
-def info(name: str, root: Path | None = None) -> DatasetInfo:  # noqa: ARG001 - for sets described by their files
+def info(name: str) -> DatasetInfo:
     """Describe a data set; only one that is named by its PATH is looked at on the disk.
 
     Args:
         name: a known name, ``imagefolder:PATH`` or ``imagefolder:PATH?side=64`` (PATH relative to
             the current folder); ``imagenet:PATH`` and ``imagenet:PATH?side=64`` are read from files
             while a network trains, and so is ``coco:PATH``, a set for detectors.
-        root: the folder that holds the data sets; default :func:`default_root`.
 
     Raises:
         UsageError: there is no such data set (with the closest names).
@@ -99,7 +98,7 @@ def status(name: str, root: Path) -> DatasetStatus:
         return check_streamed(name, root)
     if coco.holds_boxes(name) and name != coco.SHAPES:
         return check_coco(name, root)
-    return check(info(name, root), root)
+    return check(info(name), root)
 
 
 def all_statuses(root: Path) -> list[DatasetStatus]:

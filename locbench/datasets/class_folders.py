@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from locbench.datasets.known import CIFAR10_CLASSES, DatasetInfo
-from locbench.datasets.naming import IMAGEFOLDER, folder_title, parse_name
+from locbench.datasets.naming import (
+    IMAGEFOLDER,
+    LARGEST_SIDE,
+    SMALLEST_SIDE,
+    folder_title,
+    parse_name,
+)
 from locbench.errors import FailureError
 
 IMAGE_SUFFIXES = frozenset(
@@ -219,7 +225,6 @@ PATTERN = f"{PREFIX}PATH"
 
 _FALLBACK_SIDE = 64
 
-_SMALLEST_SIDE, _LARGEST_SIDE = 8, 1024
 
 _JUDGED_PER_CLASS = 16
 
@@ -268,7 +273,7 @@ def _common_side(parts: tuple[FolderPart, FolderPart]) -> int | None:
                 if len(sizes) > 1:
                     return None
     width, height = sizes.pop() if sizes else (0, 0)
-    return width if width == height and _SMALLEST_SIDE <= width <= _LARGEST_SIDE else None
+    return width if width == height and SMALLEST_SIDE <= width <= LARGEST_SIDE else None
 
 
 def _image_size(path: Path) -> tuple[int, int] | None:

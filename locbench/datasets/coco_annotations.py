@@ -53,7 +53,7 @@ class Category(msgspec.Struct, frozen=True, gc=False):
 class RunLengths(msgspec.Struct, frozen=True):
     """A mask by the lengths of its runs, column by column.
 
-    Compressed if it is text. ``size`` is (height, width).
+    Counts as text are compressed. ``size`` is (height, width).
     """
 
     counts: list[int] | str

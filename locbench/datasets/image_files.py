@@ -93,7 +93,7 @@ def as_rgb(image: Image.Image, box: tuple[int, int, int, int] | None = None) -> 
 def damage_at_sight(path: Path) -> Damage | None:
     """Return why an image cannot be used as far as its head tells, without decoding it.
 
-    None if nothing speaks so.
+    None if the head shows no fault.
     """
     try:
         with opened(path) as image:
@@ -110,10 +110,11 @@ def _bits(image: Image.Image) -> int:
         if tags.get(_PHOTOMETRIC) == 0:  # Pillow turns eight bits round, and these not
             raise DepthError("its grey levels of 16 bits count from white to black")
         return int(tags.get(_BITS_PER_SAMPLE, (16,))[0])
+    # Pillow scales a PGM's levels to 16 bits.
     if image.mode == "I" and image.format in (
         "PNG",
         "PPM",
-    ):  # Pillow scales a PGM's levels to 16 bits
+    ):
         return 16
     if image.mode in ("I", "F"):
         kind = "32-bit or signed" if image.mode == "I" else "real"

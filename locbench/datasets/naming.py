@@ -22,7 +22,6 @@ __all__ = [
     "PREFIXES",
     "FolderName",
     "canonical",
-    "escaped",
     "folder_title",
     "named_by_folder",
     "parse_name",
@@ -32,7 +31,7 @@ __all__ = [
 
 IMAGEFOLDER, IMAGENET, COCO = PREFIXES = ("imagefolder:", "imagenet:", "coco:")
 
-_SMALLEST_SIDE, _LARGEST_SIDE = 8, 1024
+SMALLEST_SIDE, LARGEST_SIDE = 8, 1024
 
 _ESCAPED = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 
@@ -48,9 +47,8 @@ class FolderName(NamedTuple):
 
 def folder_title(folder: Path) -> str:
     """Return the name of a folder, resolved, as reports show it."""
-    return escaped(
-        Path(os.path.realpath(folder)).name
-    )  # Path.resolve raises on a link that leads to itself
+    # Path.resolve raises on a link that leads to itself.
+    return escaped(Path(os.path.realpath(folder)).name)
 
 
 def named_by_folder(name: str) -> bool:
@@ -137,9 +135,9 @@ def _side(name: str, query: str) -> int:
             "folder is there.",
         )
     side = int(query.removeprefix("side="))
-    if not _SMALLEST_SIDE <= side <= _LARGEST_SIDE:
+    if not SMALLEST_SIDE <= side <= LARGEST_SIDE:
         raise UsageError(
             f"side={side} in {name!r} is out of range",
-            f"Choose {_SMALLEST_SIDE} to {_LARGEST_SIDE} pixels.",
+            f"Choose {SMALLEST_SIDE} to {LARGEST_SIDE} pixels.",
         )
     return side

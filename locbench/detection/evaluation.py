@@ -64,9 +64,8 @@ def average_precision(
         dataset: the images and what is on them.
         detected: what was found on each of them, in their order.
     """
-    truth = _indexed(
-        dataset, _truth(dataset)
-    )  # first: a fault in it is found before the images are gone through
+    # First: a fault in it is found before the images are gone through.
+    truth = _indexed(dataset, _truth(dataset))
     by_image = zip(_image_numbers(dataset), detected, strict=True)
     results = [each for image, found in by_image for each in _results(image, found)]
     for number, each in enumerate(results, 1):
@@ -88,9 +87,8 @@ def _evaluated(truth: Any, answer: Any, kind: Literal["bbox", "segm"]) -> list[f
         judged.accumulate()
         judged.summarize()
     values = [float(value) for value in judged.stats[: len(PRINTED)]]
-    return [
-        round(100 * value, 4) if value >= 0 else None for value in values
-    ]  # -1 stands for no object to find at all
+    # -1 stands for no object to find at all.
+    return [round(100 * value, 4) if value >= 0 else None for value in values]
 
 
 def _results(image: int, detected: Detected) -> Iterator[dict[str, Any]]:

@@ -62,7 +62,7 @@ def load_detection(
 
 
 def _read(name: str, root: Path) -> DetectionSplit:
-    parts, described = find_files(name, root), info(name, root)
+    parts, described = find_files(name, root), info(name)
     check_files(parts)
     train, val = (read_annotations(each.annotations) for each in parts)
     refuse_other_categories(train, val, parts.val.annotations)
@@ -81,9 +81,8 @@ def _read(name: str, root: Path) -> DetectionSplit:
             "Annotate some, without crowds.",
         )
     _refuse_segmentations(parts.train, learned, trainable)
-    _refuse_segmentations(
-        parts.val, tested, lambda _: True
-    )  # crowds too: they are judged by their outlines
+    # Crowds too: they are judged by their outlines.
+    _refuse_segmentations(parts.val, tested, lambda _: True)
     digest = hashlib.sha256()
     for files in parts:
         digest.update(hashlib.sha256(files.annotations.read_bytes()).digest())

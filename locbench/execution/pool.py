@@ -165,12 +165,9 @@ def _start(rows: Any, events: Any, config: ExecutionConfig) -> None:
 
 
 def _train(job: Job, number: int, jobs: int) -> None:
-    """Run a job in a process of the pool; ended by SIGTERM, it first writes its last epoch."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    """Run a job in a process of the pool."""
     try:
         _worker.train(job, number, jobs)
-    except KeyboardInterrupt:
-        os.kill(os.getpid(), signal.SIGTERM)
     except LocbenchError:
         raise
     except Exception as error:
@@ -178,11 +175,3 @@ def _train(job: Job, number: int, jobs: int) -> None:
             f"a training process failed: {type(error).__name__}: {error}",
             "Start the command again.",
         ) from error
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(number: int, _frame: object) -> None:
-    """Break a run off at a signal, of which a second one ends the process at once."""
-    signal.signal(number, signal.SIG_DFL)
-    raise KeyboardInterrupt

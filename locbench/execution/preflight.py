@@ -128,9 +128,8 @@ def memory_checks(device: torch.device) -> Iterator[Check]:
                 f"a step of {method} failed: {measurement.error}", "Choose another device."
             )
         expected = peak_bytes(recipe)
-        measured = (
-            measurement.allocated_bytes - measurement.occupied_bytes
-        )  # cuBLAS's workspaces are no tensors
+        # cuBLAS's workspaces are no tensors.
+        measured = measurement.allocated_bytes - measurement.occupied_bytes
         close = abs(measured / expected - 1) <= CLOSE
         yield Check(f"memory, {method}", measured, expected, close)
 

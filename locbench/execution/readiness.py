@@ -90,7 +90,7 @@ def refuse_unready(jobs: Sequence[Job], root: Path) -> dict[str, DetectionSplit]
 
     for job in jobs:
         if job.recipe.detection is None:
-            described = info(job.recipe.dataset, root)
+            described = info(job.recipe.dataset)
             try:
                 refuse_lone_image(job.recipe, described.train_size, described.classes)
             except UsageError as error:

@@ -124,9 +124,8 @@ class _NormReluConv(torch.autograd.Function):
             [True, True, ctx.bias_sizes is not None],
         )
         inner = inner.to(x.dtype)
-        torch.ops.aten.threshold_backward.grad_input(
-            inner, y, 0, grad_input=inner
-        )  # nobody else holds it
+        # Nobody else holds it.
+        torch.ops.aten.threshold_backward.grad_input(inner, y, 0, grad_input=inner)
         del y
         bias = None if bias is None else bias.to(weight.dtype)
         return (

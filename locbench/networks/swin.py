@@ -69,7 +69,7 @@ def build(name: str, classes: int, side: int, drop_path: float = 0.0) -> Chain:
     Args:
         name: a transformer of the network catalogue.
         classes: number of classes.
-        side: side of the input images in pixels; see `catalogue.check_side`.
+        side: side of the input images in pixels; see `spec.networks.check_side`.
         drop_path: rate of stochastic depth at the last block, rising linearly from 0 at the first.
     """
     shape = NETWORKS[name].transformer

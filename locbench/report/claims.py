@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 from locbench.report.model import ClaimVerdict, Entry, JudgedClaim
 from locbench.spec.claims import Inequality, Place, inequalities
 from locbench.spec.tables import Claim, Table
 
 Outcome: TypeAlias = Literal["as claimed", "otherwise", "undecided", "not run"]
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 STANDARD_ERRORS = 2
 """A difference of more standard errors than this decides a comparison."""
@@ -38,7 +37,7 @@ def judged_claims(table: Table, entries: Sequence[Entry]) -> tuple[JudgedClaim, 
 def pooled_variances(entries: Iterable[Entry]) -> dict[str, float]:
     """Return each metric's variance over seeds, pooled over its cells with several.
 
-    None without.
+    A metric without such cells is left out.
     """
     squares: dict[str, float] = defaultdict(float)
     degrees: dict[str, int] = defaultdict(int)

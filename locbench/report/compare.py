@@ -1,4 +1,4 @@
-"""Hold a table's records against its published numbers."""
+"""Comparison of a table's records with its published numbers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def compare(
     measured: tuple[MeasuredCost, ...] = (),
     fewest: int = FEWEST_CELLS,
 ) -> list[Comparison]:
-    """Hold records against a table, one comparison per kind of schedule, full runs first.
+    """Compare records with a table, one comparison per kind of schedule, full runs first.
 
     Args:
         table: the published table.

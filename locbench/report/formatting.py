@@ -116,9 +116,8 @@ def tau_text(rank: Rank, reduced: bool) -> str:
     if rank.tau is None or rank.low is None or rank.high is None:
         return f"{cells} not ranked: {rank.why}"
     guessed = f", {rank.at_chance} of them at chance" if rank.at_chance else ""
-    tau, low, high = (
-        f"{round(each, 2) + 0.0:.2f}" for each in (rank.tau, rank.low, rank.high)
-    )  # no minus zero
+    # No minus zero.
+    tau, low, high = (f"{round(each, 2) + 0.0:.2f}" for each in (rank.tau, rank.low, rank.high))
     return f"{tau}{_mark(reduced)} ({low} to {high}) over {cells}{guessed}"
 
 

@@ -15,11 +15,12 @@ from locbench.report.latex_text import escaped, longest_word, text_width
 _ROOM = 340.0  # points; \textwidth of article at 10 pt is 345
 _TALL = 430.0  # points; \textheight is 550, with a caption above and remarks below
 _GAP = 8.0  # points between columns: twice \tabcolsep
+# Points, of a label, all labels and a value; wider ones are broken.
 _LABEL, _LABELS, _VALUE = (
     130.0,
     220.0,
     150.0,
-)  # points, of a label, all labels and a value; wider ones are broken
+)
 _BOLD = 1.16
 
 SETTINGS = "\\setlength{\\tabcolsep}{4pt}"

@@ -134,7 +134,7 @@ class JudgedClaim(msgspec.Struct, frozen=True, kw_only=True):
     """What the paper says of its numbers, and whether the measured ones say so too.
 
     Attributes:
-        text, section, metrics, expect, note: of the claim, see `locbench.spec.claims.Claim`.
+        text, section, metrics, expect, note: of the claim, see `locbench.spec.tables.Claim`.
         verdict: ``holds`` if all comparisons are decided as claimed, ``does not hold`` if one is
             decided otherwise, else ``not run`` if one lacks a number, else ``undecided``.
         so_far: the verdict of those comparisons that have their numbers.

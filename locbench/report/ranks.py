@@ -140,7 +140,7 @@ def tau_interval(
 def widest(tau: float, cells: int) -> tuple[float, float]:
     """Return the interval of a tau with the largest variance it can have.
 
-    The score interval of cells / 2 trials.
+    It is the score interval of a share in cells / 2 trials.
     """
     trials, squared = cells / 2, _DEVIATES**2
     share = (tau + 1) / 2

@@ -23,9 +23,7 @@ _ROUNDING_ERROR = 1e-9
 
 
 def tolerance(std: float, n: int, published_std: float | None) -> float:
-    """Return the largest difference that matches, at least `SMALLEST_TOLERANCE`.
-
-    Beyond that, two standard errors.
+    """Return the largest difference that matches: two standard errors, or `SMALLEST_TOLERANCE`.
 
     Args:
         std: sample standard deviation of the measured values.
@@ -68,18 +66,17 @@ def judge_computed(value: Value, kind: Kind, published: Published) -> Verdict:
 DEVIATIONS = 3.0
 """An accuracy up to so many standard deviations above guessing's is at chance.
 
-A tenth of a percent goes beyond.
+Guessing itself exceeds it in a tenth of a percent of cases.
 """
 
 _GUESSES = {"test_acc": 1, "test_err": 1, "top1_err": 1, "top5_acc": 5, "top5_err": 5}
 
 
 def at_chance(metric: str, mean: float, records: Sequence[Record]) -> bool | None:
-    """Return whether a mean is within the binomial noise of guessing; None if not known.
+    """Return whether a mean is within the binomial noise of guessing one of the classes.
 
-    It is that of 1/classes on so many test images. None where that cannot be told: of other metrics
-    than accuracy and error, of data sets whose number of classes is not known here, and of records
-    without data.
+    None of other metrics than accuracy and error, of data sets whose number of classes is not known
+    here, and of records without data.
     """
     guesses = _GUESSES.get(metric)
     images = min((record.data.test for record in records if record.data), default=0)

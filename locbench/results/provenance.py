@@ -62,10 +62,7 @@ class Code(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The commit.
-
-        Where the code is not exactly that of one, a digest of what runs beside it.
-        """
+        """The commit, and a digest of the sources where the code differs from it."""
         if self.commit and not self.dirty:
             return self.commit
         return f"{self.commit or f'version {__version__}'} with sources {_sources()}"

@@ -27,7 +27,7 @@ class Provenance(msgspec.Struct, frozen=True):
 
     Attributes:
         device: the processor's or accelerator's name.
-        versions: of locbench, python, torch and torchvision.
+        versions: of locbench, python, torch, torchvision and timm.
         commit: git commit of the code, empty outside a checkout and where git does not say.
         dirty: whether the code differed from that commit; None outside a checkout.
         started: UTC time of the run's first start, ISO 8601.

@@ -116,7 +116,7 @@ class Store:
     def path(self, record: Record) -> Path:
         """Return the file of a record: a readable name and the key.
 
-        Another name where a foreign file has that one.
+        Where a foreign file has that name, it is another one.
         """
         name = record.recipe.name.removesuffix(record.key)
         names = (
@@ -140,7 +140,7 @@ class Store:
     def save(self, record: Record) -> Path:
         """Write a record and remove what it replaces.
 
-        That is older ones of its key and, of a finished run, its checkpoint.
+        It replaces older records of its key and, of a finished run, the checkpoint.
 
         Raises:
             FailureError: the record cannot be written or, once written, cannot be used; its
@@ -179,7 +179,7 @@ class Store:
     def shipped(self, keys: Iterable[str] | None = None) -> int:
         """Return how many records came with the repository and are unchanged.
 
-        Of these keys alone, if any are given.
+        With ``keys``, those of these keys alone.
         """
         known = self._paths()
         names = [

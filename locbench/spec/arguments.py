@@ -69,7 +69,7 @@ def recipes_from(
     published = published_settings(given["network"])
     settings = published | given
     settings["dataset"] = resolve(settings["dataset"], root)
-    data = info(settings["dataset"], root)
+    data = info(settings["dataset"])
     if data.name == "digits" and "epochs" not in given:
         settings["epochs"] = 4
     settings.setdefault("epochs", 160)

@@ -140,8 +140,8 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
         pff: patches along each side; 0 turns patch feature fusion off.
         pff_scope: which auxiliary nets see patches: every one (all), or the cascade decoder alone,
             through four separate decoders, as the released code does (cascade_decoder).
-        passes: keep one patch's graph at a time (two), or all of them (retain), which gives the
-            same gradients and saves no memory.
+        passes: keep one patch's graph at a time (two; small nets keep all), or all of them
+            (retain), which gives the same gradients and saves no memory.
     """
 
     levels: Levels = Cascade().levels
@@ -184,8 +184,8 @@ class PatchFeatureFusion(Modifier, frozen=True):
 
     Attributes:
         pff: patches along each side; 0 turns patch feature fusion off.
-        passes: keep one patch's graph at a time (two), or all of them (retain), which gives the
-            same gradients and saves no memory.
+        passes: keep one patch's graph at a time (two; small nets keep all), or all of them
+            (retain), which gives the same gradients and saves no memory.
     """
 
     pff: Side = Patches().n

@@ -31,7 +31,7 @@ SCHEDULE = (
 def schedule_of(recipe: Recipe) -> tuple[tuple[str, Any], ...]:
     """Return the names and values of a recipe's schedule.
 
-    Of a detector's backbone its schedule alone.
+    Of a detector's backbone only the schedule is returned.
     """
     backbone = schedule_of(recipe.backbone) if recipe.backbone else None
     values = {name: getattr(recipe, name) for name in SCHEDULE} | {"backbone": backbone}
@@ -149,9 +149,8 @@ def _network(name: str) -> str:
 
 
 def _smaller(network: str, published: str) -> str:
-    narrow = network.startswith(
-        published
-    )  # the same words for all networks that are made narrow alike
+    # The same words for all networks that are made narrow alike.
+    narrow = network.startswith(published)
     return (
         f"networks{network.removeprefix(published)}"
         if narrow
@@ -162,7 +161,7 @@ def _smaller(network: str, published: str) -> str:
 def small_variant(network: str) -> str:
     """Return the small network that takes a network's place in reduced runs.
 
-    Itself where there is none.
+    A network without one is returned itself.
     """
     return NETWORKS[network].small_variant or network
 

@@ -188,9 +188,8 @@ def warmup_epochs(epochs: int) -> int:
     return min(10, math.ceil(epochs / 16))
 
 
-_fields_of = cache(
-    msgspec.structs.fields
-)  # it reads the annotations anew each time, and every record asks for keys
+# It reads the annotations anew each time, and every record asks for keys.
+_fields_of = cache(msgspec.structs.fields)
 
 
 def canonical(value: Any) -> Any:

@@ -141,7 +141,7 @@ def _in_grids(table: Table) -> Iterator[tuple[str, str]]:
     for key, (metric, grid) in grids.items():
         if metric not in table.metrics:
             yield (
-                f"published.{metric}",
+                key.replace(".printed", ".metric"),
                 f"metric is not declared; {suggestion(metric, table.metrics)}",
             )
             continue

@@ -13,6 +13,9 @@ from rich.text import Text
 LABELS = (16, 30)
 """Characters that labels have at least, and that they have before they are wrapped."""
 
+WIDE = 100
+"""Columns of the terminal from which on a table has all its columns."""
+
 _GAP = 2
 
 

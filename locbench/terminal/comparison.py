@@ -19,7 +19,7 @@ from locbench.report.formatting import (
 )
 from locbench.report.model import ClaimVerdict, Entry, Verdict
 from locbench.report.text import split_label
-from locbench.terminal.columns import empty_table
+from locbench.terminal.columns import WIDE, empty_table
 
 STYLES: dict[Verdict | ClaimVerdict, str] = {
     "match": "green",
@@ -39,9 +39,6 @@ STYLES: dict[Verdict | ClaimVerdict, str] = {
 """Colour of each verdict; the word is beside it, so that nothing depends on colour."""
 
 TONES: dict[Tone, str] = {"plain": "", "quiet": "dim", "reduced": "cyan"}
-
-WIDE = 100
-"""Columns of the terminal from which on the best epoch's numbers are shown too."""
 
 
 def print_blocks(console: Console, blocks: Iterable[Block]) -> None:

@@ -106,9 +106,8 @@ def _summary(table: Table, metric: str, total: int, missed: int) -> str:
 
 def _both(entry: Entry) -> str:
     assert entry.published is not None
-    if isinstance(
-        entry.measured, float
-    ):  # two decimals more than printed, so that the difference shows
+    # Two decimals more than printed, so that the difference shows.
+    if isinstance(entry.measured, float):
         ours = f"{entry.measured:.{entry.published.decimals + 2}f}"
     else:
         ours = measured_text(entry) or entry.verdict

@@ -18,12 +18,9 @@ from locbench.execution.plan import Plan
 from locbench.printable import duration
 from locbench.report.text import split_label
 from locbench.spec.recipe import Recipe
-from locbench.terminal.columns import empty_table
+from locbench.terminal.columns import WIDE, empty_table
 
 _COLOURS = {"done": "green", "failed": "red", "unfinished": "yellow", "to do": ""}
-
-WIDE = 100
-"""Columns of the terminal from which on the method is shown too."""
 
 
 def plan_entry(plan: Plan, forecast: Forecast) -> dict[str, Any]:

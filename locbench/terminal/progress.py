@@ -128,7 +128,7 @@ class _Row:
 def bars(console: Console) -> Progress:
     """Return bars with counts, time spent and time left, which go when they are stopped.
 
-    None but on a terminal.
+    Nothing is shown where the console is no terminal.
     """
     name = TextColumn("{task.description}", markup=False)
     columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeft())
@@ -160,6 +160,5 @@ def _result(metrics: Mapping[str, float]) -> str:
         )
     words = {"box AP": "box_ap", "mask AP": "mask_ap"}
     found = [f"{word} {metrics[name]:.1f}" for word, name in words.items() if name in metrics]
-    return (
-        ", ".join(found) or "no average precision"
-    )  # without objects in the test images there is none
+    # Without objects in the test images there is none.
+    return ", ".join(found) or "no average precision"

@@ -16,12 +16,9 @@ from locbench.report.text import heading, metric_label, origin, split_label
 from locbench.results.record import Record
 from locbench.results.store import Store
 from locbench.spec.tables import Axis, Cell, Table
-from locbench.terminal.columns import Column, Group, grouped_labels, print_grids
+from locbench.terminal.columns import WIDE, Column, Group, grouped_labels, print_grids
 from locbench.terminal.lines import hang, say, setting_words
 from locbench.terminal.runs import runs_apart
-
-WIDE = 100
-"""Columns of the terminal from which on the list has all its columns."""
 
 
 def print_list(output: Output, tables: Sequence[Table], store: Store) -> None:

@@ -202,8 +202,6 @@ def _scaled(images: Tensor, side: int) -> Tensor:
     )
 
 
-__all__ = ["speed", "timed"]
-
 LONG_ENOUGH = 30.0
 """Seconds after which a speed is told, if the epoch has not ended before."""
 

@@ -99,17 +99,13 @@ class TrainingRun(ABC):
         steps = steps_per_epoch(self.images_per_epoch, self.recipe.batch_size)
         notify = listener.on if listener else _ignore
         notify(RunStarted(self.recipe.epochs, steps, len(self.state.history)))
-        try:
-            for epoch in range(len(self.state.history) + 1, self.recipe.epochs + 1):
-                row = self._epoch(epoch, steps, partial(notify, StepDone()))
-                self.state.history.append(row)
-                self._note_engine()
-                notify(EpochDone(row))
-                if epoch < self.recipe.epochs:
-                    self.keeper.save(self.state, **self._parts())
-        except BaseException:
-            self.keeper.write_last()
-            raise
+        for epoch in range(len(self.state.history) + 1, self.recipe.epochs + 1):
+            row = self._epoch(epoch, steps, partial(notify, StepDone()))
+            self.state.history.append(row)
+            self._note_engine()
+            notify(EpochDone(row))
+            if epoch < self.recipe.epochs:
+                self.keeper.save(self.state, **self._parts())
         return self.state
 
     def _epoch(self, epoch: int, steps: int, step_done: Callable[[], None]) -> EpochMetrics:

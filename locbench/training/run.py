@@ -22,7 +22,7 @@ from locbench.training.events import EpochMetrics
 from locbench.training.input import eval_loader, train_loader
 from locbench.training.loop import TrainingRun
 from locbench.training.optimizer import make_optimizer
-from locbench.training.state import PAUSE, Keeper, Origin, Stateful
+from locbench.training.state import Keeper, Origin, Stateful
 
 MANY_CLASSES = 200
 """From so many classes on, and where ImageNet is stood in for, the share among the first five
@@ -61,14 +61,7 @@ class Run(TrainingRun):
         origin: Origin = Origin(),
     ) -> None:
         self.split, self.dtype, self.weights, self._engine_name = split, dtype, weights, engine
-        keeper = Keeper(
-            checkpoint,
-            recipe.key,
-            split.fingerprint,
-            origin,
-            is_main=world.is_main,
-            pause=PAUSE if world.size == 1 else 0.0,  # torchrun ends processes unheard
-        )
+        keeper = Keeper(checkpoint, recipe.key, split.fingerprint, origin, is_main=world.is_main)
         super().__init__(recipe, len(split.train), split.train.pixels.device, keeper, world)
 
     def _build(self) -> dict[str, int]:

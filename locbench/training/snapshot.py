@@ -45,6 +45,7 @@ class Snapshot:
         self, net: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
     ) -> None:
         self.net, self.optimizer, self.device = net, optimizer, device
+        self._signs = isinstance(optimizer, torch.optim.AdamW) and not optimizer.state
         self._kept = {
             id(tensor): tensor.detach().clone()
             for tensors in self._groups().values()
@@ -85,8 +86,7 @@ class Snapshot:
         A diverged step cannot be told from another.
         """
         for kind, tensors in expected.items():
-            signs = kind == WEIGHTS and isinstance(self.optimizer, torch.optim.AdamW)
-            tolerance = SIGNS_TOLERANCE if signs else TOLERANCE
+            tolerance = SIGNS_TOLERANCE if kind == WEIGHTS and self._signs else TOLERANCE
             norm = _norm(tensors)
             differences = [one - other for one, other in zip(tensors, computed[kind], strict=True)]
             if isfinite(norm) and not _norm(differences) <= tolerance * norm:

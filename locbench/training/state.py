@@ -5,15 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
-from torch.utils._pytree import tree_map_only
 
 from locbench.console import remark
 from locbench.errors import FailureError
@@ -75,15 +71,8 @@ class Origin:
     replaces: str = ""
 
 
-PAUSE = 10.0
-"""Seconds between two checkpoints of a run: to write one takes tens of milliseconds."""
-
-
 class Keeper:
     """Keeps a run between its epochs, and gives it back to the same run alone.
-
-    An epoch that ends sooner after the checkpoint before is copied, on its device, and written when
-    the run breaks off.
 
     With other data, or where a finished run has been recorded since, the run starts anew and says
     so; its first epoch replaces what was kept. With other code it goes on, and the record names
@@ -95,49 +84,25 @@ class Keeper:
         data: fingerprint of the images.
         origin: code and record.
         is_main: whether this process writes and speaks, of several that share the run.
-        pause: seconds from a checkpoint to the next; 0 writes every epoch.
     """
 
     def __init__(
-        self,
-        path: Path | None,
-        recipe: str,
-        data: str,
-        origin: Origin,
-        *,
-        is_main: bool = True,
-        pause: float = PAUSE,
+        self, path: Path | None, recipe: str, data: str, origin: Origin, *, is_main: bool = True
     ) -> None:
-        self.path, self.origin, self.is_main, self.pause = path, origin, is_main, pause
+        self.path, self.origin, self.is_main = path, origin, is_main
         self._belongs = {"recipe": recipe, "data": data, "replaces": origin.replaces}
-        self._due, self._unwritten = 0.0, dict[str, Any]()
 
     def begun(self, state: RunState) -> None:
         """Note in the state of a new run which code trains it."""
         state.codes, state.dirty = [self.origin.code], self.origin.dirty
 
     def save(self, state: RunState, **parts: Stateful) -> None:
-        """Keep the run's state, if this process is to; see `write_atomically` for errors."""
+        """Write the run's state, if this process is to; see `write_atomically` for errors."""
         if self.path is None or not self.is_main:
             return
-        kept = {name: getattr(state, name) for name in _KEPT} | {"history": [*state.history]}
-        states = {name: part.state_dict() for name, part in parts.items()}
-        whole = self._belongs | kept | states | {"epoch": len(state.history)}
-        if time.monotonic() < self._due:
-            self._unwritten = tree_map_only(Tensor, torch.clone, whole)
-        else:
-            self._write(self.path, whole)
-
-    def write_last(self) -> None:
-        """Write the last whole epoch, if it is not yet; a run calls it when it breaks off."""
-        if self.path is not None and self._unwritten:
-            with suppress(Exception):  # what broke the run off is what is to be told
-                self._write(self.path, self._unwritten)
-
-    def _write(self, path: Path, whole: dict[str, Any]) -> None:
-        self._unwritten = {}
-        save_checkpoint(path, whole)
-        self._due = time.monotonic() + self.pause
+        kept = {name: getattr(state, name) for name in _KEPT}
+        states = {name: each.state_dict() for name, each in parts.items()}
+        save_checkpoint(self.path, self._belongs | kept | states | {"epoch": len(state.history)})
 
     def restore(self, state: RunState, device: torch.device, **parts: Stateful) -> bool:
         """Put a run's kept state back, if there is one and it is this run's.

@@ -77,9 +77,8 @@ class TestRoofline:
             return lambda: F.cross_entropy(net(x), labels).backward()
 
         found = self.counted(work)
-        assert (
-            sum(each.flops for each in found) == 2 * (5 * 7 * 3) * 2
-        )  # forward, and the weight's gradient
+        # Forward, and the weight's gradient.
+        assert sum(each.flops for each in found) == 2 * (5 * 7 * 3) * 2
         (product,) = [each for each in found if each.name == "aten.addmm.default"]
         assert product.moved == 4 * (3 + 5 * 7 + 7 * 3 + 5 * 3)
 

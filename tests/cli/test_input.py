@@ -480,3 +480,11 @@ def test_terminal_without_unicode(bench: Bench) -> None:
     command = [sys.executable, "-m", "locbench", "show", "mini"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "85.70 ? 0.12" in done.stdout
+
+
+@pytest.mark.parametrize("other", [("--json",), ("--rows", "X"), ("--claims",), ("--out", "o")])
+def test_a_plot_takes_no_option_of_reports(bench: Bench, other: tuple[str, ...]) -> None:
+    called = bench.call("report", "auglocal-pyramid", "--plot", "plot.png", *other)
+    assert called.code == 2
+    assert "--plot draws a whole table" in called.err
+    assert not Path("plot.png").exists()

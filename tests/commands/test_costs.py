@@ -34,9 +34,8 @@ def test_costs_of_a_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert entry["memory_peak_bytes"] == peak_bytes(recipe("dgl"))
     assert entry["bp_peak_bytes"] == peak_bytes(bp)
     assert entry["memory_lean_bytes"] < entry["memory_peak_bytes"]
-    assert (
-        entry["params_auxiliary"] == 9_962 * 2 + 37_834
-    )  # DGL's nets after the stem and the first two blocks
+    # DGL's nets after the stem and the first two blocks.
+    assert entry["params_auxiliary"] == 9_962 * 2 + 37_834
     network = forward_flops(lambda: build_chain("resnet8", 10, 16), (3, 16, 16))
     assert entry["macs"] > network.macs
     assert entry["flops"] > network.flops

@@ -102,9 +102,8 @@ def test_the_command_prints_and_keeps_what_it_finds(
     trained = called.json["trained"]
     assert (trained["split"], trained["published"]) == ([2, 2], False)
     assert trained["rank"] == 1 + [end for _, (end,) in wanted].index(1)
-    monkeypatch.setattr(
-        "locbench.costs.splits.module_memory.ModuleMemory", None
-    )  # would fail if anything were traced
+    # Would fail if anything were traced.
+    monkeypatch.setattr("locbench.costs.splits.module_memory.ModuleMemory", None)
     shown = bench.call(*SMALL, "resnet8", "--modules", "2")
     assert shown.code == 0
     assert "resnet8, dgl, K = 2, batch 8 of 16 x 16 pixels: 3 divisions" in shown.out

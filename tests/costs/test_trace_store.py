@@ -93,9 +93,8 @@ def test_reading_rewrites_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     """Under another torch, costs and reports of committed traces leave every byte."""
     monkeypatch.delenv("LOCBENCH_TABLES")
     monkeypatch.setattr("locbench.results.provenance.metadata.version", lambda name: "0.0.7")
-    monkeypatch.setattr(
-        "locbench.costs.memory.trace.trace_step", None
-    )  # would fail if it were called
+    # Would fail if it were called.
+    monkeypatch.setattr("locbench.costs.memory.trace.trace_step", None)
     shutil.copytree(COMMITTED, bench.results / "costs")
     before = {path.name: path.read_bytes() for path in (bench.results / "costs").iterdir()}
     costs = bench.call("costs", "--network", "resnet32", "--method", "bp", "--json")

@@ -1,3 +1,4 @@
+import weakref
 from pathlib import Path
 
 import msgspec
@@ -8,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms import functional as tv
 
 from locbench.data import batches
-from locbench.data.batches import Batch, eval_batches, steps_per_epoch, train_batches
+from locbench.data.batches import Batch, eval_batches, laid_out, steps_per_epoch, train_batches
 from locbench.data.images import Images, load
 from locbench.datasets.catalogue import info
 from locbench.datasets.known import DatasetInfo
@@ -204,3 +205,16 @@ def test_same_batches_on_a_gpu() -> None:
     there = _joined(list(train_batches(images.to("cuda"), described, 8, seed=0, epoch=0)))
     assert torch.equal(here[1], there[1].cpu())
     torch.testing.assert_close(here[0], there[0].cpu(), rtol=0, atol=1e-6)
+
+
+def test_a_batch_that_is_copied_is_not_held_through_its_step() -> None:
+    held: list[weakref.ref[Tensor]] = []
+
+    def made() -> Batch:
+        images = torch.zeros(2, 3, SIDE, SIDE).to(memory_format=torch.channels_last)
+        held.append(weakref.ref(images))
+        return Batch(images, torch.zeros(2), None)
+
+    batches = laid_out((made() for _ in range(2)), torch.contiguous_format)
+    assert next(batches).images.is_contiguous()
+    assert [reference() for reference in held] == [None]

@@ -216,9 +216,8 @@ def test_a_folder_that_changes_is_trained_on_anew_and_said_so(bench: Bench, fold
         == len({each.data.fingerprint for each in records if each.data})
         == 2
     )
-    assert (
-        "have changed" not in bench.call(*RUN, *dataset).out
-    )  # nothing is left to say once they are trained
+    # Nothing is left to say once they are trained.
+    assert "have changed" not in bench.call(*RUN, *dataset).out
 
 
 def test_a_table_shows_runs_on_the_data_that_are_there(bench: Bench, folder: Path) -> None:

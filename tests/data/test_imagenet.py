@@ -194,9 +194,8 @@ def _features(views: list[Any], width: int, height: int) -> list[np.ndarray]:
 
 
 def photograph(number: int = 0) -> Image.Image:
-    return Image.fromarray(
-        load_sample_images().images[number]
-    )  # decoded from scikit-learn's JPEG files
+    # Decoded from scikit-learn's JPEG files.
+    return Image.fromarray(load_sample_images().images[number])
 
 
 def jpeg(number: int) -> Image.Image:

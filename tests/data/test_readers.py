@@ -116,9 +116,8 @@ def test_svhn_digit_ten_is_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_stl10_needs_no_unlabelled_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "stl10_binary"
     folder.mkdir()
-    planes = np.random.default_rng(0).integers(
-        0, 256, (3, 3, 96, 96), dtype=np.uint8
-    )  # columns first, as stored
+    # Columns first, as stored.
+    planes = np.random.default_rng(0).integers(0, 256, (3, 3, 96, 96), dtype=np.uint8)
     for part in ("train", "test"):
         planes.tofile(folder / f"{part}_X.bin")
         np.array([1, 10, 4], dtype=np.uint8).tofile(folder / f"{part}_y.bin")

@@ -56,9 +56,8 @@ def test_postscript_under_an_images_name_is_not_run(folder: Path, tmp_path: Path
     (folder / "test").rename(folder / "val")
     with pytest.raises(FailureError, match=r"a/0\.png cannot be decoded: it is none of"):
         load(f"imagenet:{folder}", tmp_path)
-    (folder / "train" / "a" / "0.png").rename(
-        folder / "train" / "a" / "8.png"
-    )  # only the first are looked at before
+    # Only the first are looked at before.
+    (folder / "train" / "a" / "0.png").rename(folder / "train" / "a" / "8.png")
     streamed = load(f"imagenet:{folder}?side=16", tmp_path)
     with pytest.raises(FailureError, match=r"a/8\.png cannot be decoded: it is none of"):
         list(
@@ -82,9 +81,8 @@ def test_formats_that_no_suffix_of_ours_stands_for_are_refused(folder: Path, kin
 
 def test_suffixes_may_be_mixed_up(folder: Path) -> None:
     expected = Image.new("RGB", (SIDE, SIDE), (9, 90, 200))
-    expected.save(
-        folder / "train" / "a" / "0.png", "BMP"
-    )  # one of ImageNet's own .JPEG files is a PNG
+    # One of ImageNet's own .JPEG files is a PNG.
+    expected.save(folder / "train" / "a" / "0.png", "BMP")
     assert (loaded(folder).train.pixels[0].numpy() == np.asarray(expected)).all()
 
 
@@ -113,9 +111,8 @@ def test_levels_of_a_pgm_are_of_its_own_maximum(tmp_path: Path) -> None:
     path = tmp_path / "x.pgm"
     path.write_bytes(_pgm(np.full((SIDE, SIDE), 600, dtype=np.uint16), 1000))
     with opened(path) as image:
-        assert np.unique(np.asarray(as_rgb(image))).tolist() == [
-            153
-        ]  # 600 of 1,000 is 39,321 of 65,535
+        # 600 of 1,000 is 39,321 of 65,535.
+        assert np.unique(np.asarray(as_rgb(image))).tolist() == [153]
 
 
 def test_colour_and_eight_bits_are_left_to_pillow(tmp_path: Path) -> None:
@@ -286,9 +283,8 @@ def test_a_set_larger_than_memory_is_refused_before_it_is_decoded(
         in error.message
     )
     assert f"imagenet:{folder}" in error.remedy
-    assert (
-        info(f"imagenet:{folder}").test_size == 6
-    )  # the remedy takes the same folder, with its "test"
+    # The remedy takes the same folder, with its "test".
+    assert info(f"imagenet:{folder}").test_size == 6
     monkeypatch.undo()
     monkeypatch.setattr(folders, "free_memory", lambda: 12 * SIDE * SIDE * 3)
     assert len(loaded(folder).train) == 6

@@ -40,9 +40,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_reader_gives_what_is_annotated(folder: Path) -> None:
     split = load_detection(f"coco:{folder}", folder)
-    assert [each.file_name for each in split.train.pictures] == [
-        "ten.png"
-    ]  # the other has nothing to learn from
+    # The other has nothing to learn from.
+    assert [each.file_name for each in split.train.pictures] == ["ten.png"]
     assert [each.file_name for each in split.test.pictures] == ["ten.png", "eleven.png"]
     assert [each.id for each in split.test.objects[0]] == [1, 2, 3]
     assert split.test.class_of == {3: 1, 7: 2}  # numbers without gaps, in the order of the ids

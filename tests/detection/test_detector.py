@@ -261,9 +261,8 @@ def test_rate_of_the_published_schedule() -> None:
 
 
 def test_rate_of_a_shorter_run_falls_at_the_same_shares() -> None:
-    recipe = detector_recipe(
-        epochs=3
-    )  # 8 of 12 epochs are 2 of 3; 11 of 12 are no whole epoch of 3
+    # 8 of 12 epochs are 2 of 3; 11 of 12 are no whole epoch of 3.
+    recipe = detector_recipe(epochs=3)
     assert [detector_rate(recipe, 10 * epoch + 9, 10) for epoch in range(3)] == pytest.approx(
         [2e-3, 2e-3, 2e-4]
     )

@@ -240,9 +240,8 @@ def test_weights_of_a_file_take_the_backbones_place(bench: Bench) -> None:
     assert "method unknown" in comparison["how"]
     assert [each["n"] for each in comparison["entries"]] == [1, 1]
     own = next(each for each in bench.records() if each.recipe.detection)
-    assert (
-        comparison["entries"][0]["measured"] == own.metrics["box_ap"]
-    )  # the same weights: the same numbers
+    # The same weights: the same numbers.
+    assert comparison["entries"][0]["measured"] == own.metrics["box_ap"]
 
 
 def test_any_folder_of_cocos_layout_can_stand_in(bench: Bench) -> None:

@@ -55,9 +55,8 @@ def bench(
 
 
 def test_recorded_times_of_the_same_recipe_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "locbench.costs.time_estimate.measured_rate", None
-    )  # would fail if it were called
+    # Would fail if it were called.
+    monkeypatch.setattr("locbench.costs.time_estimate.measured_rate", None)
     records = [recorded(ONE, seconds, seed) for seed, seconds in enumerate((10.0, 14.0, 11.0))]
     found = Estimator(records, CPU).of(msgspec.structs.replace(ONE, seed=7))
     assert (found.seconds, found.basis) == (11.0, "recorded")
@@ -152,9 +151,8 @@ def test_traces_that_a_table_still_needs_are_counted(tmp_path: Path) -> None:
     }
     found = missing_traces(table, tmp_path)
     assert len(found) == len(wanted) == 33
-    assert trace_seconds(found) == pytest.approx(
-        2.0 + 0.04 * 16 * 33
-    )  # ResNet-32 has 16 local layers
+    # ResNet-32 has 16 local layers.
+    assert trace_seconds(found) == pytest.approx(2.0 + 0.04 * 16 * 33)
     assert missing_traces(table, Path(__file__).parents[2] / "results") == ()
     assert trace_seconds(()) == 0
 

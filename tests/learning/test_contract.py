@@ -149,9 +149,8 @@ def test_saved_and_loaded_it_goes_on_with_the_same_numbers(expression: str) -> N
     net.step(*first)
     optimizers[0].step()
     again.load_state_dict(net.state_dict())
-    optimizers[1].load_state_dict(
-        deepcopy(optimizers[0].state_dict())
-    )  # by itself it shares the momentum
+    # By itself it shares the momentum.
+    optimizers[1].load_state_dict(deepcopy(optimizers[0].state_dict()))
     for each, optimizer in zip((net, again), optimizers, strict=True):
         optimizer.zero_grad()
         each.step(*second)

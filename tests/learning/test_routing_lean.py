@@ -318,9 +318,8 @@ def test_on_the_command_line(
         ["plain", "lean"],
         ["lean", "plain"],
     )
-    assert (
-        len(entries[0]["comparisons"]) == len(entries[1]["comparisons"]) == 1
-    )  # not a reduction of its own
+    # Not a reduction of its own.
+    assert len(entries[0]["comparisons"]) == len(entries[1]["comparisons"]) == 1
     assert (
         bench.call("run", "--network", "resnet8", "--method", "hpff+dgl", "--memory", "lean").code
         == 2

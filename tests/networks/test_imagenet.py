@@ -192,9 +192,8 @@ CUTS = {
 def test_published_splits(name: str, modules: int) -> None:
     blocks = BLOCKS[name.replace("resnext101-32x8d", "resnet101")]
     before = dict(enumerate(accumulate(blocks, initial=0), 1))
-    ends = [
-        before[stage] + block + 1 for stage, block in CUTS[name, modules]
-    ]  # the stem is layer 0
+    # The stem is layer 0.
+    ends = [before[stage] + block + 1 for stage, block in CUTS[name, modules]]
     split = units_per_module(name, modules)
     assert list(accumulate(split)) == [*(end + 1 for end in ends), UNITS[name]]
     specs = meta_chain(name).specs

@@ -51,9 +51,8 @@ def model(classes: int) -> nn.Module:
 
 
 def written(path: Path, classes: int) -> Path:
-    torch.save(
-        {"model": model(classes).state_dict(), "epoch": 90}, path
-    )  # as torchvision's training script does
+    # As torchvision's training script does.
+    torch.save({"model": model(classes).state_dict(), "epoch": 90}, path)
     return path
 
 
@@ -94,10 +93,11 @@ def test_the_classifier_of_other_classes_is_drawn_anew(tmp_path: Path) -> None:
 
 def test_from_the_command_line(bench: Bench, tmp_path: Path) -> None:
     path = written(tmp_path / "weights.pth", 1000)
+    # A file alone is of the network's own source: the same run.
     for said in (
         ("--init", "torchvision"),
         (),
-    ):  # a file alone is of the network's own source: the same run
+    ):
         assert bench.call(*RESNET, *said, "--weights", str(path)).code == 0
     (record,) = bench.records()
     assert (record.recipe.init, record.recipe.weights) == ("torchvision", digest(path))

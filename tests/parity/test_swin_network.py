@@ -365,9 +365,8 @@ def test_initial_weights_are_the_pipelines() -> None:
         if name.endswith("relative_position_bias_table") or (
             isinstance(layer, nn.Linear) and each.ndim == 2
         ):
-            tolerance = (
-                5 * 0.02 / (2 * each.numel()) ** 0.5
-            )  # five standard errors of a standard deviation
+            # Five standard errors of a standard deviation.
+            tolerance = 5 * 0.02 / (2 * each.numel()) ** 0.5
             assert each.std().item() == pytest.approx(0.02, abs=tolerance), name
         elif isinstance(layer, nn.LayerNorm) and name.endswith("weight"):
             assert each.eq(1).all(), name

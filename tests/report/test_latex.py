@@ -79,9 +79,8 @@ def test_long_tables_are_split_between_rows_and_groups_named_again() -> None:
     assert len(pages) > 1
     assert [page.count("\\textbf{Group}") for page in pages] == [1] * len(pages)
     for page in pages:
-        assert (
-            page.count("ours") == page.count("paper") <= 22
-        )  # 44 lines of 11 pt are less than a page of 550
+        # 44 lines of 11 pt are less than a page of 550.
+        assert page.count("ours") == page.count("paper") <= 22
         assert page.index("ours") < page.index("paper")
     assert sum(page.count("ours") for page in pages) == 60
 

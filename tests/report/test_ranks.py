@@ -217,10 +217,11 @@ def test_the_report_shows_what_is_chosen(bench: Bench) -> None:
         for line in text.splitlines()
         if line.startswith("|")
     ]
+    # The column's name stays.
     assert (lines[0], lines[2][:2]) == (
         ["Digits", "", "J=2"],
         ["DGL", "ours"],
-    )  # the column's name stays
+    )
     rows = bench.call("report", "mini", "--rows", "Backprop", "--columns", "J=4", "--json").json[
         "comparisons"
     ]

@@ -39,9 +39,8 @@ def head(folder: Path) -> str:
 def test_a_checkout_and_its_changes(tmp_path: Path) -> None:
     root = checkout(tmp_path / "own")
     (root / "results").mkdir()
-    (root / "results" / "record.json").write_text(
-        "{}"
-    )  # what a sweep writes is no change of the code
+    # What a sweep writes is no change of the code.
+    (root / "results" / "record.json").write_text("{}")
     assert code_of(root) == Code(head(root), dirty=False)
     (root / "locbench" / "code.py").write_text("2\n")
     assert code_of(root) == Code(head(root), dirty=True)
@@ -120,9 +119,19 @@ def test_an_empty_repository_has_no_commit(tmp_path: Path) -> None:
 
 
 def test_git_is_asked_once_per_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    code()
-    monkeypatch.setattr(provenance, "git", None)
-    assert code() == code()
+    asked: list[Path] = []
+
+    def counted(root: Path) -> Code:
+        asked.append(root)
+        return Code("a commit", False)
+
+    monkeypatch.setattr(provenance, "code_of", counted)
+    code.cache_clear()
+    try:
+        assert code() == code() == Code("a commit", False)
+        assert len(asked) == 1
+    finally:
+        code.cache_clear()
 
 
 def test_a_report_says_why_there_is_no_commit() -> None:

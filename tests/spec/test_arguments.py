@@ -96,9 +96,8 @@ def test_a_setting_of_another_option_is_refused(name: str) -> None:
 
 def test_warm_up_reaches_the_learning_rate() -> None:
     changed = one(BASE, "epochs=8", "warmup_epochs=4", "lr=1", "warmup_lr=0.2")
-    assert epoch_rate(changed, 1) == pytest.approx(
-        0.2
-    )  # the first epoch has the warm-up's own rate
+    # The first epoch has the warm-up's own rate.
+    assert epoch_rate(changed, 1) == pytest.approx(0.2)
 
 
 def test_seeds_count_from_the_one_that_is_set() -> None:

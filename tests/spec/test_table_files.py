@@ -62,6 +62,7 @@ FAULTS = [
     ('"85.70 ± 0.12"', '"85.70 ± 120"', ["published.test_acc", "J=2", "out of range"]),
     ('unit = "%"', 'unit = ""', ["metrics.test_acc.unit"]),
     ('unit = "pp"', 'unit = "GB"', ["derived[0].unit", "'pp'"]),
+    ('metric = "test_acc"\nunit', 'metric = "x"\nunit', ["derived[0].metric", "not declared"]),
     ('formula = "difference"', 'formula = "reduction"', ["derived[0].unit", "write '%'"]),
     (
         '"Digits / DGL" = "Backprop" }',

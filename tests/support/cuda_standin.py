@@ -87,7 +87,6 @@ def _headers() -> list[Path]:
     """Return the folders of CUDA's headers in pip's wheels."""
     site = Path(sysconfig.get_paths()["purelib"])
     runtime = next((site / "nvidia").rglob("cuda_runtime_api.h"), None)
-    triton = (
-        site / "triton/backends/nvidia/include"
-    )  # has crt/host_defines.h, which the wheel lacks
+    # It has crt/host_defines.h, which the wheel lacks.
+    triton = site / "triton/backends/nvidia/include"
     return [runtime.parent, triton, SOURCES] if runtime and triton.is_dir() else []

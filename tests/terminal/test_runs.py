@@ -33,9 +33,8 @@ def recipe_of(column: str) -> Recipe:
 def test_reduced_runs_are_counted_apart(bench: Bench) -> None:
     store = Store(bench.results)
     store.save(make_record(recipe_of("J=2"), 85.0))
-    store.save(
-        make_record(msgspec.structs.replace(recipe_of("J=2"), epochs=1), 50.0)
-    )  # beside the full one
+    # Beside the full one.
+    store.save(make_record(msgspec.structs.replace(recipe_of("J=2"), epochs=1), 50.0))
     store.save(make_record(msgspec.structs.replace(recipe_of("J=4"), epochs=1), 40.0))
     (entry,) = bench.call("list", "--json").json
     assert (entry["recorded"], entry["reduced"]) == (2, 1)

@@ -67,9 +67,8 @@ def test_runs_in_either_layout_are_the_same(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_speed_by_hand() -> None:
     batch = Batch(torch.empty(0), torch.zeros(30), None)
-    times = iter(
-        [10.0, 12.0, 14.0, 15.0, 18.0]
-    )  # second batch asked for, there; third asked for, there; end
+    # Second batch asked for, there; third asked for, there; end.
+    times = iter([10.0, 12.0, 14.0, 15.0, 18.0])
     told: list[str] = []
     assert len(list(timed(iter([batch] * 3), told.append, clock=lambda: next(times)))) == 3
     # 60 images in 8 seconds, of which 2 + 1 were waited
@@ -85,6 +84,5 @@ def test_speed_is_told_once_it_is_known() -> None:
         next(batches)
     assert len(told) == 1
     assert len(list(batches)) == 6
-    assert told == [
-        "67 images/s read from files, 67 % of the time spent waiting"
-    ]  # 200 in 3 s, 2 s of them waited
+    # 200 in 3 s, 2 s of them waited.
+    assert told == ["67 images/s read from files, 67 % of the time spent waiting"]

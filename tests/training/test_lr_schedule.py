@@ -35,9 +35,8 @@ def test_published_schedule_of_160_epochs() -> None:
     recipe = at(160)
     assert recipe.warmup_epochs == 10
     assert epoch_rate(recipe, 1) == 0.01
-    assert epoch_rate(recipe, 2) == pytest.approx(
-        0.0889692, abs=1e-7
-    )  # c = 0.4 (1 + cos 2.25 deg); 0.1 c + 0.009
+    # C = 0.4 (1 + cos 2.25 deg); 0.1 c + 0.009.
+    assert epoch_rate(recipe, 2) == pytest.approx(0.0889692, abs=1e-7)
     assert epoch_rate(recipe, 40) == pytest.approx(0.4 * (1 + 0.5**0.5))
     assert epoch_rate(recipe, 80) == pytest.approx(0.4)
 

@@ -25,7 +25,7 @@ from locbench.terminal.progress import SweepProgress
 from locbench.training import state as checkpoints
 from locbench.training.events import EpochDone, RunEvent, RunStarted, StepDone
 from locbench.training.run import Run
-from locbench.training.state import Keeper, Origin, RunState, load_checkpoint, save_checkpoint
+from locbench.training.state import Origin, RunState, load_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")
 ONE = ("table", "mini", "--rows", "Backprop", "--seeds", "1")
@@ -104,36 +104,6 @@ def test_other_code_goes_on_and_is_named_beside_the_first(
     found = Run(short(), digits(), path, origin=Origin("c", False)).train()
     assert (found.codes, found.dirty, found.resumed) == (["a", "b", "c"], True, 2)
     assert rows(found) == rows(Run(short(), digits()).train())
-
-
-def test_short_epochs_are_written_when_the_run_breaks_off(tmp_path: Path) -> None:
-    path, net = tmp_path / "run.pt", torch.nn.Linear(2, 1)
-    keeper, state = Keeper(path, "recipe", "data", Origin()), RunState()
-
-    def epoch(number: int) -> None:
-        net.weight.data.fill_(number)
-        state.history.append({"epoch": number})
-        keeper.save(state, learner=net)
-
-    def on_disk() -> tuple[int, float]:
-        content = load_checkpoint(path, CPU)
-        assert content is not None
-        assert content["epoch"] == len(content["history"])
-        return content["epoch"], float(content["learner"]["weight"].mean())
-
-    epoch(1)
-    epoch(2)
-    assert on_disk() == (1, 1)
-    net.weight.data.fill_(9)
-    state.history.append({"epoch": 3})  # which is not kept
-    keeper.write_last()
-    assert on_disk() == (2, 2)
-    keeper.pause = 0
-    epoch(4)
-    assert on_disk() == (2, 2)
-    keeper.write_last()
-    epoch(5)
-    assert on_disk() == (5, 5)
 
 
 def test_the_same_code_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

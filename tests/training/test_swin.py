@@ -64,9 +64,8 @@ def test_decayed_parameters_of_tiny_by_hand() -> None:
     decayed = sum(depth * 12 * c * c for depth, c, _ in blocks)  # qkv 3, proj 1, MLP 8
     decayed += sum(8 * c * c for c in widths[:3])  # merging 4C -> 2C
     decayed += 48 * 96 + 768 * CLASSES
-    spared = sum(
-        depth * (13 * c + 13 * 13 * h) for depth, c, h in blocks
-    )  # 4 of norms, 9 of biases; tables
+    # 4 of norms, 9 of biases; tables.
+    spared = sum(depth * (13 * c + 13 * 13 * h) for depth, c, h in blocks)
     spared += sum(8 * c for c in widths[:3]) + 3 * 96 + 2 * 768 + CLASSES
     # The auxiliary block of 192 channels: stem 192 -> 96, feature of 128, deconvolution 96 -> 96.
     decayed += 9 * 192 * 96 + 96 * 128 + 4 * 96 * 96
@@ -229,9 +228,8 @@ def test_gradients_are_clipped_module_by_module(method: str) -> None:
     before = gradients(run.learner)
     whole = norms(run.learner, before)
     assert len(whole) == (1 if method == "bp" else 4)
-    limit = (
-        sorted(whole)[0] * 1.01 if len(whole) > 1 else 0.5 * whole[0]
-    )  # one module stays as it is
+    # One module stays as it is.
+    limit = sorted(whole)[0] * 1.01 if len(whole) > 1 else 0.5 * whole[0]
     clipped = Run(swin(method, clip_norm=limit), digits(), dtype=torch.float64)
     clipped.engine.accumulate_and_step(*prepared(), guided="pgl" in method)
     after = gradients(clipped.learner)

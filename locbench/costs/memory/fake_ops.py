@@ -129,7 +129,7 @@ class ShapeCache:
 def forget_values(tensors: Iterable[Tensor]) -> None:
     """Let fake tensors that are known by value be known by shape alone, as all others are.
 
-    For those nobody reads.
+    For tensors whose values nobody reads.
     """
     for tensor in tensors:
         if isinstance(tensor, FakeTensor):
@@ -220,8 +220,9 @@ def _gives_nothing(func: Any) -> bool:
 def _particular(func: Any) -> bool:
     """Return whether more than the shapes of its arguments decides what an operation does."""
     tags = getattr(func, "tags", None)
+    # Offsets in storage.
     absolute = func in (
         torch.ops.aten.as_strided.default,
         torch.ops.aten.as_strided_.default,
-    )  # offsets in storage
+    )
     return tags is None or torch.Tag.inplace_view in tags or absolute

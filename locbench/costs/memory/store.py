@@ -24,7 +24,7 @@ TRACE_VERSION = 2
 reason.
 
 A test traces a dozen steps anew and fails where one differs from what is stored for this version.
-Raise it then, and make the committed traces anew.
+Raise it then, make those that differ anew, and carry the others over.
 """
 
 
@@ -33,7 +33,7 @@ class TracedStep(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         recipe, setting: what was traced; the recipe without its schedule.
-        made_with: versions of locbench and of torch; told, and compared with nothing.
+        made_with: versions of locbench, torch and timm; told, and compared with nothing.
         trace_version: of the rules; see `TRACE_VERSION`. Files without it are of version 1.
         peak: largest number of live tensor bytes in the second step.
         kinds: what was live then, by what it holds.

@@ -108,9 +108,8 @@ def trace_step(
             take_step(learner, optimizer, images, targets, recipe, setting, live)
         live.label(_state_of(optimizer), "optimizer state")
         peak, event = live.trace.peak(start)
-        trace = Trace(
-            list(live.trace.events)
-        )  # without the deaths that follow when the learner goes
+        # Without the deaths that follow when the learner goes.
+        trace = Trace(list(live.trace.events))
     return StepMemory(peak, event, start, trace)
 
 

@@ -35,7 +35,7 @@ class ModuleSpan(NamedTuple):
 
 
 Ends: TypeAlias = tuple[int, ...]
-"""The last local layer of each module, as in `learning.partition.Partition`."""
+"""The last local layer of each module, as in `spec.partition.Partition`."""
 
 SortedPeaks: TypeAlias = tuple[int, ...]
 """Peaks from the largest down: the smaller of two such tuples belongs to the better division."""

@@ -127,7 +127,7 @@ class TracedNetwork:
 
 
 class ModuleMemory:
-    """The local modules that a recipe's network may be cut into; see `splits.Peaks`.
+    """The local modules that a recipe's network may be cut into; see `splits.search.Peaks`.
 
     Args:
         recipe: network, method and K.

@@ -29,7 +29,7 @@ class Splits(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         recipe, setting: what was traced; the recipe without its schedule.
-        made_with: versions of locbench and of torch; told, and compared with nothing.
+        made_with: versions of locbench, torch and timm; told, and compared with nothing.
         trace_version: of the rules; see `SPLIT_VERSION`. Files without it are of version 1.
         divisions: how many divisions there are.
         best: the best of them, the best first.

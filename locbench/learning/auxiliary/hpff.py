@@ -7,7 +7,7 @@ gradient with respect to it; the second runs each patch with a graph, feeds it t
 by the number of patches, and frees it. Same gradients, one more forward pass of the auxiliary net.
 
 A net that keeps little, such as one that pools first or sees small maps, runs once on all patches,
-stacked along the batch: a quarter of the operations. BatchNorm still normalises patch by patch.
+stacked along the batch: a quarter of the kernels. BatchNorm still normalises patch by patch.
 """
 
 from __future__ import annotations
@@ -132,10 +132,12 @@ def stackable(build: Callable[[], Branch], point: AttachPoint) -> bool:
     with _disable_current_modes():  # a trace of a step's memory has nothing to do with it
         with torch.device("meta"):
             branch = build()
-        kept = _kept_elements(branch, point) if point.side else 0
-    norms = [layer for layer in branch.modules() if isinstance(layer, _BatchNorm)]
-    plain = all(type(norm) in _PARTED and norm.momentum is not None for norm in norms)
-    if branch.fuse != "outputs" or not plain or not kept:
+        norms = [layer for layer in branch.modules() if isinstance(layer, _BatchNorm)]
+        plain = all(type(norm) in _PARTED and norm.momentum is not None for norm in norms)
+        if branch.fuse != "outputs" or not plain or not point.side:
+            return False
+        kept = _kept_elements(branch, point)
+    if not kept:
         return False
     maps = [spec.channels * spec.side**2 for spec in point.specs]
     largest = max(maps[end] for end in point.ends[:-1])

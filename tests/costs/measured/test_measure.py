@@ -39,9 +39,8 @@ backward pass, whose CPU kernel holds two maps for the one that it returns, and 
 everything there."""
 
 SIZES = [("resnet8", 16), ("resnet8", 64), ("resnet20", 16), ("resnet20", 64)]
-CASES = [
-    (name, *size) for name in METHODS for size in SIZES[: 3 if name == "HPFF-DGL" else 4]
-]  # HPFF takes long
+# HPFF takes long.
+CASES = [(name, *size) for name in METHODS for size in SIZES[: 3 if name == "HPFF-DGL" else 4]]
 
 
 def small(

@@ -152,10 +152,11 @@ def test_a_measurement_is_read_back_as_it_was(tmp_path: Path) -> None:
         store.save(each)
     store.save(made(recipe("predsim")))
     assert len(list((tmp_path / "measured").glob("*.json"))) == 5
+    # By the files' names: ...-benchmark, then ....json.
     assert MeasurementStore(tmp_path).of(one) == (
         searched,
         local,
-    )  # by the files' names: ...-benchmark, then ....json
+    )
     assert store.of(
         msgspec.structs.replace(one, epochs=9, seed=4, lr=1.0, method="another wording")
     ) == store.of(one)
@@ -424,9 +425,8 @@ def test_reduced_runs_measure_nothing_unasked(
     ):
         assert not wanted(reduced, None)
         assert wanted(reduced, True)
-    assert not wanted(
-        RunOptions(), True, read_table(bench.tables / "mini.toml")
-    )  # accuracies alone
+    # Accuracies alone.
+    assert not wanted(RunOptions(), True, read_table(bench.tables / "mini.toml"))
 
 
 def test_reports_show_what_was_measured(bench: Bench) -> None:
@@ -536,9 +536,8 @@ def test_json_of_a_table_holds_new_measurements(bench: Bench) -> None:
         "DGL",
     )
     assert [each["column"] for each in said.json["measured"]] == ["DGL"]
-    assert (
-        said.json["measured"][0]["off"]["overhead"] is not None
-    )  # backpropagation was measured with it
+    # Backpropagation was measured with it.
+    assert said.json["measured"][0]["off"]["overhead"] is not None
     assert "[2/2]" in said.err
 
 

@@ -71,9 +71,8 @@ def test_a_calibration_grows_with_the_batch_that_it_was_fitted_at() -> None:
         "toy", 1024, (Term(1.0, shape="3-16 3x3/1 at 32"), Term(9.0, shape="never met"))
     )
     step = Peak(2 * 10**9, {"3-16 3x3/1 at 32": 10**9})
-    assert (
-        held.total(step, 512) == held.total(step, 1024) == 2_500_000_000
-    )  # the workspace stays below the peak
+    # The workspace stays below the peak.
+    assert held.total(step, 512) == held.total(step, 1024) == 2_500_000_000
     assert held.total(step, 4096) == 1_000_000_000 + 4_000_000_000 + 500_000_000
     assert (
         DeviceOverhead("toy", 1024, (Term(1.0),)).total(step, 2048)
@@ -97,9 +96,8 @@ def test_a_published_recipe_takes_its_tables_calibration_and_others_none() -> No
         overhead_of(make_recipe({**common, "method": "auglocal", "options": {"depth": 19}}))
         == ASSUMED
     )
-    assert (
-        overhead_of(make_recipe({**common, "method": "infopro", "options": {}})) == ASSUMED
-    )  # known not to fit
+    # Known not to fit.
+    assert overhead_of(make_recipe({**common, "method": "infopro", "options": {}})) == ASSUMED
 
 
 def test_the_batch_on_a_device_fits_and_the_next_does_not() -> None:

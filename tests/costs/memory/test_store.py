@@ -26,9 +26,8 @@ def test_a_trace_is_made_once_and_only_if_allowed(
     assert step is not None
     assert step.peak == peak_bytes(one)
     assert sum(step.kinds.values()) == step.peak
-    monkeypatch.setattr(
-        "locbench.costs.memory.trace.trace_step", None
-    )  # would fail if it were called
+    # Would fail if it were called.
+    monkeypatch.setattr("locbench.costs.memory.trace.trace_step", None)
     assert (
         PredictionStore(tmp_path, trace=True).step(msgspec.structs.replace(one, epochs=7, seed=3))
         == step

@@ -77,9 +77,8 @@ def closed_form(shape: TransformerInfo, batch: int, *, kept: bool) -> float:
     They are 16 C + heads * window^2 elements per token and block, these twice if kept.
     """
     total, side, channels = 0.0, shape.side // 4, shape.channels
-    total += batch * (
-        3 * shape.side**2 + side**2 * channels
-    )  # the image and the patch embedding's LayerNorm input
+    # The image and the patch embedding's LayerNorm input.
+    total += batch * (3 * shape.side**2 + side**2 * channels)
     for stage, (depth, heads) in enumerate(zip(shape.depths, shape.heads, strict=True)):
         tokens = batch * side**2
         attention = heads * shape.window**2 * (2 if kept else 1)

@@ -70,9 +70,8 @@ def test_a_chain_worked_out_by_hand() -> None:
         loss = second(hidden).sum()
         loss.backward()
     weight, wide, narrow = 64 * 32 * 4, 256 * 64 * 4, 256 * 32 * 4
-    always = (
-        2 * weight + wide + narrow
-    )  # both weights, the images, and the hidden map, in place after the ReLU
+    # Both weights, the images, and the hidden map, in place after the ReLU.
+    always = 2 * weight + wide + narrow
     forward = always + wide + GRANULE  # the output is freed once it is summed
     # At the ReLU: the loss and its gradient, the second weight's gradient, and the hidden map's
     # before and after.

@@ -116,9 +116,8 @@ def test_a_division_worked_out_by_hand() -> None:
 def test_only_what_can_matter_is_traced() -> None:
     space, made = drawn(10, 4, 7, 10**6)
     (found,) = Search(space, made).best(1)
-    assert (
-        len(made.traced) == 4
-    )  # the bounds are the peaks: the best division is traced and nothing else
+    # The bounds are the peaks: the best division is traced and nothing else.
+    assert len(made.traced) == 4
     assert {made.peaks[span] for span in made.traced} == set(found.peaks)
 
 

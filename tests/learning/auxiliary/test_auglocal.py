@@ -139,9 +139,8 @@ def test_multiplier_of_shallow_1x1_nets() -> None:
         positions = (side // stride) ** 2
         macs = 9 * inputs * 64 + 9 * 64 * 64 + (inputs * 64 if shortcut else 0)
         norms = 2 * 64 * (3 if shortcut else 2)
-        target += number * (
-            (macs + norms + 64) * positions + 2 * 64 + 640
-        )  # + pooling, BatchNorm1d, linear
+        # + pooling, BatchNorm1d, linear.
+        target += number * ((macs + norms + 64) * positions + 2 * 64 + 640)
 
     def plain(multiplier: float) -> int:
         widths = [int(multiplier * inputs) for inputs, *_ in stages]

@@ -189,9 +189,8 @@ def test_top_layers_are_merged(network: str) -> None:
 
 def test_parameters_of_a_net_by_hand() -> None:
     """VGG19, stem, d=3: layers 8 and 15, then 512 -> 10."""
-    expected = (
-        (9 * 64 * 512 + 3 * 512) + (9 * 512 * 512 + 3 * 512) + (512 * 10 + 10)
-    )  # bias, and BatchNorm's two
+    # Bias, and BatchNorm's two.
+    expected = (9 * 64 * 512 + 3 * 512) + (9 * 512 * 512 + 3 * 512) + (512 * 10 + 10)
     assert sum(each.numel() for each in net_at("vgg19", 0, 2).parameters()) == expected
     expected = (32 * 1280 + 2 * 1280) + 2 * 1280 + (1280 * 10 + 10)
     assert sum(each.numel() for each in net_at("mobilenetv2", 0, 1).parameters()) == expected
