@@ -142,7 +142,7 @@ def _in_grids(table: Table) -> Iterator[tuple[str, str]]:
         if metric not in table.metrics:
             yield (
                 key.replace(".printed", ".metric"),
-                f"metric is not declared; {suggestion(metric, table.metrics)}",
+                f"metric {metric!r} is not declared; {suggestion(metric, table.metrics)}",
             )
             continue
         for label, texts in grid.items():
