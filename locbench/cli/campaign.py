@@ -18,6 +18,7 @@ from locbench.cli.options import (
     Precision,
     Preset,
     Results,
+    Seed,
     Seeds,
     data_root,
 )
@@ -34,6 +35,7 @@ def campaign(
     ] = None,
     budget: Annotated[str, typer.Option(help="Time to spend, such as 10min or 1h30m.")] = "30min",
     seeds: Seeds = None,
+    seed: Seed = None,
     epochs: Epochs = None,
     limit: Limit = None,
     preset: Preset = "paper",
@@ -59,10 +61,17 @@ def campaign(
     from locbench.commands.campaign import start
     from locbench.execution.config import execution_config
     from locbench.spec.selection import RunOptions
+    from locbench.spec.validation import asked_seeds
 
     start(
         tables or (),
-        RunOptions(preset=preset, seeds=seeds, epochs=epochs, limit=limit, precision=precision),
+        RunOptions(
+            preset=preset,
+            seeds=asked_seeds(seeds, seed),
+            epochs=epochs,
+            limit=limit,
+            precision=precision,
+        ),
         budget,
         execution_config(results, data_root(root), device, jobs_per_device, engine=engine),
         check=check,

@@ -23,8 +23,14 @@ ImageSize = Annotated[int | None, typer.Option(help="Side of the images in pixel
 Epochs = Annotated[int | None, typer.Option(help="Epochs in place of the preset's.")]
 Limit = Annotated[int | None, typer.Option(help="Training images, balanced over classes.")]
 Seeds = Annotated[
-    int | None, typer.Option(help="Seeds per cell.", show_default="the paper's; 1 if reduced")
+    str | None,
+    typer.Option(
+        metavar="N|LIST",
+        help="How many seeds per cell, or which ones, such as 0,3,7.",
+        show_default="the paper's; 1 if reduced",
+    ),
 ]
+Seed = Annotated[int | None, typer.Option("--seed", help="This seed alone.")]
 Rows = Annotated[
     list[str] | None, typer.Option(help="Rows: labels, parts of them, patterns; repeat it.")
 ]

@@ -21,6 +21,7 @@ from locbench.cli.options import (
     Modules,
     Precision,
     Results,
+    Seed,
     Set,
     data_root,
 )
@@ -54,7 +55,13 @@ def run(
         typer.Option(help="Base learning rate.", show_default="the papers', scaled to the batch"),
     ] = None,
     limit: Limit = None,
-    seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 1,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|LIST", help="How many seeds, or which ones, such as 0,3,7.", show_default="1"
+        ),
+    ] = None,
+    seed: Seed = None,
     device: Devices = "auto",
     jobs_per_device: JobsPerDevice = 1,
     precision: Precision = None,
@@ -85,6 +92,7 @@ def run(
     from locbench.execution.config import execution_config
     from locbench.files import digest
     from locbench.spec.arguments import initial_weights, recipes_from, settings_from_options
+    from locbench.spec.validation import asked_seeds
 
     config = execution_config(
         results,
@@ -110,5 +118,5 @@ def run(
         memory=memory,
         **initial_weights(network, init, digest(weights) if weights else ""),
     )
-    recipes = recipes_from(settings, seeds, config.root, recipe or [])
+    recipes = recipes_from(settings, asked_seeds(seeds, seed), config.root, recipe or [])
     training.run(recipes, rerun=rerun, plan_only=plan)

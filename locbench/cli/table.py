@@ -23,6 +23,7 @@ from locbench.cli.options import (
     Preset,
     Results,
     Rows,
+    Seed,
     Seeds,
     TableId,
     data_root,
@@ -38,6 +39,7 @@ def table(
     rows: Rows = None,
     columns: Columns = None,
     seeds: Seeds = None,
+    seed: Seed = None,
     epochs: Epochs = None,
     limit: Limit = None,
     preset: Preset = "paper",
@@ -79,13 +81,14 @@ def table(
     from locbench.files import digest
     from locbench.spec.selection import RunOptions
     from locbench.spec.table_files import aliased
+    from locbench.spec.validation import asked_seeds
 
     options = RunOptions(
         preset=preset,
         dataset=dataset,
         rows=tuple(rows or ()),
         columns=tuple(columns or ()),
-        seeds=seeds,
+        seeds=asked_seeds(seeds, seed),
         epochs=epochs,
         limit=limit,
         precision=precision,

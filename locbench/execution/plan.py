@@ -22,7 +22,7 @@ from locbench.spec.presets import with_preset
 from locbench.spec.recipe import Recipe, warmup_epochs
 from locbench.spec.selection import RunOptions, select, trains
 from locbench.spec.tables import Cell, Table
-from locbench.spec.validation import MOST, MOST_SEEDS, refuse_count
+from locbench.spec.validation import MOST, refuse_count, seed_numbers
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def make_plan(
     notes: dict[str, None] = {}
     variant = cache(partial(resolve, root=root))  # looks at the disk, once per data set
     places: dict[str, tuple[Recipe, list[tuple[str, str]]]] = {}
-    for seed in range(_seeds(table, options)):
+    for seed in _seeds(table, options):
         for cell in runnable:
             assert cell.recipe is not None
             recipe, note = _reduced(cell.recipe, options, substitute, variant)
@@ -105,11 +105,9 @@ def make_plan(
     return Plan(table, jobs, tuple(cells), tuple(notes), blocked)
 
 
-def _seeds(table: Table, options: RunOptions) -> int:
-    if options.seeds is not None:
-        refuse_count("--seeds", options.seeds, MOST_SEEDS)
-        return options.seeds
-    return table.trials if options.preset == "paper" else 1
+def _seeds(table: Table, options: RunOptions) -> Sequence[int]:
+    usual = table.trials if options.preset == "paper" else 1
+    return seed_numbers(usual if options.seeds is None else options.seeds)
 
 
 def _reduced(

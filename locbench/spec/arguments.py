@@ -13,11 +13,11 @@ from locbench.spec.presets import scaled_rate, small_variant
 from locbench.spec.recipe import Recipe
 from locbench.spec.table_files import load_tables
 from locbench.spec.validation import (
-    MOST_SEEDS,
+    Seeds,
     make_recipe,
-    refuse_count,
     refuse_sizes,
     refuse_types,
+    seed_numbers,
 )
 
 _ELSEWHERE = {
@@ -47,22 +47,26 @@ def settings_from_options(set_: Sequence[str] | None = None, **options: object) 
 
 
 def recipes_from(
-    settings: Mapping[str, Any], seeds: int, root: Path, further: Sequence[str] = ()
+    settings: Mapping[str, Any], seeds: Seeds | None, root: Path, further: Sequence[str] = ()
 ) -> list[Recipe]:
     """Return the recipe of a command line, once per seed.
 
     Args:
         settings: of `make_recipe`; what is left out is the data set's published batch, a rate
             scaled to the batch, and 160 epochs (four on the embedded digits).
-        seeds: number of seeds, from 0 or from the ``seed`` among the further settings.
+        seeds: which ones, or how many from 0 or from the ``seed`` among the further settings; one
+            if None.
         root: folder of the data sets.
         further: ``name=value`` words for any other field of `Recipe`.
 
     Raises:
         UsageError: a setting or an option is unknown, given twice or does not fit.
     """
-    refuse_count("--seeds", seeds, MOST_SEEDS)
     further_given = _further(further, settings)
+    if isinstance(seeds, tuple) and "seed" in further_given:
+        raise UsageError(
+            "the seed is given twice, with --recipe and with --seed or --seeds", "Give one of them."
+        )
     given = {**settings, **further_given}
     refuse_types(given)
     refuse_sizes(given)
@@ -77,8 +81,8 @@ def recipes_from(
         settings.pop("warmup_epochs", None)  # a shorter run has a shorter warm-up
     settings.setdefault("batch_size", data.batch)
     settings.setdefault("lr", scaled_rate(data.lr, data.batch, settings["batch_size"]))
-    first = settings.pop("seed", 0)
-    recipes = [make_recipe(settings | {"seed": first + seed}) for seed in range(seeds)]
+    numbers = seed_numbers(1 if seeds is None else seeds, settings.pop("seed", 0))
+    recipes = [make_recipe(settings | {"seed": seed}) for seed in numbers]
     if "warmup_lr" in further_given and recipes[0].warmup_epochs == 0:
         raise UsageError(
             "warmup_lr is given, and the run has no warm-up", "Leave it out, or set warmup_epochs."

@@ -14,6 +14,7 @@ from locbench.registry import close_names, suggestion
 from locbench.spec.choices import Init, Memory, Precision, Preset
 from locbench.spec.claims import Place, inequalities
 from locbench.spec.tables import Axis, Cell, Claim, Table
+from locbench.spec.validation import Seeds
 
 
 class RunOptions(msgspec.Struct, frozen=True):
@@ -23,7 +24,7 @@ class RunOptions(msgspec.Struct, frozen=True):
         dataset: one of the table's data sets narrows it to that one's cells; any other stands in
             for its first one.
         rows, columns: labels, parts of labels or patterns; empty means all.
-        seeds: number of seeds, 0 and up.
+        seeds: how many, or which ones; see `asked_seeds`.
         init: initial weights.
         weights: digest of a file that pretrained weights are taken from.
         processes: that share every run.
@@ -34,7 +35,7 @@ class RunOptions(msgspec.Struct, frozen=True):
     dataset: str | None = None
     rows: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
-    seeds: int | None = None
+    seeds: Seeds | None = None
     epochs: int | None = None
     limit: int | None = None
     precision: Precision | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 
 import msgspec
 
@@ -49,6 +50,55 @@ def refuse_count(option: str, value: int, most: int) -> None:
         raise UsageError(f"{option} is {value}", "Ask for 1 or more.")
     if value > most:
         raise UsageError(f"{option} is {shortened(value)}", f"Ask for {most:,} or less.")
+
+
+Seeds: TypeAlias = int | tuple[int, ...]
+"""How many seeds, from 0 and up, or which ones."""
+
+
+def asked_seeds(seeds: str | None, seed: int | None) -> Seeds | None:
+    """Return what ``--seeds`` and ``--seed`` ask for; None without either.
+
+    Args:
+        seeds: a count such as ``3``, or a list such as ``0,3,7``.
+        seed: one seed alone.
+
+    Raises:
+        UsageError: both are given, or one of them is no count and no list of seeds.
+    """
+    if seeds is not None and seed is not None:
+        raise UsageError("--seed and --seeds are two choices of seeds", "Give one of them.")
+    if seeds is None:
+        return None if seed is None else _distinct("--seed", (seed,))
+    words = [word.strip() for word in seeds.split(",")]
+    if not all(re.fullmatch(r"-?[0-9]{1,20}", word) for word in words):
+        raise UsageError(
+            f"--seeds is {shortened(seeds)}", "Give a count such as 3, or a list such as 0,3,7."
+        )
+    numbers = tuple(map(int, words))
+    return numbers[0] if len(numbers) == 1 else _distinct("--seeds", numbers)
+
+
+def _distinct(option: str, numbers: tuple[int, ...]) -> tuple[int, ...]:
+    refuse_count(f"the number of {option}", len(numbers), MOST_SEEDS)
+    for number in numbers:
+        if not 0 <= number <= LARGEST_SEED:
+            raise UsageError(f"{option} has {number}", f"Give seeds from 0 to {LARGEST_SEED}.")
+        if numbers.count(number) > 1:
+            raise UsageError(f"{option} has {number} twice", "Give every seed once.")
+    return numbers
+
+
+def seed_numbers(asked: Seeds, first: int = 0) -> Sequence[int]:
+    """Return the seeds of a list as they are, and those of a count from ``first`` on.
+
+    Raises:
+        UsageError: the count is below 1 or beyond all sense.
+    """
+    if isinstance(asked, tuple):
+        return asked
+    refuse_count("--seeds", asked, MOST_SEEDS)
+    return range(first, first + asked)
 
 
 def refuse_sizes(settings: Mapping[str, Any]) -> None:

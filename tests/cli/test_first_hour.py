@@ -72,6 +72,30 @@ def test_a_preset_that_tests_rarely_says_so(bench: Bench) -> None:
     assert "tested after" not in bench.call("table", "mini", "--plan").out
 
 
+RUN = ("run", "--network", "resnet8", "--method", "dgl")
+
+
+@pytest.mark.parametrize(
+    ("given", "seeds"),
+    [
+        ((), [0]),
+        (("--seeds", "3"), [0, 1, 2]),
+        (("--seeds", "0,3,7"), [0, 3, 7]),
+        (("--seed", "7"), [7]),
+        (("--seed", "0"), [0]),
+    ],
+)
+def test_seeds_are_a_count_or_a_list(
+    bench: Bench, given: tuple[str, ...], seeds: list[int]
+) -> None:
+    cell = ("table", "mini", "--rows", "DGL", "--columns", "J=2", "--preset", "smoke")
+    for command in (cell, RUN):
+        planned = bench.call(*command, *given, "--plan", "--json")
+        assert [run["seed"] for run in planned.json["runs"]] == seeds
+    counted = bench.call("campaign", "mini::J=2", "--preset", "smoke", *given, "--plan", "--json")
+    assert counted.json[0]["runs"] == 2 * len(seeds)
+
+
 REFUSED = [
     ("table", "mini", "--engine", "graphed", "--device", "cpu"),
     ("table", "mini", "--dataset", "cifar100"),

@@ -101,6 +101,9 @@ def test_warm_up_reaches_the_learning_rate() -> None:
 
 
 def test_seeds_count_from_the_one_that_is_set() -> None:
+    assert [each.seed for each in recipes_from(BASE, (7, 0), Path("nowhere"))] == [7, 0]
+    with pytest.raises(UsageError, match="the seed is given twice"):
+        recipes_from(BASE, (7,), Path("nowhere"), ["seed=7"])
     assert [each.seed for each in recipes_from(BASE, 3, Path("nowhere"), ["seed=7"])] == [
         7,
         8,
