@@ -29,6 +29,7 @@ STOREYS = (
     ("costs",),
     ("bench",),
     ("execution",),
+    ("analysis",),
     ("report",),
     ("terminal",),
     ("commands",),

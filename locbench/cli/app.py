@@ -21,6 +21,7 @@ from locbench.cli.run import run
 from locbench.cli.show import show
 from locbench.cli.splits import splits
 from locbench.cli.table import table
+from locbench.cli.weights import weights
 from locbench.errors import ReaderGoneError, StoppedError
 
 P = ParamSpec("P")
@@ -66,6 +67,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "costs": costs,
     "fit": fit,
     "splits": splits,
+    "weights": weights,
     "bench": bench,
 }
 

@@ -14,6 +14,7 @@ from locbench.cli.options import (
     Epochs,
     JobsPerDevice,
     Json,
+    KeepWeights,
     Limit,
     Precision,
     Preset,
@@ -48,6 +49,7 @@ def campaign(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Check the device first, a minute.")
     ] = True,
+    keep_weights: KeepWeights = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what is there and what is not; run nothing.")
     ] = False,
@@ -71,6 +73,7 @@ def campaign(
             epochs=epochs,
             limit=limit,
             precision=precision,
+            keep_weights=keep_weights,
         ),
         budget,
         execution_config(results, data_root(root), device, jobs_per_device, engine=engine),

@@ -66,6 +66,12 @@ Memory = Annotated[
         show_default="plain",
     ),
 ]
+KeepWeights = Annotated[
+    bool,
+    typer.Option(
+        "--keep-weights", help="Keep final weights; recorded runs without them run again."
+    ),
+]
 Engine = Annotated[
     choices.EngineChoice,
     typer.Option(

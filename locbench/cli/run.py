@@ -16,6 +16,7 @@ from locbench.cli.options import (
     Engine,
     JobsPerDevice,
     Json,
+    KeepWeights,
     Limit,
     Memory,
     Modules,
@@ -82,6 +83,7 @@ def run(
     rerun: Annotated[
         bool, typer.Option("--rerun", help="Run it again although it is recorded.")
     ] = False,
+    keep_weights: KeepWeights = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show parameters and time; run nothing.")
     ] = False,
@@ -119,4 +121,4 @@ def run(
         **initial_weights(network, init, digest(weights) if weights else ""),
     )
     recipes = recipes_from(settings, asked_seeds(seeds, seed), config.root, recipe or [])
-    training.run(recipes, rerun=rerun, plan_only=plan)
+    training.run(recipes, rerun=rerun, plan_only=plan, keep_weights=keep_weights)

@@ -17,6 +17,7 @@ from locbench.cli.options import (
     Epochs,
     JobsPerDevice,
     Json,
+    KeepWeights,
     Limit,
     Memory,
     Precision,
@@ -69,6 +70,7 @@ def table(
             show_default="if it is a GPU",
         ),
     ] = None,
+    keep_weights: KeepWeights = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show the cells and the time they need; run nothing.")
     ] = False,
@@ -95,6 +97,7 @@ def table(
         memory=memory,
         init="torchvision" if init == "torchvision" else None,
         weights=digest(weights) if weights else "",
+        keep_weights=keep_weights,
     )
     config = execution_config(
         results,

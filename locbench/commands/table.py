@@ -15,7 +15,7 @@ from locbench.costs.memory.store import PredictionStore
 from locbench.errors import FailureError, StoppedError
 from locbench.execution.config import ExecutionConfig, with_device
 from locbench.execution.identity import Contents
-from locbench.execution.job import Job, shipped_notes
+from locbench.execution.job import Job, shipped_notes, state_of
 from locbench.execution.plan import Plan, make_plan
 from locbench.execution.readiness import missing_for
 from locbench.report.machine_formats import document
@@ -120,7 +120,14 @@ class Training:
         remark(*predictions.log.lines)
         return comparisons
 
-    def run(self, recipes: Sequence[Recipe], *, rerun: bool, plan_only: bool) -> None:
+    def run(
+        self,
+        recipes: Sequence[Recipe],
+        *,
+        rerun: bool,
+        plan_only: bool,
+        keep_weights: bool = False,
+    ) -> None:
         """Run recipes that belong to no table."""
         contents = Contents(self.config.root)
         recipes = [
@@ -128,14 +135,21 @@ class Training:
             for each in recipes
         ]
         jobs = [
-            Job(recipe, (), "to do" if rerun or not self.store.find(recipe.key) else "done")
+            Job(
+                recipe,
+                (),
+                state_of(
+                    recipe.key, self.store, "all" if rerun else None, needs_weights=keep_weights
+                ),
+                keeps_weights=keep_weights,
+            )
             for recipe in recipes
         ]
         self._report_set_aside()
         if plan_only:
             self._show_plan(Plan(None, tuple(jobs), ()), None)
             return
-        open_jobs = [job for job in jobs if job.state == "to do"]
+        open_jobs = [job for job in jobs if job.open]
         for note in contents.notes(jobs, self.store) + shipped_notes(
             jobs, self.store, rerun="--rerun"
         ):

@@ -16,7 +16,6 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from locbench.datasets.catalogue import info
 from locbench.errors import DivergedError, FailureError
-from locbench.files import write_atomically
 from locbench.networks.chain import Chain, build_chain
 from locbench.networks.pretrained import load_state
 from locbench.spec.choices import Precision
@@ -154,17 +153,6 @@ class BackboneError(DivergedError):
 
     The cell is recorded as failed and the sweep goes on.
     """
-
-
-def keep_weights(chain: nn.Module, path: Path) -> None:
-    """Write a network's weights and statistics, from whatever device.
-
-    See `write_atomically` for errors.
-    """
-    from safetensors.torch import save
-
-    state = {name: each.detach().cpu().contiguous() for name, each in chain.state_dict().items()}
-    write_atomically(path, save(state))
 
 
 def load_backbone(chain: Chain, network: str, path: Path) -> None:

@@ -62,6 +62,11 @@ class DetectionRun(TrainingRun):
         self.optimizer = make_detector_optimizer(self.detector, recipe)
         return {"primary": sum(each.numel() for each in self.detector.parameters()), "auxiliary": 0}
 
+    @property
+    def trained(self) -> nn.Module:
+        """The detector."""
+        return self.detector
+
     def _parts(self) -> dict[str, Stateful]:
         return {"detector": self.detector, "optimizer": self.optimizer}
 

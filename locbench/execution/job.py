@@ -20,8 +20,8 @@ class Job:
 
     Attributes:
         backbone_of: rows of the same plan whose detectors stand on this run's network.
-        keeps_weights: whether the network's final weights are kept for detectors, of this or of
-            another table.
+        keeps_weights: whether the final weights are kept, for detectors of this or of another table
+            or since a user asks for them.
     """
 
     recipe: Recipe
@@ -47,12 +47,19 @@ class Job:
         return row, column + more
 
 
-def state_of(key: str, store: Store, rerun: str | None) -> State:
+def state_of(key: str, store: Store, rerun: str | None, *, needs_weights: bool = False) -> State:
     """Return how far the run of a key is.
 
-    ``rerun`` is ``failed`` or ``all`` and makes what is there count as open.
+    Args:
+        key: of the recipe.
+        store: records there are.
+        rerun: ``failed`` or ``all`` makes what is there count as open.
+        needs_weights: a recorded run without kept weights counts as open.
     """
     record = store.find(key)
+    if needs_weights and record is not None and record.status == "done":
+        # It was recorded by another command, or on another machine.
+        rerun = rerun if store.weights(key).is_file() else "all"
     if (
         record is not None
         and rerun != "all"
@@ -84,11 +91,8 @@ def _backbone(recipe: Recipe, above: Sequence[Job], store: Store, rerun: str | N
 
     It runs where a detector needs it, and again only if it failed.
     """
-    state = state_of(recipe.key, store, "failed" if rerun else None)
     needed = any(job.open for job in above)
-    if state == "done" and needed and not store.weights(recipe.key).is_file():
-        # It is recorded, but its weights were not kept: another table's run, or another machine's.
-        state = "to do"
+    state = state_of(recipe.key, store, "failed" if rerun else None, needs_weights=needed)
     if state in ("unfinished", "to do") and not needed:
         state = "done"  # nobody needs it: its detectors are there
     return Job(

@@ -93,9 +93,14 @@ def make_plan(
             _refuse_unfit(recipe, cell)
             places.setdefault(recipe.key, (recipe, []))[1].append((cell.row, cell.column))
     _refuse_shared_weights([recipe for recipe, _ in places.values()])
-    kept = published_backbones() & places.keys()
+    kept, asked = published_backbones() & places.keys(), options.keep_weights
     table_jobs = [
-        Job(recipe, tuple(where), state_of(key, store, rerun), keeps_weights=key in kept)
+        Job(
+            recipe,
+            tuple(where),
+            state_of(key, store, rerun, needs_weights=asked),
+            keeps_weights=asked or key in kept,
+        )
         for key, (recipe, where) in places.items()
     ]
     jobs = with_backbones(table_jobs, store, rerun)

@@ -13,7 +13,7 @@ import torch
 
 from locbench.data.images import Split, load
 from locbench.detection.dataset import DetectionSplit
-from locbench.detection.detector import BackboneError, keep_weights
+from locbench.detection.detector import BackboneError
 from locbench.detection.loading import load_detection
 from locbench.detection.run import DetectionRun
 from locbench.errors import DivergedError, FailureError, LocbenchError
@@ -21,6 +21,7 @@ from locbench.execution.events import JobDone, JobStarted, Listener
 from locbench.execution.identity import refuse_changed
 from locbench.execution.job import Job, place_of
 from locbench.execution.readiness import refuse_missing, refuse_unready
+from locbench.networks.weight_files import keep_weights
 from locbench.results.provenance import code, versions
 from locbench.results.record import DataUsed, Provenance, Record
 from locbench.results.store import Store
@@ -181,8 +182,8 @@ class Sweep:
             run = self._run(recipe, split)
             state = run.state
             run.train(listener)
-            if job.keeps_weights and isinstance(run, Run) and self.world.is_main:
-                keep_weights(run.learner.chain, self.store.weights(recipe.key))
+            if job.keeps_weights and self.world.is_main:
+                keep_weights(run.trained, self.store.weights(recipe.key))
         except Exception as error:
             if not is_recipes_own(error, len(state.history)):
                 raise  # the next cell could meet it too, and this one may not meet it again

@@ -87,6 +87,31 @@ def load_state(
     chain.load_state_dict(own | weights)
 
 
+def library_of(network: str) -> str:
+    """Return the library that has the network under one name, or nothing."""
+    info = NETWORKS[network]
+    if info.transformer is not None:
+        return "timm" if info.transformer.weights else ""
+    return "torchvision" if info.torchvision else ""
+
+
+def library_state(chain: Chain, network: str) -> State:
+    """Return a chain's weights under the names of torchvision's or timm's network of that name.
+
+    The library's network with as many classes, of a transformer with the same side of images, loads
+    them and computes the same.
+
+    Args:
+        chain: the network.
+        network: its name, one that `library_of` knows a library for.
+    """
+    state = chain.state_dict()
+    if library_of(network) == "timm":
+        return {name: state[own] for name, own in _timm_names(chain, network)[1].items()}
+    prefixes = {own: name for name, own in _torchvision_names(chain).items()}
+    return dict(_renamed(state, prefixes))
+
+
 def weights_cached(network: str) -> bool:
     """Return whether a network's published weights lie in their hub's cache.
 
@@ -148,12 +173,7 @@ def _of_transformer(chain: Chain, network: str, state: Mapping[str, Tensor]) -> 
     """
     from timm.models.swin_transformer import checkpoint_filter_fn
 
-    from locbench.networks.swin import SwinParts, chain_of
-
-    shape = NETWORKS[network].transformer
-    assert shape is not None
-    with torch.device("meta"):
-        model = SwinParts(shape, chain.classes, chain.side)
+    model, renaming = _timm_names(chain, network)
     body = {name: weights for name, weights in state.items() if not name.startswith("head.")}
     if not any(name.startswith("layers.0.downsample.") for name in body):
         body["head.fc.weight"] = torch.empty(0)  # older versions know timm's own naming by this
@@ -161,21 +181,31 @@ def _of_transformer(chain: Chain, network: str, state: Mapping[str, Tensor]) -> 
         converted = checkpoint_filter_fn(body, model)
     except Exception as error:  # it raises many kinds
         raise ValueError(reason(error)) from error
-    in_chain = {
-        id(weights): name
-        for name, weights in chain_of(model, chain.classes, chain.side)
-        .state_dict(keep_vars=True)
-        .items()
-    }
-    renaming = {
-        name: in_chain[id(weights)] for name, weights in model.state_dict(keep_vars=True).items()
-    }
     renamed = {
         renaming.get(name, name): weights
         for name, weights in converted.items()
         if not name.startswith("head.")
     }
     return renamed | _entries(chain, "head.head.")
+
+
+def _timm_names(chain: Chain, network: str) -> tuple[nn.Module, dict[str, str]]:
+    """Return a transformer's parts under timm's names, without values, and the chain's names."""
+    from locbench.networks.swin import SwinParts, chain_of
+
+    shape = NETWORKS[network].transformer
+    assert shape is not None
+    with torch.device("meta"):
+        model = SwinParts(shape, chain.classes, chain.side)
+    in_chain = {
+        id(weights): name
+        for name, weights in chain_of(model, chain.classes, chain.side)
+        .state_dict(keep_vars=True)
+        .items()
+    }
+    return model, {
+        name: in_chain[id(weights)] for name, weights in model.state_dict(keep_vars=True).items()
+    }
 
 
 def _of_convolutional(chain: Chain, state: Mapping[str, Tensor]) -> State:

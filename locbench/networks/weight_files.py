@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from locbench.errors import FailureError
+from locbench.files import write_atomically
 
 State = dict[str, Tensor]
 
@@ -29,6 +30,9 @@ _PREFIXES = ("module", "_orig_mod", "model", "net", "network", "backbone", "enco
 or averaged.
 """
 
+NETWORK = "chain."
+"""What the names of the network begin with in a file that `keep_weights` wrote of a learner."""
+
 _COUNTERS = ("n_averaged",)
 """Of torch's averaged models: no weights."""
 
@@ -38,12 +42,37 @@ _DEEP = 8
 """How deep a state dict may lie; a file can be made whose dictionary holds itself."""
 
 
-def weights_in(path: Path) -> State:
+def keep_weights(trained: nn.Module, path: Path) -> None:
+    """Write weights and statistics as safetensors, from whatever device.
+
+    Args:
+        trained: what was trained: a learner with its auxiliary nets, a network or a detector.
+        path: the file; see `write_atomically` for errors.
+    """
+    from safetensors.torch import save
+
+    state = {name: each.detach().cpu().contiguous() for name, each in trained.state_dict().items()}
+    write_atomically(path, save(state))
+
+
+def network_weights(state: State) -> State:
+    """Return the network's weights alone, of a file that may hold auxiliary nets beside them."""
+    own = {
+        name.removeprefix(NETWORK): each for name, each in state.items() if name.startswith(NETWORK)
+    }
+    return own or state
+
+
+def weights_in(path: Path, *, network_only: bool = True) -> State:
     """Return the tensors by name of a safetensors file or a torch state dict.
 
     A state dict may lie in a checkpoint, of which the trained weights are taken rather than
     averaged ones, and a prefix that all names share, such as that of a network trained in parallel,
     is taken off.
+
+    Args:
+        path: the file.
+        network_only: of what `keep_weights` wrote of a learner, take the network alone.
 
     Raises:
         FailureError: the file is missing, is none of these, holds objects whose code would have to
@@ -56,6 +85,8 @@ def weights_in(path: Path) -> State:
     except Exception as error:  # every library has its own for a file that is none of its kind
         raise _unreadable(path, error) from None
     state = _state_in(content)
+    if network_only:
+        state = network_weights(state)
     if not state:
         keys = list(content)[:_NAMED] if isinstance(content, dict) else []
         names = ", ".join(repr(str(key)[:40]) for key in keys)

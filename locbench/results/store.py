@@ -67,7 +67,7 @@ class Store:
 
     Args:
         folder: the results folder; records are in its ``records``, checkpoints of unfinished runs
-            in ``.checkpoints``, weights of detectors' backbones in ``weights``.
+            in ``.checkpoints``, final weights that are kept in ``weights``.
 
     Attributes:
         set_aside: the files that were met so far and cannot be used.
@@ -134,7 +134,7 @@ class Store:
         return self.checkpoints / f"{key}.pt"
 
     def weights(self, key: str) -> Path:
-        """Return the file of a run's final weights, which are kept if a detector stands on them."""
+        """Return the file of a run's final weights, which are kept where somebody needs them."""
         return self.folder / "weights" / f"{key}.safetensors"
 
     def save(self, record: Record) -> Path:
@@ -161,6 +161,10 @@ class Store:
             self.checkpoint(record.key).unlink(missing_ok=True)
         self._listing = None
         return path
+
+    def read(self, path: Path) -> Record | None:
+        """Read one file of the folder; None if it is set aside since it cannot be used."""
+        return self._files.read(path)
 
     def find(self, key: str) -> Record | None:
         """Return the record of a key, or None.

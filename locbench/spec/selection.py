@@ -29,6 +29,8 @@ class RunOptions(msgspec.Struct, frozen=True):
         weights: digest of a file that pretrained weights are taken from.
         processes: that share every run.
         bfloat16: whether the device has it in hardware; see `with_preset`.
+        keep_weights: whether every run keeps its final weights; recorded runs without them are run
+            again.
     """
 
     preset: Preset = "paper"
@@ -44,6 +46,7 @@ class RunOptions(msgspec.Struct, frozen=True):
     weights: str = ""
     processes: int = 1
     bfloat16: bool = True
+    keep_weights: bool = False
 
 
 def select(table: Table, options: RunOptions) -> tuple[list[Cell], str | None]:

@@ -83,6 +83,11 @@ class Run(TrainingRun):
         return {"learner": self.learner, "optimizer": self.optimizer}
 
     @property
+    def trained(self) -> Learner:
+        """The network and its auxiliary nets."""
+        return self.learner
+
+    @property
     def engine_name(self) -> str:
         """What really runs the steps; an engine may have given up."""
         return self.engine.name

@@ -20,7 +20,6 @@ from locbench.detection.detector import (
     Pyramid,
     backbone_chain,
     build_detector,
-    keep_weights,
     load_backbone,
 )
 from locbench.detection.evaluation import average_precision
@@ -28,6 +27,7 @@ from locbench.detection.loading import load_detection
 from locbench.detection.run import DetectionRun
 from locbench.errors import DivergedError, FailureError
 from locbench.networks.chain import Chain
+from locbench.networks.weight_files import keep_weights
 from locbench.spec.detector import Detection
 from locbench.spec.recipe import Recipe
 from locbench.spec.table_files import load_table

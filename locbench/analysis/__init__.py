@@ -1,0 +1,1 @@
+"""What weights and records show beyond a number."""
