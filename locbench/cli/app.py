@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Annotated, ParamSpec, TypeVar
 
 import typer
 
+from locbench import __version__
 from locbench.cli.bench import bench
 from locbench.cli.campaign import campaign
 from locbench.cli.costs import costs
@@ -52,10 +53,29 @@ app = typer.Typer(
     help="Reproduce the published tables of local-learning papers and compare every number with the"
     " paper's own.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"locbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
 _COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_tables,
     "show": show,

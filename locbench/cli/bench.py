@@ -7,18 +7,30 @@ from typing import Annotated
 
 import typer
 
+from locbench.cli.completion import dataset_names, method_names, network_names
 from locbench.cli.options import Device, Json, Memory, Modules, Precision, Set
 
 
 def bench(
     network: Annotated[
-        str | None, typer.Option(help="For example resnet110.", show_default="a standard list")
+        str | None,
+        typer.Option(
+            help="For example resnet110.",
+            autocompletion=network_names,
+            show_default="a standard list",
+        ),
     ] = None,
-    method: Annotated[str, typer.Option(help="Compared with bp on the same network.")] = "bp",
+    method: Annotated[
+        str, typer.Option(help="Compared with bp on the same network.", autocompletion=method_names)
+    ] = "bp",
     set_: Set = None,
     modules: Modules = None,
     dataset: Annotated[
-        str, typer.Option(help="Shape and number of its images; random ones are timed.")
+        str,
+        typer.Option(
+            help="Shape and number of its images; random ones are timed.",
+            autocompletion=dataset_names,
+        ),
     ] = "cifar10",
     batch_size: Annotated[
         int | None, typer.Option(help="Images per step.", show_default="1024, on the CPU 128")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from locbench.cli.completion import table_names
 from locbench.cli.options import (
     RESULTS,
     DataRoot,
@@ -31,6 +32,7 @@ def campaign(
         typer.Argument(
             metavar="[ID[@DATASET][:ROWS[:COLUMNS]]]...",
             help="Tables or parts of them, most valuable first.",
+            autocompletion=table_names,
             show_default="CIFAR-10 cells of three papers",
         ),
     ] = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from locbench.cli.completion import dataset_names, method_names, network_names, table_names
 from locbench.cli.options import (
     RESULTS,
     BatchSize,
@@ -22,16 +23,25 @@ from locbench.spec.choices import Autograd
 
 def costs(
     table_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="A table; else give a recipe.")
+        str | None,
+        typer.Argument(
+            metavar="[ID]", help="A table; else give a recipe.", autocompletion=table_names
+        ),
     ] = None,
-    network: Annotated[str | None, typer.Option(help="For example resnet110.")] = None,
-    method: Annotated[str | None, typer.Option(help="For example auglocal, hpff+dgl.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="For example resnet110.", autocompletion=network_names)
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="For example auglocal, hpff+dgl.", autocompletion=method_names),
+    ] = None,
     set_: Set = None,
     modules: Modules = None,
     dataset: Annotated[
         str | None,
         typer.Option(
             help="Decides image size and classes; `locbench run` has digits.",
+            autocompletion=dataset_names,
             show_default="cifar10",
         ),
     ] = None,

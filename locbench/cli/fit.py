@@ -6,19 +6,25 @@ from typing import Annotated
 
 import typer
 
+from locbench.cli.completion import dataset_names, method_names, network_names
 from locbench.cli.options import RESULTS, Json, Modules, Precision, Results, Set
 
 
 def fit(
     memory: Annotated[str, typer.Option(help="For example 11GB (decimal) or 24GiB.")],
-    network: Annotated[str, typer.Option(help="For example resnet110.")],
-    method: Annotated[str | None, typer.Option(help="Find its largest batch.")] = None,
+    network: Annotated[
+        str, typer.Option(help="For example resnet110.", autocompletion=network_names)
+    ],
+    method: Annotated[
+        str | None, typer.Option(help="Find its largest batch.", autocompletion=method_names)
+    ] = None,
     set_: Set = None,
     modules: Modules = None,
     dataset: Annotated[
         str,
         typer.Option(
-            help="Decides image size and classes; the papers' set, while `locbench run` has digits."
+            help="Decides image size and classes; the papers' set, not digits as of run.",
+            autocompletion=dataset_names,
         ),
     ] = "cifar10",
     batch_size: Annotated[

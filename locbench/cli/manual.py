@@ -141,8 +141,8 @@ files that have changed since is another run. Where only a JPEG copy of CIFAR-10
 marked CIFAR-10 (JPEG q75)."""
 
 RECORDS = """Recorded: the records in this repository count as recorded, and commands say so;
---results DIR keeps yours apart. A file there that is no sound record is named, passed over and left
-as it is."""
+--results DIR or LOCBENCH_RESULTS=DIR keeps yours apart. A file there that is no sound record is
+named, passed over and left as it is."""
 
 _PARAGRAPHS = {
     "list": (RECORDS,),

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
+from locbench.cli.completion import table_names
+from locbench.files import user_path
 from locbench.spec import choices
+
+
+def _results_folder(given: Path) -> Path:
+    """Return a folder of records; nobody but a shell replaces ``~``, and not in a variable."""
+    return user_path(str(given))
+
 
 Set = Annotated[
     list[str] | None,
@@ -35,7 +43,10 @@ Rows = Annotated[
     list[str] | None, typer.Option(help="Rows: labels, parts of them, patterns; repeat it.")
 ]
 Columns = Annotated[list[str] | None, typer.Option(help="Columns, likewise.")]
-TableId = Annotated[str, typer.Argument(metavar="ID", help="A table of `locbench list`.")]
+TableId = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="A table of `locbench list`.", autocompletion=table_names),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto.")]
 Devices = Annotated[
@@ -53,7 +64,16 @@ DataRoot = Annotated[
         "--data-root", help="Folder of the data sets.", show_default="$LOCBENCH_DATA or .data"
     ),
 ]
-Results = Annotated[Path, typer.Option(help="Folder of the records and reports.")]
+Results = Annotated[
+    Path,
+    typer.Option(
+        envvar="LOCBENCH_RESULTS",
+        show_envvar=False,
+        callback=_results_folder,
+        help="Folder of the records and reports.",
+        show_default="$LOCBENCH_RESULTS or results",
+    ),
+]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")]
 Precision = Annotated[
     choices.Precision | None,

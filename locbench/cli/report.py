@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from locbench.cli.completion import table_names
 from locbench.cli.options import RESULTS, Columns, Json, Results, Rows
 from locbench.errors import UsageError
 
@@ -24,7 +25,12 @@ class FormatName(StrEnum):
 def report(
     table_ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help="Tables.", show_default="all with records"),
+        typer.Argument(
+            metavar="[ID]...",
+            help="Tables.",
+            autocompletion=table_names,
+            show_default="all with records",
+        ),
     ] = None,
     format_: Annotated[
         list[FormatName] | None, typer.Option("--format", help="Repeat it for several.")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from locbench.cli.completion import dataset_names, method_names, network_names
 from locbench.cli.options import (
     RESULTS,
     BatchSize,
@@ -30,13 +31,22 @@ from locbench.spec.choices import Init
 
 
 def run(
-    network: Annotated[str, typer.Option(help="For example resnet32.")],
+    network: Annotated[
+        str, typer.Option(help="For example resnet32.", autocompletion=network_names)
+    ],
     method: Annotated[
         str,
-        typer.Option(help="For example auglocal, hpff+dgl, pgl+auglocal, auglocal+reconstruction."),
+        typer.Option(
+            help="For example auglocal, hpff+dgl, pgl+auglocal, auglocal+reconstruction.",
+            autocompletion=method_names,
+        ),
     ],
     dataset: Annotated[
-        str, typer.Option(help="A data set of `locbench data`; digits need no download.")
+        str,
+        typer.Option(
+            help="A data set of `locbench data`; digits need no download.",
+            autocompletion=dataset_names,
+        ),
     ] = "digits",
     set_: Set = None,
     recipe: Annotated[

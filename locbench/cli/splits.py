@@ -6,17 +6,23 @@ from typing import Annotated
 
 import typer
 
+from locbench.cli.completion import dataset_names, network_names
 from locbench.cli.options import RESULTS, ImageSize, Json, Precision, Results, Set
 
 
 def splits(
-    network: Annotated[str, typer.Option(help="For example swin-tiny, resnet110.")],
+    network: Annotated[
+        str, typer.Option(help="For example swin-tiny, resnet110.", autocompletion=network_names)
+    ],
     modules: Annotated[int, typer.Option(help="K local modules.")],
     method: Annotated[
         str | None, typer.Option(help="Else swin-reconstruction for a transformer, dgl for others.")
     ] = None,
     set_: Set = None,
-    dataset: Annotated[str | None, typer.Option(help="Else the published one, or cifar10.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Else the published one, or cifar10.", autocompletion=dataset_names),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Else the published one of network or data set.")
     ] = None,

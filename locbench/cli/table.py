@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from locbench.cli.completion import dataset_names
 from locbench.cli.options import (
     RESULTS,
     Columns,
@@ -35,7 +36,11 @@ from locbench.spec.choices import Init, Rerun
 def table(
     table_id: TableId,
     dataset: Annotated[
-        str | None, typer.Option(help="Only this data set's cells, or another one in its place.")
+        str | None,
+        typer.Option(
+            help="Only this data set's cells, or another one in its place.",
+            autocompletion=dataset_names,
+        ),
     ] = None,
     rows: Rows = None,
     columns: Columns = None,

@@ -78,7 +78,7 @@ DEFAULTS = {
     ],
     "bench": ["(a standard list)", "(1024, on the CPU 128)", "(all that can run)", "10.0"],
     "campaign": ["(CIFAR-10 cells of three papers)", "30min"],
-    "report": ["(all with records)", "results"],
+    "report": ["(all with records)", "($LOCBENCH_RESULTS or results)"],
     "costs": ["(every local layer)", "(cifar10)"],
     "fit": ["(every local layer)", "cifar10"],
 }

@@ -98,6 +98,7 @@ class Bench:
         self.write(MINI)
         monkeypatch.setenv("LOCBENCH_TABLES", str(self.tables))
         monkeypatch.setenv("LOCBENCH_DATA", str(folder / "data"))
+        monkeypatch.delenv("LOCBENCH_RESULTS", raising=False)
         monkeypatch.setenv("COLUMNS", "80")
         monkeypatch.chdir(folder)
 
