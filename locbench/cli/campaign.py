@@ -22,7 +22,9 @@ from locbench.cli.options import (
     Results,
     Seed,
     Seeds,
+    Tables,
     data_root,
+    use_tables,
 )
 
 
@@ -55,6 +57,7 @@ def campaign(
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what is there and what is not; run nothing.")
     ] = False,
+    table_folders: Tables = None,
     as_json: Json = False,
 ) -> None:
     """Train the missing cells of several tables, best first, within a budget of time.
@@ -62,6 +65,7 @@ def campaign(
     Every cell gets its first seed before any gets its second. Runs end between two epochs and
     continue from there.
     """
+    use_tables(table_folders)
     from locbench.commands.campaign import start
     from locbench.execution.config import execution_config
     from locbench.spec.selection import RunOptions

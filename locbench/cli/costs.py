@@ -17,6 +17,8 @@ from locbench.cli.options import (
     Precision,
     Results,
     Set,
+    Tables,
+    use_tables,
 )
 from locbench.spec.choices import Autograd
 
@@ -65,9 +67,11 @@ def costs(
         bool, typer.Option("--residuals", help="Distance from all papers' memory; no ID.")
     ] = False,
     results: Results = RESULTS,
+    table_folders: Tables = None,
     as_json: Json = False,
 ) -> None:
     """Predict what training costs, without a GPU: parameters, operations and tensor memory."""
+    use_tables(table_folders)
     from locbench.commands.costs import Costing, refuse_more_than_one
     from locbench.console import Output
     from locbench.costs.memory.options import TraceOptions

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from locbench.cli.options import RESULTS, Json, Results
+from locbench.cli.options import RESULTS, Json, Results, Tables, use_tables
 
 
 def list_tables(
@@ -18,9 +18,11 @@ def list_tables(
         typer.Option("--methods", help="List the methods, their options and defaults instead."),
     ] = False,
     results: Results = RESULTS,
+    table_folders: Tables = None,
     as_json: Json = False,
 ) -> None:
     """List every table: id, paper, number, title, cells, and how many cells have a record."""
+    use_tables(table_folders)
     from locbench.console import Output, remark
     from locbench.errors import LocbenchError, UsageError
 

@@ -39,6 +39,15 @@ Seeds = Annotated[
     ),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="This seed alone.")]
+Tables = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--tables",
+        metavar="DIR",
+        help="Folder of tables of your own, beside the shipped ones; repeat it.",
+        show_default="$LOCBENCH_TABLES",
+    ),
+]
 Rows = Annotated[
     list[str] | None, typer.Option(help="Rows: labels, parts of them, patterns; repeat it.")
 ]
@@ -103,6 +112,13 @@ Preset = Annotated[
     typer.Option(help="smoke: minutes; quick: half an hour; short: hours; paper: as published."),
 ]
 RESULTS = Path("results")
+
+
+def use_tables(folders: list[Path] | None) -> None:
+    """Add the folders of ``--tables`` to those of the tables."""
+    from locbench.spec.table_files import add_tables
+
+    add_tables(folders or ())
 
 
 def data_root(given: Path | None) -> Path:

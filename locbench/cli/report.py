@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from locbench.cli.completion import table_names
-from locbench.cli.options import RESULTS, Columns, Json, Results, Rows
+from locbench.cli.options import RESULTS, Columns, Json, Results, Rows, Tables, use_tables
 from locbench.errors import UsageError
 
 
@@ -60,9 +60,11 @@ def report(
         Path | None, typer.Option(help="Draw the table's plot into this file instead.")
     ] = None,
     results: Results = RESULTS,
+    table_folders: Tables = None,
     as_json: Json = False,
 ) -> None:
     """Compare all records with the published numbers: mean, difference, verdict, rank."""
+    use_tables(table_folders)
     from locbench.commands.report import Selection, plot_table, report_tables
 
     if plot is not None:

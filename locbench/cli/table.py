@@ -28,7 +28,9 @@ from locbench.cli.options import (
     Seed,
     Seeds,
     TableId,
+    Tables,
     data_root,
+    use_tables,
 )
 from locbench.spec.choices import Init, Rerun
 
@@ -79,9 +81,11 @@ def table(
     plan: Annotated[
         bool, typer.Option("--plan", help="Show the cells and the time they need; run nothing.")
     ] = False,
+    table_folders: Tables = None,
     as_json: Json = False,
 ) -> None:
     """Run what is missing of a table, one record per cell and seed, and compare it."""
+    use_tables(table_folders)
     from locbench.commands.table import Training
     from locbench.console import remark
     from locbench.execution.config import execution_config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -32,8 +32,14 @@ _NEEDED = ("id", "number", "title", "source", "label")
 """Keys of a table's file whose texts cannot be empty."""
 
 
-def faults(path: Path, table: Table) -> Iterator[tuple[str, str]]:
-    """Yield the key and a message for every fault that shows without the table's recipes."""
+def faults(path: Path, table: Table, others: Container[str]) -> Iterator[tuple[str, str]]:
+    """Yield the key and a message for every fault that shows without the table's recipes.
+
+    Args:
+        path: the table's file.
+        table: what it holds.
+        others: the ids of all tables, this one among them.
+    """
     if table.id != path.stem:
         yield "id", f"{table.id!r} is not the file's name"
     yield from _in_texts("", msgspec.to_builtins(table))
@@ -42,7 +48,7 @@ def faults(path: Path, table: Table) -> Iterator[tuple[str, str]]:
     yield from _in_grids(table)
     yield from _in_references(table)
     yield from _in_notes(table)
-    yield from _in_calibration(path, table)
+    yield from _in_calibration(table, others)
     yield from claim_faults(table)
 
 
@@ -215,11 +221,11 @@ def _leads_back(against: Mapping[str, str], start: str) -> bool:
     return label == start
 
 
-def _in_calibration(path: Path, table: Table) -> Iterator[tuple[str, str]]:
+def _in_calibration(table: Table, others: Container[str]) -> Iterator[tuple[str, str]]:
     if table.calibration is None:
         return
     other = table.calibration.of
-    if other and (other == table.id or not path.with_name(f"{other}.toml").is_file()):
+    if other and (other == table.id or other not in others):
         yield "calibration.of", f"{other!r} is no other table"
     rows, columns = _labels(table.rows), _labels(table.columns)
     named = {

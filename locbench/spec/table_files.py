@@ -1,4 +1,4 @@
-"""Files of tables: their folder, their names, and how they are read."""
+"""Files of tables: their folders, their names, and how they are read."""
 
 from __future__ import annotations
 
@@ -57,20 +57,55 @@ def _family(table_id: str) -> tuple[str, dict[str, str]]:
     )
 
 
-def tables_folder() -> Path:
-    """Return the folder of the tables: LOCBENCH_TABLES, the installed copy, or the checkout's.
+_added: tuple[Path, ...] = ()
+
+
+def add_tables(folders: Sequence[Path]) -> None:
+    """Let this process read the tables of folders, in the place of those that were added before.
+
+    They count beside the shipped ones and those of LOCBENCH_TABLES.
+
+    Raises:
+        UsageError: one of them is no folder.
+    """
+    global _added
+    named = tuple(user_path(str(folder)) for folder in folders)
+    for folder in named:
+        if not folder.is_dir():
+            raise UsageError(
+                f"--tables names no folder: {folder}",
+                "Give a folder of TOML files, or leave it out.",
+            )
+    _added = named
+
+
+def table_folders() -> list[Path]:
+    """Return the folders of the tables, each once: shipped, LOCBENCH_TABLES's, and added ones.
+
+    Raises:
+        FailureError: the shipped folder, or one that is named, is not there.
+    """
+    named = [
+        user_path(text) for text in os.environ.get("LOCBENCH_TABLES", "").split(os.pathsep) if text
+    ]
+    for folder in named:
+        if not folder.is_dir():
+            raise FailureError(
+                f"LOCBENCH_TABLES names no folder: {folder}",
+                "Mend or unset that environment variable.",
+            )
+    folders: dict[Path, Path] = {}
+    for folder in (shipped_folder(), *named, *_added):
+        folders.setdefault(folder.resolve(), folder)
+    return list(folders.values())
+
+
+def shipped_folder() -> Path:
+    """Return the folder of the published tables: the installed copy, or the checkout's.
 
     Raises:
         FailureError: there is none.
     """
-    if os.environ.get("LOCBENCH_TABLES"):
-        named = user_path(os.environ["LOCBENCH_TABLES"])
-        if not named.is_dir():
-            raise FailureError(
-                f"LOCBENCH_TABLES names no folder: {named}",
-                "Mend or unset that environment variable.",
-            )
-        return named
     package = Path(__file__).resolve().parents[1]
     if (package / "published").is_dir():
         return package / "published"
@@ -79,8 +114,7 @@ def tables_folder() -> Path:
     if not _is_checkout(package.parent):
         raise FailureError(
             f"this installation of locbench has no tables: {package / 'published'} is missing",
-            "Install locbench again, or name a folder of tables in the environment "
-            "variable LOCBENCH_TABLES.",
+            "Install locbench again.",
         )
     return package.parent / "tables"
 
@@ -95,12 +129,20 @@ def _is_checkout(folder: Path) -> bool:
     return bool(project == "locbench") and (folder / "tables").is_dir()
 
 
-def _files() -> dict[str, Path]:
-    """Return the tables' files by id.
+def _files() -> dict[str, list[Path]]:
+    """Return the tables' files by id, those of every folder by name."""
+    files: dict[str, list[Path]] = {}
+    for folder in table_folders():
+        for path in _listed(folder):
+            files.setdefault(path.stem, []).append(path)
+    return files
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Return a folder's tables.
 
     The ``._NAME`` files that macOS leaves beside others are none.
     """
-    folder = tables_folder()
     try:
         paths = [
             path
@@ -112,11 +154,21 @@ def _files() -> dict[str, Path]:
         raise FailureError(message, "Look at its permissions.") from None
     if not paths:
         raise FailureError(f"there are no tables in {folder}", "They are files that end in .toml.")
-    return {path.stem: path for path in paths}
+    return paths
+
+
+def _only(paths: Sequence[Path]) -> Path:
+    """Return the one file of an id."""
+    if len(paths) > 1:
+        raise FailureError(
+            f"table {paths[0].stem!r} is there twice: {paths[0]} and {paths[1]}",
+            "Give one of them another id and file name, or name its folder no more.",
+        )
+    return paths[0]
 
 
 def table_ids() -> list[str]:
-    """Return the ids of all tables, sorted by file name."""
+    """Return the ids of all tables, those of every folder sorted by file name."""
     return list(_files())
 
 
@@ -125,7 +177,8 @@ def load_table(table_id: str) -> Table:
 
     Raises:
         UsageError: there is no table of that id.
-        FailureError: its file is malformed; the message names the file, the key and the remedy.
+        FailureError: its file is malformed, or there are two of them; the message names the file,
+            the key and the remedy.
     """
     files = _files()
     if aliased(table_id) not in files:
@@ -134,7 +187,7 @@ def load_table(table_id: str) -> Table:
             f"unknown table {shortened(table_id)}",
             suggestion(table_id, names) + " See: locbench list",
         )
-    return read_table(files[aliased(table_id)])
+    return read_table(_only(files[aliased(table_id)]))
 
 
 def load_tables(
@@ -152,8 +205,9 @@ def load_tables(
         FailureError: as `load_table` does.
     """
     tables = []
-    for path in _files().values():
+    for paths in _files().values():
         try:
+            path = _only(paths)
             if not naming or _names(path, naming):
                 tables.append(read_table(path))
         except LocbenchError as fault:
@@ -198,7 +252,8 @@ def read_table(path: Path) -> Table:
 
 
 def _check(path: Path, table: Table) -> None:
-    for key, message in faults(path, table):
+    others = [*_files(), *(each.stem for each in path.parent.glob("*.toml"))]
+    for key, message in faults(path, table, others):
         raise FailureError(f"{path}: key {key}: {message}", "Mend this key of the file.")
     try:
         table.cells  # noqa: B018 - builds every recipe

@@ -28,8 +28,8 @@ def bench(
 
 
 @pytest.fixture
-def published(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.delenv("LOCBENCH_TABLES")
+def published(bench: Bench) -> Bench:
+    bench.ship()
     return bench
 
 
@@ -213,10 +213,8 @@ def test_plan_is_one_line_a_cell(
     assert planned.files() == before
 
 
-def test_plan_of_a_published_table_does_not_fold_its_labels(
-    planned: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("LOCBENCH_TABLES")
+def test_plan_of_a_published_table_does_not_fold_its_labels(planned: Bench) -> None:
+    planned.ship()
     lines = planned.call("table", "pgl-period", "--plan").out.splitlines()
     cells = [line for line in lines if " M " in line]
     assert all(line[0] != " " and line.rstrip().endswith("to do") for line in cells)

@@ -91,7 +91,7 @@ def test_every_committed_trace_is_current_under_any_torch(monkeypatch: pytest.Mo
 
 def test_reading_rewrites_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under another torch, costs and reports of committed traces leave every byte."""
-    monkeypatch.delenv("LOCBENCH_TABLES")
+    bench.ship()
     monkeypatch.setattr("locbench.results.provenance.metadata.version", lambda name: "0.0.7")
     # Would fail if it were called.
     monkeypatch.setattr("locbench.costs.memory.trace.trace_step", None)
@@ -333,7 +333,7 @@ def test_the_origin_of_predictions_is_told(bench: Bench) -> None:
 def test_reports_tell_the_origin_of_each_tables_predictions(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("LOCBENCH_TABLES")
+    bench.ship()
     shutil.copytree(COMMITTED, bench.results / "costs")
     bench.call("report", "swin-splits", "--out", "out")
     (kept,) = {

@@ -15,6 +15,7 @@ from locbench.execution.plan import make_plan
 from locbench.report.compare import unmeasured
 from locbench.report.text import heading, origin
 from locbench.results.store import Store
+from locbench.spec import table_files
 from locbench.spec.components import SharedStem
 from locbench.spec.networks import NETWORKS, units_per_module
 from locbench.spec.selection import RunOptions
@@ -315,7 +316,7 @@ def test_a_name_is_suggested_and_is_no_table_of_its_own(
     with pytest.raises(UsageError) as caught:
         load_table("swin-tny")
     assert "'swin-tiny'" in caught.value.remedy
-    monkeypatch.setenv("LOCBENCH_TABLES", str(tmp_path))
+    monkeypatch.setattr(table_files, "shipped_folder", lambda: tmp_path)
     (tmp_path / "mine.toml").touch()
     with pytest.raises(UsageError, match="unknown table 'swin-tiny'") as caught:
         load_table("swin-tiny")
@@ -326,7 +327,7 @@ def test_commands_take_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bench = Bench(tmp_path, monkeypatch, capsys)
-    monkeypatch.delenv("LOCBENCH_TABLES")
+    bench.ship()
     assert bench.call("show", "swin-tiny", "--json").json["id"] == "swin-tiny-pretrained"
     listed = {entry["id"]: entry for entry in bench.call("list", "--json").json}
     assert "swin-tiny" not in listed

@@ -12,7 +12,13 @@ from locbench.errors import FailureError, LocbenchError
 from locbench.execution.job import published_backbones
 from locbench.spec import table_files
 from locbench.spec.arguments import published_settings
-from locbench.spec.table_files import load_table, load_tables, read_table, table_ids, tables_folder
+from locbench.spec.table_files import (
+    load_table,
+    load_tables,
+    read_table,
+    shipped_folder,
+    table_ids,
+)
 
 DERIVED = """
 [[derived]]
@@ -231,7 +237,7 @@ def test_an_installed_package_has_its_own_tables(
 ) -> None:
     folder = install(tmp_path, monkeypatch)
     with pytest.raises(FailureError, match=r"has no tables: .*published is missing"):
-        tables_folder()
+        shipped_folder()
     (folder / "locbench" / "published").mkdir()
     with pytest.raises(FailureError, match=r"there are no tables in .*published"):
         table_ids()
@@ -245,18 +251,77 @@ def test_a_checkout_is_known_by_its_project_file(
     folder = install(tmp_path, monkeypatch)
     (folder / "pyproject.toml").write_text('[project]\nname = "tables"\n', encoding="utf-8")
     with pytest.raises(FailureError, match="has no tables"):
-        tables_folder()
+        shipped_folder()
     (folder / "pyproject.toml").write_text('[project]\nname = "locbench"\n', encoding="utf-8")
-    assert tables_folder() == folder / "tables"
+    assert shipped_folder() == folder / "tables"
+
+
+def own_folder(bench: Bench, name: str = "mine", table_id: str = "own") -> Path:
+    """A further folder with one table."""
+    folder = bench.folder / name
+    folder.mkdir()
+    text = MINI.replace('id = "mini"', f'id = "{table_id}"')
+    (folder / f"{table_id}.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def ids(bench: Bench, *options: str) -> list[str]:
+    return [entry["id"] for entry in bench.call("list", "--json", *options).json]
+
+
+def test_named_folders_add_to_the_shipped_tables(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = own_folder(bench), own_folder(bench, "more", "another")
+    assert ids(bench) == ["mini"]
+    assert ids(bench, "--tables", "mine") == ["mini", "own"]
+    assert ids(bench) == ["mini"]  # a command has its own folders alone
+    assert ids(bench, "--tables", "mine", "--tables", "more") == ["mini", "own", "another"]
+    monkeypatch.setenv("LOCBENCH_TABLES", os.pathsep.join(map(str, (first, second))))
+    assert ids(bench, "--tables", "mine", "--tables", str(bench.tables)) == [
+        "mini",
+        "own",
+        "another",
+    ]
+    for command in (
+        ("show", "another"),
+        ("table", "another", "--plan"),
+        ("campaign", "another", "--plan"),
+        ("costs", "another"),
+    ):
+        monkeypatch.setenv("LOCBENCH_TABLES", "more")
+        assert bench.call(*command).code == 0
+        monkeypatch.delenv("LOCBENCH_TABLES")
+        assert bench.call(*command, "--tables", "more").code == 0
+        assert bench.call(*command).code == 2
+
+
+def test_an_id_in_two_folders_names_both_files(bench: Bench) -> None:
+    folder = own_folder(bench, "mine", "mini")
+    own_folder(bench, "more", "another")
+    folders = ("--tables", "mine", "--tables", "more")
+    for command in (("show", "mini"), ("table", "mini", "--plan"), ("report", "mini")):
+        called = bench.call(*command, *folders)
+        assert called.code == 1
+        both = f"{bench.tables / 'mini.toml'} and mine/mini.toml"
+        assert f"table 'mini' is there twice: {both}" in called.err
+    listed = bench.call("list", "--json", *folders)
+    assert [entry["id"] for entry in listed.json] == ["another"]
+    assert "left out: table 'mini' is there twice" in listed.err
+    assert folder.is_dir()
 
 
 def test_a_named_folder_without_tables_is_no_empty_list(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (bench.tables / "mini.toml").unlink()
-    called = bench.call("list")
+    (bench.folder / "empty").mkdir()
+    called = bench.call("list", "--tables", "empty")
     assert (called.code, called.out) == (1, "")
-    assert f"there are no tables in {bench.tables}" in called.err
+    assert "there are no tables in empty" in called.err
+    for name in ("nowhere", "tables/mini.toml"):
+        called = bench.call("list", "--tables", name)
+        assert (called.code, called.out) == (2, "")
+        assert f"--tables names no folder: {name}" in called.err
     monkeypatch.setenv("LOCBENCH_TABLES", "~nosuchuser/tables")
     assert bench.call("list").code == 2
 
@@ -264,10 +329,11 @@ def test_a_named_folder_without_tables_is_no_empty_list(
 def test_the_description_of_the_format_is_no_table_and_its_example_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shipped = table_ids()
     page = (Path(__file__).parents[2] / "tables" / "README.md").read_text(encoding="utf-8")
     (tmp_path / "README.md").write_text(page, encoding="utf-8")
     example = page.partition("```toml\n")[2].partition("```")[0]
     (tmp_path / "my-widths.toml").write_text(example, encoding="utf-8")
     monkeypatch.setenv("LOCBENCH_TABLES", str(tmp_path))
-    assert table_ids() == ["my-widths"]
+    assert table_ids() == [*shipped, "my-widths"]
     assert load_table("my-widths").values == 2

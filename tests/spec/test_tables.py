@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from locbench.errors import FailureError, LocbenchError, UsageError
-from locbench.spec.table_files import load_table, load_tables, read_table, table_ids, tables_folder
+from locbench.spec import table_files
+from locbench.spec.table_files import load_table, load_tables, read_table, table_ids
 from locbench.spec.tables import merge, parse_published
 
 GOOD = """\
@@ -64,7 +65,7 @@ formula = "difference"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("LOCBENCH_TABLES", str(tmp_path))
+    monkeypatch.setattr(table_files, "shipped_folder", lambda: tmp_path)
     (tmp_path / "sample.toml").write_text(GOOD, encoding="utf-8")
     return tmp_path
 
@@ -225,11 +226,6 @@ def test_unknown_table_has_a_suggestion(folder: Path) -> None:
     assert "unknown table 'smaple'" in caught.value.message
     assert "Did you mean 'sample'?" in caught.value.remedy
     assert caught.value.exit_code == 2
-
-
-def test_folder_follows_the_environment(folder: Path) -> None:
-    assert tables_folder() == folder
-    assert table_ids() == ["sample"]
 
 
 def test_every_shipped_table_loads(monkeypatch: pytest.MonkeyPatch) -> None:

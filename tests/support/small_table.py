@@ -15,6 +15,7 @@ import pytest
 from locbench.cli import main
 from locbench.results.record import Record
 from locbench.results.store import Store
+from locbench.spec import table_files
 
 MINI = """\
 id = "mini"
@@ -67,6 +68,8 @@ recipe = { modules = 2 }
 CELLS = 5
 ONE_CELL = ("--rows", "DGL", "--columns", "J=2", "--seeds", "1")
 
+SHIPPED_FOLDER = table_files.shipped_folder
+
 
 @dataclass
 class Called:
@@ -82,7 +85,9 @@ class Called:
 
 
 class Bench:
-    """A folder with the small table, a results folder in it, and the command line."""
+    """A folder with the small table as the only shipped one, a results folder, and the command
+    line.
+    """
 
     def __init__(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -96,11 +101,17 @@ class Bench:
         self.tables = folder / "tables"
         self.tables.mkdir()
         self.write(MINI)
-        monkeypatch.setenv("LOCBENCH_TABLES", str(self.tables))
+        monkeypatch.delenv("LOCBENCH_TABLES", raising=False)
+        monkeypatch.setattr(table_files, "_added", ())
+        monkeypatch.setattr(table_files, "shipped_folder", lambda: self.tables)
         monkeypatch.setenv("LOCBENCH_DATA", str(folder / "data"))
         monkeypatch.delenv("LOCBENCH_RESULTS", raising=False)
         monkeypatch.setenv("COLUMNS", "80")
         monkeypatch.chdir(folder)
+
+    def ship(self) -> None:
+        """Let the published tables be there, in the place of the small one."""
+        self._monkeypatch.setattr(table_files, "shipped_folder", SHIPPED_FOLDER)
 
     def write(self, text: str, name: str = "mini") -> None:
         (self.tables / f"{name}.toml").write_text(text, encoding="utf-8")
