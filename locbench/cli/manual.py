@@ -144,6 +144,10 @@ RECORDS = """Recorded: the records in this repository count as recorded, and com
 --results DIR or LOCBENCH_RESULTS=DIR keeps yours apart. A file there that is no sound record is
 named, passed over and left as it is."""
 
+CHECK = """Checks: --check fails on numbers of full runs and on counts that are off, unless a note
+of the table explains a count. Reduced runs are never off. --fail-on missing fails on cells of which
+nothing was run in any way, --fail-on failed on runs that ended in an error."""
+
 _PARAGRAPHS = {
     "list": (RECORDS,),
     "table": (
@@ -161,7 +165,7 @@ _PARAGRAPHS = {
     ),
     "run": (METHODS, STOPPING, WEIGHTS, ENGINES, LEAN, DEVICES),
     "campaign": (CAMPAIGN, PRESETS, ENGINES),
-    "report": (REPORT, VERDICTS),
+    "report": (REPORT, VERDICTS, CHECK),
     "data": (DATA, DATA_BYTES),
     "costs": (COSTS, CALIBRATION, KEPT, ACCURACY),
     "fit": (FIT, COSTS),

@@ -22,6 +22,13 @@ class FormatName(StrEnum):
     json = "json"
 
 
+class FailingName(StrEnum):
+    """What a check may fail on besides what is off."""
+
+    missing = "missing"
+    failed = "failed"
+
+
 def report(
     table_ids: Annotated[
         list[str] | None,
@@ -59,25 +66,60 @@ def report(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the table's plot into this file instead.")
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Print what is off instead, one line each; exit with 1 if anything is."
+        ),
+    ] = False,
+    fail_on: Annotated[
+        list[FailingName] | None,
+        typer.Option("--fail-on", help="With --check: these fail too; repeat it."),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            help="With --check: the largest difference, in a number's unit, that passes.",
+            show_default="0",
+        ),
+    ] = None,
     results: Results = RESULTS,
     table_folders: Tables = None,
     as_json: Json = False,
 ) -> None:
     """Compare all records with the published numbers: mean, difference, verdict, rank."""
     use_tables(table_folders)
+    from locbench.commands.check import check_tables
     from locbench.commands.report import Selection, plot_table, report_tables
 
+    others = (format_, out, only_run, rank_few, claims)
     if plot is not None:
-        others = (rows, columns, format_, out, only_run, rank_few, claims, as_json)
-        if any(others):
+        if any((*others, rows, columns, as_json, check)):
             raise UsageError(
                 "--plot draws a whole table and takes --results alone",
                 "Leave the other options out, or leave out --plot.",
             )
         plot_table(table_ids or [], plot, results)
         return
-    formats = [*(["json"] if as_json else []), *(name.value for name in format_ or [])]
     selection = Selection(tuple(rows or ()), tuple(columns or ()), only_run=only_run)
+    if check:
+        if any(others):
+            raise UsageError(
+                "--check prints what fails and no report",
+                "Leave out --format, --out, --only-run, --rank-few and --claims.",
+            )
+        check_tables(
+            table_ids or [],
+            results,
+            selection,
+            also=[name.value for name in fail_on or []],
+            tolerance=tolerance or 0.0,
+            as_json=as_json,
+        )
+        return
+    if fail_on or tolerance is not None:
+        raise UsageError("--fail-on and --tolerance are of --check", "Add --check.")
+    formats = [*(["json"] if as_json else []), *(name.value for name in format_ or [])]
     report_tables(
         table_ids or [], formats, out, results, selection, rank_few=rank_few, claims=claims
     )

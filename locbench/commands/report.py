@@ -61,6 +61,47 @@ def report_tables(
 
     Without ids, of all that have records.
     """
+    found = compared(
+        table_ids,
+        results,
+        selection,
+        fewest=FEWEST_ASKED if rank_few else FEWEST_CELLS,
+        written=out is not None,
+        all_tables=claims,
+    )
+    endings = [ENDINGS[each] for each in formats] or (list(ENDINGS.values()) if out else ["md"])
+    if out is None:
+        _print(found, endings, render_claims if claims else render_all)
+        return
+    reports = (path for each in found for path in write_reports(*each, out, endings))
+    for path in write_claims(found, out, endings) if claims else reports:
+        print(printable(str(path)))
+
+
+def compared(
+    table_ids: Sequence[str],
+    results: Path,
+    selection: Selection,
+    *,
+    fewest: int = FEWEST_CELLS,
+    written: bool = False,
+    all_tables: bool = False,
+) -> list[TableComparisons]:
+    """Return tables with their comparisons, and say on standard error what is left out.
+
+    Args:
+        table_ids: which tables; none means those that have records.
+        results: folder of the records.
+        selection: rows and columns of them.
+        fewest: the number of cells below which nothing is ranked.
+        written: refuse to go on where no prediction can be used, since older reports would be
+            replaced by poorer ones.
+        all_tables: without ids, also tables without records.
+
+    Raises:
+        UsageError: there are no records, no such tables, rows or columns.
+        FailureError: no record or no prediction can be used.
+    """
     faults: list[LocbenchError] = []
     tables, predictions = (
         [load_table(each) for each in table_ids] or load_tables(faults),
@@ -74,7 +115,6 @@ def report_tables(
             f"there are no records below {results}",
             f"{_FIRST} Or name another folder with --results.",
         )
-    fewest = FEWEST_ASKED if rank_few else FEWEST_CELLS
     found = [
         (table, comparisons_of(table, records, predictions, measurements, fewest))
         for table in _selected(tables, selection, given=bool(table_ids))
@@ -84,25 +124,18 @@ def report_tables(
     if selection.only_run:
         found = [(table, [only_run(each) for each in comparisons]) for table, comparisons in found]
     remark(*measurements.lines, *predictions.log.lines)
-    if out is not None and predictions.log.set_aside.why and not predictions.log.usable:
+    if written and predictions.log.set_aside.why and not predictions.log.usable:
         raise FailureError(
             f"no file in {predictions.folder} can be used as a prediction, "
             f"of {len(predictions.log.set_aside.why)} that were looked at",
             "Mend what is said above, move the files to another folder, or make "
             "them anew: locbench costs ID",
         )
-    wanted = (
-        [(table, each) for table, each in found if each] if not (table_ids or claims) else found
-    )
-    if not wanted:
+    if not (table_ids or all_tables):
+        found = [(table, comparisons) for table, comparisons in found if comparisons]
+    if not found:
         raise UsageError(f"there are no records below {results}", _FIRST)
-    endings = [ENDINGS[each] for each in formats] or (list(ENDINGS.values()) if out else ["md"])
-    if out is None:
-        _print(wanted, endings, render_claims if claims else render_all)
-        return
-    reports = (path for found in wanted for path in write_reports(*found, out, endings))
-    for path in write_claims(wanted, out, endings) if claims else reports:
-        print(printable(str(path)))
+    return [(table, comparisons) for table, comparisons in found]
 
 
 def _print(

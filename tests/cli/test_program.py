@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from small_table import Bench
+from small_table import MINI, ONE_CELL, Bench
 
 import locbench
 
@@ -105,3 +105,55 @@ def test_the_folder_of_results_may_be_in_the_environment(
     )
     monkeypatch.setenv("LOCBENCH_RESULTS", "")
     assert "below results/records" in bench.call("list", "--runs").out
+
+
+def test_a_check_of_reduced_runs_passes_and_tells_what_is_missing(bench: Bench) -> None:
+    bench.call("table", "mini", *ONE_CELL, "--epochs", "1")
+    called = bench.call("report", "mini", "--check")
+    assert (called.code, called.err) == (0, "")
+    assert called.out == "0 values judged in 1 table, 0 off.\n"
+    called = bench.call("report", "--check", "--fail-on", "missing")
+    assert called.code == 1
+    # Five cells, one of which has its run.
+    assert [line.split(": ")[:2] for line in called.out.splitlines()] == [["missing", "mini"]] * 4
+    assert called.err.startswith("error: the check failed: 4 missing.")
+    chosen = ("--rows", "DGL", "--columns", "J=2")
+    assert bench.call("report", "mini", "--check", "--fail-on", "missing", *chosen).code == 0
+
+
+def test_a_check_of_full_runs_fails_on_what_is_off(bench: Bench) -> None:
+    printed = MINI.replace('"Backprop" = ["93.0", ""]', '"Backprop" = ["0.5", ""]')
+    bench.write(printed)
+    record = json.loads(
+        bench.call("table", "mini", "--rows", "Backprop", "--seeds", "3", "--json").out
+    )
+    (entry,) = record["comparisons"][0]["entries"]
+    assert entry["verdict"] == "off"  # nobody guesses so badly
+    called = bench.call("report", "mini", "--check")
+    assert called.code == 1
+    (line,) = called.out.splitlines()
+    assert line.startswith("off: mini: Backprop, J=4: Test accuracy (%) ")
+    assert "paper 0.5, ours - paper +" in line
+    called = bench.call("report", "mini", "--check", "--json")
+    assert called.code == 1
+    assert called.json["passed"] is False
+    assert [each["entry"]["published"]["value"] for each in called.json["failures"]] == [0.5]
+    assert bench.call("report", "mini", "--check", "--tolerance", "99.5").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--fail-on", "missing"), "Add --check."),
+        (("--tolerance", "1"), "Add --check."),
+        (("--check", "--tolerance", "-1"), "--tolerance is -1.0"),
+        (("--check", "--tolerance", "nan"), "--tolerance is nan"),
+        (("--check", "--format", "csv"), "--check prints what fails and no report"),
+        (("--check", "--fail-on", "nothing"), "'missing', 'failed'"),
+        (("--check",), "there are no records below results"),
+    ],
+)
+def test_wrong_checks(bench: Bench, arguments: tuple[str, ...], words: str) -> None:
+    called = bench.call("report", *arguments)
+    assert called.code == 2
+    assert words in " ".join(called.err.split())
