@@ -224,6 +224,7 @@ def _from_runs(
         "std": std,
         "n": len(values),
         "values": tuple(values),
+        "seeds": tuple(record.recipe.seed for record in records),
     }
     known |= {
         "best": _best(metric, runs),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,8 +14,9 @@ from locbench.printable import printable
 from locbench.report.claim_blocks import ClaimLine, claim_lines
 from locbench.report.measured import step_words
 from locbench.report.model import Comparison, Entry, JudgedClaim, TableComparisons
-from locbench.report.text import heading, table_notes
-from locbench.spec.tables import Table
+from locbench.report.text import heading, paper_name, table_notes
+from locbench.spec.arguments import setting_words
+from locbench.spec.tables import Cell, Table
 
 COLUMNS = (
     "table",
@@ -44,26 +45,65 @@ COLUMNS = (
     "engine",
     "benchmark",
     "predicted",
+    "paper",
+    "network",
+    "modules",
+    "published_dataset",
+    "method",
+    "options",
+    "seeds",
+    "mean",
+    "published_mean",
 )
-"""The last four are of measured costs alone."""
+"""``device`` to ``predicted`` are of measured costs alone.
+
+What a cell is, by its table, follows: ``modules`` is K, empty where every local layer is a module.
+``mean`` and ``published_mean`` hold the numbers of ``measured`` and ``published``, which hold texts
+too. ``seeds`` has blanks between them.
+"""
+
+WHOLE = ("n", "epochs", "published_epochs", "modules")
+"""Columns of whole numbers."""
 
 
-def tidy_rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+def tidy_rows(table: Table, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     """Return one mapping per entry and then one per measured figure, with the keys of `COLUMNS`."""
-    entries = [
-        _row(comparison, entry) for comparison in comparisons for entry in comparison.entries
+    rows = [_row(comparison, entry) for comparison in comparisons for entry in comparison.entries]
+    for cost in comparisons[0].measured if comparisons else ():
+        rows += _measured(comparisons[0].table, cost)
+    cells = {(cell.row, cell.column): _cell_words(table, cell) for cell in table.cells}
+    paper = {"paper": paper_name(table)}
+    return [
+        paper | row | cells.get((row["row"], row["column"]), {}) | _numbers(row) for row in rows
     ]
-    measured = comparisons[0].measured if comparisons else ()
-    return [*entries, *(row for cost in measured for row in _measured(comparisons[0].table, cost))]
+
+
+def _cell_words(table: Table, cell: Cell) -> dict[str, Any]:
+    """Return what a cell is, before presets change it; of a detector, its backbone's method."""
+    settings = table.settings(cell)
+    trained = settings.get("backbone") or settings
+    return {
+        "network": settings.get("network"),
+        "modules": trained.get("modules"),
+        "published_dataset": settings.get("dataset"),
+        "method": trained.get("method"),
+        "options": setting_words(trained.get("options", {})),
+    }
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return what a row measured and what is printed, where these are numbers."""
+    found = {"mean": row.get("measured"), "published_mean": row.get("published")}
+    return {name: None if isinstance(value, str) else value for name, value in found.items()}
 
 
 def tidy_csv(found: Sequence[TableComparisons]) -> str:
     """Return the comparisons of tables as one CSV with one header."""
     import pandas as pd  # takes a second to import
 
-    rows = [row for _, comparisons in found for row in tidy_rows(comparisons)]
+    rows = [row for table, comparisons in found for row in tidy_rows(table, comparisons)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    for name in ("n", "epochs", "published_epochs"):
+    for name in WHOLE:
         frame[name] = frame[name].astype("Int64")
     return str(frame.map(as_cell).to_csv(index=False, lineterminator="\n"))
 
@@ -94,6 +134,7 @@ def _row(comparison: Comparison, entry: Entry) -> dict[str, Any]:
         "published_std": None if printed is None else printed.std,
         "reduced": comparison.reduced,
         "how": comparison.how,
+        "seeds": " ".join(map(str, entry.seeds)),
     }
 
 

@@ -42,6 +42,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         std: sample standard deviation (n - 1) over seeds; None below two seeds.
         n: number of seeds behind ``measured``; 0 for a computed value.
         values: the value of every seed; empty for a computed value.
+        seeds: which seeds these are.
         difference: measured - published, in the metric's unit; None for reduced runs and for text.
         ratio: measured / published, of predicted costs alone.
         at_chance: whether the mean is what guessing gives; see `report.verdicts`. None where that
@@ -72,6 +73,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     published_epochs: int | None = None
     dataset: str = ""
     data_label: str = ""
+    seeds: tuple[int, ...] = ()
 
 
 Scope: TypeAlias = Literal["table", "row", "column"]

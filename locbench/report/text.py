@@ -64,7 +64,12 @@ _METRICS = {
 
 def heading(table: Table) -> str:
     """Return the paper, the table's number and its title."""
-    return f"{PAPERS[table.paper]}, {table.number}: {table.title}"
+    return f"{paper_name(table)}, {table.number}: {table.title}"
+
+
+def paper_name(table: Table) -> str:
+    """Return what a table's paper is called."""
+    return PAPERS[table.paper]
 
 
 def origin(table: Table) -> str:

@@ -1,4 +1,4 @@
-"""One recipe from the command line."""
+"""One recipe from the command line, and settings as a command line takes them."""
 
 from __future__ import annotations
 
@@ -205,3 +205,20 @@ def cost_recipe(settings: Mapping[str, Any]) -> Recipe:
     data = info(given["dataset"])
     usual = {"batch_size": data.batch, "epochs": 160, "lr": data.lr}
     return make_recipe(usual | published_settings(given["network"]) | given)
+
+
+def setting_words(settings: Mapping[str, Any]) -> str:
+    """Return settings as ``name=value``, the options of the method among them."""
+    flat = {name: value for name, value in settings.items() if name != "options"} | settings.get(
+        "options", {}
+    )
+    return ", ".join(f"{name}={value_words(value)}" for name, value in flat.items())
+
+
+def value_words(value: Any) -> str:
+    """Return a value as ``--set`` takes it, settings within settings in brackets."""
+    if isinstance(value, Mapping):
+        return f"({setting_words(value)})"
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

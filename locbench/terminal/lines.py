@@ -1,30 +1,11 @@
-"""Lines of text on a terminal, and settings in words."""
+"""Lines of text on a terminal."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
-
-
-def setting_words(settings: Mapping[str, Any]) -> str:
-    """Return settings as ``name=value``, the options of the method among them."""
-    flat = {name: value for name, value in settings.items() if name != "options"} | settings.get(
-        "options", {}
-    )
-    return ", ".join(f"{name}={value_words(value)}" for name, value in flat.items())
-
-
-def value_words(value: Any) -> str:
-    """Return a value as ``--set`` takes it, settings within settings in brackets."""
-    if isinstance(value, Mapping):
-        return f"({setting_words(value)})"
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def hang(console: Console, mark: str, text: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from locbench.console import Terminal
+from locbench.spec.arguments import value_words
 from locbench.spec.method_options import MethodDescription, Option
-from locbench.terminal.lines import hang, say, value_words
+from locbench.terminal.lines import hang, say
 
 KINDS = {
     "base": "Base methods: a method names exactly one of them",

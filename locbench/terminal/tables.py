@@ -15,9 +15,10 @@ from locbench.report.grouping import group_records
 from locbench.report.text import heading, metric_label, origin, split_label
 from locbench.results.record import Record
 from locbench.results.store import Store
+from locbench.spec.arguments import setting_words
 from locbench.spec.tables import Axis, Cell, Table
 from locbench.terminal.columns import WIDE, Column, Group, grouped_labels, print_grids
-from locbench.terminal.lines import hang, say, setting_words
+from locbench.terminal.lines import hang, say
 from locbench.terminal.runs import runs_apart
 
 

@@ -244,6 +244,86 @@ def test_csv_comes_back_as_it_was():
     assert (frame["epochs"][6], frame["published_epochs"][6]) == (12, 160)
 
 
+OLD_COLUMNS = [
+    "table",
+    "row",
+    "column",
+    "metric",
+    "unit",
+    "kind",
+    "published",
+    "published_text",
+    "published_std",
+    "measured",
+    "std",
+    "n",
+    "difference",
+    "verdict",
+    "reduced",
+    "how",
+    "epochs",
+    "published_epochs",
+    "dataset",
+    "data_label",
+    "best",
+    "detail",
+    "device",
+    "engine",
+    "benchmark",
+    "predicted",
+]
+
+
+def test_csv_opens_in_pandas_with_numbers_as_numbers():
+    rows = [
+        Axis("CIFAR-10 / PGL", {"method": "pgl+head", "options": {"period": 10, "duration": 2}}),
+        Axis("CIFAR-10 / Head", {"method": "head", "modules": 8}, alone=True),
+        Axis("CIFAR-10 / BP", {"method": "bp"}, blocked="nobody knows how"),
+    ]
+    columns = [Axis("K=16", {"modules": 16})]
+    metrics = {"test_acc": Metric(unit="%"), "nets": Metric(unit="", kind="text", better="none")}
+    table = make_table(rows=rows, columns=columns, metrics=metrics)
+    table = _published(
+        table,
+        {
+            "test_acc": {
+                "CIFAR-10 / PGL": ["90.50 ± 0.20"],
+                "CIFAR-10 / Head": ["88"],
+                "CIFAR-10 / BP": ["93.00"],
+            },
+            "nets": {"CIFAR-10 / PGL": ["3C-2F"]},
+        },
+    )
+    recipe = recipe_at(table, "PGL")
+    records = [make_record(recipe, 90.0 + seed, seed) for seed in (0, 3, 7)]
+    values = {("CIFAR-10 / PGL", "K=16"): {"nets": "3C-2F"}}
+    text = render(table, compare(table, records, values), "csv")
+    frame = pd.read_csv(io.StringIO(text))
+    assert list(frame.columns) == [
+        *OLD_COLUMNS,
+        *("paper", "network", "modules", "published_dataset", "method", "options", "seeds"),
+        *("mean", "published_mean"),
+    ]
+    for name in ("modules", "std", "mean", "published_mean", "published_std", "difference", "n"):
+        assert pd.api.types.is_numeric_dtype(frame[name]), name
+    pgl, nets, head, bp = (frame.iloc[index] for index in range(4))
+    assert (pgl["paper"], pgl["network"], pgl["modules"]) == ("PGL", "resnet32", 16)
+    assert (pgl["published_dataset"], pgl["method"]) == ("cifar10", "pgl+head")
+    assert pgl["options"] == "period=10, duration=2"
+    assert (pgl["seeds"], pgl["n"]) == ("0 3 7", 3)
+    assert pgl["mean"] == pytest.approx(280 / 3)
+    assert pgl["std"] == pytest.approx((sum((x - 280 / 3) ** 2 for x in (90, 93, 97)) / 2) ** 0.5)
+    assert (pgl["published_mean"], pgl["published_std"]) == (90.5, 0.2)
+    assert (nets["measured"], nets["published"]) == ("3C-2F", "3C-2F")
+    assert pd.isna(nets["mean"])
+    assert pd.isna(nets["published_mean"])
+    assert (head["modules"], head["published_mean"], head["verdict"]) == (8, 88.0, "missing")
+    assert pd.isna(head["options"])
+    assert (bp["method"], bp["verdict"]) == ("bp", "blocked")
+    means = frame[frame.kind == "trained"].groupby("method")["published_mean"].mean()
+    assert means.to_dict() == {"pgl+head": 90.5, "head": 88.0, "bp": 93.0}
+
+
 def test_json_holds_everything():
     table, comparisons = example()
     read = json.loads(render(table, comparisons, "json"))
