@@ -12,13 +12,19 @@ from locbench.errors import FailureError
 
 @contextmanager
 def figure_file(
-    path: Path, *, panels: int = 1, size: tuple[float, float]
+    path: Path,
+    *,
+    panels: int = 1,
+    grid: tuple[int, int] | None = None,
+    size: tuple[float, float],
 ) -> Iterator[tuple[Any, Any]]:
     """Give a matplotlib figure and its axes to draw in, and write it when the block is left.
 
     Args:
         path: the file; its ending says the format.
         panels: axes below each other, with one x axis; several come as an array.
+        grid: rows and columns of axes of their own in the place of panels; they come as an array of
+            two dimensions.
         size: inches, width and height.
 
     Raises:
@@ -30,7 +36,15 @@ def figure_file(
     from matplotlib import pyplot
 
     with matplotlib.rc_context({"text.parse_math": False}):  # a dollar in a name begins no formula
-        figure, axes = pyplot.subplots(panels, 1, figsize=size, sharex=True, layout="constrained")
+        rows, columns = grid or (panels, 1)
+        figure, axes = pyplot.subplots(
+            rows,
+            columns,
+            figsize=size,
+            sharex=grid is None,
+            squeeze=grid is None,
+            layout="constrained",
+        )
         try:
             yield figure, axes
             figure.savefig(path, dpi=150)

@@ -10,6 +10,7 @@ from typing import Annotated, ParamSpec, TypeVar
 import typer
 
 from locbench import __version__
+from locbench.cli.analyse import analyse
 from locbench.cli.bench import bench
 from locbench.cli.campaign import campaign
 from locbench.cli.costs import costs
@@ -88,6 +89,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "fit": fit,
     "splits": splits,
     "weights": weights,
+    "analyse": analyse,
     "bench": bench,
 }
 
