@@ -9,14 +9,18 @@ import threading
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 
+from locbench.plugins import load_plugins
+
 
 def begin_worker() -> None:
     """Begin a process of a pool: leave interrupts to the first process, and end when that is gone.
 
-    The first process hears an interrupt too and ends this one; killed, it cannot.
+    The first process hears an interrupt too and ends this one; killed, it cannot. Plugins are
+    loaded as in the first process, before anything of theirs arrives here.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_first_process, daemon=True).start()
+    load_plugins()
 
 
 def _end_with_the_first_process() -> None:

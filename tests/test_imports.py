@@ -16,7 +16,7 @@ PACKAGE = Path(locbench.__file__).parent
 STOREYS = (
     (
         *("__init__", "errors", "registry", "files", "printable"),
-        *("console", "figures", "processes", "torchrun"),
+        *("console", "figures", "plugins", "processes", "torchrun"),
     ),
     ("datasets",),
     ("spec",),

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from locbench.data.batches import Batch
 from locbench.errors import UsageError
 from locbench.learning import routing
-from locbench.learning.auxiliary.branch import Branch, Classifier, Targets, split
+from locbench.learning.auxiliary.branch import AuxiliaryNet, Classifier, Targets, split
 from locbench.learning.auxiliary.hpff import PatchFusion
 from locbench.learning.auxiliary.infopro import QuadrantDecoders
 from locbench.learning.learner import Learner
@@ -183,13 +183,13 @@ def _auxiliary_loss(auxiliary: Auxiliary, h: Tensor, targets: Targets) -> Module
     total, scores = h.new_zeros(()), None
     for branch, weight in zip(auxiliary.branches, auxiliary.weights, strict=True):
         if weight:
-            loss, output = _branch_loss(cast(Branch, branch), h, targets)
+            loss, output = _branch_loss(cast(AuxiliaryNet, branch), h, targets)
             total = total + weight * loss
             scores = output if isinstance(getattr(branch, "branch", branch), Classifier) else scores
     return ModuleLoss(total, scores)
 
 
-def _branch_loss(branch: Branch, h: Tensor, targets: Targets) -> tuple[Tensor, Tensor | None]:
+def _branch_loss(branch: AuxiliaryNet, h: Tensor, targets: Targets) -> tuple[Tensor, Tensor | None]:
     """Return a branch's loss in one graph, and its output where it has one."""
     if isinstance(branch, QuadrantDecoders):
         return _by_part(list(branch.decoders), 2, h, targets).sum(), None
@@ -208,5 +208,8 @@ def _by_part(nets: Sequence[nn.Module], n: int, h: Tensor, targets: Targets) -> 
     assert targets.pixels is not None
     parts = zip(nets, split(h, n), split(targets.pixels, n), strict=True)
     return torch.stack(
-        [_branch_loss(cast(Branch, net), x, Targets(targets.labels, y))[0] for net, x, y in parts]
+        [
+            _branch_loss(cast(AuxiliaryNet, net), x, Targets(targets.labels, y))[0]
+            for net, x, y in parts
+        ]
     )

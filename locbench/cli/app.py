@@ -18,6 +18,7 @@ from locbench.cli.data import data
 from locbench.cli.fit import fit
 from locbench.cli.list import list_tables
 from locbench.cli.manual import manual
+from locbench.cli.plugins import Plugins, name_plugins, with_plugins
 from locbench.cli.report import report
 from locbench.cli.run import run
 from locbench.cli.show import show
@@ -67,14 +68,16 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def program(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback prints it
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
+    plugin: Plugins = None,
 ) -> None:
     """Take the options that stand before a command."""
+    name_plugins(plugin or ())
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {
@@ -94,4 +97,4 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 for _name, _command in _COMMANDS.items():
-    app.command(_name, epilog=manual(_name))(guarded(_command))
+    app.command(_name, epilog=manual(_name))(guarded(with_plugins(_command)))

@@ -23,7 +23,7 @@ from locbench.datasets.class_folders import FolderPart, ImageFile, list_parts
 from locbench.datasets.coco_annotations import read_annotations
 from locbench.datasets.imagenet import PREFIX as IMAGENET
 from locbench.datasets.imagenet import list_images
-from locbench.datasets.known import KNOWN
+from locbench.datasets.known import DATASETS
 from locbench.datasets.naming import folder_title, named_by_folder, parse_name
 from locbench.errors import FailureError
 from locbench.files import read_regular, write_atomically
@@ -163,7 +163,7 @@ def _read_book(path: Path) -> dict[str, _Kept]:
 
 def _parts(name: str) -> list[FolderPart]:
     if name.startswith(IMAGENET):
-        return list(list_images(KNOWN["imagenet"], name, Path()))
+        return list(list_images(DATASETS["imagenet"], name, Path()))
     if name.startswith(coco.PREFIX):
         return [each for files in coco.find_files(name, Path()) for each in _coco_parts(files)]
     return list(list_parts(parse_name(name).folder))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from locbench.data.content import content_of
-from locbench.data.readers import READERS, Arrays
+from locbench.data.readers import Arrays, read
 from locbench.data.streams import Stream, file_fingerprint
 from locbench.data.subsets import balanced_order
 from locbench.datasets.catalogue import default_root, info
@@ -95,7 +95,7 @@ def load(
     described = info(name)
     if streams(name):
         return _streamed(described, root, limit, test_limit, device)
-    train, test = READERS[name.partition(":")[0]](described, root, download)
+    train, test = read(described, root, download=download)
     return Split(
         info=described,
         train=_kept(train, limit, f"{described.seed_key or described.name} train").to(device),

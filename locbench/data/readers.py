@@ -1,4 +1,4 @@
-"""What every reader of a data set returns, and the readers by name."""
+"""Data sets that are read into memory, and what every reader returns."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from torchvision import datasets
 
 from locbench.data.subsets import balanced_order
-from locbench.datasets.known import DatasetInfo
+from locbench.datasets.known import DATASETS, DatasetInfo
 from locbench.datasets.status import OFFICIAL, check
 from locbench.errors import FailureError
-from locbench.registry import Registry
+from locbench.registry import imported
 
 
 class Arrays(NamedTuple):
@@ -30,21 +30,43 @@ class Arrays(NamedTuple):
 Reader = Callable[[DatasetInfo, Path, bool], tuple[Arrays, Arrays]]
 """Reads (train, test) of a data set below a root folder; the flag allows a download."""
 
-READERS: Registry[Reader] = Registry("data set")
 
-READERS.add_lazy("digits", "locbench.data.readers:read_digits")
+def read(info: DatasetInfo, root: Path, *, download: bool) -> tuple[Arrays, Arrays]:
+    """Read both parts of a data set into memory, and look whether they are what it says.
 
-READERS.add_lazy("cifar10", "locbench.data.readers:read_official")
+    Raises:
+        FailureError: the files are missing or damaged, or a plugin's reader gives something else.
+    """
+    parts = imported(info.reader)(info, root, download)
+    if not DATASETS.plugin_of(info.name):
+        train, test = parts
+        return train, test
+    try:
+        kinds = [np.asarray(pixels).dtype for pixels, _ in parts]
+        train, test = (_arrays(*part) for part in parts)
+    except (TypeError, ValueError) as error:
+        raise _misread(info, f"what it returns is no pair of parts: {error}") from error
+    if any(kind != np.uint8 for kind in kinds):
+        raise _misread(info, f"its pixels are {' and '.join(map(str, kinds))}, and not uint8")
+    for part, size in ((train, info.train_size), (test, info.test_size)):
+        shape = (size, info.side, info.side, 3)
+        if part.pixels.shape != shape:
+            raise _misread(info, f"its pixels are {part.pixels.shape} and not {shape}")
+        if part.labels.shape != (size,):
+            raise _misread(info, f"its labels are {part.labels.shape} and not {(size,)}")
+        if not 0 <= part.labels.min() <= part.labels.max() < info.classes:
+            raise _misread(info, f"its labels are not all from 0 to {info.classes - 1}")
+    return train, test
 
-READERS.add_lazy("cifar100", "locbench.data.readers:read_official")
 
-READERS.add_lazy("svhn", "locbench.data.readers:read_official")
+def _misread(info: DatasetInfo, fault: str) -> FailureError:
+    return FailureError(
+        f"the reader of the data set {info.name!r}, of the plugin "
+        f"{DATASETS.plugin_of(info.name)!r}: {fault}",
+        "Let it return (pixels, labels) of the training and of the test images: bytes of N x side "
+        "x side x 3, and N class numbers.",
+    )
 
-READERS.add_lazy("stl10", "locbench.data.readers:read_official")
-
-READERS.add_lazy("cifar10-jpeg", "locbench.data.decoded_folders:read_cifar10_jpeg")
-
-READERS.add_lazy("imagefolder", "locbench.data.decoded_folders:read_imagefolder")
 
 _TOP_LEVEL = 16
 

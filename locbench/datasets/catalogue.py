@@ -9,7 +9,7 @@ from locbench.datasets import coco
 from locbench.datasets import imagenet as layout
 from locbench.datasets.class_folders import PATTERN, PREFIX, folder_info
 from locbench.datasets.coco import coco_info
-from locbench.datasets.known import KNOWN, DatasetInfo
+from locbench.datasets.known import DATASETS, DatasetInfo
 from locbench.datasets.status import DatasetStatus, check, check_coco, check_folder, check_streamed
 from locbench.errors import UsageError
 from locbench.files import user_path
@@ -37,7 +37,7 @@ def names() -> list[str]:
 
     ``imagefolder:``, ``imagenet:`` and ``coco:PATH`` come on top.
     """
-    return list(KNOWN)
+    return list(DATASETS)
 
 
 def info(name: str) -> DatasetInfo:
@@ -58,12 +58,12 @@ def info(name: str) -> DatasetInfo:
         return folder_info(name)
     if name.startswith(coco.PREFIX):
         return coco_info(name)
-    if name not in KNOWN:
+    if name not in DATASETS:
         raise UsageError(
             f"unknown data set {name!r}",
-            suggestion(name, [*KNOWN, PATTERN, layout.PATTERN, coco.PATTERN]),
+            suggestion(name, [*DATASETS, PATTERN, layout.PATTERN, coco.PATTERN]),
         )
-    return KNOWN[name]
+    return DATASETS[name]
 
 
 def kind_of(name: str) -> str:

@@ -259,6 +259,7 @@ def folder_info(name: str) -> DatasetInfo:
         batch=256,
         lr=0.1,
         seed_key="imagefolder",  # not the name: the subset must not change when the folder is moved
+        reader="locbench.data.decoded_folders:read_imagefolder",
     )
 
 

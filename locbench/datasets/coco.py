@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from locbench.datasets.coco_annotations import Annotations, read_annotations
-from locbench.datasets.known import KNOWN, DatasetInfo
+from locbench.datasets.known import DATASETS, DatasetInfo
 from locbench.datasets.naming import COCO, folder_title, parse_name
 from locbench.errors import FailureError
 
@@ -122,7 +122,7 @@ def coco_info(name: str) -> DatasetInfo:
     refuse_other_categories(train, val, parts.val.annotations)
     folder = parts.train.images.parent
     return msgspec.structs.replace(
-        KNOWN[NAME],
+        DATASETS[NAME],
         name=name,
         seed_key=NAME,  # not the name: the subset must not change when the folder is moved
         label=f"{folder_title(folder)} (as COCO)",

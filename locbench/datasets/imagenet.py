@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from locbench.datasets.class_folders import FolderPart, class_names, holds_image, list_part
-from locbench.datasets.known import KNOWN, DatasetInfo
+from locbench.datasets.known import DATASETS, DatasetInfo
 from locbench.datasets.naming import IMAGENET, folder_title, parse_name
 from locbench.errors import FailureError
 
@@ -106,14 +106,14 @@ def layout_info(name: str) -> DatasetInfo:
         FailureError: the folder is not there or not laid out as expected.
     """
     folder, side = parse_name(name)
-    train, val = list_images(KNOWN[NAME], name, Path())
+    train, val = list_images(DATASETS[NAME], name, Path())
     return msgspec.structs.replace(
-        KNOWN[NAME],
+        DATASETS[NAME],
         name=name,
         seed_key=NAME,  # not the name: the subset must not change when the folder is moved
         label=f"{folder_title(folder)} (as ImageNet)",
         classes=len(train.classes),
-        side=side or KNOWN[NAME].side,
+        side=side or DATASETS[NAME].side,
         train_size=len(train.files),
         test_size=len(val.files),
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from locbench.registry import Registry
+from locbench.registry import Registry, Target
 
 Triple = tuple[float, float, float]
 
@@ -32,32 +32,35 @@ class DatasetInfo(msgspec.Struct, frozen=True):
         label: the name that reports show.
         classes: number of classes.
         side: height and width of an image, in pixels.
+        train_size: number of training images in the whole set.
+        test_size: number of test images in the whole set.
         mean: per channel, of pixels in 0..1.
         std: per channel, of pixels in 0..1.
         pad: pixels added on every side before the random crop back to ``side``.
         padding: what the added pixels hold.
         flip: whether half of the training images are mirrored left to right.
-        train_size: number of training images in the whole set.
-        test_size: number of test images in the whole set.
         batch: the papers' batch size.
         lr: the papers' base learning rate for that batch size.
         seed_key: seeds the fixed permutations behind ``limit``; the name when empty.
+        reader: gives the pixels and labels of both parts; see `data.readers.Reader`. Empty where
+            files are read while a network trains.
     """
 
     name: str
     label: str
     classes: int
     side: int
-    mean: Triple
-    std: Triple
-    pad: int
-    padding: Literal["reflect", "zero"]
-    flip: bool
     train_size: int
     test_size: int
-    batch: int
-    lr: float
+    mean: Triple = (0.5, 0.5, 0.5)
+    std: Triple = (0.5, 0.5, 0.5)
+    pad: int = 0
+    padding: Literal["reflect", "zero"] = "zero"
+    flip: bool = False
+    batch: int = 64
+    lr: float = 0.05
     seed_key: str = ""
+    reader: Target = ""
 
 
 def _of_255(first: float, second: float, third: float) -> Triple:
@@ -65,6 +68,8 @@ def _of_255(first: float, second: float, third: float) -> Triple:
 
 
 _HALF: Triple = (0.5, 0.5, 0.5)
+
+_OFFICIAL = "locbench.data.readers:read_official"
 
 _CIFAR10 = DatasetInfo(
     name="cifar10",
@@ -80,6 +85,7 @@ _CIFAR10 = DatasetInfo(
     test_size=10_000,
     batch=1024,
     lr=0.8,
+    reader=_OFFICIAL,
 )
 
 # The InfoPro family publishes no CIFAR-100 statistics; these are the ones customary with its
@@ -128,6 +134,7 @@ _DIGITS = msgspec.structs.replace(
     test_size=360,
     batch=64,
     lr=0.05,
+    reader="locbench.data.readers:read_digits",
 )
 
 # No padding: the ImageNet recipe crops at random and scales. Batch and rate are AugLocal's for
@@ -174,9 +181,28 @@ _SHAPES = msgspec.structs.replace(
     lr=1e-3,
 )
 
-_CIFAR10_JPEG = msgspec.structs.replace(_CIFAR10, name="cifar10-jpeg", label="CIFAR-10 (JPEG q75)")
+_CIFAR10_JPEG = msgspec.structs.replace(
+    _CIFAR10,
+    name="cifar10-jpeg",
+    label="CIFAR-10 (JPEG q75)",
+    reader="locbench.data.decoded_folders:read_cifar10_jpeg",
+)
 
-KNOWN: Registry[DatasetInfo] = Registry("data set")
+
+def _fault(name: str, info: object) -> str:
+    if not isinstance(info, DatasetInfo):
+        return "it is no locbench.DatasetInfo"
+    if info.name != name:
+        return f"its DatasetInfo is named {info.name!r}"
+    if ":" in name:
+        return "its name has ':' in it, which stands before folders"
+    least = min(info.classes, info.side, info.train_size, info.test_size, info.batch)
+    if least < 1 or info.lr <= 0 or info.pad < 0:
+        return "classes, side, train_size, test_size, batch and lr must be above 0, pad at least 0"
+    return ""
+
+
+DATASETS: Registry[DatasetInfo] = Registry("data set", _fault)
 
 for _info in (
     _DIGITS,
@@ -189,4 +215,4 @@ for _info in (
     _COCO,
     _SHAPES,
 ):
-    KNOWN.add(_info.name, _info)
+    DATASETS.add(_info.name, _info)

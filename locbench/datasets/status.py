@@ -17,7 +17,7 @@ from locbench.datasets.class_folders import (
     part_folders,
 )
 from locbench.datasets.imagenet import PREFIX, check_parts, find_parts, how_to_get
-from locbench.datasets.known import CIFAR10_CLASSES, KNOWN, DatasetInfo
+from locbench.datasets.known import CIFAR10_CLASSES, DATASETS, DatasetInfo
 from locbench.datasets.naming import folder_title, parse_name
 from locbench.errors import FailureError
 from locbench.printable import escaped
@@ -113,6 +113,8 @@ def check(info: DatasetInfo, root: Path) -> DatasetStatus:
         return _seen(info.name, info.label, "", "ready", "comes with scikit-learn", "")
     if info.name == coco.SHAPES:
         return _seen(info.name, info.label, "", "ready", "drawn when they are wanted", "")
+    if plugin := DATASETS.plugin_of(info.name):
+        return _seen(info.name, info.label, "", "ready", f"read by the plugin {plugin!r}", "")
     return check_folder(info.name, info.label)
 
 
@@ -175,7 +177,7 @@ def check_folder(name: str, label: str = "") -> DatasetStatus:
 
 def check_streamed(name: str, root: Path) -> DatasetStatus:
     """Look at ``imagenet`` or an ``imagenet:PATH``: its class folders, not all of its images."""
-    info, parts = KNOWN["imagenet"], find_parts(name, root)
+    info, parts = DATASETS["imagenet"], find_parts(name, root)
     own, folder = name.startswith(PREFIX), parts.train.parent
     label = folder_title(folder) if own else info.label
     try:
@@ -191,7 +193,7 @@ def check_streamed(name: str, root: Path) -> DatasetStatus:
 
 def check_coco(name: str, root: Path) -> DatasetStatus:
     """Look at ``coco`` or a ``coco:PATH``: its folders and annotation files, not into them."""
-    info, parts = KNOWN[coco.NAME], coco.find_files(name, root)
+    info, parts = DATASETS[coco.NAME], coco.find_files(name, root)
     own, folder = name.startswith(coco.PREFIX), parts.train.images.parent
     label = folder_title(folder) if own else info.label
     try:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from locbench.learning.auxiliary.branch import AttachPoint, Branch, Targets, ramp
+from locbench.errors import UsageError
+from locbench.learning.auxiliary.branch import AttachPoint, AuxiliaryNet, Targets, ramp
 from locbench.learning.auxiliary.hpff import PatchFusion, stackable
 from locbench.networks.chain import Chain
 from locbench.networks.low_memory import save_memory
+from locbench.registry import imported
 from locbench.spec.choices import Memory
-from locbench.spec.components import BUILDERS, AnyBranch, Cascade, Composition, Isolated
+from locbench.spec.components import BRANCHES, Branch, Cascade, Composition, Isolated
 from locbench.spec.partition import Partition
 
 
@@ -26,7 +27,7 @@ class Auxiliary(nn.Module):
         weights: one per branch; a branch of weight 0 is not run.
     """
 
-    def __init__(self, branches: list[Branch], weights: list[float]) -> None:
+    def __init__(self, branches: list[AuxiliaryNet], weights: list[float]) -> None:
         super().__init__()
         self.branches = nn.ModuleList(branches)
         self.weights = weights
@@ -45,7 +46,7 @@ class Auxiliary(nn.Module):
         total = features.new_zeros(())
         for branch, weight in zip(self.branches, self.weights, strict=True):
             if weight:
-                total = total + weight * cast(Branch, branch).backward(
+                total = total + weight * cast(AuxiliaryNet, branch).backward(
                     features, targets, weight * scale
                 )
         if features.requires_grad and features.grad is None:
@@ -53,16 +54,20 @@ class Auxiliary(nn.Module):
         return total
 
 
-def build_branch(options: AnyBranch, point: AttachPoint) -> Branch:
+def build_branch(options: Branch, point: AttachPoint) -> AuxiliaryNet:
     """Return the auxiliary branch that options describe, built for its place in the network.
 
     Raises:
         UsageError: the branch does not fit there.
     """
-    builder = cast(
-        Callable[[AnyBranch, AttachPoint], Branch], BUILDERS[str(options.__struct_config__.tag)]
-    )
-    return builder(options, point)
+    tag = str(options.__struct_config__.tag)
+    net = imported(BRANCHES[tag].net)(options, point)
+    if not isinstance(net, AuxiliaryNet):
+        raise UsageError(
+            f"the {BRANCHES.kind} {tag!r} is built as a {type(net).__name__}",
+            "Let it be a subclass of locbench.AuxiliaryNet, which has a criterion.",
+        )
+    return net
 
 
 class LocalModules(nn.Module):
@@ -99,7 +104,7 @@ class LocalModules(nn.Module):
             self._auxiliaries("independent", first) if "IL" in levels else nn.ModuleDict()
         )
         self.cascades = self._auxiliaries("cascade", 1) if "CL" in levels else nn.ModuleDict()
-        self._branches = tuple(net for net in self.modules() if isinstance(net, Branch))
+        self._branches = tuple(net for net in self.modules() if isinstance(net, AuxiliaryNet))
         if memory == "lean":
             save_memory(self)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from locbench.errors import UsageError
+from locbench.registry import imported
 from locbench.spec.networks import NETWORKS
 
 Clone = Callable[[int, int, int], nn.Module]
@@ -152,8 +153,22 @@ def build_chain(network: str, classes: int, side: int, drop_path: float = 0.0) -
         classes: number of classes.
         side: side of the images in pixels.
         drop_path: rate of stochastic depth; for transformers alone.
+
+    Raises:
+        UsageError: the builder makes another network than it is said to make.
     """
     info = NETWORKS[network]
-    module, _, attribute = info.builder.partition(":")
-    build = cast(Callable[..., Chain], getattr(import_module(module), attribute))
-    return build(classes, side, drop_path) if info.transformer else build(classes, side)
+    build = imported(info.builder)
+    chain = build(classes, side, drop_path) if info.transformer else build(classes, side)
+    if not isinstance(chain, Chain):
+        raise UsageError(
+            f"the network {network!r} is built as a {type(chain).__name__}",
+            "Let its builder return a Chain of local layers, as locbench.ChainBuilder makes it.",
+        )
+    if len(chain.units) != info.units:
+        raise UsageError(
+            f"the network {network!r} has {len(chain.units)} local layers, and its NetworkInfo "
+            f"says {info.units}",
+            "Set units to what the builder makes.",
+        )
+    return chain

@@ -8,11 +8,12 @@ published, never changes.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from locbench.registry import Registry
+from locbench.registry import Registry, Target, struct_fault, suggestion
 
 MOST = 100_000
 """Largest count that a method takes: far beyond any network, and nothing that never ends."""
@@ -68,9 +69,70 @@ class Branch(Part, frozen=True, kw_only=True):
     level: Level = "both"
 
 
+B = TypeVar("B", bound=Branch)
+
+
+class BranchKind(NamedTuple):
+    """What a branch's tag stands for.
+
+    Attributes:
+        options: the struct of its options.
+        net: makes of the options and an `AttachPoint` an `AuxiliaryNet`.
+    """
+
+    options: type[Branch]
+    net: Target
+
+
+class Branches(Registry[BranchKind]):
+    """The kinds of branches by tag."""
+
+    def built_by(self, net: Target) -> Callable[[type[B]], type[B]]:
+        """Return a decorator that registers a struct of options with what builds its net.
+
+        Args:
+            net: see `BranchKind`.
+        """
+
+        def decorate(options: type[B]) -> type[B]:
+            tag = getattr(options, "__struct_config__", None) and options.__struct_config__.tag
+            self.add(str(tag or getattr(options, "__name__", options)), BranchKind(options, net))
+            return options
+
+        return decorate
+
+    def decode(self, plain: object) -> Branch:
+        """Return a branch from its encoding, or the branch itself.
+
+        Raises:
+            ValueError: it is none that is registered, or an option does not fit.
+        """
+        if isinstance(plain, Branch) and str(plain.__struct_config__.tag) in self:
+            return plain
+        config = Branch.__struct_config__
+        tag = plain.get(config.tag_field) if isinstance(plain, dict) else type(plain).__name__
+        if not isinstance(tag, str) or tag not in self:
+            raise ValueError(f"unknown {self.kind} {tag!r}. {suggestion(str(tag), self)}")
+        try:
+            return msgspec.convert(plain, self[tag].options)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{self.kind} {tag!r}: {error}") from None
+
+
+def _branch_fault(_name: str, kind: BranchKind) -> str:
+    if fault := struct_fault(kind.options, Branch):
+        return fault
+    called = isinstance(kind.net, str) or callable(kind.net)
+    return "" if called else f"what builds its net is no function and no class: {kind.net!r}"
+
+
+BRANCHES = Branches("auxiliary branch", _branch_fault)
+
+
 MlpVariant: TypeAlias = Literal["auglocal", "official", "mlp", "cnn"]
 
 
+@BRANCHES.built_by("locbench.learning.auxiliary.dgl:build")
 class Mlp(Branch, frozen=True, tag="mlp"):
     """DGL's auxiliary net, MLP-SR: pooled 1x1 convolutions, then linear layers (Belilovsky 2020).
 
@@ -80,6 +142,7 @@ class Mlp(Branch, frozen=True, tag="mlp"):
     variant: MlpVariant = "auglocal"
 
 
+@BRANCHES.built_by("locbench.learning.auxiliary.predsim:build_pooled_linear")
 class PooledLinear(Branch, frozen=True, tag="pooled-linear"):
     """PredSim's classifier: pooling to at most ``features`` inputs, then one linear layer."""
 
@@ -87,6 +150,7 @@ class PooledLinear(Branch, frozen=True, tag="pooled-linear"):
     zero_init: bool = False
 
 
+@BRANCHES.built_by("locbench.learning.auxiliary.predsim:build_similarity")
 class Similarity(Branch, frozen=True, tag="similarity"):
     """PredSim's similarity matching: a 3x3 convolution, compared with the labels' similarity."""
 
@@ -97,6 +161,7 @@ HeadNet: TypeAlias = Literal[
 HeadLoss: TypeAlias = Literal["softmax", "contrast"]
 
 
+@BRANCHES.built_by("locbench.learning.auxiliary.infopro:build_head")
 class Head(Branch, frozen=True, tag="head"):
     """InfoPro's ``xCyF`` heads, which PGL uses too; ``adapt`` is PGL's Aux-Adapt, by stage.
 
@@ -122,6 +187,7 @@ class Head(Branch, frozen=True, tag="head"):
 DecoderVariant: TypeAlias = Literal["resize", "doubling"]
 
 
+@BRANCHES.built_by("locbench.learning.auxiliary.infopro:build_decoder")
 class Decoder(Branch, frozen=True, tag="decoder"):
     """InfoPro's reconstruction of the input image from the module's output.
 
@@ -148,6 +214,7 @@ Selection: TypeAlias = Literal[
 ]
 
 
+@BRANCHES.built_by("locbench.learning.auxiliary.auglocal:build")
 class AugLocal(Branch, frozen=True, tag="auglocal"):
     """AugLocal's auxiliary net: fresh copies of later layers (Ma et al. 2024, section 3.2).
 
@@ -164,6 +231,7 @@ class AugLocal(Branch, frozen=True, tag="auglocal"):
 FeatureTarget: TypeAlias = Literal["sigmoid-ln", "sigmoid", "minmax", "raw-mse"]
 
 
+@BRANCHES.built_by("locbench.learning.auxiliary.swin:build")
 class SharedStem(Branch, frozen=True, tag="shared-stem"):
     """The auxiliary block of Swin feature reconstruction (Pathak et al. 2023, section 3.2).
 
@@ -189,7 +257,11 @@ class SharedStem(Branch, frozen=True, tag="shared-stem"):
     decoder_width: int = 256
 
 
-AnyBranch: TypeAlias = Mlp | PooledLinear | Similarity | Head | Decoder | AugLocal | SharedStem
+if TYPE_CHECKING:
+    _AnyBranch: TypeAlias = Branch
+else:
+    # Which structs there are is known where one is decoded: plugins register theirs.
+    _AnyBranch = Any
 
 
 Passes: TypeAlias = Literal["two", "retain"]
@@ -281,7 +353,7 @@ class Composition(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
             55, and divides by K - 2.
     """
 
-    branches: tuple[AnyBranch, ...] = ()
+    branches: tuple[_AnyBranch, ...] = ()
     patches: Patches | None = None
     routing: AnyRouting = Isolated()
     phases: AnyPhases = Always()
@@ -289,16 +361,10 @@ class Composition(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     end_to_end: bool = False
     join_stem: bool = False
 
+    def __post_init__(self) -> None:
+        """Decode the branches by their tags.
 
-BUILDERS: Registry[object] = Registry("auxiliary branch")
-
-for _tag, _target in {
-    "mlp": "dgl:build",
-    "pooled-linear": "predsim:build_pooled_linear",
-    "similarity": "predsim:build_similarity",
-    "head": "infopro:build_head",
-    "decoder": "infopro:build_decoder",
-    "auglocal": "auglocal:build",
-    "shared-stem": "swin:build",
-}.items():
-    BUILDERS.add_lazy(_tag, f"locbench.learning.auxiliary.{_target}")
+        Raises:
+            ValueError: see `Branches.decode`.
+        """
+        msgspec.structs.force_setattr(self, "branches", tuple(map(BRANCHES.decode, self.branches)))

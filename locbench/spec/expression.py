@@ -17,16 +17,8 @@ from locbench.errors import UsageError
 from locbench.registry import suggestion
 from locbench.spec.components import Composition
 from locbench.spec.methods import METHODS, MethodContext
-from locbench.spec.modifiers import MODIFIERS, ORDER
+from locbench.spec.modifiers import MODIFIERS, in_order
 from locbench.spec.recipe import Recipe
-
-_DEFAULT_BASE = {
-    "hpff": "dgl",
-    "pff": "dgl",
-    "pgl": "head",
-    "checkpointed": "bp",
-    "reconstruction": "head",
-}
 
 
 def compose(method: str, options: Mapping[str, object], context: MethodContext) -> Composition:
@@ -67,19 +59,14 @@ def split_expression(method: str) -> tuple[str, list[str]]:
         if name not in METHODS and name not in MODIFIERS:
             raise UsageError(f"unknown method {name!r}", suggestion(name, [*METHODS, *MODIFIERS]))
     if not bases and modifiers:
-        bases = [default_base(min(modifiers, key=ORDER.index))]
+        bases = [MODIFIERS[in_order(modifiers)[0]].base]
     if len(bases) != 1 or len(set(names)) != len(names):
         raise UsageError(
             f"method {method!r} must name exactly one base method, and nothing twice",
             f"Base methods: {', '.join(METHODS)}. Modifiers: {', '.join(MODIFIERS)}.",
         )
     _refuse_senseless(method, bases[0], modifiers)
-    return bases[0], sorted(modifiers, key=ORDER.index)
-
-
-def default_base(modifier: str) -> str:
-    """Return the base method that a modifier works on where none is named."""
-    return _DEFAULT_BASE.get(modifier, "head")
+    return bases[0], in_order(modifiers)
 
 
 def _refuse_senseless(method: str, base: str, modifiers: list[str]) -> None:

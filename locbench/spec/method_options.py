@@ -21,7 +21,6 @@ from msgspec.inspect import (
 )
 
 from locbench.spec.components import MOST
-from locbench.spec.expression import default_base
 from locbench.spec.methods import METHODS
 from locbench.spec.modifiers import MODIFIERS
 
@@ -62,7 +61,7 @@ def describe_methods() -> list[MethodDescription]:
     """Return all base methods, then all modifiers, each by name."""
     bases = [_described(name, METHODS[name], "base", "") for name in METHODS]
     return bases + [
-        _described(name, MODIFIERS[name], "modifier", default_base(name)) for name in MODIFIERS
+        _described(name, MODIFIERS[name], "modifier", MODIFIERS[name].base) for name in MODIFIERS
     ]
 
 

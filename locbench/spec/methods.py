@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from locbench.errors import UsageError
-from locbench.registry import Registry
+from locbench.registry import Registry, struct_fault
 from locbench.spec.components import (
     AugLocal,
     Composition,
@@ -49,7 +49,9 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         raise TypeError(f"{type(self).__name__} composes nothing for {context}")
 
 
-METHODS: Registry[type[Method]] = Registry("method")
+METHODS: Registry[type[Method]] = Registry(
+    "method", lambda _name, method: struct_fault(method, Method)
+)
 
 
 @METHODS.register("bp")

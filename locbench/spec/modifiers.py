@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import msgspec
 
 from locbench.errors import UsageError
-from locbench.registry import Registry
+from locbench.registry import Registry, struct_fault
 from locbench.spec.components import (
     Always,
-    AnyBranch,
     AnyRouting,
+    Branch,
     Cascade,
     CascadeEngine,
     Checkpointed,
@@ -40,19 +41,36 @@ from locbench.spec.methods import MethodContext, PredSim
 from locbench.spec.networks import NETWORKS
 from locbench.spec.published_weights import infopro_nets, infopro_weights
 
+Stage: TypeAlias = Literal["branches", "levels", "phases"]
+
+_STAGES: tuple[Stage, ...] = get_args(Stage)
+
 
 class Modifier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The options of a modifier; ``modify`` changes a base method's composition."""
+    """The options of a modifier; ``modify`` changes a base method's composition.
+
+    Attributes:
+        changes: what it changes, which decides the order in which modifiers are applied: branches
+            before levels before phases, and by name among themselves.
+        base: the base method that it works on where none is named.
+    """
+
+    changes: ClassVar[Stage] = "branches"
+    base: ClassVar[str] = "head"
 
     def modify(self, composition: Composition, context: MethodContext) -> Composition:
         """Return the composition with this modifier applied."""
         raise TypeError(f"{type(self).__name__} modifies nothing in {composition} at {context}")
 
 
-MODIFIERS: Registry[type[Modifier]] = Registry("method")
+MODIFIERS: Registry[type[Modifier]] = Registry(
+    "method", lambda _name, modifier: struct_fault(modifier, Modifier)
+)
 
-ORDER = ("checkpointed", "reconstruction", "similarity", "hpff", "pff", "pgl")
-"""In which order modifiers are applied: branches before levels before phases."""
+
+def in_order(modifiers: Iterable[str]) -> list[str]:
+    """Return names of modifiers in the order in which they are applied."""
+    return sorted(modifiers, key=lambda name: (_STAGES.index(MODIFIERS[name].changes), name))
 
 
 @MODIFIERS.register("checkpointed")
@@ -62,6 +80,8 @@ class Checkpointing(Modifier, frozen=True):
     Attributes:
         segments: number of runs; 0 checkpoints every block.
     """
+
+    base = "bp"
 
     segments: Count = Checkpointed().segments
 
@@ -144,6 +164,9 @@ class HierarchicalPatchFeatureFusion(Modifier, frozen=True):
             (retain), which gives the same gradients and saves no memory.
     """
 
+    changes = "levels"
+    base = "dgl"
+
     levels: Levels = Cascade().levels
     independent_weight: Weight = Cascade().independent_weight
     cascade_weight: Weight = Cascade().cascade_weight
@@ -188,6 +211,9 @@ class PatchFeatureFusion(Modifier, frozen=True):
             (retain), which gives the same gradients and saves no memory.
     """
 
+    changes = "levels"
+    base = "dgl"
+
     pff: Side = Patches().n
     passes: Passes = Patches().passes
 
@@ -210,6 +236,8 @@ class PeriodicGlobalGuidance(Modifier, frozen=True):
         schedule_epochs: length of the published schedule; a shorter run scales P and Q to its own
             length.
     """
+
+    changes = "phases"
 
     period: Whole = Periodic().period
     duration: Whole = Periodic().duration
@@ -243,17 +271,17 @@ def _refuse_shared_stem(composition: Composition, name: str) -> None:
         )
 
 
-def _with_branch(composition: Composition, branch: AnyBranch) -> Composition:
+def _with_branch(composition: Composition, branch: Branch) -> Composition:
     return msgspec.structs.replace(composition, branches=(*composition.branches, branch))
 
 
-def _in_quadrants(branch: AnyBranch) -> AnyBranch:
+def _in_quadrants(branch: Branch) -> Branch:
     return (
         msgspec.structs.replace(branch, quadrants=True) if isinstance(branch, Decoder) else branch
     )
 
 
-def _by_level(branches: tuple[AnyBranch, ...], levels: str) -> tuple[AnyBranch, ...]:
+def _by_level(branches: tuple[Branch, ...], levels: str) -> tuple[Branch, ...]:
     """Give a decoder to the cascade level alone; the task head has weight 1 beside it.
 
     That is how HPFF's code treats InfoPro, whose ramps belong to the cascade losses. With the
@@ -261,7 +289,7 @@ def _by_level(branches: tuple[AnyBranch, ...], levels: str) -> tuple[AnyBranch, 
     """
     if levels == "IL" or not any(isinstance(branch, Decoder) for branch in branches):
         return branches
-    levelled: list[AnyBranch] = []
+    levelled: list[Branch] = []
     for branch in branches:
         if levels == "IL+CL" and not isinstance(branch, Decoder):
             weight = (1.0, 1.0) if isinstance(branch, Head) else branch.weight

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from locbench.errors import UsageError
-from locbench.registry import Registry
+from locbench.registry import Registry, Target
 
 
 class TransformerInfo(msgspec.Struct, frozen=True):
@@ -36,8 +36,7 @@ class NetworkInfo(msgspec.Struct, frozen=True):
         splits: published units per module, by number of modules K, where no formula gives them.
         carried_splits: the same for K whose recipes carry their split, as records of before,
             without one, have equal parts.
-        builder: ``module:attribute`` of a function (classes, side) -> Chain; a transformer's takes
-            ``drop_path`` too.
+        builder: a function (classes, side) -> Chain; a transformer's takes ``drop_path`` too.
         transformer: its shape if it is one; None for convolutional networks.
         torchvision: torchvision's name of the same network, whose weights load; empty where it has
             none.
@@ -48,7 +47,7 @@ class NetworkInfo(msgspec.Struct, frozen=True):
     name: str
     label: str
     units: int
-    builder: str
+    builder: Target
     splits: dict[int, tuple[int, ...]] = {}
     transformer: TransformerInfo | None = None
     torchvision: str = ""
@@ -57,7 +56,17 @@ class NetworkInfo(msgspec.Struct, frozen=True):
     carried_splits: dict[int, tuple[int, ...]] = {}
 
 
-NETWORKS: Registry[NetworkInfo] = Registry("network")
+def _fault(name: str, info: object) -> str:
+    if not isinstance(info, NetworkInfo):
+        return "it is no locbench.NetworkInfo"
+    if info.name != name:
+        return f"its NetworkInfo is named {info.name!r}"
+    if not (isinstance(info.builder, str) or callable(info.builder)):
+        return f"its builder is no function: {info.builder!r}"
+    return "" if info.units >= 1 else f"it has {info.units} local layers"
+
+
+NETWORKS: Registry[NetworkInfo] = Registry("network", _fault)
 
 # Units per module of InfoPro-Pytorch (PGL uses the same), and of HPFF's code for K = 32. The other
 # published splits follow the general rule of `units_per_module`.

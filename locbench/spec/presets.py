@@ -9,7 +9,7 @@ import msgspec
 
 from locbench.datasets.coco import SHAPES
 from locbench.datasets.imagenet import streams
-from locbench.datasets.known import KNOWN
+from locbench.datasets.known import DATASETS
 from locbench.datasets.naming import short
 from locbench.spec.choices import Init, Preset
 from locbench.spec.detector import Detection
@@ -167,7 +167,7 @@ def small_variant(network: str) -> str:
 
 
 def _label(dataset: str) -> str:
-    return KNOWN[dataset].label if dataset in KNOWN else short(dataset)
+    return DATASETS[dataset].label if dataset in DATASETS else short(dataset)
 
 
 def scaled_rate(lr: float, batch_size: int, new_batch: int) -> float:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from locbench.datasets.catalogue import info
-from locbench.datasets.known import KNOWN
+from locbench.datasets.known import DATASETS
 from locbench.datasets.naming import short, without_folder
 from locbench.files import file_name
 from locbench.spec.choices import Augmentation, Init, Memory, Optimizer, Precision, Rate
@@ -176,9 +176,9 @@ def drop_matters(run: Recipe) -> bool:
 
     Unless the set's size is known, it counts as one.
     """
-    if run.dataset not in KNOWN:
+    if run.dataset not in DATASETS:
         return True
-    data = KNOWN[run.dataset]
+    data = DATASETS[run.dataset]
     count = min(run.train_limit or data.train_size, data.train_size)
     return images_per_epoch(count, run.batch_size, drop_last=True) != count
 

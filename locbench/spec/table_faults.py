@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from locbench.datasets.known import KNOWN
+from locbench.datasets.known import DATASETS
 from locbench.datasets.naming import PREFIXES
 from locbench.printable import printable, shortened
 from locbench.registry import suggestion
@@ -61,9 +61,13 @@ def faults_of_cells(table: Table) -> Iterator[str]:
         yield f"key {key}: {message}"
     for cell in table.cells:
         for recipe in (cell.recipe, cell.recipe and cell.recipe.backbone):
-            if recipe and recipe.dataset not in KNOWN and not recipe.dataset.startswith(PREFIXES):
+            if (
+                recipe
+                and recipe.dataset not in DATASETS
+                and not recipe.dataset.startswith(PREFIXES)
+            ):
                 name = recipe.dataset
-                unknown = f"unknown data set {name!r}; {suggestion(name, KNOWN)}"
+                unknown = f"unknown data set {name!r}; {suggestion(name, DATASETS)}"
                 yield f"row {cell.row!r}, column {cell.column!r}: {unknown}"
 
 

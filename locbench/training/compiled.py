@@ -24,7 +24,7 @@ from torch._dynamo.utils import counters
 
 from locbench.console import remark
 from locbench.data.batches import Batch
-from locbench.learning.auxiliary.branch import Branch, Targets
+from locbench.learning.auxiliary.branch import AuxiliaryNet, Targets
 from locbench.learning.learner import Learner
 from locbench.learning.routing import StepOutput
 from locbench.spec.components import Cascade
@@ -137,9 +137,9 @@ def compiled_layers(learner: Learner) -> list[nn.Module]:
     called = [
         net
         for branch in learner.modules()
-        if isinstance(branch, Branch)
+        if isinstance(branch, AuxiliaryNet)
         for net in branch.children()
-        if not isinstance(net, Branch | nn.ModuleList)
+        if not isinstance(net, AuxiliaryNet | nn.ModuleList)
     ]
     nets = (*learner.chain.units, learner.chain.head, *called)
     return [block for net in nets for block in _blocks(net)]

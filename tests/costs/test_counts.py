@@ -9,7 +9,7 @@ from torch import nn
 
 from locbench.costs.counts import parameter_counts
 from locbench.learning.modules import build_branch
-from locbench.spec.components import AnyBranch, AugLocal, Decoder, Head, Mlp
+from locbench.spec.components import AugLocal, Branch, Decoder, Head, Mlp
 from locbench.spec.table_files import load_table
 from locbench.spec.validation import make_recipe
 
@@ -33,7 +33,7 @@ def counts(
     return found["primary"], found["auxiliary"]
 
 
-def size(options: AnyBranch, channels: int, **where: int) -> int:
+def size(options: Branch, channels: int, **where: int) -> int:
     with torch.device("meta"):
         return parameters(build_branch(options, attach_point(LAYER[channels], **where)))
 

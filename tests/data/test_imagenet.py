@@ -32,7 +32,7 @@ from locbench.data.imagenet_batches import (
 from locbench.data.images import Split, load
 from locbench.data.streams import ImagePaths, Stream
 from locbench.datasets.catalogue import info, status
-from locbench.datasets.known import KNOWN
+from locbench.datasets.known import DATASETS
 from locbench.errors import FailureError, UsageError
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
@@ -75,9 +75,9 @@ def folder(tmp_path: Path) -> Path:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ImageNet itself have ten classes."""
     few = msgspec.structs.replace(
-        KNOWN["imagenet"], classes=10, train_size=10 * TRAIN, test_size=10 * VAL
+        DATASETS["imagenet"], classes=10, train_size=10 * TRAIN, test_size=10 * VAL
     )
-    monkeypatch.setitem(KNOWN._entries, "imagenet", few)
+    monkeypatch.setitem(DATASETS._entries, "imagenet", few)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from locbench.costs.memory.options import TraceOptions
 from locbench.costs.memory.trace import trace_step
 from locbench.errors import UsageError
-from locbench.learning.auxiliary.branch import Branch, Targets
+from locbench.learning.auxiliary.branch import AuxiliaryNet, Targets
 from locbench.learning.auxiliary.infopro import (
     build_decoder,
 )
@@ -355,5 +355,5 @@ def test_starred_rows_have_the_released_codes_weights() -> None:
 
 
 def test_cut_of_small_images_is_not_touched() -> None:
-    assert isinstance(build_decoder(Decoder(), attach_point(3)), Branch)
+    assert isinstance(build_decoder(Decoder(), attach_point(3)), AuxiliaryNet)
     assert next(build_decoder(Decoder(), attach_point(3)).parameters()).shape == (12, 16, 3, 3)

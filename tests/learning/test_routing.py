@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from specimens import assert_same, batch, gradients, learner
 from torch import Tensor, nn
 
-from locbench.learning.auxiliary.branch import Branch, Targets
+from locbench.learning.auxiliary.branch import AuxiliaryNet, Targets
 from locbench.learning.auxiliary.hpff import PatchFusion
 from locbench.learning.auxiliary.infopro import ImageDecoder, QuadrantDecoders
 from locbench.learning.learner import Learner
@@ -37,7 +37,7 @@ def branch_loss(branch: nn.Module, h: Tensor, targets: Targets) -> Tensor:
     if isinstance(branch, QuadrantDecoders):
         triples = zip(branch.decoders, quarters(h), quarters(targets.pixels), strict=True)
         return sum(F.binary_cross_entropy(net(part), pixels) for net, part, pixels in triples)  # type: ignore[return-value]
-    assert isinstance(branch, Branch)
+    assert isinstance(branch, AuxiliaryNet)
     return branch.criterion(branch(h), targets)
 
 

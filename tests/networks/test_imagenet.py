@@ -13,7 +13,7 @@ from step_contract import assert_contract
 from torch import Tensor, nn
 
 from locbench.errors import FailureError
-from locbench.learning.auxiliary.branch import AttachPoint, Branch
+from locbench.learning.auxiliary.branch import AttachPoint, AuxiliaryNet
 from locbench.learning.learner import Learner, build_learner
 from locbench.learning.modules import build_branch
 from locbench.networks import resnet_imagenet, vgg
@@ -217,7 +217,7 @@ def large_cut(layer: int, network: str) -> AttachPoint:
     return AttachPoint(layer, layer, len(specs), ends, specs, 1000, 224)
 
 
-def net_at(network: str, layer: int, copied: int) -> Branch:
+def net_at(network: str, layer: int, copied: int) -> AuxiliaryNet:
     with torch.device("meta"):
         return build_branch(
             AugLocal(depth=copied + 1, decay=0.0, head_bn=False), large_cut(layer, network)

@@ -14,7 +14,7 @@ from torch import nn
 
 from locbench.data.decoding import worker_count
 from locbench.data.images import Images, Split
-from locbench.datasets.known import KNOWN
+from locbench.datasets.known import DATASETS
 from locbench.errors import UsageError
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
@@ -47,7 +47,7 @@ def split(images: int = 21) -> Split:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (images, 16, 16, 3), generator=generator, dtype=torch.uint8)
     some = Images(pixels, torch.randint(0, 10, (images,), generator=generator))
-    return Split(KNOWN["digits"], some, some, "")
+    return Split(DATASETS["digits"], some, some, "")
 
 
 def trained(chosen: Recipe, world: ProcessGroup) -> dict[str, Any]:

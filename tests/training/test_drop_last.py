@@ -17,7 +17,7 @@ from locbench.data.batches import Batch, steps_per_epoch, train_batches
 from locbench.data.imagenet_batches import imagenet_train_batches
 from locbench.data.images import Images, load
 from locbench.data.swin_batches import swin_train_batches
-from locbench.datasets.known import KNOWN
+from locbench.datasets.known import DATASETS
 from locbench.report.grouping import reduction_key
 from locbench.spec.presets import reductions, with_preset
 from locbench.spec.recipe import Recipe, images_per_epoch
@@ -26,10 +26,12 @@ from locbench.training.run import Run
 
 Feed = Callable[..., Iterator[Batch]]
 FEEDS: dict[str, Feed] = {
-    "standard": lambda images, size, **more: train_batches(images, KNOWN["digits"], size, **more),
+    "standard": lambda images, size, **more: train_batches(
+        images, DATASETS["digits"], size, **more
+    ),
     "swin": partial(swin_train_batches, side=16),
     "imagenet": lambda images, size, **more: imagenet_train_batches(
-        images, KNOWN["digits"], size, side=16, **more
+        images, DATASETS["digits"], size, side=16, **more
     ),
 }
 

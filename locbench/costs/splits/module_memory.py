@@ -32,7 +32,7 @@ from locbench.costs.splits.single_module import SingleModule
 from locbench.datasets.catalogue import info
 from locbench.learning.auxiliary.branch import Targets, ramp
 from locbench.networks.chain import Chain, build_chain
-from locbench.spec.components import AnyBranch, Composition
+from locbench.spec.components import Branch, Composition
 from locbench.spec.recipe import Recipe, without_schedule
 from locbench.training.device import autocast
 from locbench.training.optimizer import make_optimizer
@@ -217,7 +217,7 @@ def structure(net: nn.Module) -> str:
     return re.sub(r"drop_prob=[\d.]+", "drop_prob", f"{net!r}") + str(shapes)
 
 
-def _running(branch: AnyBranch, learner: SingleModule) -> AnyBranch:
+def _running(branch: Branch, learner: SingleModule) -> Branch:
     """Return a branch's options with 1 or 0 for each weight, since weight 0 means not run."""
     position = (
         learner.span.module / (learner.modules_count - 2) if learner.modules_count > 2 else 0.0

@@ -106,7 +106,7 @@ class AttachPoint:
         return MapShape(self.specs[first].channels, self.specs[first].side)
 
 
-class Branch(nn.Module):
+class AuxiliaryNet(nn.Module):
     """A net and its criterion; subclasses have a `forward` and a `criterion`.
 
     Attributes:
@@ -145,7 +145,7 @@ class Branch(nn.Module):
         return loss.detach()
 
 
-class Classifier(Branch):
+class Classifier(AuxiliaryNet):
     """Any net that gives class scores, trained with cross-entropy."""
 
     def __init__(self, net: nn.Module) -> None:

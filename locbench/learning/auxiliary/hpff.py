@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from locbench.learning.autograd import frozen_running_stats
 from locbench.learning.auxiliary.branch import (
     AttachPoint,
-    Branch,
+    AuxiliaryNet,
     Targets,
     patch_leaves,
     split,
@@ -32,7 +32,7 @@ from locbench.learning.auxiliary.branch import (
 from locbench.spec.components import Patches
 
 
-class PatchFusion(Branch):
+class PatchFusion(AuxiliaryNet):
     """A branch whose net sees n x n patches.
 
     Args:
@@ -41,7 +41,7 @@ class PatchFusion(Branch):
         stacked: run the net once on all patches.
     """
 
-    def __init__(self, branch: Branch, options: Patches, *, stacked: bool = False) -> None:
+    def __init__(self, branch: AuxiliaryNet, options: Patches, *, stacked: bool = False) -> None:
         super().__init__()
         self.branch = branch
         self.options = options
@@ -118,7 +118,7 @@ class PatchFusion(Branch):
                 norm.parts = 1
 
 
-def stackable(build: Callable[[], Branch], point: AttachPoint) -> bool:
+def stackable(build: Callable[[], AuxiliaryNet], point: AttachPoint) -> bool:
     """Return whether the graphs of all patches may be kept: if they are small.
 
     The stacked patches, what their graphs keep, and as much again for gradients may take two and a
@@ -144,7 +144,7 @@ def stackable(build: Callable[[], Branch], point: AttachPoint) -> bool:
     return maps[point.layer] + 2 * point.patches**2 * kept <= 2.5 * largest
 
 
-def _kept_elements(branch: Branch, point: AttachPoint) -> int:
+def _kept_elements(branch: AuxiliaryNet, point: AttachPoint) -> int:
     """Return how many numbers per image the graph of one patch keeps, its input apart."""
     shape = (2, point.spec.channels, point.side, point.side)
     patch = torch.empty(shape, device="meta", requires_grad=True)

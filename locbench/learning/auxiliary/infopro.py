@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import (
     AttachPoint,
-    Branch,
+    AuxiliaryNet,
     Classifier,
     Targets,
     patch_leaves,
@@ -125,7 +125,7 @@ class Contrast(Classifier):
         return supervised_contrast(output, targets.labels, self.temperature)
 
 
-def build_decoder(options: Decoder, point: AttachPoint) -> Branch:
+def build_decoder(options: Decoder, point: AttachPoint) -> AuxiliaryNet:
     """Return the decoder, or four decoders of one quadrant each.
 
     Raises:
@@ -141,7 +141,7 @@ def build_decoder(options: Decoder, point: AttachPoint) -> Branch:
     return make(point.spec.channels, point.image_side // parts)
 
 
-class Restorer(Branch):
+class Restorer(AuxiliaryNet):
     """A net whose output is an image, trained with binary cross-entropy."""
 
     fuse = "losses"
@@ -227,7 +227,7 @@ def doublings(start: int, side: int) -> list[int]:
     return sides
 
 
-class QuadrantDecoders(Branch):
+class QuadrantDecoders(AuxiliaryNet):
     """HPFF's released code: one decoder per quadrant; the four losses are summed.
 
     Args:

@@ -9,7 +9,7 @@ from math import ceil
 
 from torch import Tensor, nn
 
-from locbench.learning.auxiliary.branch import AttachPoint, Branch, Classifier, Targets
+from locbench.learning.auxiliary.branch import AttachPoint, AuxiliaryNet, Classifier, Targets
 from locbench.learning.losses import map_deviation, similarity_matching
 from locbench.spec.components import PooledLinear, Similarity
 
@@ -61,7 +61,7 @@ def build_similarity(options: Similarity, point: AttachPoint) -> SimilarityBranc
     return SimilarityBranch(point.spec.channels, point.classes)
 
 
-class SimilarityBranch(Branch):
+class SimilarityBranch(AuxiliaryNet):
     """A 3x3 convolution trained by similarity matching.
 
     The batch's similarity matrix of its maps' deviations is compared with that of the labels.

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from locbench.errors import UsageError
 from locbench.learning.autograd import backward_releasing
-from locbench.learning.auxiliary.branch import AttachPoint, Branch, Classifier, Targets, ramp
+from locbench.learning.auxiliary.branch import AttachPoint, AuxiliaryNet, Classifier, Targets, ramp
 from locbench.learning.auxiliary.infopro import Contrast
 from locbench.learning.losses import reconstruction, supervised_contrast
 from locbench.networks.layers import pooled_classifier
 from locbench.spec.components import SharedStem
 
 
-def build(options: SharedStem, point: AttachPoint) -> Branch:
+def build(options: SharedStem, point: AttachPoint) -> AuxiliaryNet:
     """Return the block of a module; without a decoder, a plain classifier or contrastive head.
 
     Raises:
@@ -59,7 +59,7 @@ class Stem(nn.Module):
         return self.relu(self.bn(self.conv(normalised)))  # type: ignore[no-any-return]
 
 
-class SharedStemBlock(Branch):
+class SharedStemBlock(AuxiliaryNet):
     """The whole block, trained by alpha L_XX + beta L_XY (eq. 1).
 
     L_XX is the reconstruction loss, L_XY the task's.

@@ -16,7 +16,7 @@ from locbench.learning.auxiliary.auglocal import (
     plain_flops,
     strides,
 )
-from locbench.learning.auxiliary.branch import AttachPoint, Branch
+from locbench.learning.auxiliary.branch import AttachPoint, AuxiliaryNet
 from locbench.learning.auxiliary.predsim import pooling
 from locbench.learning.modules import build_branch
 from locbench.networks.efficientnet import MBConv
@@ -30,7 +30,7 @@ from locbench.spec.partition import partition_of
 NAMES = ("vgg19", "mobilenetv2", "efficientnet-b0", "regnetx-400mf")
 
 
-def net_at(network: str, layer: int, copied: int) -> Branch:
+def net_at(network: str, layer: int, copied: int) -> AuxiliaryNet:
     """Return the net of constant depth that hangs on a layer."""
     with torch.device("meta"):
         return build_branch(AugLocal(depth=copied + 1, decay=0.0), attach_point(layer, network))

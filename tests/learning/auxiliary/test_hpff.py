@@ -13,11 +13,11 @@ from specimens import attach_point
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from locbench.learning.auxiliary.branch import Branch, Targets, patch_leaves
+from locbench.learning.auxiliary.branch import AuxiliaryNet, Targets, patch_leaves
 from locbench.learning.auxiliary.hpff import PatchFusion, stackable
 from locbench.learning.learner import build_learner
 from locbench.learning.modules import build_branch
-from locbench.spec.components import AnyBranch, AugLocal, Mlp, Patches, PooledLinear, Similarity
+from locbench.spec.components import AugLocal, Branch, Mlp, Patches, PooledLinear, Similarity
 from locbench.spec.validation import make_recipe
 
 LAYOUTS = [torch.channels_last, torch.contiguous_format]
@@ -45,10 +45,10 @@ def passed(branch: nn.Module, features: Tensor, loss: Tensor) -> dict[str, Tenso
     ids=str,
 )
 def test_patches_one_by_one_give_the_same(
-    options: AnyBranch, stacked: bool, layout: torch.memory_format
+    options: Branch, stacked: bool, layout: torch.memory_format
 ) -> None:
     point = attach_point(1, "resnet8", 16, patches=2)
-    inner: Branch = build_branch(options, point).double()
+    inner: AuxiliaryNet = build_branch(options, point).double()
     plain = deepcopy(inner)
     shape = (5, point.spec.channels, point.spec.side, point.spec.side)
     draws = torch.Generator().manual_seed(1)
@@ -94,7 +94,7 @@ def test_gradients_of_patches_lie_in_their_places(side: int) -> None:
 
 
 def test_nets_that_keep_little_are_stacked() -> None:
-    def answer(options: AnyBranch, layer: int) -> bool:
+    def answer(options: Branch, layer: int) -> bool:
         point = attach_point(layer, "resnet32", 32, patches=2)
         return stackable(partial(build_branch, options, point), point)
 

@@ -9,7 +9,7 @@ from specimens import assert_same, batch, gradients
 from torch import Tensor, nn
 
 from locbench.errors import UsageError
-from locbench.learning.auxiliary.branch import AttachPoint, Branch, Targets
+from locbench.learning.auxiliary.branch import AttachPoint, AuxiliaryNet, Targets
 from locbench.learning.auxiliary.hpff import PatchFusion
 from locbench.learning.auxiliary.infopro import (
     DoublingDecoder,
@@ -144,7 +144,7 @@ def quarters(x: Tensor) -> list[Tensor]:
     return [x[..., i : i + half, j : j + half] for i in (0, half) for j in (0, half)]
 
 
-def passed(branch: Branch, features: Tensor, targets: Targets) -> dict[str, Tensor]:
+def passed(branch: AuxiliaryNet, features: Tensor, targets: Targets) -> dict[str, Tensor]:
     """Return the gradients that a branch's own backward pass leaves, its input's included."""
     branch.zero_grad()
     leaf = features.clone().requires_grad_()
