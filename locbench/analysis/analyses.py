@@ -12,7 +12,7 @@ import pandas as pd
 from locbench.errors import FailureError, UsageError
 from locbench.results.record import Record
 from locbench.results.store import Store
-from locbench.spec.choices import AnalysisKind as Kind
+from locbench.spec.choices import FigureKind as Kind
 from locbench.spec.networks import NETWORKS
 
 
@@ -25,6 +25,7 @@ class Subject:
         store: the results folder of the record, where its weights are.
         panel: the picture's part that it belongs to.
         reference: the run that it is compared with, for CKA.
+        reduction: of the auxiliary nets' FLOPs by the pyramidal depth, in percent.
     """
 
     label: str
@@ -32,6 +33,7 @@ class Subject:
     store: Store
     panel: str = ""
     reference: Subject | None = None
+    reduction: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ def analyse(kind: Kind, subjects: Sequence[Subject], settings: Settings) -> pd.D
         One line per number, with ``panel``, ``label``, ``seed`` and the record's ``key``; and
 
         * cka and probe: ``layer`` (0 is the stem or the first layer) and ``value``;
+        * accuracy: ``value``, of the test images in percent, and reduction: ``reduction`` besides;
         * curves: ``epoch`` and ``value``, the training loss of the network's output;
         * tsne: ``image``, ``x``, ``y``, ``target`` (whether it is of the target class) and
           ``separation``, the mean silhouette of the target class in the plane, of all images
@@ -153,6 +156,14 @@ def _maps(subject: Subject, settings: Settings) -> Iterator[dict[str, Any]]:
     )
 
 
+def _accuracy(subject: Subject, settings: Settings) -> Iterator[dict[str, Any]]:  # noqa: ARG001
+    return iter([{"value": subject.record.metrics["test_acc"]}])
+
+
+def _reduction(subject: Subject, settings: Settings) -> Iterator[dict[str, Any]]:
+    return ({"reduction": subject.reduction} | row for row in _accuracy(subject, settings))
+
+
 def _curves(subject: Subject, settings: Settings) -> Iterator[dict[str, Any]]:  # noqa: ARG001
     return (
         {"epoch": row["epoch"], "value": row["train_loss"]}
@@ -173,6 +184,8 @@ def _features(subject: Subject, settings: Settings) -> Any:
 
 
 _ANALYSES: dict[Kind, Callable[[Subject, Settings], Iterator[dict[str, Any]]]] = {
+    "accuracy": _accuracy,
+    "reduction": _reduction,
     "cka": _cka,
     "probe": _probe,
     "tsne": _tsne,
@@ -181,12 +194,21 @@ _ANALYSES: dict[Kind, Callable[[Subject, Settings], Iterator[dict[str, Any]]]] =
 }
 
 
+ACROSS: dict[Kind, str] = {
+    "cka": "layer",
+    "probe": "layer",
+    "curves": "epoch",
+    "reduction": "reduction",
+}
+"""What lies on the x axis of the kinds that are lines."""
+
+
 def summaries(kind: Kind, frame: pd.DataFrame) -> dict[tuple[str, str], float]:
     """Return one number per panel and label, the mean over seeds.
 
     Of CKA it is the mean over layers, of a probe the last layer's accuracy, of curves the last
-    epoch's loss, of t-SNE the separation, and of feature maps the share of active places in percent
-    (above half of the scaled range).
+    epoch's loss, of accuracies their mean, of t-SNE the separation, and of feature maps the share
+    of active places in percent (above half of the scaled range).
     """
     if kind == "features":
         frame = frame.assign(value=100.0 * (frame["value"] > 0.5))
@@ -204,6 +226,9 @@ def caption(kind: Kind, subjects: Sequence[Subject], settings: Settings) -> str:
     networks = dict.fromkeys(NETWORKS[each.record.recipe.network].label for each in subjects)
     images = f"up to {settings.images:,} test images" if kind != "curves" else ""
     words = {
+        "accuracy": "Test accuracy after the last epoch.",
+        "reduction": "Test accuracy after the last epoch, and what the pyramidal depth saves of "
+        "the auxiliary nets' FLOPs.",
         "cka": f"Linear CKA of each local layer with the reference, minibatch form with the "
         f"unbiased HSIC, whole feature maps flattened, {images}; legend: mean over layers.",
         "probe": f"Accuracy of a logistic regression on features averaged over each map, fitted on "

@@ -7,16 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from locbench.analysis.analyses import summaries
+from locbench.analysis.analyses import ACROSS, summaries
 from locbench.figures import figure_file
-from locbench.spec.choices import AnalysisKind as Kind
+from locbench.spec.choices import FigureKind as Kind
 
 LABELS: dict[Kind, tuple[str, str]] = {
     "cka": ("local layer", "similarity (linear CKA)"),
     "probe": ("local layer", "accuracy of a linear probe (%)"),
     "curves": ("epoch", "training loss of the output"),
+    "reduction": ("FLOPs reduction of the auxiliary nets (%)", "test accuracy (%)"),
+    "accuracy": ("", "test accuracy (%)"),
 }
-"""Axes of the analyses that are drawn as lines."""
+"""Axes of the kinds that have some."""
 
 TITLES: dict[Kind, str] = {
     "cka": "Layer-wise similarity of representations",
@@ -26,7 +28,7 @@ TITLES: dict[Kind, str] = {
     "curves": "Learning curves",
 }
 
-_LEGENDS: dict[Kind, str] = {"cka": ".3f", "probe": ".1f", "curves": ".3f"}
+_LEGENDS: dict[Kind, str] = {"cka": ".3f", "probe": ".1f", "curves": ".3f", "reduction": ".1f"}
 
 TARGET, OTHERS = "tab:blue", "gold"
 
@@ -62,12 +64,14 @@ def draw(kind: Kind, frame: pd.DataFrame, path: Path, *, title: str, note: str =
             _scatter(axes, frame, panels, labels)
         elif kind == "features":
             _maps(axes, frame)
+        elif kind == "accuracy":
+            _bars(axes[0], frame, panels)
         else:
             _lines(kind, axes[0], frame, panels)
 
 
 def _lines(kind: Kind, axes: Any, frame: pd.DataFrame, panels: list[str]) -> None:
-    across, found = ("epoch" if kind == "curves" else "layer"), summaries(kind, frame)
+    across, found = ACROSS[kind], summaries(kind, frame)
     x_label, y_label = LABELS[kind]
     for panel, axis in zip(panels, axes, strict=True):
         part = frame[frame["panel"] == panel]
@@ -81,8 +85,20 @@ def _lines(kind: Kind, axes: Any, frame: pd.DataFrame, panels: list[str]) -> Non
                     mean.index, mean - spread, mean + spread, color=line.get_color(), alpha=0.2
                 )
         axis.set(title=panel, xlabel=x_label, ylabel=y_label)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        if kind != "reduction":
+            axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(frameon=False, fontsize="small")
+
+
+def _bars(axes: Any, frame: pd.DataFrame, panels: list[str]) -> None:
+    for panel, axis in zip(panels, axes, strict=True):
+        by_label = frame[frame["panel"] == panel].groupby("label", sort=False)["value"]
+        means, spreads = by_label.mean(), by_label.std()
+        bars = axis.barh(means.index, means, xerr=spreads.fillna(0), color="tab:blue", height=0.7)
+        axis.bar_label(bars, fmt="%.1f", padding=3, fontsize="small")
+        low = means.min()
+        axis.set(title=panel, xlabel=LABELS["accuracy"][1], xlim=(max(0, low - 15), 103))
+        axis.invert_yaxis()
 
 
 def _scatter(axes: Any, frame: pd.DataFrame, panels: list[str], labels: list[str]) -> None:

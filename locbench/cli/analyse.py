@@ -11,7 +11,9 @@ from locbench.cli.options import RESULTS, DataRoot, Json, Results, data_root
 from locbench.spec.choices import AnalysisKind
 
 Images = Annotated[int, typer.Option(help="Test images, balanced over classes.")]
-AnalysisSeed = Annotated[int, typer.Option(help="Of a probe's halves and of t-SNE.")]
+AnalysisSeed = Annotated[
+    int, typer.Option("--analysis-seed", help="Of a probe's halves and of t-SNE.")
+]
 Target = Annotated[int, typer.Option(help="Class that t-SNE shows against the rest.")]
 DataFile = Annotated[Path | None, typer.Option("--data", help="Write the numbers as CSV.")]
 
@@ -36,7 +38,7 @@ def analyse(
     ] = None,
     data: DataFile = None,
     images: Images = 2000,
-    seed: AnalysisSeed = 0,
+    analysis_seed: AnalysisSeed = 0,
     target: Target = 0,
     root: DataRoot = None,
     results: Results = RESULTS,
@@ -50,7 +52,7 @@ def analyse(
     analyse_records(
         kind,
         records,
-        Settings(data_root(root), images, seed, target),
+        Settings(data_root(root), images, analysis_seed, target),
         results,
         Output(as_json),
         out=out,

@@ -15,6 +15,7 @@ from locbench.cli.bench import bench
 from locbench.cli.campaign import campaign
 from locbench.cli.costs import costs
 from locbench.cli.data import data
+from locbench.cli.figure import figure
 from locbench.cli.fit import fit
 from locbench.cli.list import list_tables
 from locbench.cli.manual import manual
@@ -93,6 +94,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "splits": splits,
     "weights": weights,
     "analyse": analyse,
+    "figure": figure,
     "bench": bench,
 }
 

@@ -89,6 +89,34 @@ class Training:
         self._show(shown, records, measuring)
         _complain(records, "--rerun failed")
 
+    def train_cells(
+        self, table: Table, options: RunOptions, *, again: str, plan_only: bool
+    ) -> Plan | None:
+        """Train what is missing of cells, for others to look at.
+
+        Args:
+            table: whose cells.
+            options: selection and schedule.
+            again: the command that goes on after an interruption.
+            plan_only: show the plan, run nothing.
+
+        Returns:
+            The plan, with the runs of this and of earlier commands; None if it was shown alone.
+
+        Raises:
+            LocbenchError: see `make_plan` and `Sweep.run`.
+        """
+        options = msgspec.structs.replace(options, processes=process_count())
+        options = with_device(options, self.device)
+        plan = make_plan(table, options, self.store, self.config.root)
+        self._report_set_aside()
+        if plan_only:
+            self._show_plan(plan, None)
+            return None
+        self._announce(plan)
+        self._train(plan.open, again=again)
+        return plan
+
     def _show(self, table: Table, records: Sequence[Record], measuring: Measuring) -> None:
         """Show the records and the predictions, then measure, then show what is measured.
 

@@ -16,3 +16,6 @@ EngineChoice: TypeAlias = Literal["auto", EngineName]
 Autograd: TypeAlias = Literal["current", "torch<=1.10"]
 Rerun: TypeAlias = Literal["failed", "all"]
 AnalysisKind: TypeAlias = Literal["cka", "probe", "tsne", "features", "curves"]
+FigureKind: TypeAlias = Literal["accuracy", "reduction", AnalysisKind]
+"""What a figure shows: test accuracy as bars, accuracy against the FLOPs reduction, or an analysis.
+"""
