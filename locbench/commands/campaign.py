@@ -16,7 +16,7 @@ from locbench.datasets.naming import IMAGEFOLDER, PREFIXES, parse_name
 from locbench.errors import BudgetSpentError, FailureError, LocbenchError, StoppedError, UsageError
 from locbench.execution.budget import seconds_of
 from locbench.execution.config import ExecutionConfig, with_device
-from locbench.execution.job import Job, shipped_notes
+from locbench.execution.job import Job, recorded_notes
 from locbench.execution.plan import Plan, make_plan
 from locbench.execution.preflight import check_devices
 from locbench.printable import duration
@@ -201,7 +201,7 @@ class Campaign:
 
     def report_records(self) -> None:
         """Say which records came with the repository, and which files cannot be used."""
-        for note in shipped_notes([job for plan in self.plans() for job in plan.jobs], self.store):
+        for note in recorded_notes([job for plan in self.plans() for job in plan.jobs], self.store):
             self._say(note)
         self.store.set_aside.report()
 

@@ -15,7 +15,7 @@ from locbench.costs.memory.store import PredictionStore
 from locbench.errors import FailureError, StoppedError
 from locbench.execution.config import ExecutionConfig, with_device
 from locbench.execution.identity import Contents
-from locbench.execution.job import Job, shipped_notes, state_of
+from locbench.execution.job import Job, recorded_notes, state_of
 from locbench.execution.plan import Plan, make_plan
 from locbench.execution.readiness import missing_for
 from locbench.report.machine_formats import document
@@ -178,7 +178,7 @@ class Training:
             self._show_plan(Plan(None, tuple(jobs), ()), None)
             return
         open_jobs = [job for job in jobs if job.open]
-        for note in contents.notes(jobs, self.store) + shipped_notes(
+        for note in contents.notes(jobs, self.store) + recorded_notes(
             jobs, self.store, rerun="--rerun"
         ):
             say(self.console, note)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from locbench.printable import printable
+from locbench.results.plugin_use import changed_lines
 from locbench.results.store import Store
 from locbench.spec.recipe import Recipe
 from locbench.spec.table_files import load_tables
@@ -100,17 +101,21 @@ def _backbone(recipe: Recipe, above: Sequence[Job], store: Store, rerun: str | N
     )
 
 
-def shipped_notes(jobs: Iterable[Job], store: Store, rerun: str = "") -> list[str]:
-    """Say how many of the records that are there came with the repository, if any did.
+def recorded_notes(jobs: Iterable[Job], store: Store, rerun: str = "") -> list[str]:
+    """Say how many of the records that are there came with the repository.
 
-    ``rerun`` replaces them.
+    And how many used another version of a plugin. ``rerun`` replaces them.
     """
-    count = store.shipped(job.recipe.key for job in jobs if job.state in ("done", "failed"))
+    recorded = [job for job in jobs if job.state in ("done", "failed")]
+    count = store.shipped(job.recipe.key for job in recorded)
     replace = f", {rerun} replaces them" if rerun else ""
     shipped = f"{count} of the recorded runs came with the repository and were not made here"
-    return (
-        [f"{shipped}: --results DIR runs them in a folder of your own{replace}."] if count else []
-    )
+    found = (store.find(job.recipe.key) for job in recorded)
+    changed = changed_lines(record for record in found if record is not None)
+    return [
+        *([f"{shipped}: --results DIR runs them in a folder of your own{replace}."] * bool(count)),
+        *(f"{line} {rerun} replaces them." if rerun else line for line in changed),
+    ]
 
 
 def published_backbones() -> frozenset[str]:

@@ -14,7 +14,13 @@ from locbench.datasets.catalogue import info, resolve
 from locbench.datasets.naming import canonical
 from locbench.errors import UsageError
 from locbench.execution.identity import Contents
-from locbench.execution.job import Job, published_backbones, shipped_notes, state_of, with_backbones
+from locbench.execution.job import (
+    Job,
+    published_backbones,
+    recorded_notes,
+    state_of,
+    with_backbones,
+)
 from locbench.results.store import Store
 from locbench.spec.compatibility import lean_obstacle, refuse_unfit
 from locbench.spec.networks import NETWORKS
@@ -105,7 +111,7 @@ def make_plan(
     ]
     jobs = with_backbones(table_jobs, store, rerun)
     notes |= dict.fromkeys(contents.notes(jobs, store))
-    notes |= dict.fromkeys(shipped_notes(jobs, store, rerun="--rerun all"))
+    notes |= dict.fromkeys(recorded_notes(jobs, store, rerun="--rerun all"))
     blocked = tuple(cell for cell in cells if cell.blocked)
     return Plan(table, jobs, tuple(cells), tuple(notes), blocked)
 

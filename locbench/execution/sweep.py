@@ -22,6 +22,7 @@ from locbench.execution.identity import refuse_changed
 from locbench.execution.job import Job, place_of
 from locbench.execution.readiness import refuse_missing, refuse_unready
 from locbench.networks.weight_files import keep_weights
+from locbench.results.plugin_use import plugins_of
 from locbench.results.provenance import code, versions
 from locbench.results.record import DataUsed, Provenance, Record
 from locbench.results.store import Store
@@ -166,7 +167,9 @@ class Sweep:
         record = self.store.find(recipe.key)
         finished = record.provenance if record is not None and record.status == "done" else None
         replaces = f"started {finished.started}, {finished.seconds} s" if finished else ""
-        return Origin(self.code.name, self.code.dirty, replaces)
+        versions = (f"{name} {digest[:12]}" for name, digest in plugins_of(recipe).items())
+        code = " with plugin ".join((self.code.name, *versions))
+        return Origin(code, self.code.dirty, replaces)
 
     def _backbone(self, recipe: Recipe) -> Path:
         """Return the file of a detector's backbone's weights."""
@@ -239,6 +242,7 @@ class Sweep:
                 threads=torch.get_num_threads() if self.device.type == "cpu" else 0,
                 engine=state.engine,
                 beside=self.beside,
+                plugins=plugins_of(recipe) or msgspec.UNSET,
             ),
         )
 

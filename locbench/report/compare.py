@@ -18,6 +18,7 @@ from locbench.report.model import Comparison, Entry, Value, Verdict
 from locbench.report.provenance import data_labels, sources_of
 from locbench.report.ranks import FEWEST_CELLS, ranks
 from locbench.report.verdicts import at_chance, judge_computed, judge_trained
+from locbench.results.plugin_use import changed_lines
 from locbench.results.record import Record
 from locbench.spec.tables import Cell, Metric, Published, Table
 
@@ -127,7 +128,7 @@ def _comparison(
         entries=entries,
         ranks=ranks(table, entries, fewest),
         derived=derived,
-        notes=tuple(derived_notes(derived)),
+        notes=(*derived_notes(derived), *changed_lines(done)),
         sources=sources_of(done),
         claims=judged_claims(table, entries),
     )

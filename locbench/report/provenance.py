@@ -68,8 +68,9 @@ def _distinct(values: Iterable[T]) -> tuple[T, ...]:
 
 
 def versions_text(provenance: Provenance) -> str:
-    """Return the libraries that a run or a measurement was made with."""
-    return ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
+    """Return the libraries and the plugins that a run or a measurement was made with."""
+    plugins = {f"plugin {name}": digest[:12] for name, digest in provenance.plugin_digests.items()}
+    return ", ".join(f"{name} {each}" for name, each in (provenance.versions | plugins).items())
 
 
 def _commit(provenance: Provenance) -> str:

@@ -41,6 +41,7 @@ class Provenance(msgspec.Struct, frozen=True):
             ``commit`` is the last one's, and ``dirty`` says whether any of them differed from its
             commit.
         no_commit: why there is no commit though the code is in a checkout; what git said.
+        plugins: SHA-256 of the plugins that the recipe uses, by name; left out where it uses none.
     """
 
     device: str
@@ -55,6 +56,12 @@ class Provenance(msgspec.Struct, frozen=True):
     beside: int = 1
     no_commit: str = ""
     codes: tuple[str, ...] = ()
+    plugins: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def plugin_digests(self) -> dict[str, str]:
+        """The plugins; empty where there are none."""
+        return {} if isinstance(self.plugins, msgspec.UnsetType) else self.plugins
 
     @property
     def code(self) -> str:

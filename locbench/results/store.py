@@ -16,6 +16,7 @@ import msgspec
 from locbench.errors import FailureError, LocbenchError
 from locbench.files import probe, remove_old_parts
 from locbench.results.json_store import JsonStore, UnusableError
+from locbench.results.plugin_use import explained
 from locbench.results.provenance import tracked
 from locbench.results.record import SCHEMA, Record
 from locbench.results.validity import first_fault
@@ -41,13 +42,18 @@ class RecordFiles(JsonStore[Record]):
                 return msgspec.json.decode(content, type=Record)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             newer = "; a newer locbench may have made it" if "unknown field" in str(error) else ""
-            raise UnusableError(f"it is no record: {error}{newer}") from None
+            fault = f"it is no record: {error}{newer}"
+            raise UnusableError(explained(fault, content)) from None
         whose = "a newer locbench made it" if schema > SCHEMA else "no locbench made such"
         raise UnusableError(
             f"{whose}: its schema is {str(schema)[:20]}, and this version reads {SCHEMA}"
         )
 
     def _fault_of(self, value: Record, path: Path) -> str:
+        fault = self._own_fault(value, path)
+        return explained(fault, msgspec.json.encode(value)) if fault else ""
+
+    def _own_fault(self, value: Record, path: Path) -> str:
         try:
             key = value.recipe.key
         except (LocbenchError, UnicodeEncodeError) as error:  # as of a network that is not there

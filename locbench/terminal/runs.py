@@ -8,6 +8,7 @@ from typing import Any
 from locbench.console import Output, Terminal
 from locbench.printable import printable
 from locbench.report.grouping import group_records
+from locbench.results.plugin_use import changed_plugins
 from locbench.results.record import Record
 from locbench.results.store import Store
 from locbench.spec.tables import Table
@@ -45,7 +46,10 @@ def _print_records(console: Terminal, records: Sequence[Record], store: Store) -
             f"{record.recipe.network} by {record.recipe.method} on {record.recipe.dataset}"
         )
         arithmetic = "" if record.recipe.precision == "fp32" else f" in {record.recipe.precision}"
-        where = f"{name}{arithmetic}, seed {record.recipe.seed}"
+        other = "".join(
+            f", another version of the plugin {each!r}" for each in changed_plugins(record)
+        )
+        where = f"{name}{arithmetic}, seed {record.recipe.seed}{printable(other)}"
         say(console, f"{record.provenance.started[:10]}  {summary(record, where)}")
     count = f"{len(records)} run{'' if len(records) == 1 else 's'}"
     say(console, f"{count} of no table below {store.records}")
@@ -66,5 +70,6 @@ def run_entry(record: Record, store: Store) -> dict[str, Any]:
         "metrics": record.metrics,
         "error": record.error,
         "started": record.provenance.started,
+        "plugins": record.provenance.plugin_digests,
         "file": str(store.path(record)),
     }

@@ -13,6 +13,7 @@ from locbench.console import Output, Terminal
 from locbench.report.formatting import NOTHING
 from locbench.report.grouping import group_records
 from locbench.report.text import heading, metric_label, origin, split_label
+from locbench.results.plugin_use import changed_lines
 from locbench.results.record import Record
 from locbench.results.store import Store
 from locbench.spec.arguments import setting_words
@@ -31,6 +32,8 @@ def print_list(output: Output, tables: Sequence[Table], store: Store) -> None:
     def view(console: Terminal) -> None:
         _print_entries(console, entries)
         _print_origins(console, len(runs_apart(tables, records)), len(records), store.shipped())
+        for line in changed_lines(records):
+            say(console, line)
 
     output.show(lambda: entries, view)
 
