@@ -31,13 +31,9 @@ from locbench.spec.recipe import Recipe
 from locbench.training.device import autocast
 
 
-def refuse_reference(recipe: Recipe) -> None:
-    """Refuse a recipe that the CIFAR codes do not train: a transformer, large images, lean memory.
-
-    Raises:
-        UsageError: there is no reference for such a recipe.
-    """
-    plain = (
+def is_plain(recipe: Recipe) -> bool:
+    """Whether the CIFAR codes train so: no transformer, no large images, no lean memory."""
+    return (
         recipe.optimizer == "sgd"
         and recipe.augmentation == "standard"
         and recipe.image_size is None
@@ -45,7 +41,15 @@ def refuse_reference(recipe: Recipe) -> None:
         and recipe.clip_norm is None
         and not recipe.mixup
     )
-    if not plain:
+
+
+def refuse_reference(recipe: Recipe) -> None:
+    """Refuse a recipe that the CIFAR codes do not train.
+
+    Raises:
+        UsageError: there is no reference for such a recipe.
+    """
+    if not is_plain(recipe):
         raise UsageError(
             "the reference is for plain SGD on small images, in plain memory",
             "Leave 'reference' out of --engines.",

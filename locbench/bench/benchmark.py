@@ -12,6 +12,7 @@ import msgspec
 import torch
 
 from locbench.bench.cases import REFERENCE, Case, published_overheads
+from locbench.bench.official import OFFICIAL
 from locbench.bench.results import BenchmarkResult, Bound, Result, Skipped, Speeds
 from locbench.bench.roofline import Ceiling, bound_of
 from locbench.bench.summary import Timed, summarize
@@ -72,17 +73,23 @@ class Benchmark:
         self.result, self.announce = result, announce
         self.overheads = published_overheads()
         self.sides = [workers.engines]
-        if any(engine == REFERENCE for _, engine in steps):
+        engines = {engine for _, engine in steps}
+        self.official = OFFICIAL in engines
+        if engines & {REFERENCE, OFFICIAL}:
             self.sides.append(workers.reference)
 
     def run(self) -> None:
-        """Measure everything; a step that fails leaves a line with its error."""
+        """Measure everything; a step that fails leaves a line with its error.
+
+        Beside the official code it is training steps alone.
+        """
         self.announce("bandwidth and matrix product")
         ceiling = self.workers.engines.call(StepServer.ceiling)
         self.result.bandwidth, self.result.peak = ceiling.bytes_per_second, ceiling.flops_per_second
         self.result.threads = self.workers.engines.call(StepServer.threads)
         recipe = self.steps[0][0].recipe
-        if recipe.augmentation == "standard" and recipe.image_size is None:
+        standard = recipe.augmentation == "standard" and recipe.image_size is None
+        if standard and not self.official:
             self._data(recipe, dict.fromkeys(case.recipe.network for case, _ in self.steps))
         for network, group in groupby(self.steps, key=lambda step: step[0].recipe.network):
             self._network(network, list(group), ceiling)

@@ -11,6 +11,7 @@ import msgspec
 import torch
 
 from locbench.bench.baseline import refuse_reference
+from locbench.bench.official import OFFICIAL, OfficialArguments
 from locbench.bench.results import Skipped
 from locbench.costs.measured.table import OVERHEAD
 from locbench.costs.memory.options import phase_options
@@ -40,6 +41,18 @@ STANDARD: tuple[tuple[str, str, dict[str, object]], ...] = (
     ("resnet110", "auglocal", {"depth": 2}),
 )
 """Network, method and its options: what is timed where nothing is named."""
+
+AGAINST = "resnet32"
+"""The network whose steps are compared with the official code's where none is named."""
+
+OFFICIAL_METHODS: tuple[tuple[str, dict[str, object]], ...] = (
+    ("bp", {}),
+    ("dgl", {}),
+    ("predsim", {}),
+    ("infopro", {}),
+    ("auglocal", {"depth": 2}),
+)
+"""What is compared with the official code where no method is named."""
 
 BATCH = {"cpu": 128, "cuda": 1024}
 """Images per step, by type of device."""
@@ -104,6 +117,30 @@ def cases_of(settings: Mapping[str, object], words: Sequence[str]) -> list[Case]
     return [*_cases({**settings, "method": "bp", "modules": None, "memory": None}, {}), *cases]
 
 
+def official_cases(settings: Mapping[str, object], words: Sequence[str]) -> list[Case]:
+    """Return the steps that are compared with the official code: one method's, or of all it has.
+
+    See `cases_of`; without a method, `OFFICIAL_METHODS`.
+
+    Raises:
+        UsageError: the official code does not train it, or options are for no method.
+    """
+    shared = {**settings, "network": settings["network"] or AGAINST}
+    if shared["method"]:
+        cases = cases_of(shared, words)
+    else:
+        if words:
+            raise UsageError("--set needs --method", "Name the method whose options these are.")
+        cases = [
+            case
+            for method, options in OFFICIAL_METHODS
+            for case in _cases({**shared, "method": method}, options)
+        ]
+    for case in cases:
+        OfficialArguments.of(case.recipe)
+    return cases
+
+
 def _cases(settings: Mapping[str, object], options: Mapping[str, Any]) -> list[Case]:
     given = {name: value for name, value in settings.items() if value is not None}
     recipe = cost_recipe({"lr": PROBE_RATE, **given, "options": options})
@@ -153,6 +190,11 @@ def overhead_key(recipe: Recipe) -> OverheadKey:
     """Return what a published overhead belongs to: network, K and method, whatever the batch."""
     method = msgspec.json.encode(canonical(recipe.composition), order="deterministic")
     return recipe.network, recipe.modules, method
+
+
+def beside_official(cases: Sequence[Case], device: torch.device) -> str:
+    """Return the engine that trains steps where none is named, to be compared with the official."""
+    return choose_engine("auto", cases[0].recipe, device, SINGLE_PROCESS)
 
 
 def refuse_unnamed(
@@ -220,6 +262,8 @@ def _obstacle(recipe: Recipe, engine: str, device: torch.device) -> str:
     try:
         if engine == REFERENCE:
             refuse_reference(recipe)
+        elif engine == OFFICIAL:
+            OfficialArguments.of(recipe)
         else:
             choose_engine(engine, recipe, device, SINGLE_PROCESS)
     except UsageError as error:

@@ -66,6 +66,13 @@ class Bound(msgspec.Struct, frozen=True):
     predicted_peak_bytes: int
 
 
+class Comparison(msgspec.Struct, frozen=True):
+    """The official code's milliseconds per step, and its time over another one, round by round."""
+
+    milliseconds: Spread
+    speedup: Spread
+
+
 class Result(msgspec.Struct, kw_only=True):
     """One kind of step by one engine.
 
@@ -78,6 +85,7 @@ class Result(msgspec.Struct, kw_only=True):
         rounds: milliseconds per step, round by round.
         milliseconds, images_per_second: of the median round.
         speedup: the reference's time over this one, round by round; None without the reference.
+        official: how it compares with the official code; None without that.
         over_bp: this time over backpropagation's by the same engine; None without it, or where
             another engine ran it.
         published_overhead: what a paper prints for it over backpropagation, in percent, on its own
@@ -102,6 +110,7 @@ class Result(msgspec.Struct, kw_only=True):
     milliseconds: Spread | None = None
     images_per_second: float | None = None
     speedup: Spread | None = None
+    official: Comparison | None = None
     over_bp: Spread | None = None
     published_overhead: str = ""
     bound: Bound | None = None
@@ -137,6 +146,7 @@ class BenchmarkResult(msgspec.Struct, kw_only=True):
         evaluation: images per second of evaluation with its data path, by network.
         lines: by network, method and engine.
         skipped: what was left out.
+        official_commit: of the official code that was timed; empty without one.
         stopped: whether the user stopped it before the end.
         provenance: versions, commit, time.
     """
@@ -151,6 +161,7 @@ class BenchmarkResult(msgspec.Struct, kw_only=True):
     evaluation: dict[str, Speeds] = {}
     lines: list[Result] = []
     skipped: list[Skipped] = []
+    official_commit: str = ""
     stopped: bool = False
     provenance: Provenance
 

@@ -1,4 +1,4 @@
-"""Steps that are timed: an engine's, and the reference's."""
+"""Steps that are timed: an engine's, the reference's, and the official code's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 
 from locbench.bench.baseline import Reference
 from locbench.bench.cases import REFERENCE, Case
+from locbench.bench.official import OFFICIAL, OfficialCode, OfficialStep
 from locbench.datasets.catalogue import info
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import build_learner
@@ -34,12 +35,17 @@ class TimedStep(Protocol):
         """Seconds spent so far on compiling or capturing."""
 
 
-def make_step(case: Case, engine: str, device: torch.device) -> TimedStep:
+def make_step(
+    case: Case, engine: str, device: torch.device, official: OfficialCode | None = None
+) -> TimedStep:
     """Build a case's learner on a device and an engine for it.
 
     Raises:
         UsageError: the engine cannot run the recipe there.
     """
+    if engine == OFFICIAL:
+        assert official is not None
+        return OfficialStep(case.recipe, official, device)
     return _BaselineStep(case, device) if engine == REFERENCE else _EngineStep(case, engine, device)
 
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from locbench.bench.cases import REFERENCE, Case, Overheads, overhead_key
-from locbench.bench.results import Result, Speeds, Spread
+from locbench.bench.official import OFFICIAL
+from locbench.bench.results import Comparison, Result, Speeds, Spread
 from locbench.datasets.catalogue import info
 from locbench.spec.phases import weighted
 
@@ -89,6 +90,11 @@ def _compare(
     # Another engine's time is no overhead of the method.
     if base and base.ran == result.ran and result.method != "bp":
         result.over_bp = Spread.of_ratios(result.rounds, base.rounds)
+    official = _find(results, result.method, result.phase, OFFICIAL)
+    if official and official is not result:
+        result.official = Comparison(
+            Spread.of(official.rounds), Spread.of_ratios(official.rounds, result.rounds)
+        )
     reference = _find(results, result.method, result.phase, REFERENCE)
     slow = None
     if reference:

@@ -1,4 +1,4 @@
-"""Two processes that take turns: the reference's and the engines'.
+"""Two processes that take turns: the reference's, also the official code's, and the engines'.
 
 In the engines' process the C library keeps freed memory (`keep_blocks`). That holds for a whole
 process, so neither side can be timed in the other's. Only one of them works at a time.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from statistics import fmean
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -21,6 +22,7 @@ import torch
 
 from locbench.bench.cases import REFERENCE, Case
 from locbench.bench.data_path import Batched, OneByOne
+from locbench.bench.official import OFFICIAL, OfficialCode
 from locbench.bench.profile import profile_step
 from locbench.bench.results import Prepared, Profile
 from locbench.bench.roofline import Ceiling, measure_ceiling
@@ -50,12 +52,14 @@ class Side:
         device: where; on CUDA with its number.
         precision: of the steps.
         threads: of the processor; None leaves the default.
+        official: folder of the official code, if it is to be timed.
     """
 
     reference: bool
     device: torch.device
     precision: Precision
     threads: int | None
+    official: Path | None = None
 
 
 class StepServer:
@@ -74,13 +78,27 @@ class StepServer:
         elif not side.reference:
             keep_blocks()
 
+    @cached_property
+    def official(self) -> OfficialCode | None:
+        """The official code, imported."""
+        folder = self.side.official
+        return None if folder is None else OfficialCode(folder, self.device)
+
+    def refuse_official(self, cases: Sequence[Case]) -> None:
+        """Refuse a folder in which the official code is not what is to be timed.
+
+        See `OfficialCode` and `OfficialStep`.
+        """
+        for case in cases:
+            make_step(case, OFFICIAL, self.device, self.official)
+
     def prepare(self, key: int, case: Case, engine: str) -> Prepared:
         """Build a step, warm it up and read its memory; it is then timed under ``key``."""
         if engine == "graphed" and self.device.type == "cuda":
             with torch.cuda.stream(capture_stream(self.device)):
                 occupy_workspaces(self.device)
         occupied, begun = self.meter.start(), time.perf_counter()
-        step = make_step(case, engine, self.device)
+        step = make_step(case, engine, self.device, self.official)
         step()
         if step.engine != "graphed":  # a graph takes its memory once, while it is captured
             self.meter.end_warmup()
@@ -210,7 +228,7 @@ class WorkerPair:
 
     def of(self, engine: str) -> Worker:
         """Return the process that takes an engine's steps."""
-        return self.reference if engine == REFERENCE else self.engines
+        return self.reference if engine in (REFERENCE, OFFICIAL) else self.engines
 
     def __enter__(self) -> WorkerPair:
         return self
@@ -222,7 +240,15 @@ class WorkerPair:
         self.engines.close()
 
 
-def worker_pair(device: torch.device, precision: Precision, threads: int | None) -> WorkerPair:
+def worker_pair(
+    device: torch.device,
+    precision: Precision,
+    threads: int | None,
+    official: Path | None = None,
+) -> WorkerPair:
     """Return both sides' processes; see `Side`."""
-    sides = (Side(reference, device, precision, threads) for reference in (True, False))
+    sides = (
+        Side(reference, device, precision, threads, official if reference else None)
+        for reference in (True, False)
+    )
     return WorkerPair(*map(Worker, sides))

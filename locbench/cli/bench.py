@@ -21,8 +21,13 @@ def bench(
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option(help="Compared with bp on the same network.", autocompletion=method_names)
-    ] = "bp",
+        str | None,
+        typer.Option(
+            help="Compared with bp on the same network.",
+            autocompletion=method_names,
+            show_default="bp",
+        ),
+    ] = None,
     set_: Set = None,
     modules: Modules = None,
     dataset: Annotated[
@@ -48,6 +53,13 @@ def bench(
     seconds: Annotated[
         float, typer.Option(help="For all rounds of one engine with one method.")
     ] = 10.0,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Also time AugLocal's official code, checked out in this folder.",
+        ),
+    ] = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="Show where the time of an eager step goes.")
     ] = False,
@@ -59,25 +71,37 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Time training steps of engines, compared with the plain way and with backpropagation."""
-    from locbench.bench.cases import cases_of, parse_engines, refuse_unnamed, standard_cases
+    from locbench.bench.cases import (
+        cases_of,
+        official_cases,
+        parse_engines,
+        refuse_unnamed,
+        standard_cases,
+    )
 
     names = None if engines is None else parse_engines(engines)
     options = set_ or []
     method_settings = {"method": method, "modules": modules, "memory": memory}
-    refuse_unnamed(network, method_settings, options)
+    if against is None:
+        refuse_unnamed(network, method_settings, options)
     from locbench.bench.benchmark import BenchLimits
     from locbench.commands.bench import BenchCommand
     from locbench.console import Output
 
     precision = precision or "fp32"
-    command = BenchCommand(device, precision, threads, out, Output(as_json))
+    command = BenchCommand(device, precision, threads, out, Output(as_json), against)
     settings: dict[str, object] = {
         "network": network,
         "dataset": dataset,
         "precision": precision,
         "batch_size": command.batch_size if batch_size is None else batch_size,
     }
-    cases = cases_of(settings | method_settings, options) if network else standard_cases(settings)
+    if against is not None:
+        cases = official_cases(settings | method_settings, options)
+    elif network:
+        cases = cases_of(settings | method_settings | {"method": method or "bp"}, options)
+    else:
+        cases = standard_cases(settings)
     if profile:
         command.profile(cases, 3 if steps is None else steps)
     else:

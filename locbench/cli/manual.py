@@ -119,6 +119,13 @@ published overhead, the share of the roofline (bytes and operations of a traced 
 copy and matrix product), memory, the data path alone, and an estimate of an epoch.
 results/README.md has what it found on two CPU cores; it has not run on a GPU yet."""
 
+AGAINST = """Against the official code: --against FOLDER times AugLocal's official code in turn with
+our steps, on the same batch: bp, dgl, predsim, infopro and auglocal on ResNet-32 with 16 local
+modules, or one --method, or --network resnet110. FOLDER is a checkout of
+https://github.com/ChenxiangMA/AugLocal, whose files are imported in a process of their own and stay
+as they are. Network, losses and backward passes are its own; SGD steps and reads loss and accuracy
+back as its loop does. A network with another number of parameters than ours is refused."""
+
 REPORT = """The LaTeX needs booktabs alone and fits an article's text width; captions explain the
 marks of verdicts. --json and --format csv of several tables are one document. Names from outside
 are shown as they are in every format: no formula in a spreadsheet, no link in Markdown, no escape
@@ -170,7 +177,7 @@ _PARAGRAPHS = {
     "costs": (COSTS, CALIBRATION, KEPT, ACCURACY),
     "fit": (FIT, COSTS),
     "splits": (SPLITS,),
-    "bench": (BENCH, BENCH_OUTPUT, ENGINES),
+    "bench": (BENCH, BENCH_OUTPUT, AGAINST, ENGINES),
 }
 
 

@@ -12,8 +12,9 @@ import torch
 from rich.markup import escape
 
 from locbench.bench.benchmark import BenchLimits, Benchmark
-from locbench.bench.cases import BATCH, Case, supported
-from locbench.bench.results import BenchmarkResult, Profile
+from locbench.bench.cases import BATCH, Case, beside_official, supported
+from locbench.bench.official import OFFICIAL, official_commit, refuse_folder
+from locbench.bench.results import BenchmarkResult, Profile, Result
 from locbench.bench.worker import StepServer, WorkerPair, worker_pair
 from locbench.console import Output, Terminal
 from locbench.errors import FailureError, StoppedError, UsageError
@@ -36,9 +37,10 @@ class BenchCommand:
         threads: of the processor; None leaves the default.
         out: CSV file to write; None writes none.
         output: where to print.
+        against: folder of the official code, which is timed too; None times none.
 
     Raises:
-        UsageError: there is no such device or precision, or a number is below 1.
+        UsageError: there is no such device, precision or folder, or a number is below 1.
     """
 
     def __init__(
@@ -48,9 +50,13 @@ class BenchCommand:
         threads: int | None,
         out: Path | None,
         output: Output,
+        against: Path | None = None,
     ) -> None:
+        if against is not None:
+            refuse_folder(against)
         self.device = choose_device(local_device(device))
         self.precision, self.threads, self.out, self.output = precision, threads, out, output
+        self.against = against
         set_precision(precision, self.device)
         if threads is not None:
             refuse_count("--threads", threads, 1024)
@@ -72,6 +78,8 @@ class BenchCommand:
             StoppedError: the user stopped it.
         """
         _refuse_limits(limits)
+        if self.against is not None:
+            engines = (OFFICIAL, *(engines or [beside_official(cases, self.device)]))
         steps, skipped = supported(cases, engines, self.device)
         if self.out:
             _refuse_unwritable(self.out)
@@ -81,15 +89,18 @@ class BenchCommand:
             precision=self.precision,
             threads=threads,
             skipped=skipped,
+            official_commit=official_commit(self.against) if self.against else "",
             provenance=provenance_of(name, now(), 0.0, threads=threads, engine=""),
         )
-        with self._workers() as workers, self._shown(result), self._progress() as announce:
-            Benchmark(steps, limits, workers, self.device, result, announce).run()
-        if all(line.error for line in result.lines) and result.lines:
-            raise FailureError(
-                f"no step could be timed: {result.lines[0].error}",
-                "Give a smaller --batch-size; `locbench fit` finds the largest for a memory.",
-            )
+        with self._workers() as workers:
+            if self.against is not None:
+                workers.reference.call(StepServer.refuse_official, cases)
+            with self._shown(result), self._progress() as announce:
+                Benchmark(steps, limits, workers, self.device, result, announce).run()
+        _refuse_untimed("step", result.lines)
+        _refuse_untimed(
+            "step of the official code", [line for line in result.lines if line.engine == OFFICIAL]
+        )
 
     def profile(self, cases: Sequence[Case], steps: int) -> None:
         """Show where the time of eager steps goes.
@@ -97,6 +108,8 @@ class BenchCommand:
         Raises:
             StoppedError: the user stopped it; what was profiled is shown.
         """
+        if self.against is not None:
+            raise UsageError("--profile is of our steps alone", "Leave --against out.")
         _refuse_limits(BenchLimits(steps=steps))
         profiles: dict[str, Profile] = {}
         try:
@@ -113,7 +126,7 @@ class BenchCommand:
             )
 
     def _workers(self) -> WorkerPair:
-        return worker_pair(self.device, self.precision, self.threads)
+        return worker_pair(self.device, self.precision, self.threads, self.against)
 
     @contextmanager
     def _shown(self, result: BenchmarkResult) -> Iterator[None]:
@@ -152,6 +165,14 @@ def _refuse_limits(limits: BenchLimits) -> None:
         if value is not None and not 0 < value <= most:
             shown = shortened(value) if isinstance(value, int) else f"{value:g}"
             raise UsageError(f"--{name} is {shown}", f"Set --{name} above 0, to at most {most:,}.")
+
+
+def _refuse_untimed(what: str, lines: Sequence[Result]) -> None:
+    if lines and all(line.error for line in lines):
+        raise FailureError(
+            f"no {what} could be timed: {lines[0].error}",
+            "Give a smaller --batch-size; `locbench fit` finds the largest for a memory.",
+        )
 
 
 def _refuse_unwritable(path: Path) -> None:

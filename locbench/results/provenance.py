@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,9 @@ import msgspec
 
 from locbench import __version__
 from locbench.results.record import Provenance
+
+SOURCES = ("locbench", "tables", "pyproject.toml")
+"""What decides a number of this package."""
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -88,10 +92,14 @@ def code() -> Code:
     return code_of(_ROOT)
 
 
-def code_of(root: Path) -> Code:
+def code_of(root: Path, sources: Sequence[str] = SOURCES) -> Code:
     """Return the state of a checkout, if ``root`` is one.
 
     A copy inside somebody else's checkout is none.
+
+    Args:
+        root: folder of the checkout.
+        sources: files and folders whose changes make another code.
     """
     if not (root / ".git").exists():
         return Code()
@@ -101,7 +109,7 @@ def code_of(root: Path) -> Code:
         )
         if Path(top).resolve() != root.resolve():
             return Code()
-        changes = git(root, "status", "--porcelain", "--", "locbench", "tables", "pyproject.toml")
+        changes = git(root, "status", "--porcelain", "--", *sources)
     except GitError as error:
         return Code(no_commit=str(error).replace(_printable(os.fsencode(root)), "the checkout"))
     return Code(head, bool(changes.strip()))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 
 from rich.console import Console
 from rich.text import Text
 
-from locbench.bench.results import BenchmarkResult, Profile, Result, Speeds, Spread
+from locbench.bench.official import OFFICIAL
+from locbench.bench.results import BenchmarkResult, Comparison, Profile, Result, Speeds, Spread
 from locbench.report.machine_formats import as_cell
 from locbench.terminal.columns import Column, Group, Labels, print_grids
 
@@ -30,9 +31,12 @@ def _time(line: Result) -> str:
     return _milliseconds(line.milliseconds.median) if line.milliseconds else ""
 
 
-def _range(line: Result) -> str:
-    took = line.milliseconds
+def _range(took: Spread | None) -> str:
     return f"{_milliseconds(took.least)} to {_milliseconds(took.most)}" if took else ""
+
+
+def _compared(write: Callable[[Comparison], str]) -> Callable[[Result], str]:
+    return lambda line: write(line.official) if line.official else ""
 
 
 def _over(line: Result) -> str:
@@ -61,7 +65,7 @@ def _compiling(line: Result) -> str:
 
 TIMES: tuple[Figure, ...] = (
     (("", "ms/step"), _time),
-    (("", "range"), _range),
+    (("", "range"), lambda line: _range(line.milliseconds)),
     (("", "images/s"), lambda line: _number(line.images_per_second, 0)),
     (("x", "reference"), _speedup),
     (("over BP", "(%)"), _over),
@@ -77,20 +81,33 @@ RESOURCES: tuple[Figure, ...] = (
     (("x reference's", "epoch"), lambda line: _number(line.epoch_speedup)),
 )
 
+BESIDE_OFFICIAL: tuple[Figure, ...] = (
+    (("ours", "ms/step"), _time),
+    (
+        ("theirs", "ms/step"),
+        _compared(lambda official: _milliseconds(official.milliseconds.median)),
+    ),
+    (("x", "theirs"), _compared(lambda official: _number(official.speedup.median))),
+    (("", "range of x"), _compared(lambda official: _range(official.speedup))),
+)
+
 
 def print_result(console: Console, result: BenchmarkResult) -> None:
     """Print everything: on a terminal grids per network, else one line per step and engine."""
     for network, group in groupby(result.lines, key=lambda line: line.network):
-        lines = list(group)
+        measured = list(group)
+        official = any(line.engine == OFFICIAL for line in measured)
+        lines = [line for line in measured if line.engine != OFFICIAL]
+        figures = [BESIDE_OFFICIAL] if official else [TIMES, RESOURCES]
         if console.is_terminal:
             title = f"{network}, batch {lines[0].batch_size}, {result.precision}"
             console.print(Text(title, style="bold"))
             labels = Labels("", tuple(map(_label, lines)), tuple(map(_engine, lines)))
-            print_grids(console, labels, [_columns(lines, TIMES), _columns(lines, RESOURCES)])
+            print_grids(console, labels, [_columns(lines, each) for each in figures])
         else:
             for line in lines:
-                console.print(plain_line(line), soft_wrap=True)
-        for line in lines:
+                console.print(plain_line(line, figures), soft_wrap=True)
+        for line in measured:
             if line.error:
                 text = f"{_label(line)}, {line.engine}: {line.error}"
                 console.print(text, soft_wrap=True)
@@ -98,14 +115,14 @@ def print_result(console: Console, result: BenchmarkResult) -> None:
         console.print(Text(sentence, style="dim"), soft_wrap=not console.is_terminal)
 
 
-def plain_line(line: Result) -> str:
+def plain_line(line: Result, figures: Sequence[Sequence[Figure]] = (TIMES, RESOURCES)) -> str:
     """Return one line of text: which step, and every figure with its name."""
-    figures = [
+    words = [
         f"{' '.join(filter(None, head))} {text}"
-        for head, write in (*TIMES, *RESOURCES)
+        for head, write in chain.from_iterable(figures)
         if (text := write(line))
     ]
-    return f"{line.network} {_label(line)}, {_engine(line)}: {', '.join(figures) or 'not timed'}"
+    return f"{line.network} {_label(line)}, {_engine(line)}: {', '.join(words) or 'not timed'}"
 
 
 def _columns(lines: Sequence[Result], figures: Sequence[Figure]) -> Group:
@@ -152,6 +169,12 @@ def _legend(lines: Sequence[Result]) -> Iterator[str]:
         f"ms/step: median of {rounds} rounds in which all took turns; "
         "range: fastest to slowest round."
     )
+    if any(line.official for line in lines):
+        yield (
+            "theirs: the official code's step, in the same rounds; x theirs: how many times as "
+            "fast, the median of the rounds' ratios. Both have as many parameters and one batch."
+        )
+        return
     if any(line.speedup for line in lines):
         yield (
             "x reference: how many times as fast as the plain way (on CUDA with cuDNN's search for "
@@ -183,6 +206,7 @@ def _provenance(result: BenchmarkResult) -> str:
         result.precision,
         ", ".join(f"{name} {version}" for name, version in provenance.versions.items()),
         f"commit {provenance.code}" * bool(provenance.code),
+        f"official code {result.official_commit}" * bool(result.official_commit),
         provenance.started,
         f"{provenance.seconds:.0f} s in all",
     ]
@@ -203,6 +227,10 @@ CSV_COLUMNS: Mapping[str, Callable[[Result, BenchmarkResult], object]] = {
     "speedup": lambda line, _: line.speedup and line.speedup.median,
     "speedup_least": lambda line, _: line.speedup and line.speedup.least,
     "speedup_most": lambda line, _: line.speedup and line.speedup.most,
+    "official_milliseconds": lambda line, _: line.official and line.official.milliseconds.median,
+    "official_speedup": lambda line, _: line.official and line.official.speedup.median,
+    "official_speedup_least": lambda line, _: line.official and line.official.speedup.least,
+    "official_speedup_most": lambda line, _: line.official and line.official.speedup.most,
     "over_bp_percent": lambda line, _: line.overhead,
     "published_percent": lambda line, _: line.published_overhead,
     "roofline_percent": lambda line, _: line.roofline_share and 100 * line.roofline_share,

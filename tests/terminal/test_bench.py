@@ -5,16 +5,26 @@ from __future__ import annotations
 import csv
 import io
 
+import msgspec
 import pytest
 from rich.console import Console
 
-from locbench.bench.results import BenchmarkResult, Bound, Prepared, Profile, Result, Spread
+from locbench.bench.results import (
+    BenchmarkResult,
+    Bound,
+    Comparison,
+    Prepared,
+    Profile,
+    Result,
+    Spread,
+)
 from locbench.results.record import Provenance
 from locbench.terminal.bench import csv_text, print_profiles, print_result
 
 HEADER = (
     "network,method,phase,engine,ran,batch_size,milliseconds,fastest,slowest,images_per_second,"
-    "speedup,speedup_least,speedup_most,over_bp_percent,published_percent,roofline_percent,"
+    "speedup,speedup_least,speedup_most,official_milliseconds,official_speedup,"
+    "official_speedup_least,official_speedup_most,over_bp_percent,published_percent,roofline_percent,"
     "roofline_ms,moved_bytes,flops,peak_bytes,predicted_peak_bytes,meter,prepare_seconds,"
     "compile_seconds,epoch_seconds,epoch_speedup,rounds,steps,precision,threads,device,torch,"
     "commit,dirty,started,error"
@@ -38,6 +48,7 @@ RESULT = BenchmarkResult(
             milliseconds=Spread(10.0, 9.0, 11.0),
             images_per_second=1600.0,
             speedup=Spread(2.0, 1.0, 3.0),
+            official=Comparison(Spread(25.0, 24.0, 26.0), Spread(2.5, 2.25, 2.75)),
             over_bp=Spread(1.5, 1.0, 2.0),
             published_overhead="=45",
             bound=Bound(1, 20, 30, 4.0, 50),
@@ -58,7 +69,23 @@ def test_the_csv_has_a_column_for_every_figure() -> None:
     full, failed = csv.DictReader(text.splitlines())
     assert list(full.values()) == [
         *("resnet8", "dgl", "local", "graphed", "eager", "16", "10.0", "9.0", "11.0", "1600.0"),
-        *("2.0", "1.0", "3.0", "50.0", "'=45", "25.0", "4.0", "20", "30", "80000000", "50"),
+        *(
+            "2.0",
+            "1.0",
+            "3.0",
+            "25.0",
+            "2.5",
+            "2.25",
+            "2.75",
+            "50.0",
+            "'=45",
+            "25.0",
+            "4.0",
+            "20",
+            "30",
+            "80000000",
+            "50",
+        ),
         *("cuda allocator", "5.0", "6.0", "12.0", "1.25", "2", "7", "tf32", "3", "a device"),
         *("2.0", "abc", "True", "1999", ""),
     ]
@@ -79,6 +106,21 @@ def test_a_terminal_shows_every_figure_however_narrow(width: int) -> None:
     assert [figure for figure in figures if figure not in text] == []
     words = ("resnet8, batch 16, tf32", "dgl (local)", "graphed (ran", "eager)", "bp, eager: no")
     assert [word for word in words if word not in text] == []
+
+
+def test_beside_the_official_code_a_terminal_shows_one_table_of_both() -> None:
+    official = Result(
+        network="resnet8", method="dgl", phase="local", engine="official", batch_size=16
+    )
+    lines = [official, RESULT.lines[0]]
+    console = printed()
+    print_result(console, msgspec.structs.replace(RESULT, lines=lines, official_commit="def"))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    (row,) = [line for line in text.splitlines() if "25.00" in line]
+    places = [row.index(figure) for figure in ("10.00", "25.00", "2.50", "2.25 to 2.75")]
+    assert places == sorted(places)
+    assert "official code def" in text
+    assert "roofline" not in text
 
 
 def test_a_terminal_shows_shares_of_a_profile() -> None:
