@@ -171,8 +171,9 @@ def _legend(lines: Sequence[Result]) -> Iterator[str]:
     )
     if any(line.official for line in lines):
         yield (
-            "theirs: the official code's step, in the same rounds; x theirs: how many times as "
-            "fast, the median of the rounds' ratios. Both have as many parameters and one batch."
+            "theirs: the official code's step, in the same rounds, by a network with as many "
+            "parameters on the same batch. x theirs: how many times as fast, the median and the "
+            "range of the rounds' ratios."
         )
         return
     if any(line.speedup for line in lines):
