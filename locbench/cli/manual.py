@@ -151,6 +151,11 @@ RECORDS = """Recorded: the records in this repository count as recorded, and com
 --results DIR or LOCBENCH_RESULTS=DIR keeps yours apart. A file there that is no sound record is
 named, passed over and left as it is."""
 
+LAYOUT = """Tables for a paper: --layout writes LaTeX that needs booktabs, with the published layout
+and decimals. The best numbers of a column are bold within each group of rows. In both, the
+published numbers are in brackets. --caption takes LaTeX, and reduced runs are explained below it
+all the same. With --out the files are ID-LAYOUT.tex."""
+
 CHECK = """Checks: --check fails on numbers of full runs and on counts that are off, unless a note
 of the table explains a count. Reduced runs are never off. --fail-on missing fails on cells of which
 nothing was run in any way, --fail-on failed on runs that ended in an error."""
@@ -172,7 +177,7 @@ _PARAGRAPHS = {
     ),
     "run": (METHODS, STOPPING, WEIGHTS, ENGINES, LEAN, DEVICES),
     "campaign": (CAMPAIGN, PRESETS, ENGINES),
-    "report": (REPORT, VERDICTS, CHECK),
+    "report": (REPORT, VERDICTS, LAYOUT, CHECK),
     "data": (DATA, DATA_BYTES),
     "costs": (COSTS, CALIBRATION, KEPT, ACCURACY),
     "fit": (FIT, COSTS),

@@ -11,6 +11,7 @@ import typer
 from locbench.cli.completion import table_names
 from locbench.cli.options import RESULTS, Columns, Json, Results, Rows, Tables, use_tables
 from locbench.errors import UsageError
+from locbench.spec.choices import Layout
 
 
 class FormatName(StrEnum):
@@ -63,6 +64,16 @@ def report(
             "--claims", help="Judge what the papers say of their tables, all on one page."
         ),
     ] = False,
+    layout: Annotated[
+        Layout | None,
+        typer.Option(
+            help="Tables for a paper, in LaTeX: ours, the published numbers, or both in each cell."
+        ),
+    ] = None,
+    caption: Annotated[
+        str, typer.Option(help="With --layout: LaTeX.", show_default="the table's title")
+    ] = "",
+    label: Annotated[str, typer.Option(help="With --layout.", show_default="tab:ID-LAYOUT")] = "",
     plot: Annotated[
         Path | None, typer.Option(help="Draw the table's plot into this file instead.")
     ] = None,
@@ -90,9 +101,11 @@ def report(
     """Compare all records with the published numbers: mean, difference, verdict, rank."""
     use_tables(table_folders)
     from locbench.commands.check import check_tables
+    from locbench.commands.paper_tables import paper_tables
     from locbench.commands.report import Selection, plot_table, report_tables
+    from locbench.report.render import PaperStyle
 
-    others = (format_, out, only_run, rank_few, claims)
+    others = (format_, out, only_run, rank_few, claims, layout, caption, label)
     if plot is not None:
         if any((*others, rows, columns, as_json, check)):
             raise UsageError(
@@ -106,7 +119,7 @@ def report(
         if any(others):
             raise UsageError(
                 "--check prints what fails and no report",
-                "Leave out --format, --out, --only-run, --rank-few and --claims.",
+                "Leave out --format, --out, --only-run, --rank-few, --claims and --layout.",
             )
         check_tables(
             table_ids or [],
@@ -120,6 +133,14 @@ def report(
     if fail_on or tolerance is not None:
         raise UsageError("--fail-on and --tolerance are of --check", "Add --check.")
     formats = [*(["json"] if as_json else []), *(name.value for name in format_ or [])]
+    if layout is not None:
+        if rank_few or claims:
+            raise UsageError("--layout has numbers alone", "Leave out --rank-few and --claims.")
+        style = PaperStyle(layout, caption, label)
+        paper_tables(table_ids or [], formats, out, results, selection, style)
+        return
+    if caption or label:
+        raise UsageError("--caption and --label are of --layout", "Add --layout ours.")
     report_tables(
         table_ids or [], formats, out, results, selection, rank_few=rank_few, claims=claims
     )

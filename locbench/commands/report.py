@@ -71,7 +71,7 @@ def report_tables(
     )
     endings = [ENDINGS[each] for each in formats] or (list(ENDINGS.values()) if out else ["md"])
     if out is None:
-        _print(found, endings, render_claims if claims else render_all)
+        print_reports(found, endings, render_claims if claims else render_all)
         return
     reports = (path for each in found for path in write_reports(*each, out, endings))
     for path in write_claims(found, out, endings) if claims else reports:
@@ -117,7 +117,7 @@ def compared(
         )
     found = [
         (table, comparisons_of(table, records, predictions, measurements, fewest))
-        for table in _selected(tables, selection, given=bool(table_ids))
+        for table in selected(tables, selection, given=bool(table_ids))
     ]
     if not found:
         raise UsageError("no table has these rows and columns", "See: locbench show ID")
@@ -138,11 +138,16 @@ def compared(
     return [(table, comparisons) for table, comparisons in found]
 
 
-def _print(
+def print_reports(
     found: Sequence[TableComparisons],
     endings: Sequence[str],
     write: Callable[[Sequence[TableComparisons], str], str],
 ) -> None:
+    """Print tables in formats by their endings.
+
+    Raises:
+        UsageError: one of several formats is a document of its own.
+    """
     if len(set(endings)) > 1 and any(ending in DOCUMENTS for ending in endings):
         raise UsageError(
             "JSON and CSV are printed alone",
@@ -172,7 +177,7 @@ def read_records(results: Path) -> list[Record]:
     return records
 
 
-def _selected(tables: Sequence[Table], selection: Selection, *, given: bool) -> Iterator[Table]:
+def selected(tables: Sequence[Table], selection: Selection, *, given: bool) -> Iterator[Table]:
     """Yield the tables with the chosen rows and columns alone.
 
     Of all tables, those that have such.

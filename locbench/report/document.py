@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -41,11 +42,20 @@ class Cell(msgspec.Struct, frozen=True):
         text: what it shows in words.
         entry: the value that it shows, with spread, seeds and published value; None of other texts.
         verdict: of that value, or of a claim; None of other texts.
+        strong: parts of the text that stand out, each as start and end.
     """
 
     text: str
     entry: Entry | None = None
     verdict: Verdict | ClaimVerdict | None = None
+    strong: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def parts(self) -> tuple[tuple[str, bool], ...]:
+        """The text in pieces, each with whether it stands out."""
+        edges = [0, *(edge for span in self.strong for edge in span), len(self.text)]
+        pieces = [self.text[start:end] for start, end in pairwise(edges)]
+        return tuple((text, index % 2 == 1) for index, text in enumerate(pieces) if text)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -72,6 +82,8 @@ class Grid(msgspec.Struct, frozen=True, kw_only=True):
         runs: which runs on which data its numbers are of; empty if they are of none.
         metrics: (name, label) of the metrics of its entries; empty without entries.
         remarks: what follows from its numbers.
+        reading: what a reader must know of its numbers, in sentences without full stops; empty if
+            a format finds it by the entries.
     """
 
     title: str
@@ -83,6 +95,7 @@ class Grid(msgspec.Struct, frozen=True, kw_only=True):
     runs: str = ""
     metrics: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
+    reading: tuple[str, ...] = ()
 
     @property
     def entries(self) -> tuple[Entry, ...]:

@@ -22,16 +22,17 @@ def measured_text(entry: Entry) -> str:
     return number_text(entry) + _mark(entry.verdict == "reduced" and entry.measured is not None)
 
 
-def number_text(entry: Entry, *, seeds: bool = True) -> str:
+def number_text(entry: Entry, *, seeds: bool = True, decimals: int | None = None) -> str:
     """Return mean, spread and, unless it is left to a caption, the number of seeds.
 
-    Empty without a number.
+    Empty without a number. Without ``decimals`` there are as many as the paper prints, of trained
+    numbers at least two.
     """
     if entry.measured is None:
         return ""
     if isinstance(entry.measured, str):
         return entry.measured
-    decimals = _decimals(entry)
+    decimals = _decimals(entry) if decimals is None else decimals
     spread = "" if entry.std is None else f" ± {entry.std:.{decimals}f}"
     counted = f" ({entry.n})" if entry.n and seeds else ""
     return f"{entry.measured:.{decimals}f}{spread}{counted}"

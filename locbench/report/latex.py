@@ -7,16 +7,17 @@ Every one fits the text of the article class at 10 pt. What is no table becomes 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from locbench.report.document import Block, Bullets, Cell, Grid, Row
 from locbench.report.formatting import DAGGER, number_text
 from locbench.report.latex_layout import Cell as LatexCell
-from locbench.report.latex_layout import Line, Sheet, cell, floats
+from locbench.report.latex_layout import Line, Sheet, cell, floats, joined
 from locbench.report.latex_text import escaped
-from locbench.report.model import Entry, Verdict
+from locbench.report.model import Verdict
+from locbench.report.text import ours_words
 
 MARKS: dict[Verdict, tuple[str, str]] = {
     "match": ("$^=$", "within the tolerance, or equal after the paper's rounding"),
@@ -33,12 +34,21 @@ The caption explains those that occur.
 """
 
 
-def latex(blocks: Iterable[Block]) -> str:
+ABOVE = "Ours, above the paper's"
+
+
+def latex(blocks: Iterable[Block], caption: str = "", label: str = "") -> str:
     """Return ``table`` environments for every grid, each with caption and label.
 
     What several sections repeat, such as costs without runs, stands once.
+
+    Args:
+        blocks: of one or several reports.
+        caption: LaTeX that replaces the captions; marks of reduced runs are explained all the same,
+            and several floats say what they have apart.
+        label: replaces the labels; the second float's ends in ``-2``, and so on.
     """
-    texts = ["% Needs \\usepackage{booktabs}."]
+    texts: list[str | Grid] = ["% Needs \\usepackage{booktabs}."]
     shown: list[Grid] = []
     for block in blocks:
         if not isinstance(block, Grid):
@@ -46,24 +56,58 @@ def latex(blocks: Iterable[Block]) -> str:
             texts.append("\n".join(f"% {escaped(line)}" for line in lines))
         elif (unlabelled := msgspec.structs.replace(block, label="")) not in shown:
             shown.append(unlabelled)
-            texts += _environments(block)
-    return "\n\n".join(texts) + "\n"
+            texts.append(block)
+    written = _Floats(caption, label, apart=len(shown) > 1)
+    parts: list[str] = []
+    for text in texts:
+        parts += [text] if isinstance(text, str) else written.of(text)
+    return "\n\n".join(parts) + "\n"
 
 
-def _environments(grid: Grid) -> Iterator[str]:
-    """Yield a grid's floats: the first explains the marks, and the remarks are below the last."""
-    label = re.sub(r"[^A-Za-z0-9-]+", "-", grid.label)
-    caption = f"{grid.title}. {grid.caption}" if grid.caption else grid.title
-    bodies = floats(_sheet(grid))
-    for number, body in enumerate(bodies, start=1):
-        part = f", part {number} of {len(bodies)}" if len(bodies) > 1 else ""
-        words = [f"{escaped(caption + part)}.", *(_reading(grid) if number == 1 else ())]
-        own = f"{label}-{number}" if number > 1 else label
-        below = _below(grid) if number == len(bodies) and grid.remarks else ""
-        yield (
-            f"\\begin{{table}}[tbp]\n\\centering\\sloppy\n\\caption{{{' '.join(words)}}}\n"
-            f"\\label{{tab:{own}}}\\smallskip\n{body}{below}\n\\end{{table}}"
-        )
+class _Floats:
+    """The floats of a document.
+
+    Args:
+        caption, label: of `latex`.
+        apart: whether there are several grids, which a caption has to tell apart.
+    """
+
+    def __init__(self, caption: str, label: str, *, apart: bool) -> None:
+        self.caption, self.label, self.apart, self.count = caption, label, apart, 0
+
+    def of(self, grid: Grid) -> Iterator[str]:
+        """Yield a grid's floats: the first explains the marks, and remarks are below the last."""
+        bodies = floats(_sheet(grid))
+        for number, body in enumerate(bodies, start=1):
+            self.count += 1
+            part = f"part {number} of {len(bodies)}" if len(bodies) > 1 else ""
+            words = [*self._caption(grid, part), *(self._reading(grid) if number == 1 else ())]
+            below = _below(grid) if number == len(bodies) and grid.remarks else ""
+            yield (
+                f"\\begin{{table}}[tbp]\n\\centering\\sloppy\n\\caption{{{' '.join(words)}}}\n"
+                f"\\label{{{self._label(grid, number)}}}\\smallskip\n{body}{below}\n\\end{{table}}"
+            )
+
+    def _caption(self, grid: Grid, part: str) -> Iterator[str]:
+        if not self.caption:
+            whole = f"{grid.title}. {grid.caption}" if grid.caption else grid.title
+            yield f"{escaped(', '.join(filter(None, (whole, part))))}."
+            return
+        yield self.caption
+        if apart := ", ".join(filter(None, (grid.caption if self.apart else "", part))):
+            yield f"{escaped(apart[:1].upper() + apart[1:])}."
+
+    def _reading(self, grid: Grid) -> Iterator[str]:
+        if not self.caption:
+            yield from _reading(grid)
+        else:
+            yield from (f"{escaped(text)}." for text in grid.reading if text.startswith(DAGGER))
+
+    def _label(self, grid: Grid, number: int) -> str:
+        if self.label:
+            return f"{self.label}-{self.count}" if self.count > 1 else self.label
+        own = re.sub(r"[^A-Za-z0-9-]+", "-", grid.label)
+        return f"tab:{own}-{number}" if number > 1 else f"tab:{own}"
 
 
 def _below(grid: Grid) -> str:
@@ -84,6 +128,8 @@ def _line(row: Row, *, seeds: bool) -> Line:
 
 
 def _cell(shown: Cell, *, seeds: bool) -> LatexCell:
+    if shown.strong:
+        return joined(cell(text, strong=strong) for text, strong in shown.parts)
     if shown.entry is None:
         return cell(shown.text)
     mark = MARKS.get(shown.entry.verdict, ("", ""))[0]
@@ -92,30 +138,15 @@ def _cell(shown: Cell, *, seeds: bool) -> LatexCell:
 
 def _reading(grid: Grid) -> Iterator[str]:
     """Yield what a reader must know of a grid's numbers, in LaTeX."""
+    if grid.reading:
+        yield from (f"{escaped(text)}." for text in grid.reading)
+        return
     if grid.runs:
         yield f"{escaped(grid.runs)}."
     if grid.entries:
-        yield f"{escaped(_ours(grid.entries))}."
+        yield f"{escaped(ours_words(grid.entries, ABOVE))}."
     used = {entry.verdict for entry in grid.entries}
     if any(DAGGER in shown.text for row in grid.rows for shown in row.cells):
         used.add("reduced")
     if meaning := [f"{mark} {escaped(text)}" for key, (mark, text) in MARKS.items() if key in used]:
         yield f"{'; '.join(meaning)}."
-
-
-def _ours(entries: Sequence[Entry]) -> str:
-    counts = sorted({entry.n for entry in entries if entry.n})
-    if counts == [1]:
-        return "Ours, above the paper's: one seed"
-    if counts:
-        seeds = f"{counts[0]} seeds" if len(counts) == 1 else "(n) seeds"
-        return f"Ours, above the paper's: mean ± sample standard deviation over {seeds}"
-    known = [entry.kind for entry in entries if entry.measured is not None]
-    words = dict.fromkeys(_WITHOUT_SEEDS[kind] for kind in known if kind in _WITHOUT_SEEDS)
-    return "Ours, above the paper's" + (f": {' or '.join(words)}" if words else "")
-
-
-_WITHOUT_SEEDS = {
-    "exact": "counted",
-    "predicted": "predicted without a device, tensors alone, not judged",
-}

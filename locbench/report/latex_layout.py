@@ -7,7 +7,7 @@ Computer Modern, so that nothing but booktabs is needed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from locbench.report.latex_text import escaped, longest_word, text_width
@@ -47,10 +47,31 @@ class Cell:
     longest: float
 
 
-def cell(text: str, mark: str = "") -> Cell:
-    """Return the cell of a text; the mark is LaTeX of the width of a superscript."""
+def cell(text: str, mark: str = "", *, strong: bool = False) -> Cell:
+    """Return the cell of a text.
+
+    Args:
+        text: what it shows; blanks at its ends stay.
+        mark: LaTeX of the width of a superscript.
+        strong: whether it is in bold.
+    """
     extra = 5.0 if mark else 0.0
-    return Cell(escaped(text) + mark, text_width(text) + extra, longest_word(text) + extra)
+    before, after = " " * text.startswith(" "), " " * text.endswith(" ")
+    latex = escaped(text) + mark
+    width, longest = text_width(text) + extra, longest_word(text) + extra
+    if strong:
+        return Cell(f"{before}\\textbf{{{latex}}}{after}", _BOLD * width, _BOLD * longest)
+    return Cell(before + latex + after, width, longest)
+
+
+def joined(cells: Iterable[Cell]) -> Cell:
+    """Return one cell that shows all of them, in order."""
+    parts = list(cells)
+    return Cell(
+        "".join(part.latex for part in parts),
+        sum(part.width for part in parts),
+        max(part.longest for part in parts),
+    )
 
 
 @dataclass(frozen=True)

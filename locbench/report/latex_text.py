@@ -162,3 +162,25 @@ def _greek(size: str, letter: str) -> str:
     if size == "CAPITAL" and letter in _LATIN_LOOKALIKES:
         return {"ETA": "H", "NU": "N", "RHO": "P", "CHI": "X"}.get(letter, letter[0])
     return f"$\\{letter.lower() if size == 'SMALL' else letter.capitalize()}$"
+
+
+_SINGLE = re.compile(r"(?<!\\)(?:\\\\)*[%#&]")
+
+
+def fault_of_fragment(latex: str) -> str:
+    """Return why LaTeX from outside would break what is around it; empty if it would not."""
+    if found := _SINGLE.search(latex):
+        return f"{found[0][-1]} needs a backslash before it"
+    plain = re.sub(r"\\.", "", latex)  # escaped signs and the first letters of commands
+    depth = 0
+    for sign in re.findall("[{}]", plain):
+        depth += 1 if sign == "{" else -1
+        if depth < 0:
+            break
+    if depth:
+        return "its braces are not balanced"
+    if plain.count("$") % 2:
+        return "a $ has no partner"
+    if latex.endswith("\\") and not latex.endswith("\\\\"):
+        return "it ends in a backslash"
+    return ""

@@ -30,6 +30,8 @@ def _written(block: Block) -> Iterator[str]:
             if block.caption:
                 yield f"**{escaped(block.caption)}**"
             yield _table(block)
+            if block.reading:
+                yield escaped(" ".join(f"{text}." for text in block.reading))
             if block.remarks:
                 yield _bullets(block.remarks)
 
@@ -37,7 +39,7 @@ def _written(block: Block) -> Iterator[str]:
 def _table(grid: Grid) -> str:
     rows = []
     for row in grid.rows:
-        texts = [escaped(cell.text) for cell in row.cells]
+        texts = ["".join(_piece(*part) for part in cell.parts) for cell in row.cells]
         rows.append([f"**{texts[0]}**"] if row.kind == "group" else texts)
     return tabulate(
         rows,
@@ -46,6 +48,11 @@ def _table(grid: Grid) -> str:
         disable_numparse=True,
         colalign=[_ALIGN[letter] for letter in grid.align],
     )
+
+
+def _piece(text: str, strong: bool) -> str:
+    before, after = " " * text.startswith(" "), " " * text.endswith(" ")
+    return f"{before}**{escaped(text)}**{after}" if strong else before + escaped(text) + after
 
 
 def _bullets(texts: Sequence[str]) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from locbench.errors import UsageError
 from locbench.files import write_atomically
@@ -14,7 +17,9 @@ from locbench.report.latex import latex
 from locbench.report.machine_formats import claims_csv, claims_json, json_text, tidy_csv
 from locbench.report.markdown import markdown
 from locbench.report.model import Comparison, TableComparisons
+from locbench.report.paper_tables import paper_blocks
 from locbench.report.sections import report_blocks
+from locbench.spec.choices import Layout
 from locbench.spec.tables import Table
 
 DOCUMENTS = ("csv", "json")
@@ -63,6 +68,34 @@ def render_claims(found: Sequence[TableComparisons], ending: str) -> str:
     return CLAIM_FORMATS[ending](_with_published([each for each in found if each[0].claims]))
 
 
+class PaperStyle(msgspec.Struct, frozen=True):
+    """How tables for a paper are written.
+
+    Attributes:
+        layout: what the cells hold.
+        caption, label: of `latex`; empty takes the table's own.
+    """
+
+    layout: Layout
+    caption: str = ""
+    label: str = ""
+
+
+def render_paper(style: PaperStyle, found: Sequence[TableComparisons], ending: str) -> str:
+    """Return tables in their published layout, in LaTeX (``tex``) or Markdown (``md``)."""
+    blocks = [
+        block
+        for table, comparisons in _with_published(found)
+        for number, comparison in enumerate(
+            [unmeasured(table)] if style.layout == "paper" else comparisons, start=1
+        )
+        for block in paper_blocks(table, comparison, style.layout, number)
+    ]
+    if ending == "tex":
+        return latex(blocks, style.caption, style.label)
+    return markdown(blocks)
+
+
 def _with_published(found: Sequence[TableComparisons]) -> list[TableComparisons]:
     return [(table, comparisons or [unmeasured(table)]) for table, comparisons in found]
 
@@ -85,14 +118,22 @@ def write_reports(
     comparisons: Sequence[Comparison],
     out: Path,
     formats: Iterable[str] = tuple(FORMATS),
+    style: PaperStyle | None = None,
 ) -> list[Path]:
     """Write ``<out>/<table id>.<format>`` for every format and return the paths.
+
+    With a style the files are ``<table id>-<layout>.<format>``.
 
     Raises:
         UsageError: a format is unknown; nothing is written then.
         FailureError: a file cannot be written.
     """
-    texts = {out / f"{table.id}.{ending}": render(table, comparisons, ending) for ending in formats}
+    name, write = (
+        (table.id, render_all)
+        if style is None
+        else (f"{table.id}-{style.layout}", partial(render_paper, style))
+    )
+    texts = {out / f"{name}.{ending}": write([(table, comparisons)], ending) for ending in formats}
     for path, text in texts.items():
         write_atomically(path, text.encode("utf-8"))
     return list(texts)

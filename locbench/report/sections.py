@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-
-from msgspec.structs import replace
+from collections.abc import Iterator, Sequence
 
 from locbench.costs.calibration import Residuals, residuals
 from locbench.report.claim_blocks import claim_blocks
 from locbench.report.document import Block, Bullets, Cell, Grid, Heading, Paragraph, Row, Tone
-from locbench.report.formatting import derived_texts, ours_text, published_text, verdict_words
+from locbench.report.formatting import derived_texts, verdict_words
 from locbench.report.measured import measured_blocks
-from locbench.report.model import Comparison, DerivedValue, Entry
+from locbench.report.model import Comparison, DerivedValue
 from locbench.report.provenance import source_lines
 from locbench.report.text import (
     HOW_TO_READ,
@@ -19,16 +17,15 @@ from locbench.report.text import (
     details,
     heading,
     legend,
-    metric_label,
     origin,
     short_label,
     some,
     split_label,
     table_notes,
-    tau_lines,
     what_runs,
     with_unit,
 )
+from locbench.report.value_grids import under_groups, value_grids
 from locbench.spec.tables import Table
 
 
@@ -69,100 +66,13 @@ def comparison_blocks(table: Table, comparison: Comparison, number: int = 1) -> 
         yield Bullets(tuple(sources), "quiet")
 
 
-def value_grids(table: Table, comparison: Comparison, label: str) -> list[Grid]:
-    """Return one grid, or one per metric if columns have several metrics each."""
-    entries = {(entry.row, entry.column, entry.metric): entry for entry in comparison.entries}
-    used = {place[1:] for place in entries}
-    slots = [
-        (column.label, metric)
-        for column in table.columns
-        for metric in table.metrics
-        if (column.label, metric) in used
-    ]
-    metrics = [metric for metric in table.metrics if any(slot[1] == metric for slot in slots)]
-    together = len(slots) in (len({column for column, _ in slots}), len(metrics))
-    parts = [metrics] if metrics and together else [[metric] for metric in metrics]
-    grids = []
-    for part in parts:
-        own_slots = [slot for slot in slots if slot[1] in part]
-        caption, names = _columns(table, part, own_slots)
-        common, rows = _value_rows(table, own_slots, entries)
-        own = tuple(entry for entry in comparison.entries if entry.metric in part)
-        shown = comparison if len(parts) == 1 else replace(comparison, entries=own, hidden=0)
-        grids.append(
-            Grid(
-                title=heading(table),
-                caption=caption,
-                label="-".join([label, *(part if len(part) == 1 else ())]),
-                header=(common, "", *names),
-                align="ll" + "r" * len(names),
-                rows=rows,
-                runs=_runs(comparison) if any(entry.epochs is not None for entry in own) else "",
-                metrics=tuple((metric, metric_label(table, metric)) for metric in part),
-                remarks=(*tau_lines(table, comparison, part), verdict_words(shown)),
-            )
-        )
-    return grids
-
-
-def _columns(
-    table: Table, metrics: Sequence[str], slots: Sequence[tuple[str, str]]
-) -> tuple[str, list[str]]:
-    """Return the caption of a grid and the heads of its columns, each a column and a metric."""
-    caption = ", ".join(metric_label(table, metric) for metric in metrics)
-    columns = [column for column, _ in slots]
-    if len(metrics) == 1:
-        return caption, columns
-    if len(set(columns)) == 1:
-        return f"{columns[0]}: {caption}", [metric_label(table, metric) for _, metric in slots]
-    return caption, [with_unit(column, table.metrics[metric].unit) for column, metric in slots]
-
-
-def _value_rows(
-    table: Table,
-    slots: Sequence[tuple[str, str]],
-    entries: Mapping[tuple[str, str, str], Entry],
-) -> tuple[str, tuple[Row, ...]]:
-    parts = []
-    for group, name, label in ((*split_label(row.label), row.label) for row in table.rows):
-        cells = [entries.get((label, *slot)) for slot in slots]
-        if not any(cells):
-            continue
-        ours = [
-            Cell(ours_text(entry), entry, entry.verdict) if entry else Cell("") for entry in cells
-        ]
-        rows = [Row((Cell(name), Cell("ours"), *ours))]
-        printed = [published_text(entry.published) if entry else "" for entry in cells]
-        if any(printed):
-            rows.append(Row((Cell(""), Cell("paper"), *map(Cell, printed)), "paper"))
-        parts.append((group, rows))
-    return _under_groups(parts)
-
-
-def _under_groups(parts: Sequence[tuple[str, Sequence[Row]]]) -> tuple[str, tuple[Row, ...]]:
-    """Return the group of all rows, or rows with a heading above each of several groups."""
-    groups = [group for group, _ in parts]
-    if len(set(groups)) == 1:
-        return groups[0], tuple(row for _, own in parts for row in own)
-    rows: list[Row] = []
-    for previous, (group, own) in zip(["", *groups], parts, strict=False):
-        rows += [Row((Cell(group),), "group")] if group not in ("", previous) else []
-        rows += own
-    return "", tuple(rows)
-
-
-def _runs(comparison: Comparison) -> str:
-    data = ", ".join(label for label in comparison.data_labels if label not in comparison.how)
-    return what_runs(comparison) + (f", on {data}" if data else "")
-
-
 def _derived(table: Table, comparison: Comparison, label: str) -> Iterator[Block]:
     kinds = dict.fromkeys((value.label, value.unit) for value in comparison.derived)
     for index, (name, unit) in enumerate(kinds):
         values = [
             value for value in comparison.derived if (value.label, value.unit) == (name, unit)
         ]
-        common, rows = _under_groups(
+        common, rows = under_groups(
             [(split_label(value.row)[0], [_derived_row(table, value)]) for value in values]
         )
         yield Grid(
@@ -202,7 +112,7 @@ def _calibrated(table: Table, comparison: Comparison, label: str) -> Iterator[Bl
             "does not fit" if value.role == "unfit" else value.role,
         )
         parts.append((group, [Row(tuple(map(Cell, texts)))]))
-    common, rows = _under_groups(parts)
+    common, rows = under_groups(parts)
     remarks = [table.calibration.how]
     remarks += [_residual_line(each) for each in residuals(values) if each.role != "unfit"]
     for why in dict.fromkeys(value.why for value in values if value.why):

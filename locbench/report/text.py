@@ -96,6 +96,32 @@ def what_runs(comparison: Comparison) -> str:
     return "Full runs: the published schedule" if started else "No full run yet"
 
 
+_WITHOUT_SEEDS = {
+    "exact": "counted",
+    "predicted": "predicted without a device, tensors alone, not judged",
+}
+
+
+def ours_words(entries: Sequence[Entry], ours: str, *, counted: bool = True) -> str:
+    """Return what our numbers are, for a caption.
+
+    Args:
+        entries: all that it is of.
+        ours: what they are called and where they stand.
+        counted: whether the number of seeds stands at every number.
+    """
+    counts = sorted({entry.n for entry in entries if entry.n})
+    if counts == [1]:
+        return f"{ours}: one seed"
+    if counts:
+        several = "(n) seeds" if counted else f"{counts[0]} to {counts[-1]} seeds"
+        seeds = f"{counts[0]} seeds" if len(counts) == 1 else several
+        return f"{ours}: mean ± sample standard deviation over {seeds}"
+    known = [entry.kind for entry in entries if entry.measured is not None]
+    words = dict.fromkeys(_WITHOUT_SEEDS[kind] for kind in known if kind in _WITHOUT_SEEDS)
+    return ours + (f": {' or '.join(words)}" if words else "")
+
+
 def legend(comparison: Comparison) -> str:
     """Return the meaning of the verdicts that occur."""
     occurring = [

@@ -19,3 +19,6 @@ AnalysisKind: TypeAlias = Literal["cka", "probe", "tsne", "features", "curves"]
 FigureKind: TypeAlias = Literal["accuracy", "reduction", AnalysisKind]
 """What a figure shows: test accuracy as bars, accuracy against the FLOPs reduction, or an analysis.
 """
+Layout: TypeAlias = Literal["ours", "both", "paper"]
+"""What a cell of a table for a paper holds: our number; ours and, in brackets, the published one;
+that one."""

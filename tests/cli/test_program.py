@@ -157,3 +157,36 @@ def test_wrong_checks(bench: Bench, arguments: tuple[str, ...], words: str) -> N
     called = bench.call("report", *arguments)
     assert called.code == 2
     assert words in " ".join(called.err.split())
+
+
+def test_published_numbers_for_a_paper_need_no_record(bench: Bench) -> None:
+    out = bench.call("report", "mini", "--layout", "paper", "--columns", "J=2").out
+    assert "85.70 $\\pm$ 0.12 \\\\" in out
+    assert "83.63" not in out
+    assert "\\label{tab:mini-paper}" in out
+    called = bench.call("report", "mini", "--layout", "paper", "--label", "x", "--out", "tex")
+    assert called.out.split() == ["tex/mini-paper.tex"]
+    assert "\\label{x}" in (bench.folder / "tex" / "mini-paper.tex").read_text(encoding="utf-8")
+    assert "| DGL" in bench.call("report", "mini", "--layout", "paper", "--format", "markdown").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--layout", "ours"), "there are no records below results"),
+        (("--layout", "mine"), "'ours', 'both', 'paper'"),
+        (("--layout", "paper", "--format", "csv"), "--layout is of LaTeX and Markdown"),
+        (("--layout", "paper", "--json"), "--layout is of LaTeX and Markdown"),
+        (("--layout", "paper", "--claims"), "--layout has numbers alone"),
+        (("--layout", "paper", "--plot", "x.png"), "--plot draws a whole table"),
+        (("--caption", "x"), "Add --layout ours."),
+        (("--layout", "paper", "--caption", "5 %"), "% needs a backslash before it"),
+        (("--layout", "paper", "--label", "a b"), "'a b' is no label"),
+        (("--layout", "paper", "--label", "x", "--format", "markdown"), "of one table in LaTeX"),
+        (("--layout", "paper", "--rows", "nothing"), "table mini has no row 'nothing'"),
+    ],
+)
+def test_wrong_layouts(bench: Bench, arguments: tuple[str, ...], words: str) -> None:
+    called = bench.call("report", "mini", *arguments)
+    assert called.code == 2
+    assert words in " ".join(called.err.replace("│", " ").split())

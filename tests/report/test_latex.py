@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import msgspec
 import pytest
+from latex_pages import compiled, shown, tabulars
 from report_builders import make_record, make_table, recipe_at, reduced
 
 from locbench.report.compare import compare
@@ -20,26 +19,6 @@ from locbench.spec.tables import Axis, Metric, Table
 
 RESULTS = Path(__file__).parents[2] / "results"
 WIDTH = 345.0  # \textwidth of article at 10 pt
-
-
-def tabulars(text: str) -> list[list[list[str]]]:
-    """Every tabular of a text as rows of cells."""
-    bodies = re.findall(r"\\begin\{tabular\}\{[^\n]*\}\n(.*?)\\end\{tabular\}", text, re.S)
-    rows = [re.sub(r"\\(top|mid|bottom)rule", "", body).split("\\\\\n") for body in bodies]
-    return [[re.split(r"(?<!\\)&", row.strip()) for row in each if row.strip()] for each in rows]
-
-
-def shown(latex: str) -> str:
-    """About what a cell prints.
-
-    A paragraph box is as wide as it says, in characters of 5 points.
-    """
-    box = re.match(r"\s*\\parbox\[.\]\{(\d+)pt\}", latex)
-    if box:
-        return "x" * (int(box[1]) // 5)
-    return re.sub(
-        r"\\[a-z]+\{?\}?|[${}^\\]", "", latex.replace("\\pm", "+").replace("\\allowbreak{}", "")
-    ).strip()
 
 
 def test_widths_are_computer_moderns() -> None:
@@ -206,20 +185,3 @@ def test_all_committed_tables_compile(tmp_path: Path) -> None:
         tmp_path,
         "\n".join(f"\\input{{{path}}}\\clearpage" for path in sorted(RESULTS.glob("*.tex"))),
     )
-
-
-def compiled(folder: Path, text: str) -> None:
-    """Compile a text as an article, if pdflatex is there, and find nothing beyond the margins."""
-    if shutil.which("pdflatex") is None:
-        pytest.skip("pdflatex is not installed")
-    (folder / "all.tex").write_text(
-        f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}\n{text}\n\\end{{document}}\n"
-    )
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
-    )
-    assert done.returncode == 0, done.stdout[-2000:]
-    wide = [float(each) for each in re.findall(r"Overfull \\hbox \(([\d.]+)pt", done.stdout)]
-    assert max(wide, default=0.0) <= 1.0
-    assert "Float too large" not in done.stdout
