@@ -22,7 +22,7 @@ from locbench.execution.preflight import check_devices
 from locbench.printable import duration
 from locbench.results.store import Store
 from locbench.spec.selection import RunOptions
-from locbench.spec.table_files import load_table
+from locbench.spec.table_files import folder_options, load_table
 from locbench.terminal.columns import empty_table
 from locbench.terminal.lines import say
 from locbench.torchrun import process_count
@@ -168,7 +168,8 @@ class Campaign:
             else f"{left} runs are left. To go on: the same command."
         )
         self._say(
-            f"Reports: locbench report --results {self.config.results} --out {self.config.results}"
+            f"Reports: locbench report{folder_options()} --results {self.config.results} "
+            f"--out {self.config.results}"
         )
         self._complain()
 

@@ -57,7 +57,7 @@ class Costing:
         labels = labels_of(rows)
 
         def view(console: Console) -> None:
-            print_rows(console, f"{table.id} ({table.number}: {table.title})", labels, judged)
+            print_rows(console, f"{table.id} ({table.caption})", labels, judged)
             print_findings(console, table, labels, judged)
             self._print_origins(labels, judged)
 

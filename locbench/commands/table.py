@@ -26,7 +26,7 @@ from locbench.results.record import Record
 from locbench.results.store import Store
 from locbench.spec.recipe import Recipe
 from locbench.spec.selection import RunOptions, narrow
-from locbench.spec.table_files import load_table
+from locbench.spec.table_files import folder_options, load_table
 from locbench.spec.tables import Table
 from locbench.terminal.comparison import print_blocks
 from locbench.terminal.lines import say
@@ -131,7 +131,7 @@ class Training:
             measuring.run(self.console)
             comparisons = self._compared(table, records, measuring.measurements)
         measured = comparisons[0].measured if comparisons else ()
-        report = f"locbench report {table.id} --results {self.store.folder}"
+        report = f"locbench report {table.id}{folder_options()} --results {self.store.folder}"
 
         def view(console: Terminal) -> None:
             print_blocks(console, measured_blocks(table, measured))

@@ -98,7 +98,7 @@ def calibrated_values(table: Table, predictions: PredictionStore) -> tuple[Calib
         role: Role = "fitted" if cell.recipe.key in fitted else "held out"
         role, why = ("unfit", unfit[place]) if place in unfit else (role, "")
         numbers = published, footprint.mean / scale, calibrated / scale
-        values.append(Calibrated(table.paper, table.id, *place, *numbers, role, why, unit))
+        values.append(Calibrated(table.paper_name, table.id, *place, *numbers, role, why, unit))
     return tuple(values)
 
 

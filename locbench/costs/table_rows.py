@@ -198,9 +198,9 @@ def row_entry(row: CostRow) -> dict[str, Any]:
 
 
 def _prints_costs(table: Table, cell: Cell) -> bool:
+    names = cell.metrics if cell.own else cell.published
     return any(
-        table.metrics[metric].kind in ("exact", "predicted", "measured", "text")
-        for metric in cell.published
+        table.metrics[name].kind in ("exact", "predicted", "measured", "text") for name in names
     )
 
 

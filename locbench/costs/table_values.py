@@ -73,7 +73,7 @@ def _cells_of(table: Table, metric: str) -> Iterator[tuple[Cell, Recipe]]:
     """Yield the cells that hold a metric and can be run, with their recipes."""
     if metric in table.metrics:
         for cell in table.cells:
-            if cell.recipe is not None and (metric in cell.published or table.computed):
+            if cell.recipe is not None and metric in cell.metrics:
                 yield cell, cell.recipe
 
 

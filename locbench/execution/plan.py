@@ -51,11 +51,7 @@ class Plan:
     @property
     def title(self) -> str:
         """What the plan is of, in a few words."""
-        return (
-            f"{self.table.id} ({self.table.number}: {self.table.title})"
-            if self.table
-            else "one recipe"
-        )
+        return f"{self.table.id} ({self.table.caption})" if self.table else "one recipe"
 
     @property
     def open(self) -> tuple[Job, ...]:

@@ -163,14 +163,11 @@ def cell_entries(
     """Return one entry per published value of a cell.
 
     Where a figure is not legible (``Table.computed``), a metric without a published value is shown
-    if measured.
+    if measured; at a place of one's own always.
     """
-    for name, metric in table.metrics.items():
-        published = cell.published.get(name)
-        if published is None and not table.computed:
-            continue
-        entry = _entry(name, metric, cell, runs, computed, reduced)
-        if published is not None or entry.measured is not None:
+    for name in cell.metrics:
+        entry = _entry(name, table.metrics[name], cell, runs, computed, reduced)
+        if cell.own or entry.published is not None or entry.measured is not None:
             yield entry
 
 
@@ -190,7 +187,10 @@ def _entry(
         known = _from_runs(name, runs, published, reduced) | _training(cell, runs)
     else:
         known = {"verdict": "blocked" if cell.blocked else "missing", "detail": cell.blocked}
+    if cell.own and known["verdict"] == "unconfirmed":
+        known["verdict"] = "own"
     known |= {"row": cell.row, "column": cell.column, "metric": name, "published": published}
+    known["own"] = cell.own
     return Entry(unit=metric.unit, kind=metric.kind, **known)
 
 

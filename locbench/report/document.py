@@ -84,6 +84,7 @@ class Grid(msgspec.Struct, frozen=True, kw_only=True):
         remarks: what follows from its numbers.
         reading: what a reader must know of its numbers, in sentences without full stops; empty if
             a format finds it by the entries.
+        own: labels of rows and columns of one's own, which the paper does not have.
     """
 
     title: str
@@ -96,6 +97,7 @@ class Grid(msgspec.Struct, frozen=True, kw_only=True):
     metrics: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
     reading: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
     @property
     def entries(self) -> tuple[Entry, ...]:

@@ -8,6 +8,9 @@ from locbench.spec.tables import Published
 DAGGER = "†"
 """Stands on every number of a reduced run."""
 
+OWN = "‡"
+"""Stands on the label of a row or column of one's own beside published ones."""
+
 NOTHING = "—"
 """Stands where nothing was run."""
 

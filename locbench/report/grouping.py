@@ -137,8 +137,7 @@ def _cells_by_task(table: Table) -> dict[str, list[tuple[Cell, Recipe]]]:
 
 
 def _holds_trained(table: Table, cell: Cell) -> bool:
-    names = table.metrics if table.computed else cell.published
-    return any(table.metrics[name].kind == "trained" for name in names)
+    return any(table.metrics[name].kind == "trained" for name in cell.metrics)
 
 
 def _matching_cells(recipe: Recipe, cells: list[tuple[Cell, Recipe]]) -> list[tuple[Cell, Recipe]]:

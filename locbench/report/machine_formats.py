@@ -54,12 +54,13 @@ COLUMNS = (
     "seeds",
     "mean",
     "published_mean",
+    "own",
 )
 """``device`` to ``predicted`` are of measured costs alone.
 
 What a cell is, by its table, follows: ``modules`` is K, empty where every local layer is a module.
 ``mean`` and ``published_mean`` hold the numbers of ``measured`` and ``published``, which hold texts
-too. ``seeds`` has blanks between them.
+too. ``seeds`` has blanks between them. ``own`` says that nothing is published of the place.
 """
 
 WHOLE = ("n", "epochs", "published_epochs", "modules")
@@ -88,6 +89,7 @@ def _cell_words(table: Table, cell: Cell) -> dict[str, Any]:
         "published_dataset": settings.get("dataset"),
         "method": trained.get("method"),
         "options": setting_words(trained.get("options", {})),
+        "own": cell.own,
     }
 
 
@@ -199,6 +201,8 @@ def document(table: Table, comparisons: Sequence[Comparison]) -> dict[str, Any]:
     return {
         "table": table.id,
         "heading": heading(table),
+        "paper": msgspec.to_builtins(table.paper),
+        "extends": table.extends,
         "source": table.source,
         "trials": table.trials,
         "notes": table_notes(table),

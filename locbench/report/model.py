@@ -19,6 +19,7 @@ Verdict: TypeAlias = Literal[
     "predicted",
     "measured",
     "reduced",
+    "own",
     "missing",
     "failed",
     "blocked",
@@ -37,7 +38,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         row, column, metric: where the value stands in the table.
         unit, kind: of the metric.
-        published: what the paper prints; None only in tables whose values are not legible.
+        published: what the paper prints; None in tables whose values are not legible, and of one's
+            own places.
         measured: mean over seeds, or the computed value; None where there is none.
         std: sample standard deviation (n - 1) over seeds; None below two seeds.
         n: number of seeds behind ``measured``; 0 for a computed value.
@@ -51,6 +53,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         detail: why there is no number, or what a reader should know of it.
         epochs, published_epochs: trained and published length; None where nothing was trained.
         dataset, data_label: what was trained on; empty where nothing was trained.
+        own: nothing is published of the row, the column or the table.
     """
 
     row: str
@@ -74,6 +77,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     dataset: str = ""
     data_label: str = ""
     seeds: tuple[int, ...] = ()
+    own: bool = False
 
 
 Scope: TypeAlias = Literal["table", "row", "column"]

@@ -16,6 +16,7 @@ from locbench.report.text import (
     metric_label,
     origin,
     ours_words,
+    own_remarks,
     split_label,
     what_runs,
     with_unit,
@@ -94,7 +95,9 @@ class _Rows:
         self.best_ours, self.best_paper = _best(table, ours), _best(table, paper)
 
     def __call__(self, name: str, entries: Sequence[Entry | None]) -> list[Row]:
-        """Return the one row of a label."""
+        """Return the one row of a label; none in the paper's layout if the paper has none."""
+        if self.layout == "paper" and all(entry.own for entry in entries if entry):
+            return []
         unit = next(entry.unit for entry in entries if entry) if self.units else ""
         name = with_unit(name, unit)
         return [Row((Cell(name), *(self._cell(entry) if entry else Cell("") for entry in entries)))]
@@ -184,3 +187,4 @@ def _reading(
         yield f"{DAGGER} {what_runs(comparison)}"
     if any(entry.measured is None for entry in entries):
         yield f"{NOTHING}: no number"
+    yield from (remark.rstrip(".") for remark in own_remarks(table))

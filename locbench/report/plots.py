@@ -46,7 +46,7 @@ def plot_reduction(
             _against_accuracy(axes, table, reductions, accuracies, how)
         else:
             _over_columns(axes, table, reductions)
-        axes.set_title(f"{table.number}: {table.title}", fontsize="medium", wrap=True)
+        axes.set_title(table.caption, fontsize="medium", wrap=True)
         axes.legend(frameon=False)
 
 

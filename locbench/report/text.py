@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from itertools import product
 
-from locbench.report.formatting import DAGGER, NOTHING, tau_text
+from locbench.report.formatting import DAGGER, NOTHING, OWN, tau_text
 from locbench.report.model import VERDICTS, Comparison, Entry, Verdict
-from locbench.spec.tables import Table
+from locbench.spec.tables import Paper, Table
 
 PAPERS = {
     "auglocal": "AugLocal",
@@ -37,6 +37,7 @@ MEANING: dict[Verdict, str] = {
     "measured": "of one device, and not judged",
     "reduced": f"shorter schedule or other data, marked {DAGGER}: "
     "compared by rank, never by difference",
+    "own": "nothing is published to compare it with",
     "missing": "not run",
     "failed": "the run ended in an error",
     "blocked": "cannot be run yet",
@@ -64,17 +65,44 @@ _METRICS = {
 
 def heading(table: Table) -> str:
     """Return the paper, the table's number and its title."""
-    return f"{paper_name(table)}, {table.number}: {table.title}"
+    paper = paper_name(table) if table.paper else ""
+    place = ", ".join(filter(None, (paper, table.number, "extended" if table.extends else "")))
+    return f"{place}: {table.title}" if place else table.title
 
 
 def paper_name(table: Table) -> str:
-    """Return what a table's paper is called."""
-    return PAPERS[table.paper]
+    """Return what a table's paper is called; ``own`` without one."""
+    return PAPERS.get(table.paper_name, table.paper_name)
 
 
 def origin(table: Table) -> str:
     """Return where the table is printed and how many runs stand behind a published number."""
-    return f"{table.source}. Runs per number: {table.trials}."
+    if table.unpublished:
+        return " ".join(filter(None, (_cited(table), "Nothing is published of this table.")))
+    return " ".join(
+        filter(None, (_cited(table), f"{table.source}. Runs per number: {table.trials}."))
+    )
+
+
+def _cited(table: Table) -> str:
+    """Return what the table's own file says of its paper."""
+    if not isinstance(table.paper, Paper):
+        return ""
+    paper = table.paper
+    said = " ".join(filter(None, (paper.venue, str(paper.year or ""))))
+    parts = [each for each in (paper.authors, said, paper.link) if each]
+    return f"{'. '.join(parts)}." if parts else ""
+
+
+def own_labels(table: Table) -> tuple[str, ...]:
+    """Return the labels that are marked: of own rows and columns beside published ones."""
+    axes = (*table.rows, *table.columns) if table.marks_own else ()
+    return tuple(axis.label for axis in axes if axis.own)
+
+
+def own_remarks(table: Table) -> list[str]:
+    """Return what the mark of own rows and columns means; none where there are none."""
+    return [f"{OWN} not of the paper: {MEANING['own']}."] if own_labels(table) else []
 
 
 def metric_label(table: Table, metric: str) -> str:

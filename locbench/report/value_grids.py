@@ -8,11 +8,13 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from locbench.report.document import Cell, Grid, Row
-from locbench.report.formatting import ours_text, published_text, verdict_words
+from locbench.report.formatting import OWN, ours_text, published_text, verdict_words
 from locbench.report.model import Comparison, Entry
 from locbench.report.text import (
     heading,
     metric_label,
+    own_labels,
+    own_remarks,
     split_label,
     tau_lines,
     what_runs,
@@ -42,7 +44,11 @@ def value_grids(table: Table, comparison: Comparison, label: str) -> list[Grid]:
         metrics = [metric for metric, _ in grid.metrics]
         own = entries_of(comparison, metrics)
         shown = comparison if len(parts) == 1 else replace(comparison, entries=own, hidden=0)
-        remarks = (*tau_lines(table, comparison, metrics), verdict_words(shown))
+        remarks = (
+            *tau_lines(table, comparison, metrics),
+            verdict_words(shown),
+            *own_remarks(table),
+        )
         suffix = metrics if len(metrics) == 1 else ()
         grids.append(replace(grid, label="-".join([label, *suffix]), remarks=remarks))
     return grids
@@ -91,12 +97,14 @@ def grid_of(
     """Return the grid of some columns; ``labels`` is how many cells are before those of values."""
     entries = {(entry.row, entry.column, entry.metric): entry for entry in comparison.entries}
     entries |= {(row, column, ANY): entry for (row, column, _), entry in entries.items()}
-    parts, found = [], set()
+    parts, found, own = [], set(), own_labels(table)
     for row in table.rows:
         group, name = split_label(row.label)
+        name += OWN if row.label in own else ""
         cells = [entries.get((row.label, *slot)) for slot in slots]
         if any(cells):
-            parts.append((group, rows_of(name, cells)))
+            shown = rows_of(name, cells)
+            parts += [(group, shown)] if shown else []
             found |= {cell.metric for cell in cells if cell}
     metrics = [metric for metric in table.metrics if metric in found]
     common, rows = under_groups(parts)
@@ -111,20 +119,23 @@ def grid_of(
         rows=rows,
         runs=_runs(comparison) if started else "",
         metrics=tuple((metric, metric_label(table, metric)) for metric in metrics),
+        own=own,
     )
 
 
 def _columns(table: Table, metrics: Sequence[str], slots: Sequence[Slot]) -> tuple[str, list[str]]:
     """Return the caption of a grid and the heads of its columns, each a column and a metric."""
     caption = ", ".join(metric_label(table, metric) for metric in metrics)
-    columns = [column for column, _ in slots]
+    own = own_labels(table)
+    columns = [column + OWN if column in own else column for column, _ in slots]
     if len(metrics) == 1:
         return caption, columns
     if any(metric == ANY for _, metric in slots):
         return "", columns
     if len(set(columns)) == 1:
         return f"{columns[0]}: {caption}", [metric_label(table, metric) for _, metric in slots]
-    return caption, [with_unit(column, table.metrics[metric].unit) for column, metric in slots]
+    named = zip(columns, slots, strict=True)
+    return caption, [with_unit(name, table.metrics[metric].unit) for name, (_, metric) in named]
 
 
 def under_groups(parts: Sequence[tuple[str, Sequence[Row]]]) -> tuple[str, tuple[Row, ...]]:

@@ -175,14 +175,17 @@ class _Grid:
 
     def __init__(self, table: Table, metric: str) -> None:
         self.metric = metric
-        self.rows = [row.label for row in table.rows]
-        self.columns = [column.label for column in table.columns]
-        self._printed, self._computed = table.published.get(metric, {}), table.computed
+        # Claims are the paper's; where nothing is published they are of the table as a whole.
+        self.rows = [row.label for row in table.rows if not row.own]
+        self.columns = [column.label for column in table.columns if not column.own]
+        self._places = {column.label: place for place, column in enumerate(table.columns)}
+        self._printed = table.published.get(metric, {})
+        self._computed = table.computed or table.unpublished
 
     def holds(self, place: Place) -> bool:
         """Whether there is a number at a place."""
         row, column = place
-        printed = row in self._printed and bool(self._printed[row][self.columns.index(column)])
+        printed = row in self._printed and bool(self._printed[row][self._places[column]])
         return printed or self._computed
 
 

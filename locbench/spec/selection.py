@@ -186,6 +186,6 @@ def _find(pattern: str, labels: list[str]) -> set[str]:
 
 
 def trains(table: Table, cell: Cell) -> bool:
-    """Return whether a cell prints what training gives, or in a table without numbers would."""
-    names = cell.published if table.published else table.metrics
+    """Return whether a cell prints what training gives, or without a number of its own would."""
+    names = cell.metrics if cell.own or not table.published else cell.published
     return any(table.metrics[metric].kind == "trained" for metric in names)

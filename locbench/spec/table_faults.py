@@ -28,8 +28,11 @@ UNITS: dict[str, tuple[str, ...]] = {
 }
 """What tables print, and the units in which it can be compared."""
 
-_NEEDED = ("id", "number", "title", "source", "label")
+_NEEDED = ("id", "title", "label", "name")
 """Keys of a table's file whose texts cannot be empty."""
+
+_OF_A_PAPER = ("paper", "number", "source")
+"""Further ones where a number is published."""
 
 
 def faults(path: Path, table: Table, others: Container[str]) -> Iterator[tuple[str, str]]:
@@ -43,6 +46,9 @@ def faults(path: Path, table: Table, others: Container[str]) -> Iterator[tuple[s
     if table.id != path.stem:
         yield "id", f"{table.id!r} is not the file's name"
     yield from _in_texts("", msgspec.to_builtins(table))
+    for key in () if table.unpublished else _OF_A_PAPER:
+        if not str(getattr(table, key) or "").strip():
+            yield key, "it is empty, and numbers are published"
     yield from _in_metrics(table)
     yield from _in_labels(table)
     yield from _in_grids(table)
@@ -163,10 +169,29 @@ def _in_grids(table: Table) -> Iterator[tuple[str, str]]:
             kind = table.metrics[metric].kind
             unit = table.metrics[metric].unit if key.startswith("published") else ""
             yield from _in_numbers(table, f"{key}.{label!r}", label, texts, kind, unit)
-    if not table.computed and not any(
-        text for grid in table.published.values() for texts in grid.values() for text in texts
+    yield from _in_own_places(table)
+    if (
+        not table.computed
+        and table.published
+        and not any(
+            text for grid in table.published.values() for texts in grid.values() for text in texts
+        )
     ):
         yield "published", "nothing is printed in any cell"
+
+
+def _in_own_places(table: Table) -> Iterator[tuple[str, str]]:
+    printed = {
+        (row, column.label)
+        for grid in table.published.values()
+        for row, texts in grid.items()
+        for column, text in zip(table.columns, texts, strict=True)
+        if text
+    }
+    for name, axis, of in (("rows", table.rows, 0), ("columns", table.columns, 1)):
+        for line in axis:
+            if line.own and any(place[of] == line.label for place in printed):
+                yield f"{name}.{line.label!r}.own", "it is own, and numbers are published of it"
 
 
 def _in_numbers(

@@ -13,6 +13,7 @@ from locbench.errors import FailureError, LocbenchError, UsageError
 from locbench.files import MEGABYTE, read_regular, user_path
 from locbench.printable import shortened
 from locbench.registry import suggestion
+from locbench.spec.extensions import Extension, extended
 from locbench.spec.table_faults import faults, faults_of_cells, mistyped_number
 from locbench.spec.tables import Table
 
@@ -77,6 +78,11 @@ def add_tables(folders: Sequence[Path]) -> None:
                 "Give a folder of TOML files, or leave it out.",
             )
     _added = named
+
+
+def folder_options() -> str:
+    """Return the options that add the same folders to another command; empty for none."""
+    return "".join(f" --tables {folder}" for folder in _added)
 
 
 def table_folders() -> list[Path]:
@@ -228,11 +234,19 @@ def _names(path: Path, words: Sequence[str]) -> bool:
 LARGEST_FILE = 4 * MEGABYTE
 
 
-def read_table(path: Path) -> Table:
-    """Read and check one TOML file; see `load_table` for errors."""
+def read_table(path: Path, above: Sequence[str] = ()) -> Table:
+    """Read and check one TOML file; see `load_table` for errors.
+
+    Args:
+        path: the file.
+        above: ids of tables that extend this one, each the next.
+    """
     try:
         plain = tomllib.loads(read_regular(path, LARGEST_FILE).decode("utf-8-sig"))
-        table = msgspec.convert(plain, Table)
+        if "extends" not in plain:
+            table = msgspec.convert(plain, Table)
+        else:
+            table = _extended(path, msgspec.convert(plain, Extension), (*above, path.stem))
     except OSError as error:
         raise FailureError(
             f"{path}: {error.strerror}", "Put a readable TOML file there, or move it away."
@@ -249,6 +263,23 @@ def read_table(path: Path) -> Table:
         ) from None
     _check(path, table)
     return table
+
+
+def _extended(path: Path, extension: Extension, above: Sequence[str]) -> Table:
+    """Return the table of an extension's file, reading the one that it extends."""
+    base, files = aliased(extension.base.table), _files()
+    if base in above:
+        circle = " extends ".join((*above, base))
+        raise FailureError(f"{path}: key extends: it leads back: {circle}", "Mend this key.")
+    if base not in files:
+        raise FailureError(
+            f"{path}: key extends: unknown table {shortened(base)}", suggestion(base, files)
+        )
+    table = read_table(_only(files[base]), above)
+    try:
+        return extended(extension, table)
+    except UsageError as error:
+        raise FailureError(f"{path}: key extends: {error.message}", error.remedy) from None
 
 
 def _check(path: Path, table: Table) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -32,6 +32,24 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     better: Literal["higher", "lower", "none"] = "higher"
 
 
+KnownPaper: TypeAlias = Literal["auglocal", "hpff", "pgl", "swin"]
+
+
+class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A paper that a table describes in its own file.
+
+    Attributes:
+        name: a short one, for headings and lists.
+        link: to where it can be read.
+    """
+
+    name: str
+    authors: str = ""
+    venue: str = ""
+    year: Annotated[int, msgspec.Meta(ge=1000, le=9999)] | None = None
+    link: str = ""
+
+
 class Axis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A row or a column: its printed label and what it says of the recipes along it.
 
@@ -41,6 +59,7 @@ class Axis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             prints once).
         blocked: why the cells along it cannot be run yet; empty if they can.
         note: what a reader should know of this row or column.
+        own: the paper has no such row or column: nothing is published of it.
     """
 
     label: str
@@ -49,6 +68,7 @@ class Axis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alone: bool = False
     blocked: str = ""
     note: str = ""
+    own: bool = False
 
 
 class Derived(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,20 +146,28 @@ class Published(msgspec.Struct, frozen=True):
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """One place of a table: a recipe, and what the paper prints there by metric."""
+    """One place of a table: a recipe, and what the paper prints there by metric.
+
+    Attributes:
+        metrics: what is shown there, whether printed or not.
+        own: nothing is published of its row, its column or its table.
+    """
 
     row: str
     column: str
     recipe: Recipe | None
     published: dict[str, Published]
     blocked: str = ""
+    metrics: tuple[str, ...] = ()
+    own: bool = False
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
-    """A published table or figure.
+    """A published table or figure, or one of one's own.
 
     Attributes:
-        id, paper, number, title, source: what it is and where it is printed.
+        id, paper, number, title, source: what it is and where it is printed. A table of which
+            nothing is published needs neither paper nor number nor source.
         trials: number of runs behind a published number.
         noted: contradictions and choices, one sentence or two each; the key is ``notes``.
         recipe: settings that all cells share; rows and then columns add to them.
@@ -148,17 +176,18 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         computed: every cell of the grid exists, also where nothing legible is printed.
         calibration: what the published memory holds beyond tensors, if that was looked into.
         claims: what the paper says of the numbers, see `locbench.spec.claims`.
+        extends: id of the table whose cells are among its own, see `locbench.spec.extensions`.
     """
 
     id: str
-    paper: Literal["auglocal", "hpff", "pgl", "swin"]
-    number: str
     title: str
-    source: str
     rows: Annotated[list[Axis], _SOME]
     columns: Annotated[list[Axis], _SOME]
     metrics: Annotated[dict[str, Metric], _SOME]
-    published: dict[str, dict[str, list[str]]]
+    published: dict[str, dict[str, list[str]]] = {}
+    paper: KnownPaper | Paper | None = None
+    number: str = ""
+    source: str = ""
     trials: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
     noted: list[str | Note] = msgspec.field(default_factory=list, name="notes")
     recipe: dict[str, Any] = {}
@@ -166,6 +195,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     computed: bool = False
     calibration: Calibration | None = None
     claims: list[Claim] = []
+    extends: str = ""
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -186,14 +216,32 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         """How many numbers the paper prints in it."""
         return sum(len(cell.published) for cell in self.cells)
 
+    @property
+    def caption(self) -> str:
+        """Its number in the paper, if it has one, and its title."""
+        return ": ".join(filter(None, (self.number, self.title)))
+
+    @property
+    def marks_own(self) -> bool:
+        """Whether places of one's own stand beside published ones."""
+        return not self.unpublished and any(axis.own for axis in (*self.rows, *self.columns))
+
+    @property
+    def unpublished(self) -> bool:
+        """Whether it is one's own as a whole; a figure that is not legible is published."""
+        return not (self.published or self.computed)
+
+    @property
+    def paper_name(self) -> str:
+        """The paper in one word or a few: a known one's key, or ``own`` without a paper."""
+        return self.paper.name if isinstance(self.paper, Paper) else self.paper or "own"
+
     def _cells(self) -> Iterator[Cell]:
         for row in self.rows:
             for index, column in enumerate(self.columns):
                 try:
-                    published = self._published(row.label, index)
-                    cell = (
-                        self._cell(row, column, published) if published or self.computed else None
-                    )
+                    metrics = self._shown(row, index)
+                    cell = self._cell(row, column, index, metrics) if metrics else None
                 except (LocbenchError, ValueError, TypeError, OverflowError) as error:
                     raise UsageError(
                         f"row {row.label!r}, column {column.label!r}: {error}"
@@ -211,11 +259,43 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
             if text
         }
 
-    def _cell(self, row: Axis, column: Axis, published: dict[str, Published]) -> Cell:
+    def _shown(self, row: Axis, column: int) -> tuple[str, ...]:
+        """Return the metrics of a place: those that are printed there.
+
+        At a place of one's own these are the metrics that the paper prints along the other axis, or
+        all of them where there is none of the paper's.
+        """
+        own = self._is_own(row, self.columns[column])
+        if own and row.alone and column:
+            return ()
+        if self.computed or self.unpublished:
+            return tuple(self.metrics)
+        rows = [row.label] if not row.own else [each.label for each in self.rows if not each.own]
+        places = range(len(self.columns)) if self.columns[column].own else (column,)
+        return tuple(
+            metric
+            for metric in self.metrics
+            if any(
+                texts[place]
+                for texts in map(self.published.get(metric, {}).get, rows)
+                if texts is not None
+                for place in places
+            )
+        )
+
+    def _is_own(self, row: Axis, column: Axis) -> bool:
+        return self.unpublished or row.own or column.own
+
+    def _cell(self, row: Axis, column: Axis, index: int, metrics: tuple[str, ...]) -> Cell:
         blocked = row.blocked or column.blocked
-        recipe = None if blocked else make_recipe(self._settings(row, column))
         return Cell(
-            row=row.label, column=column.label, recipe=recipe, published=published, blocked=blocked
+            row=row.label,
+            column=column.label,
+            recipe=None if blocked else make_recipe(self._settings(row, column)),
+            published=self._published(row.label, index),
+            blocked=blocked,
+            metrics=metrics,
+            own=self._is_own(row, column),
         )
 
     def settings(self, cell: Cell) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rich.text import Text
 from locbench.report.document import Block, Bullets, Grid, Heading, Paragraph, Tone
 from locbench.report.formatting import (
     NOTHING,
+    OWN,
     best_text,
     difference_text,
     measured_text,
@@ -28,6 +29,7 @@ STYLES: dict[Verdict | ClaimVerdict, str] = {
     "predicted": "",
     "measured": "",
     "reduced": "cyan",
+    "own": "",
     "missing": "dim",
     "failed": "bold red",
     "blocked": "magenta",
@@ -90,6 +92,10 @@ def _two_lines(name: str) -> str:
     return name
 
 
+def _marked(text: str, label: str, grid: Grid) -> str:
+    return text + OWN if label in grid.own else text
+
+
 _COLUMNS: tuple[tuple[str, Callable[[Entry], str], bool], ...] = (
     ("ours ± std (n)", lambda entry: measured_text(entry) or NOTHING, True),
     ("paper", lambda entry: published_text(entry.published), True),
@@ -120,8 +126,9 @@ def _print_values(console: Console, grid: Grid, metric: str, label: str) -> None
         style = STYLES[entry.verdict]
         texts = [Text(text(entry)) for _, text in columns]
         texts[0].stylize(style)
-        shown_name = Text(name if (group, name) != previous else "")
-        table.add_row(shown_name, Text(entry.column), *texts, Text(entry.verdict, style))
+        shown_name = Text(_marked(name, entry.row, grid) if (group, name) != previous else "")
+        column = Text(_marked(entry.column, entry.column, grid))
+        table.add_row(shown_name, column, *texts, Text(entry.verdict, style))
         previous = (group, name)
     console.print(Padding(table, (1, 0, 0, 0)))
     if hidden := len(entries) - len(shown):

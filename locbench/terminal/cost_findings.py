@@ -78,7 +78,7 @@ def print_residuals(console: Console, groups: Sequence[Residuals]) -> None:
     """Print how far predictions and calibrated values are from the papers', by paper and role."""
     console.print()
     console.print(Text("|ours - paper| of predicted and calibrated memory", style="bold"))
-    papers = tuple(PAPERS[group.paper] for group in groups)
+    papers = tuple(PAPERS.get(group.paper, group.paper) for group in groups)
     labels = Labels("paper", tuple("" for _ in groups), papers)
     columns = (
         Column(("", "role"), tuple(Text(ROLES[group.role]) for group in groups), left=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.text import Text
 
 from locbench.console import Output, Terminal
-from locbench.report.formatting import NOTHING
+from locbench.report.formatting import NOTHING, OWN
 from locbench.report.grouping import group_records
-from locbench.report.text import heading, metric_label, origin, split_label
+from locbench.report.text import heading, metric_label, origin, own_labels, own_remarks, split_label
 from locbench.results.plugin_use import changed_lines
 from locbench.results.record import Record
 from locbench.results.store import Store
 from locbench.spec.arguments import setting_words
-from locbench.spec.tables import Axis, Cell, Table
+from locbench.spec.tables import Axis, Cell, Published, Table
 from locbench.terminal.columns import WIDE, Column, Group, grouped_labels, print_grids
 from locbench.terminal.lines import hang, say
 from locbench.terminal.runs import runs_apart
@@ -94,7 +94,7 @@ def list_entry(table: Table, records: Sequence[Record]) -> dict[str, Any]:
     full = {place for group in groups if not group.reduced for place in group.runs}
     return {
         "id": table.id,
-        "paper": table.paper,
+        "paper": table.paper_name,
         "number": table.number,
         "title": table.title,
         "cells": len(table.cells),
@@ -108,11 +108,12 @@ def table_entry(table: Table) -> dict[str, Any]:
     """Return what ``locbench show --json`` prints: one entry per published number."""
     return {
         "id": table.id,
-        "paper": table.paper,
+        "paper": msgspec.to_builtins(table.paper),
         "number": table.number,
         "title": table.title,
         "source": table.source,
         "trials": table.trials,
+        "extends": table.extends,
         "notes": table.notes,
         "cells": [entry for cell in table.cells for entry in _cell_entries(table, cell)],
         "derived": [msgspec.to_builtins(each) for each in table.derived],
@@ -122,19 +123,23 @@ def table_entry(table: Table) -> dict[str, Any]:
 
 def _cell_entries(table: Table, cell: Cell) -> list[dict[str, Any]]:
     recipe = cell.recipe.describe() | {"key": cell.recipe.key} if cell.recipe else None
+    printed: Iterable[tuple[str, Published | None]] = cell.published.items()
+    if cell.own:
+        printed = [(metric, None) for metric in cell.metrics]
     return [
         {
             "row": cell.row,
             "column": cell.column,
             "metric": metric,
             "unit": table.metrics[metric].unit,
-            "published": value.text if value.value is None else value.value,
-            "std": value.std,
-            "printed": value.text,
+            "published": (value.text if value.value is None else value.value) if value else None,
+            "std": value.std if value else None,
+            "printed": value.text if value else "",
             "recipe": recipe,
             "blocked": cell.blocked,
+            "own": cell.own,
         }
-        for metric, value in cell.published.items()
+        for metric, value in printed
     ]
 
 
@@ -185,17 +190,20 @@ def _print_recipes(console: Console, table: Table) -> None:
     say(console, "Recipes", "bold")
     hang(console, "every cell: ", setting_words(table.recipe) or "nothing in common")
     for kind, axis in (("Rows", table.rows), ("Columns", table.columns)):
-        lines = [line for line in axis if line.recipe or line.note or line.blocked]
+        lines = [line for line in axis if line.recipe or line.note or line.blocked or line.own]
         if lines:
             say(console, kind, "dim")
-            _print_axis(console, lines)
+            _print_axis(console, lines, own_labels(table))
+    for remark in own_remarks(table):
+        hang(console, "", remark)
 
 
-def _print_axis(console: Console, axis: Sequence[Axis]) -> None:
+def _print_axis(console: Console, axis: Sequence[Axis], own: Sequence[str]) -> None:
     width = max(len(split_label(line.label)[1]) for line in axis) + _GAP
     previous = ""
     for line in axis:
         group, name = split_label(line.label)
+        name += OWN if line.label in own else ""
         if group != previous:
             say(console, group, "bold")
         previous = group

@@ -302,7 +302,7 @@ def test_csv_opens_in_pandas_with_numbers_as_numbers():
     assert list(frame.columns) == [
         *OLD_COLUMNS,
         *("paper", "network", "modules", "published_dataset", "method", "options", "seeds"),
-        *("mean", "published_mean"),
+        *("mean", "published_mean", "own"),
     ]
     for name in ("modules", "std", "mean", "published_mean", "published_std", "difference", "n"):
         assert pd.api.types.is_numeric_dtype(frame[name]), name

@@ -137,7 +137,7 @@ def cost_cells(table: Table) -> list[CostCell]:
     cells: dict[str, CostCell] = {}
     for cell in table.cells:
         published = {name: value for name, value in cell.published.items() if name in metrics}
-        if cell.recipe is not None and (published or (table.computed and metrics)):
+        if cell.recipe is not None and not metrics.isdisjoint(cell.metrics):
             first = cells.get(cell.recipe.key, CostCell((), cell.recipe, {}, unit))
             places = (*first.places, (cell.row, cell.column))
             known = published | first.published

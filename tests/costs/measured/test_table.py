@@ -497,6 +497,8 @@ def test_csv_and_json_hold_the_figures_under_names_of_their_own(bench: Bench) ->
     assert {
         "table",
         "heading",
+        "paper",
+        "extends",
         "source",
         "trials",
         "notes",
