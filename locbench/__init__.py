@@ -8,6 +8,18 @@ from importlib import import_module as _import_module
 __version__ = "0.2.0"
 
 _PUBLIC = {
+    "Compared": "api",
+    "Progress": "api",
+    "analyse": "api",
+    "compare": "api",
+    "predict_costs": "api",
+    "histories": "api",
+    "load_plugin": "api",
+    "published": "api",
+    "recipe": "api",
+    "records": "api",
+    "run": "api",
+    "load_table": "spec.table_files",
     "METHODS": "spec.methods",
     "Method": "spec.methods",
     "MethodContext": "spec.methods",

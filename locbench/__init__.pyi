@@ -1,3 +1,14 @@
+from locbench.api import Compared as Compared
+from locbench.api import Progress as Progress
+from locbench.api import analyse as analyse
+from locbench.api import compare as compare
+from locbench.api import histories as histories
+from locbench.api import load_plugin as load_plugin
+from locbench.api import predict_costs as predict_costs
+from locbench.api import published as published
+from locbench.api import recipe as recipe
+from locbench.api import records as records
+from locbench.api import run as run
 from locbench.datasets.known import DATASETS as DATASETS
 from locbench.datasets.known import DatasetInfo as DatasetInfo
 from locbench.learning.auxiliary.branch import AttachPoint as AttachPoint
@@ -16,5 +27,6 @@ from locbench.spec.modifiers import MODIFIERS as MODIFIERS
 from locbench.spec.modifiers import Modifier as Modifier
 from locbench.spec.networks import NETWORKS as NETWORKS
 from locbench.spec.networks import NetworkInfo as NetworkInfo
+from locbench.spec.table_files import load_table as load_table
 
 __version__: str

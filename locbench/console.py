@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import msgspec
@@ -62,14 +63,32 @@ class Output:
             view(self.console)
 
 
+_listener: ContextVar[Callable[[str], object] | None] = ContextVar("remarks", default=None)
+"""Who gets remarks in the place of standard error."""
+
+
 def remark(*texts: str) -> None:
     """Print sentences on standard error.
 
     Where nobody can read them, they are lost, and no reason to stop.
     """
+    if (tell := _listener.get()) is not None:
+        for text in texts:
+            tell(text)
+        return
     with contextlib.suppress(OSError, ValueError):
         for text in texts:
             Terminal(stderr=True, soft_wrap=True).print(text)
+
+
+@contextlib.contextmanager
+def remarks_to(tell: Callable[[str], object]) -> Iterator[None]:
+    """Give remarks to a function, in the place of printing them."""
+    token = _listener.set(tell)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 def _literal(text: Text) -> Text:

@@ -33,6 +33,7 @@ STOREYS = (
     ("report",),
     ("terminal",),
     ("commands",),
+    ("api",),
     ("cli", "__main__"),
 )
 """Rooms, lowest first.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,9 +9,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from locbench.console import remark
 from locbench.errors import FailureError, UsageError
 from locbench.files import indented_json, listed, read_regular, write_atomically
-from locbench.printable import printable
 
 T = TypeVar("T")
 
@@ -74,8 +72,7 @@ class SetAside:
         lines = [f"set aside: {path}: {self.why[path]}" for path in new[:NAMED]]
         lines += [f"set aside: {len(new) - NAMED} more"] if len(new) > NAMED else []
         lines += ["Files that are set aside stay where they are and count for nothing."]
-        with contextlib.suppress(OSError, ValueError):
-            print("\n".join(map(printable, lines)), file=sys.stderr)
+        remark(*lines)
 
 
 class JsonStore(Generic[T]):
