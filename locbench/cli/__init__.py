@@ -71,7 +71,8 @@ def _told(error: BaseException) -> tuple[str, str, int]:
     what = f"{type(error).__name__}: {error}".rstrip(": ")
     return (
         f"error: unexpected {what}",
-        f"Please report it, with what the same command shows under {DEBUG}=1.",
+        f"Please report it, with what the same command shows under {DEBUG}=1 and what "
+        "`locbench env` prints.",
         1,
     )
 

@@ -15,6 +15,7 @@ from locbench.cli.bench import bench
 from locbench.cli.campaign import campaign
 from locbench.cli.costs import costs
 from locbench.cli.data import data
+from locbench.cli.env import env
 from locbench.cli.figure import figure
 from locbench.cli.fit import fit
 from locbench.cli.list import list_tables
@@ -96,6 +97,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "analyse": analyse,
     "figure": figure,
     "bench": bench,
+    "env": env,
 }
 
 for _name, _command in _COMMANDS.items():

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -43,10 +43,14 @@ def provenance_of(
     )
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of locbench, Python, torch, torchvision and timm."""
+RECORDED = ("torch", "torchvision", "timm")
+"""The packages whose versions a record names."""
+
+
+def versions(packages: Iterable[str] = RECORDED) -> dict[str, str]:
+    """Return the versions of locbench, Python and packages."""
     versions = {"locbench": __version__, "python": platform.python_version()}
-    for name in ("torch", "torchvision", "timm"):
+    for name in packages:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
