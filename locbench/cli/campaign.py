@@ -8,7 +8,7 @@ import typer
 
 from locbench.cli.completion import table_names
 from locbench.cli.options import (
-    RESULTS,
+    FOLDERS,
     DataRoot,
     Devices,
     Engine,
@@ -19,7 +19,7 @@ from locbench.cli.options import (
     Limit,
     Precision,
     Preset,
-    Results,
+    ResultsFolders,
     Seed,
     Seeds,
     Tables,
@@ -49,7 +49,7 @@ def campaign(
     engine: Engine = "auto",
     precision: Precision = None,
     root: DataRoot = None,
-    results: Results = RESULTS,
+    results: ResultsFolders = FOLDERS,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Check the device first, a minute.")
     ] = True,
@@ -82,7 +82,14 @@ def campaign(
             keep_weights=keep_weights,
         ),
         budget,
-        execution_config(results, data_root(root), device, jobs_per_device, engine=engine),
+        execution_config(
+            results[0],
+            data_root(root),
+            device,
+            jobs_per_device,
+            engine=engine,
+            others=tuple(results[1:]),
+        ),
         check=check,
         plan_only=plan,
         as_json=as_json,

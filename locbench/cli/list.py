@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from locbench.cli.options import RESULTS, Json, Results, Tables, use_tables
+from locbench.cli.options import FOLDERS, Json, ResultsFolders, Tables, use_tables
 
 
 def list_tables(
@@ -17,7 +17,7 @@ def list_tables(
         bool,
         typer.Option("--methods", help="List the methods, their options and defaults instead."),
     ] = False,
-    results: Results = RESULTS,
+    results: ResultsFolders = FOLDERS,
     table_folders: Tables = None,
     as_json: Json = False,
 ) -> None:
@@ -41,5 +41,5 @@ def list_tables(
     from locbench.terminal.tables import print_list
 
     faults: list[LocbenchError] = []
-    (print_runs if runs else print_list)(output, load_tables(faults), Store(results))
+    (print_runs if runs else print_list)(output, load_tables(faults), Store(*results))
     remark(*(f"left out: {fault}" for fault in faults))

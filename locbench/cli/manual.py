@@ -148,8 +148,11 @@ files that have changed since is another run. Where only a JPEG copy of CIFAR-10
 marked CIFAR-10 (JPEG q75)."""
 
 RECORDS = """Recorded: the records in this repository count as recorded, and commands say so;
---results DIR or LOCBENCH_RESULTS=DIR keeps yours apart. A file there that is no sound record is
-named, passed over and left as it is."""
+--results DIR or LOCBENCH_RESULTS=DIR keeps yours apart. --results DIR --results THEIRS reads
+several folders as one: everything is written into the first. Of a run that is in several, the first
+finished record counts, and different numbers are shown with their folders. A file that is no record
+or needs what is not here, such as a plugin or a newer locbench, is named with its reason, passed
+over and left as it is."""
 
 LAYOUT = """Tables for a paper: --layout writes LaTeX that needs booktabs, with the published layout
 and decimals. The best numbers of a column are bold within each group of rows. In both, the

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from locbench.cli.completion import table_names
+from locbench.errors import UsageError
 from locbench.files import user_path
 from locbench.spec import choices
 
+RESULTS = Path("results")
+FOLDERS = [RESULTS]
 
-def _results_folder(given: Path) -> Path:
-    """Return a folder of records; nobody but a shell replaces ``~``, and not in a variable."""
-    return user_path(str(given))
+
+def _results_folder(context: typer.Context, given: Path) -> Path:
+    """Return a folder of records; nobody but a shell replaces ``~``, and not in a variable.
+
+    Of several in the variable, it is the first.
+    """
+    source = context.get_parameter_source("results")
+    named = source is not None and source.name == "ENVIRONMENT"
+    return user_path(str(given).split(os.pathsep)[0] if named else str(given))
+
+
+def _results_folders(given: list[Path]) -> list[Path]:
+    """Return folders of records likewise; further ones are only read, and have to be there."""
+    folders = [user_path(str(folder)) for folder in given]
+    for folder in folders[1:]:
+        if not folder.is_dir():
+            raise UsageError(
+                f"--results names no folder: {folder}",
+                "The first one may be new; further ones hold records.",
+            )
+    seen: dict[Path, Path] = {}
+    for folder in folders:
+        seen.setdefault(folder.resolve(), folder)
+    return list(seen.values())
 
 
 Set = Annotated[
@@ -83,6 +108,18 @@ Results = Annotated[
         show_default="$LOCBENCH_RESULTS or results",
     ),
 ]
+ResultsFolders = Annotated[
+    list[Path],
+    typer.Option(
+        "--results",
+        envvar="LOCBENCH_RESULTS",
+        show_envvar=False,
+        callback=_results_folders,
+        help="Folder of the records and reports; repeat it to read several as one. The first is"
+        " written into.",
+        show_default="$LOCBENCH_RESULTS or results",
+    ),
+]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")]
 Precision = Annotated[
     choices.Precision | None,
@@ -111,7 +148,6 @@ Preset = Annotated[
     choices.Preset,
     typer.Option(help="smoke: minutes; quick: half an hour; short: hours; paper: as published."),
 ]
-RESULTS = Path("results")
 
 
 def use_tables(folders: list[Path] | None) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from locbench.cli.completion import table_names
-from locbench.cli.options import RESULTS, Columns, Json, Results, Rows, Tables, use_tables
+from locbench.cli.options import FOLDERS, Columns, Json, ResultsFolders, Rows, Tables, use_tables
 from locbench.errors import UsageError
 from locbench.spec.choices import Layout
 
@@ -94,7 +94,7 @@ def report(
             show_default="0",
         ),
     ] = None,
-    results: Results = RESULTS,
+    results: ResultsFolders = FOLDERS,
     table_folders: Tables = None,
     as_json: Json = False,
 ) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from locbench.cli.completion import dataset_names, method_names, network_names
 from locbench.cli.options import (
-    RESULTS,
+    FOLDERS,
     BatchSize,
     DataRoot,
     Devices,
@@ -22,7 +22,7 @@ from locbench.cli.options import (
     Memory,
     Modules,
     Precision,
-    Results,
+    ResultsFolders,
     Seed,
     Set,
     data_root,
@@ -88,7 +88,7 @@ def run(
         Path | None, typer.Option(help="File of such weights, in place of their hub.")
     ] = None,
     root: DataRoot = None,
-    results: Results = RESULTS,
+    results: ResultsFolders = FOLDERS,
     download: Download = False,
     rerun: Annotated[
         bool, typer.Option("--rerun", help="Run it again although it is recorded.")
@@ -107,13 +107,14 @@ def run(
     from locbench.spec.validation import asked_seeds
 
     config = execution_config(
-        results,
+        results[0],
         data_root(root),
         device,
         jobs_per_device,
         engine=engine,
         download=download,
         weights=weights,
+        others=tuple(results[1:]),
     )
     training = Training(config, as_json=as_json)
     settings = settings_from_options(

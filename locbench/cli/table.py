@@ -9,7 +9,7 @@ import typer
 
 from locbench.cli.completion import dataset_names
 from locbench.cli.options import (
-    RESULTS,
+    FOLDERS,
     Columns,
     DataRoot,
     Devices,
@@ -23,7 +23,7 @@ from locbench.cli.options import (
     Memory,
     Precision,
     Preset,
-    Results,
+    ResultsFolders,
     Rows,
     Seed,
     Seeds,
@@ -66,7 +66,7 @@ def table(
         Path | None, typer.Option(help="File of pretrained weights, in place of their hub.")
     ] = None,
     root: DataRoot = None,
-    results: Results = RESULTS,
+    results: ResultsFolders = FOLDERS,
     download: Download = False,
     rerun: Annotated[Rerun | None, typer.Option(help="Run recorded cells again.")] = None,
     measure: Annotated[
@@ -109,13 +109,14 @@ def table(
         keep_weights=keep_weights,
     )
     config = execution_config(
-        results,
+        results[0],
         data_root(root),
         device,
         jobs_per_device,
         engine=engine,
         download=download,
         weights=weights,
+        others=tuple(results[1:]),
     )
     training = Training(config, as_json=as_json)
     meant = aliased(table_id, None if options.init else init)

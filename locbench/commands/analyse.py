@@ -50,7 +50,7 @@ def analyse_records(
     refuse_count("--images", settings.images, MOST_IMAGES)
     own = Store(results)
     found = [named_record(name, own) for name in names]
-    own.set_aside.report()
+    own.report()
     from locbench.analysis.analyses import analyse, caption
     from locbench.analysis.drawing import TITLES, draw
     from locbench.analysis.recorded import subjects_of

@@ -20,7 +20,6 @@ from locbench.execution.job import Job, recorded_notes
 from locbench.execution.plan import Plan, make_plan
 from locbench.execution.preflight import check_devices
 from locbench.printable import duration
-from locbench.results.store import Store
 from locbench.spec.selection import RunOptions
 from locbench.spec.table_files import folder_options, load_table
 from locbench.terminal.columns import empty_table
@@ -121,7 +120,7 @@ class Campaign:
     ) -> None:
         self.entries, self.options = tuple(entries), options
         self.config, self.console = config, console
-        self.store = Store(config.results)
+        self.store = config.store
         self._plans: list[Plan] = []
 
     def plans(self) -> list[Plan]:
@@ -168,7 +167,8 @@ class Campaign:
             else f"{left} runs are left. To go on: the same command."
         )
         self._say(
-            f"Reports: locbench report{folder_options()} --results {self.config.results} "
+            f"Reports: locbench report{folder_options()}"
+            f"{''.join(f' --results {folder}' for folder in self.store.folders)} "
             f"--out {self.config.results}"
         )
         self._complain()
@@ -204,7 +204,7 @@ class Campaign:
         """Say which records came with the repository, and which files cannot be used."""
         for note in recorded_notes([job for plan in self.plans() for job in plan.jobs], self.store):
             self._say(note)
-        self.store.set_aside.report()
+        self.store.report()
 
     def counts(self) -> list[dict[str, Any]]:
         """Return the number of runs of every entry by their state."""

@@ -20,7 +20,7 @@ from locbench.terminal.lines import say
 
 def check_tables(
     table_ids: Sequence[str],
-    results: Path,
+    folders: Sequence[Path],
     selection: Selection,
     *,
     also: Sequence[Verdict],
@@ -37,7 +37,7 @@ def check_tables(
         raise UsageError(f"--tolerance is {tolerance}", "Give a distance, such as 0.5.")
     found = [
         (table, comparisons or [unmeasured(table)])
-        for table, comparisons in compared(table_ids, results, selection)
+        for table, comparisons in compared(table_ids, folders, selection)
     ]
     check = checked(found, also, tolerance)
     summary = _summary(check, len(found))

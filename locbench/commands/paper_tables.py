@@ -22,7 +22,7 @@ def paper_tables(
     table_ids: Sequence[str],
     formats: Sequence[str],
     out: Path | None,
-    results: Path,
+    folders: Sequence[Path],
     selection: Selection,
     style: PaperStyle,
 ) -> None:
@@ -40,7 +40,7 @@ def paper_tables(
         tables = [load_table(each) for each in table_ids]
         found = [(table, ()) for table in selected(tables, selection, given=True)]
     else:
-        found = compared(table_ids, results, selection, written=out is not None)
+        found = compared(table_ids, folders, selection, written=out is not None)
     endings = [ENDINGS[each] for each in formats]
     if out is None:
         print_reports(found, endings, partial(render_paper, style))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -28,7 +29,7 @@ from locbench.report.render import (
     write_reports,
 )
 from locbench.results.record import Record
-from locbench.results.store import Store
+from locbench.results.store import Conflict, Store
 from locbench.spec.selection import chosen, narrow
 from locbench.spec.table_files import load_table, load_tables
 from locbench.spec.tables import Table
@@ -51,7 +52,7 @@ def report_tables(
     table_ids: Sequence[str],
     formats: Sequence[str],
     out: Path | None,
-    results: Path,
+    folders: Sequence[Path],
     selection: Selection = Selection(),
     *,
     rank_few: bool = False,
@@ -63,7 +64,7 @@ def report_tables(
     """
     found = compared(
         table_ids,
-        results,
+        folders,
         selection,
         fewest=FEWEST_ASKED if rank_few else FEWEST_CELLS,
         written=out is not None,
@@ -80,7 +81,7 @@ def report_tables(
 
 def compared(
     table_ids: Sequence[str],
-    results: Path,
+    folders: Sequence[Path],
     selection: Selection,
     *,
     fewest: int = FEWEST_CELLS,
@@ -91,7 +92,7 @@ def compared(
 
     Args:
         table_ids: which tables; none means those that have records.
-        results: folder of the records.
+        folders: of the records, which are read as one.
         selection: rows and columns of them.
         fewest: the number of cells below which nothing is ranked.
         written: refuse to go on where no prediction can be used, since older reports would be
@@ -105,18 +106,19 @@ def compared(
     faults: list[LocbenchError] = []
     tables, predictions = (
         [load_table(each) for each in table_ids] or load_tables(faults),
-        PredictionStore(results),
+        PredictionStore(*folders),
     )
     remark(*(f"left out: {fault}" for fault in faults))
-    measurements = MeasurementStore(results)
-    records = read_records(results)
-    if not any((records, listed(predictions.folder), listed(measurements.folder))):
-        raise UsageError(
-            f"there are no records below {results}",
-            f"{_FIRST} Or name another folder with --results.",
-        )
+    measurements, store = MeasurementStore(*folders), Store(*folders)
+    records, nothing = records_of(store), _nothing(store)
+    kept = [each / name for each in folders for name in ("costs", "measured")]
+    if not (records or store.set_aside.why or any(map(listed, kept))):
+        raise UsageError(nothing, f"{_FIRST} Or name another folder with --results.")
     found = [
-        (table, comparisons_of(table, records, predictions, measurements, fewest))
+        (
+            table,
+            comparisons_of(table, records, predictions, measurements, fewest, store.conflicts),
+        )
         for table in selected(tables, selection, given=bool(table_ids))
     ]
     if not found:
@@ -134,8 +136,14 @@ def compared(
     if not (table_ids or all_tables):
         found = [(table, comparisons) for table, comparisons in found if comparisons]
     if not found:
-        raise UsageError(f"there are no records below {results}", _FIRST)
+        raise UsageError(nothing, _FIRST)
     return [(table, comparisons) for table, comparisons in found]
+
+
+def _nothing(store: Store) -> str:
+    aside = len(store.set_aside.why)
+    unused = f" that can be used here, and {aside} that cannot" if aside else ""
+    return f"there are no records below {' and '.join(map(str, store.folders))}{unused}"
 
 
 def print_reports(
@@ -157,17 +165,21 @@ def print_reports(
         print_document(write(found, ending))
 
 
-def read_records(results: Path) -> list[Record]:
-    """Read all records of a results folder and name the files that cannot be used.
+def read_records(results: Path, *others: Path) -> list[Record]:
+    """Read all records of results folders; see `records_of`."""
+    return records_of(Store(results, *others))
+
+
+def records_of(store: Store) -> list[Record]:
+    """Read all records, and name the files that cannot be used and the runs that differ.
 
     Raises:
-        FailureError: the folder cannot be read, or none of its files: a report would call every run
-            missing.
+        FailureError: a folder cannot be read, or none of the files, some of them spoilt: a report
+            would call every run missing.
     """
-    store = Store(results)
     records = list(store.all())
-    store.set_aside.report()
-    if store.set_aside.why and not records:
+    store.report()
+    if not records and set(store.set_aside.why) - store.set_aside.foreign:
         raise FailureError(
             f"no file in {store.records} can be used as a record, and there are "
             f"{len(store.set_aside.why)}",
@@ -192,7 +204,7 @@ def selected(tables: Sequence[Table], selection: Selection, *, given: bool) -> I
             yield narrow(table, cells) if selection.rows or selection.columns else table
 
 
-def plot_table(table_ids: Sequence[str], path: Path, results: Path) -> None:
+def plot_table(table_ids: Sequence[str], path: Path, folders: Sequence[Path]) -> None:
     """Draw the plot of one table."""
     from locbench.report.plots import REDUCTION, plot_reduction
 
@@ -203,10 +215,10 @@ def plot_table(table_ids: Sequence[str], path: Path, results: Path) -> None:
         )
     table = load_table(table_ids[0])
     values = (
-        computed_if_needed(table, PredictionStore(results)) if REDUCTION in table.metrics else {}
+        computed_if_needed(table, PredictionStore(*folders)) if REDUCTION in table.metrics else {}
     )
     reductions = {place: float(metrics[REDUCTION]) for place, metrics in values.items()}
-    plot_reduction(table, reductions, read_records(results), path)
+    plot_reduction(table, reductions, read_records(*folders), path)
     print(printable(str(path)))
 
 
@@ -216,6 +228,7 @@ def comparisons_of(
     predictions: PredictionStore,
     measurements: MeasurementStore | None = None,
     fewest: int = FEWEST_CELLS,
+    conflicts: Mapping[str, Conflict] = MappingProxyType({}),
 ) -> list[Comparison]:
     """Return a table's comparisons, with computed values and those measured on devices."""
     predictions.log.origins.clear()
@@ -224,7 +237,7 @@ def comparisons_of(
         computed_if_needed(table, predictions),
         calibrated_values(table, predictions),
     )
-    found = compare(table, records, computed, calibrated, measured, fewest)
+    found = compare(table, records, computed, calibrated, measured, fewest, conflicts)
     return [
         replace(each, sources=replace(each.sources, predictions=predictions.log.origin))
         for each in found

@@ -23,7 +23,6 @@ from locbench.report.measured import measured_blocks
 from locbench.report.model import Comparison
 from locbench.report.sections import comparison_blocks, title_blocks
 from locbench.results.record import Record
-from locbench.results.store import Store
 from locbench.spec.recipe import Recipe
 from locbench.spec.selection import RunOptions, narrow
 from locbench.spec.table_files import folder_options, load_table
@@ -43,7 +42,7 @@ class Training:
     """
 
     def __init__(self, config: ExecutionConfig, *, as_json: bool) -> None:
-        self.config, self.store, self.device = config, Store(config.results), config.devices[0]
+        self.config, self.store, self.device = config, config.store, config.devices[0]
         self.output = Output(as_json, quiet=not is_main_process())
         self.console = self.output.console
 
@@ -73,7 +72,7 @@ class Training:
         options = with_device(options, self.device)
         plan = make_plan(load_table(table_id), options, self.store, self.config.root, rerun)
         assert plan.table is not None
-        shown, measurements = narrow(plan.table, plan.cells), MeasurementStore(self.store.folder)
+        shown, measurements = narrow(plan.table, plan.cells), MeasurementStore(*self.store.folders)
         measuring = Measuring(shown, measurements, self.device, options, asked=measure, rerun=rerun)
         if plan_only:
             self._report_set_aside()
@@ -131,7 +130,8 @@ class Training:
             measuring.run(self.console)
             comparisons = self._compared(table, records, measuring.measurements)
         measured = comparisons[0].measured if comparisons else ()
-        report = f"locbench report {table.id}{folder_options()} --results {self.store.folder}"
+        folders = "".join(f" --results {folder}" for folder in self.store.folders)
+        report = f"locbench report {table.id}{folder_options()}{folders}"
 
         def view(console: Terminal) -> None:
             print_blocks(console, measured_blocks(table, measured))
@@ -143,8 +143,10 @@ class Training:
         self, table: Table, records: Sequence[Record], measured: MeasurementStore
     ) -> list[Comparison]:
         with self.console.status("predicting costs"):
-            predictions = PredictionStore(self.store.folder, trace=True)
-            comparisons = comparisons_of(table, records, predictions, measured)
+            predictions = PredictionStore(*self.store.folders, trace=True)
+            comparisons = comparisons_of(
+                table, records, predictions, measured, conflicts=self.store.conflicts
+            )
         remark(*predictions.log.lines)
         return comparisons
 
@@ -192,7 +194,7 @@ class Training:
             for record in records:
                 if record.key not in trained:
                     say(console, summary(record))
-                say(console, f"  {self.store.path(record)}")
+                say(console, f"  {self.store.file(record)}")
 
         self.output.show(lambda: records, view)
         _complain(records, "--rerun")
@@ -212,7 +214,7 @@ class Training:
 
     def _report_set_aside(self) -> None:
         if is_main_process():
-            self.store.set_aside.report()
+            self.store.report()
 
     def _announce(self, plan: Plan) -> None:
         there = len(plan.jobs) - len(plan.open)
@@ -238,7 +240,7 @@ class Training:
 
         estimator = Estimator(self.store.all(), choose_device(self.device))
         traces = (
-            missing_traces(narrow(plan.table, plan.cells), self.store.folder) if plan.table else ()
+            missing_traces(narrow(plan.table, plan.cells), self.store.folders) if plan.table else ()
         )
         lacking = missing_for(plan.jobs, self.config.root, download=self.config.download)
         forecast = Forecast(estimator, traces, tuple(lacking))

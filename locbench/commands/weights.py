@@ -29,7 +29,7 @@ def list_weights(results: Path, output: Output) -> None:
         for record in store.all()
         if (path := store.weights(record.key)).is_file() and record.status == "done"
     ]
-    store.set_aside.report()
+    store.report()
     output.show(
         lambda: [weights_entry(record, path) for record, path in kept],
         lambda console: print_weights(console, kept, store.folder),

@@ -52,7 +52,8 @@ def predicted_memory(table: Table, predictions: PredictionStore) -> dict[tuple[s
 
 def best_splits(table: Table, predictions: PredictionStore) -> dict[tuple[str, str], str]:
     """Return the division whose largest module needs least, of the cells that hold splits."""
-    store = SplitStore(predictions.results, trace=predictions.trace, log=predictions.log)
+    folders = predictions.results, *predictions.other_results
+    store = SplitStore(*folders, trace=predictions.trace, log=predictions.log)
     return {
         (cell.row, cell.column): text
         for cell, recipe in _cells_of(table, SPLIT)

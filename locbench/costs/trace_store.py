@@ -7,6 +7,7 @@ the number.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias, TypeVar
@@ -97,6 +98,7 @@ class TraceStore(JsonStore[T]):
             wrote is taken as it is: its rules are the better ones.
         trace: trace what is not there and keep it; without it, what is not there is None.
         log: where events go, if several stores share it.
+        others: further results folders, which are read where this one lacks a trace.
 
     Attributes:
         added: the files of what was traced anew.
@@ -110,9 +112,12 @@ class TraceStore(JsonStore[T]):
         *,
         trace: bool,
         log: TraceLog | None = None,
+        others: Sequence[Path] = (),
     ) -> None:
         self.log = log or TraceLog()
-        super().__init__(results / "costs", kind, self.log.set_aside)
+        further = [other / "costs" for other in others]
+        super().__init__(results / "costs", kind, self.log.set_aside, further)
+        self.other_results = tuple(others)
         self.results, self.version, self.trace = results, version, trace
         self.added: set[Path] = set()
         self._known: dict[Path, T] = {}

@@ -29,6 +29,7 @@ class ExecutionConfig:
 
     Attributes:
         results: folder of the records.
+        others: further folders of records, which are read and not written into.
         root: folder of the data sets.
         devices: one entry per process: the name of its device; no more processes start than there
             are runs.
@@ -47,6 +48,12 @@ class ExecutionConfig:
     weights: Path | None = None
     until: float | None = None
     chosen_engines: Mapping[str, Mapping[str, EngineName]] = field(default_factory=dict)
+    others: tuple[Path, ...] = ()
+
+    @property
+    def store(self) -> Store:
+        """The records of all folders."""
+        return Store(self.results, *self.others)
 
     def sweep(self, device: str, **others: Any) -> Sweep:
         """Return a sweep on one of the devices; ``others`` are further arguments of `Sweep`."""
@@ -54,7 +61,7 @@ class ExecutionConfig:
         from locbench.training.device import choose_device
 
         return Sweep(
-            Store(self.results),
+            self.store,
             choose_device(device),
             self.root,
             download=self.download,

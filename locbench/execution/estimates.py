@@ -141,9 +141,9 @@ def basis_words(estimates: Iterable[Estimate]) -> str:
     return "; ".join(f"{counts[basis]} runs {WORDS[basis]}" for basis in kinds)
 
 
-def missing_traces(table: Table, results: Path) -> tuple[MissingTrace, ...]:
-    """Return the traces that showing a table makes, which the results folder lacks."""
-    predictions = PredictionStore(results)
+def missing_traces(table: Table, folders: Sequence[Path]) -> tuple[MissingTrace, ...]:
+    """Return the traces that showing a table makes, which the results folders lack."""
+    predictions = PredictionStore(*folders)
     predicted_memory(table, predictions)
     calibrated_values(table, predictions)
     best_splits(table, predictions)

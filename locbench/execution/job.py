@@ -60,7 +60,7 @@ def state_of(key: str, store: Store, rerun: str | None, *, needs_weights: bool =
     record = store.find(key)
     if needs_weights and record is not None and record.status == "done":
         # It was recorded by another command, or on another machine.
-        rerun = rerun if store.weights(key).is_file() else "all"
+        rerun = rerun if store.kept_weights(key) else "all"
     if (
         record is not None
         and rerun != "all"

@@ -272,8 +272,7 @@ def refuse_untrained(store: Store, backbone: Recipe) -> Path:
     Raises:
         BackboneError: there is none since its training failed.
     """
-    path = store.weights(backbone.key)
-    if path.is_file():
+    if path := store.kept_weights(backbone.key):
         return path
     record = store.find(backbone.key)
     why = f": {record.error}" if record is not None and record.status == "failed" else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from locbench.report.ranks import FEWEST_CELLS, ranks
 from locbench.report.verdicts import at_chance, judge_computed, judge_trained
 from locbench.results.plugin_use import changed_lines
 from locbench.results.record import Record
+from locbench.results.store import Conflict
 from locbench.spec.tables import Cell, Metric, Published, Table
 
 Computed = Mapping[Place, Mapping[str, Value]]
@@ -33,6 +35,7 @@ def compare(
     calibrated: tuple[Calibrated, ...] = (),
     measured: tuple[MeasuredCost, ...] = (),
     fewest: int = FEWEST_CELLS,
+    conflicts: Mapping[str, Conflict] = MappingProxyType({}),
 ) -> list[Comparison]:
     """Compare records with a table, one comparison per kind of schedule, full runs first.
 
@@ -45,6 +48,7 @@ def compare(
         measured: what was measured of the table's costs on devices; it stands apart and fills no
             entry.
         fewest: the number of cells below which nothing is ranked.
+        conflicts: runs of which folders have different numbers, by key; entries say so.
 
     Returns:
         Full runs in one comparison, and one for every way of reducing; never mixed. Without any
@@ -55,6 +59,10 @@ def compare(
     if not groups and (computed or measured):
         groups = [Group(reduced=False, how="", runs={})]
     comparisons = [_comparison(table, group, computed or {}, fewest) for group in groups]
+    comparisons = [
+        msgspec.structs.replace(each, entries=_with_conflicts(each.entries, group, conflicts))
+        for each, group in zip(comparisons, groups, strict=True)
+    ]
     return [
         msgspec.structs.replace(
             comparison,
@@ -64,6 +72,20 @@ def compare(
         )
         for comparison in comparisons
     ]
+
+
+def _with_conflicts(
+    entries: tuple[Entry, ...], group: Group, conflicts: Mapping[str, Conflict]
+) -> tuple[Entry, ...]:
+    """Let trained entries say which of their runs have other numbers in another folder."""
+
+    def noted(entry: Entry) -> Entry:
+        runs = group.runs.get((entry.row, entry.column), ()) if entry.kind == "trained" else ()
+        words = [conflicts[run.key].words for run in runs if run.key in conflicts]
+        detail = "; ".join(filter(None, [entry.detail, *words]))
+        return msgspec.structs.replace(entry, detail=detail) if words else entry
+
+    return tuple(map(noted, entries)) if conflicts else entries
 
 
 def _with_device_note(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -20,8 +20,12 @@ class UnusableError(ValueError):
     """A file cannot be used; the text says why, without the file's name."""
 
 
+class ForeignError(UnusableError):
+    """A file is sound where it was made: by a newer locbench, or with what is not here."""
+
+
 NAMED = 5
-"""Files that are named one by one; further ones are counted."""
+"""Reasons that are given one by one, each with a file; further files are counted."""
 
 LONGEST = 300
 """Characters of a reason that are kept."""
@@ -32,10 +36,12 @@ class SetAside:
 
     Attributes:
         why: the reason, by file.
+        foreign: those that are sound where they were made.
     """
 
     def __init__(self) -> None:
         self.why: dict[Path, str] = {}
+        self.foreign: set[Path] = set()
         self._reported: set[Path] = set()
 
     def add(self, path: Path, why: str) -> None:
@@ -48,6 +54,7 @@ class SetAside:
     def remove(self, path: Path) -> None:
         """Forget a file: it is read anew, or in order by now."""
         self.why.pop(path, None)
+        self.foreign.discard(path)
 
     def by_reason(self, kind: str, remedy: str) -> list[str]:
         """Return a sentence per reason why files count as missing, with the first of them."""
@@ -55,13 +62,12 @@ class SetAside:
         for path, why in self.why.items():
             paths.setdefault(why, []).append(path)
         sentences = []
-        for why, (first, *more) in paths.items():
-            which = f"{first} and {len(more)} more" if more else f"{first}"
-            sentences.append(f"The {kind} {which} counts as missing: {why}. {remedy}")
+        for why, own in paths.items():
+            sentences.append(f"The {kind} {_which(own)} counts as missing: {why}. {remedy}")
         return sentences
 
     def report(self) -> None:
-        """Name what was not named before on standard error, and count the rest.
+        """Name what was not named before on standard error, by its reason, and count the rest.
 
         A lost terminal is no fault.
         """
@@ -69,10 +75,20 @@ class SetAside:
         self._reported.update(new)
         if not new:
             return
-        lines = [f"set aside: {path}: {self.why[path]}" for path in new[:NAMED]]
-        lines += [f"set aside: {len(new) - NAMED} more"] if len(new) > NAMED else []
+        reasons: dict[tuple[str, Path], list[Path]] = {}
+        for path in new:
+            reasons.setdefault((self.why[path], path.parent), []).append(path)
+        shown = list(reasons.items())[:NAMED]
+        lines = [f"set aside: {_which(paths)}: {why}" for (why, _), paths in shown]
+        left = len(new) - sum(len(paths) for _, paths in shown)
+        lines += [f"set aside: {left} more"] if left else []
         lines += ["Files that are set aside stay where they are and count for nothing."]
         remark(*lines)
+
+
+def _which(paths: Sequence[Path]) -> str:
+    """Return the first of some files, and how many more there are."""
+    return f"{paths[0]} and {len(paths) - 1} more" if len(paths) > 1 else f"{paths[0]}"
 
 
 class JsonStore(Generic[T]):
@@ -82,13 +98,20 @@ class JsonStore(Generic[T]):
         folder: where they are; made when the first one is written.
         kind: what each of them holds.
         set_aside: where reasons go, if several stores share a list.
+        others: further folders, which are read where this one lacks a file.
 
     Attributes:
         set_aside: the files that were met so far and cannot be used.
     """
 
-    def __init__(self, folder: Path, kind: type[T], set_aside: SetAside | None = None) -> None:
-        self.folder, self.kind = folder, kind
+    def __init__(
+        self,
+        folder: Path,
+        kind: type[T],
+        set_aside: SetAside | None = None,
+        others: Sequence[Path] = (),
+    ) -> None:
+        self.folder, self.kind, self.others = folder, kind, tuple(others)
         self.set_aside = SetAside() if set_aside is None else set_aside
         self._unwritten: dict[Path, T] = {}
 
@@ -116,6 +139,8 @@ class JsonStore(Generic[T]):
             fault = self._fault_of(value, path)
         except OSError as error:
             raise UnusableError(error.strerror or str(error)) from error
+        except UnusableError:
+            raise
         except (ValueError, RecursionError, UsageError) as error:
             raise UnusableError(str(error)) from error
         if fault:
@@ -123,15 +148,24 @@ class JsonStore(Generic[T]):
         return value
 
     def read(self, path: Path) -> T | None:
-        """Read a file; None if it is not there, or set aside since it cannot be used."""
+        """Read a file, or one of its name in another folder.
+
+        None if it is not there, or set aside since it cannot be used.
+        """
         if path in self._unwritten:
             return self._unwritten[path]
+        places = (path, *(other / path.name for other in self.others if path.parent == self.folder))
+        return next((value for each in places if (value := self._read(each)) is not None), None)
+
+    def _read(self, path: Path) -> T | None:
         self.set_aside.remove(path)
         try:
             return self.load(path)
         except UnusableError as error:
             if not isinstance(error.__cause__, FileNotFoundError) or path.is_symlink():
                 self.set_aside.add(path, str(error))
+                if isinstance(error, ForeignError):
+                    self.set_aside.foreign.add(path)
             return None
 
     def matching(self, pattern: str) -> Iterator[T]:
@@ -140,8 +174,10 @@ class JsonStore(Generic[T]):
         Raises:
             FailureError: the folder cannot be read.
         """
-        for path in listed(self.folder):
-            value = self.read(path) if fnmatchcase(path.name, pattern) else None
+        folders = (self.folder, *self.others)
+        names = {path.name: None for folder in folders for path in listed(folder)}
+        for name in names:
+            value = self.read(self.folder / name) if fnmatchcase(name, pattern) else None
             if value is not None:
                 yield value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import time
 from collections import defaultdict
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import msgspec
 
+from locbench.console import remark
 from locbench.errors import FailureError, LocbenchError
 from locbench.files import probe, remove_old_parts
-from locbench.results.json_store import JsonStore, UnusableError
+from locbench.results.json_store import NAMED, ForeignError, JsonStore, SetAside, UnusableError
 from locbench.results.plugin_use import explained
 from locbench.results.provenance import tracked
 from locbench.results.record import SCHEMA, Record
@@ -32,8 +34,8 @@ class _Versioned(msgspec.Struct):
 class RecordFiles(JsonStore[Record]):
     """The record files of a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, Record)
+    def __init__(self, folder: Path, set_aside: SetAside | None = None) -> None:
+        super().__init__(folder, Record, set_aside)
 
     def _decode(self, content: bytes) -> Record:
         try:
@@ -42,16 +44,15 @@ class RecordFiles(JsonStore[Record]):
                 return msgspec.json.decode(content, type=Record)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             newer = "; a newer locbench may have made it" if "unknown field" in str(error) else ""
-            fault = f"it is no record: {error}{newer}"
-            raise UnusableError(explained(fault, content)) from None
+            raise _unusable(f"it is no record: {error}{newer}", content) from None
         whose = "a newer locbench made it" if schema > SCHEMA else "no locbench made such"
-        raise UnusableError(
-            f"{whose}: its schema is {str(schema)[:20]}, and this version reads {SCHEMA}"
-        )
+        kind = ForeignError if schema > SCHEMA else UnusableError
+        raise kind(f"{whose}: its schema is {str(schema)[:20]}, and this version reads {SCHEMA}")
 
     def _fault_of(self, value: Record, path: Path) -> str:
-        fault = self._own_fault(value, path)
-        return explained(fault, msgspec.json.encode(value)) if fault else ""
+        if fault := self._own_fault(value, path):
+            raise _unusable(fault, msgspec.json.encode(value))
+        return ""
 
     def _own_fault(self, value: Record, path: Path) -> str:
         try:
@@ -66,26 +67,83 @@ class RecordFiles(JsonStore[Record]):
         return fault
 
 
+def _unusable(fault: str, content: bytes) -> UnusableError:
+    """Return why a record cannot be used; a foreign one is sound where its components are."""
+    told = explained(fault, content)
+    foreign = told != fault or "unknown" in fault
+    return (ForeignError if foreign else UnusableError)(told)
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A run that several folders hold with different numbers.
+
+    Attributes:
+        name: of the run; see `Recipe.name`.
+        folders: those of the records, the one that counts first.
+        records: the records, likewise.
+    """
+
+    name: str
+    folders: tuple[Path, ...]
+    records: tuple[Record, ...]
+
+    @property
+    def words(self) -> str:
+        """Which values are in which folders."""
+        counts, *others = (
+            f"{self._values(record)} in {folder}"
+            for folder, record in zip(self.folders, self.records, strict=True)
+        )
+        return f"{self.name} has {counts}, which counts, and {', and '.join(others)}"
+
+    def _values(self, record: Record) -> str:
+        first = self.records[0].metrics
+        names = {*first, *(name for each in self.records for name in each.metrics)}
+        differing = [
+            name
+            for name in sorted(names)
+            if any(each.metrics.get(name) != first.get(name) for each in self.records)
+        ]
+        shown = [f"{name} {record.metrics.get(name, math.nan):.10g}" for name in differing[:3]]
+        return ", ".join(shown)
+
+
 class Store:
-    """The records of one results folder.
+    """The records of a results folder, and those of further ones, read as one.
+
+    Of a run that several folders hold, the first finished record counts. Everything is written into
+    the first folder.
 
     Files that cannot be used as records are set aside: passed over and kept.
 
     Args:
         folder: the results folder; records are in its ``records``, checkpoints of unfinished runs
             in ``.checkpoints``, final weights that are kept in ``weights``.
+        others: the further folders.
+        set_aside: where files that cannot be used are noted, if several stores share it.
 
     Attributes:
         set_aside: the files that were met so far and cannot be used.
+        conflicts: the runs met so far of which the folders have different numbers, by key.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *others: Path, set_aside: SetAside | None = None) -> None:
         self.folder = folder
         self.records = folder / "records"
         self.checkpoints = folder / ".checkpoints"
-        self._files = RecordFiles(self.records)
+        self._files = RecordFiles(self.records, set_aside)
         self.set_aside = self._files.set_aside
+        self.conflicts: dict[str, Conflict] = {}
+        further = (Store(other, set_aside=self.set_aside) for other in others)
+        self._stores: tuple[Store, ...] = (self, *further)
         self._listing: _Listing | None = None
+        self._reported: set[str] = set()
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All folders, the one that is written into first."""
+        return tuple(store.folder for store in self._stores)
 
     def prepare(self, recipes: Iterable[Recipe] = (), *, weights: bool = False) -> None:
         """Make the folders and check that files of the later names can be written.
@@ -143,6 +201,19 @@ class Store:
         """Return the file of a run's final weights, which are kept where somebody needs them."""
         return self.folder / "weights" / f"{key}.safetensors"
 
+    def kept_weights(self, key: str) -> Path | None:
+        """Return the file of a run's final weights in whichever folder has it; None if none has."""
+        paths = (store.weights(key) for store in self._stores)
+        return next((path for path in paths if path.is_file()), None)
+
+    def file(self, record: Record) -> Path:
+        """Return the file that holds a record."""
+        for store in self._stores:
+            for path in store._paths().get(record.key, ()):
+                if store._files.read(path) == record:
+                    return path
+        return self.path(record)
+
     def save(self, record: Record) -> Path:
         """Write a record and remove what it replaces.
 
@@ -178,24 +249,47 @@ class Store:
         Raises:
             FailureError: the folder cannot be read.
         """
-        return self._newest(self._paths().get(key, ()))
+        return self._chosen(key, [(store, store._paths()) for store in self._stores])
 
     def all(self) -> Iterator[Record]:
         """Read all records, in the order of their names; see `find` for errors."""
-        for paths in self._paths().values():
-            if (record := self._newest(paths)) is not None:
+        listings = [(store, store._paths()) for store in self._stores]
+        for key in {key: None for _, paths in listings for key in paths}:
+            if (record := self._chosen(key, listings)) is not None:
                 yield record
+
+    def _chosen(
+        self, key: str, listings: Sequence[tuple[Store, Mapping[str, Sequence[Path]]]]
+    ) -> Record | None:
+        """Return the record of a key that counts, and note whether the others have its numbers."""
+        found = [(store.folder, store._newest(paths.get(key, ()))) for store, paths in listings]
+        there = [(folder, record) for folder, record in found if record is not None]
+        finished = [each for each in there if each[1].status == "done"]
+        self.conflicts.pop(key, None)
+        if any(record.metrics != finished[0][1].metrics for _, record in finished):
+            folders, records = zip(*finished, strict=True)
+            self.conflicts[key] = Conflict(records[0].recipe.name, folders, records)
+        return next((record for _, record in finished or there), None)
+
+    def report(self) -> None:
+        """Say on standard error, once each, what is set aside and what the folders contradict."""
+        self.set_aside.report()
+        new = [each for key, each in self.conflicts.items() if key not in self._reported]
+        self._reported.update(self.conflicts)
+        more = [f"{len(new) - NAMED} more"] if len(new) > NAMED else []
+        remark(*(f"different numbers: {each}" for each in [*(c.words for c in new[:NAMED]), *more]))
 
     def shipped(self, keys: Iterable[str] | None = None) -> int:
         """Return how many records came with the repository and are unchanged.
 
         With ``keys``, those of these keys alone.
         """
-        known = self._paths()
+        known, keys = self._paths(), None if keys is None else tuple(keys)
         names = [
             path.name for key in (known if keys is None else keys) for path in known.get(key, ())
         ]
-        return len(tracked(self.records).intersection(names)) if names else 0
+        own = len(tracked(self.records).intersection(names)) if names else 0
+        return own + sum(store.shipped(keys) for store in self._stores[1:])
 
     def _newest(self, paths: Sequence[Path]) -> Record | None:
         """Return the record that counts of those with one key: a finished one, then the newest."""

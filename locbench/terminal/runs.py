@@ -31,7 +31,7 @@ def runs_apart(tables: Sequence[Table], records: Sequence[Record]) -> list[Recor
 def print_runs(output: Output, tables: Sequence[Table], store: Store) -> None:
     """Print one line per run of no table, or JSON."""
     records = runs_apart(tables, list(store.all()))
-    store.set_aside.report()
+    store.report()
     output.show(
         lambda: [run_entry(record, store) for record in records],
         lambda console: _print_records(console, records, store),
@@ -71,5 +71,5 @@ def run_entry(record: Record, store: Store) -> dict[str, Any]:
         "error": record.error,
         "started": record.provenance.started,
         "plugins": record.provenance.plugin_digests,
-        "file": str(store.path(record)),
+        "file": str(store.file(record)),
     }

@@ -26,7 +26,7 @@ from locbench.terminal.runs import runs_apart
 def print_list(output: Output, tables: Sequence[Table], store: Store) -> None:
     """Print one line per table, or JSON."""
     records = [record for record in store.all() if record.status == "done"]
-    store.set_aside.report()
+    store.report()
     entries = [list_entry(table, records) for table in tables]
 
     def view(console: Terminal) -> None:

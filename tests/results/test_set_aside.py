@@ -333,7 +333,7 @@ def test_the_folder_is_listed_once_for_many_keys(
 def test_many_files_are_named_in_part_and_counted_once(capsys: pytest.CaptureFixture[str]) -> None:
     met = SetAside()
     for number in range(NAMED + 3):
-        met.add(Path(f"{number}\x1b[31m.json"), "it is empty")
+        met.add(Path(f"{number}\x1b[31m.json"), f"it is empty, {number}")
     met.report()
     met.report()
     met.add(Path("late.json"), "it is a folder")
@@ -341,10 +341,20 @@ def test_many_files_are_named_in_part_and_counted_once(capsys: pytest.CaptureFix
     met.add(Path("long.json"), "unknown network " + 1000 * "x")
     assert len(met.why[Path("long.json")]) < 310
     told = capsys.readouterr().err.splitlines()
-    assert told[0] == "set aside: 0\N{SYMBOL FOR ESCAPE}[31m.json: it is empty"
+    assert told[0] == "set aside: 0\N{SYMBOL FOR ESCAPE}[31m.json: it is empty, 0"
     assert told[NAMED] == "set aside: 3 more"
     assert told[NAMED + 2] == "set aside: late.json: it is a folder"
     assert len(told) == NAMED + 4
+
+
+def test_files_with_one_reason_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    met = SetAside()
+    for name in ("a", "b", "c"):
+        met.add(Path(name), "a newer locbench made it")
+    met.report()
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "set aside: a and 2 more: a newer locbench made it"
+    assert len(told) == 2
 
 
 def test_every_committed_record_is_valid() -> None:

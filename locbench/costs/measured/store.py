@@ -74,10 +74,11 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class MeasurementStore(JsonStore[Measurement]):
-    """The measurements of one results folder, in its ``measured``."""
+    """The measurements of a results folder, in its ``measured``, and those of further ones."""
 
-    def __init__(self, results: Path) -> None:
-        super().__init__(results / "measured", Measurement)
+    def __init__(self, results: Path, *others: Path) -> None:
+        further = [other / "measured" for other in others]
+        super().__init__(results / "measured", Measurement, others=further)
 
     def _fault_of(self, value: Measurement, path: Path) -> str:
         key = _step_words(value.recipe, value.setting)[-1]

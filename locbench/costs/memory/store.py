@@ -82,10 +82,12 @@ class Footprint(msgspec.Struct, frozen=True):
 
 
 class PredictionStore(TraceStore[TracedStep]):
-    """The traced steps of one results folder; see `TraceStore`."""
+    """The traced steps of a results folder, and those of further ones; see `TraceStore`."""
 
-    def __init__(self, results: Path, *, trace: bool = False, version: int = TRACE_VERSION) -> None:
-        super().__init__(results, TracedStep, version, trace=trace)
+    def __init__(
+        self, results: Path, *others: Path, trace: bool = False, version: int = TRACE_VERSION
+    ) -> None:
+        super().__init__(results, TracedStep, version, trace=trace, others=others)
 
     def footprint(self, recipe: Recipe, setting: TraceOptions = TraceOptions()) -> Footprint | None:
         """Return a recipe's predicted memory; None if a trace of it is not there."""

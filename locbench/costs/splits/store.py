@@ -62,10 +62,12 @@ class Splits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SplitStore(TraceStore[Splits]):
-    """The divisions that a results folder holds; see `TraceStore`."""
+    """The divisions that a results folder holds, and further ones; see `TraceStore`."""
 
-    def __init__(self, results: Path, *, trace: bool = False, log: TraceLog | None = None) -> None:
-        super().__init__(results, Splits, SPLIT_VERSION, trace=trace, log=log)
+    def __init__(
+        self, results: Path, *others: Path, trace: bool = False, log: TraceLog | None = None
+    ) -> None:
+        super().__init__(results, Splits, SPLIT_VERSION, trace=trace, log=log, others=others)
 
     def splits(
         self, recipe: Recipe, setting: TraceOptions = TraceOptions(), count: int = SHOWN
