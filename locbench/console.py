@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import msgspec
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -44,23 +44,50 @@ class Terminal(Console):
         raise BrokenPipeError
 
 
+Loudness: TypeAlias = Literal["quiet", "normal", "verbose"]
+"""What is printed besides results: nothing, progress and notes, or every epoch and reason."""
+
+_loudness: ContextVar[Loudness] = ContextVar("loudness", default="normal")
+
+
+@contextlib.contextmanager
+def speaking(loudness: Loudness) -> Iterator[None]:
+    """Print as much as that besides results."""
+    token = _loudness.set(loudness)
+    try:
+        yield
+    finally:
+        _loudness.reset(token)
+
+
+def is_verbose() -> bool:
+    """Return whether every epoch and reason is printed."""
+    return _loudness.get() == "verbose"
+
+
 class Output:
     """Where a command prints: results on standard output, and with JSON all else on standard error.
 
     Args:
         as_json: results are JSON.
         quiet: nothing but JSON is printed, as by all but one of several processes.
+
+    Attributes:
+        results: where results are printed for people.
+        console: where progress and notes are.
     """
 
     def __init__(self, as_json: bool, *, quiet: bool = False) -> None:
-        self.as_json, self.console = as_json, Terminal(stderr=as_json, quiet=quiet)
+        self.as_json, self.results = as_json, Terminal(stderr=as_json, quiet=quiet)
+        silent = _loudness.get() == "quiet"
+        self.console = Terminal(stderr=as_json, quiet=True) if silent else self.results
 
     def show(self, entry: Callable[[], object], view: Callable[[Terminal], None]) -> None:
         """Print a result as JSON, or for people."""
         if self.as_json:
             print_json(entry())
         else:
-            view(self.console)
+            view(self.results)
 
 
 _listener: ContextVar[Callable[[str], object] | None] = ContextVar("remarks", default=None)

@@ -16,11 +16,12 @@ from locbench.cli.campaign import campaign
 from locbench.cli.costs import costs
 from locbench.cli.data import data
 from locbench.cli.env import env
+from locbench.cli.every_command import with_options
 from locbench.cli.figure import figure
 from locbench.cli.fit import fit
 from locbench.cli.list import list_tables
 from locbench.cli.manual import manual
-from locbench.cli.plugins import Plugins, name_plugins, with_plugins
+from locbench.cli.plugins import Plugins, name_plugins
 from locbench.cli.report import report
 from locbench.cli.run import run
 from locbench.cli.show import show
@@ -101,4 +102,4 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 for _name, _command in _COMMANDS.items():
-    app.command(_name, epilog=manual(_name))(guarded(with_plugins(_command)))
+    app.command(_name, epilog=manual(_name))(guarded(with_options(_command)))

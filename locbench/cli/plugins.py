@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated
 
 import typer
-
-T = TypeVar("T")
 
 Plugins = Annotated[
     list[Path] | None,
@@ -24,26 +21,14 @@ Plugins = Annotated[
 ]
 
 
-def with_plugins(command: Callable[..., T]) -> Callable[..., T]:
-    """Return a command with the option ``--plugin`` besides, which loads plugins before it runs."""
-    hints = get_type_hints(command, include_extras=True)
-    signature = inspect.signature(command)
+@contextlib.contextmanager
+def loaded(plugin: list[Path] | None) -> Iterator[None]:
+    """Load plugins before a command runs."""
+    from locbench.console import remark
+    from locbench.plugins import load_plugins
 
-    @functools.wraps(command)
-    def run(*args: Any, plugin: list[Path] | None = None, **kwargs: Any) -> T:
-        from locbench.console import remark
-        from locbench.plugins import load_plugins
-
-        remark(*load_plugins(plugin or ()))
-        return command(*args, **kwargs)
-
-    kinds = [each.replace(annotation=hints[each.name]) for each in signature.parameters.values()]
-    option = inspect.Parameter(
-        "plugin", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Plugins
-    )
-    run.__signature__ = signature.replace(parameters=[*kinds, option])  # type: ignore[attr-defined]
-    run.__annotations__ = {**hints, "plugin": Plugins}
-    return run
+    remark(*load_plugins(plugin or ()))
+    yield
 
 
 def name_plugins(files: Sequence[Path]) -> None:

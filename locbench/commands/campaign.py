@@ -109,6 +109,7 @@ class Campaign:
         options: preset, seeds and precision for all of them.
         config: where to train, and where records go; its ``until`` is set by `run`.
         console: where to talk.
+        results: where to print what is there in the end; None for the console.
     """
 
     def __init__(
@@ -117,9 +118,10 @@ class Campaign:
         options: RunOptions,
         config: ExecutionConfig,
         console: Console,
+        results: Console | None = None,
     ) -> None:
         self.entries, self.options = tuple(entries), options
-        self.config, self.console = config, console
+        self.config, self.console, self.results = config, console, results or console
         self.store = config.store
         self._plans: list[Plan] = []
 
@@ -159,7 +161,7 @@ class Campaign:
                 "ones in progress are kept",
                 "To go on: the same command.",
             ) from None
-        self.show()
+        self.show(self.results)
         left = len(self.jobs())
         self._say(
             "Nothing is left to do."
@@ -173,12 +175,12 @@ class Campaign:
         )
         self._complain()
 
-    def show(self) -> None:
+    def show(self, console: Console | None = None) -> None:
         """Print how many runs of every entry there are."""
         grid = empty_table(("table", "runs", "recorded", "begun", "failed", "to do"), "lrrrrr")
         for row in self.counts():
             grid.add_row(*map(str, row.values()))
-        self.console.print(grid)
+        (console or self.console).print(grid)
 
     def show_plan(self) -> None:
         """Print the same with the time that is left, and what is missing."""
@@ -262,11 +264,12 @@ def start(
         raise UsageError(
             "torchrun's processes share every run, a campaign's do not", "Use --device all instead."
         )
-    seconds, console = seconds_of(budget), Output(as_json).console
+    seconds, output = seconds_of(budget), Output(as_json)
+    console = output.results if plan_only else output.console
     begun = time.monotonic()
     entries = [TablePart.parse(each) for each in tables] or STANDARD
     options = with_device(options, config.devices[0])
-    campaign = Campaign(entries, options, config, console)
+    campaign = Campaign(entries, options, config, console, output.results)
     campaign.report_records()
     if plan_only:
         campaign.show_plan()

@@ -34,7 +34,7 @@ class Costing:
     """
 
     def __init__(self, results: Path, output: Output) -> None:
-        self.output, self.console = output, output.console
+        self.output, self.console = output, output.results
         self.predictions = PredictionStore(results, trace=True)
         self.measurements = MeasurementStore(results)
 
@@ -47,7 +47,7 @@ class Costing:
 
         table = load_table(table_id)
         _refuse_detectors(table)
-        with self.console.status("tracing") as status:
+        with self.output.console.status("tracing") as status:
             rows = []
             for row in table_rows(table, self.predictions):
                 rows.append(row)
@@ -71,7 +71,7 @@ class Costing:
         from locbench.terminal.cost_findings import print_residuals
 
         faults: list[LocbenchError] = []
-        with self.console.status("tracing"):
+        with self.output.console.status("tracing"):
             by_paper = residuals(
                 value
                 for table in load_tables(faults)

@@ -123,9 +123,9 @@ class Training:
         """
         comparisons = self._compared(table, records, measuring.measurements)
         if not self.output.as_json:
-            print_blocks(self.console, title_blocks(table))
+            print_blocks(self.output.results, title_blocks(table))
             for comparison in comparisons:
-                print_blocks(self.console, comparison_blocks(table, comparison))
+                print_blocks(self.output.results, comparison_blocks(table, comparison))
         if measuring.wanted:
             measuring.run(self.console)
             comparisons = self._compared(table, records, measuring.measurements)
@@ -192,7 +192,7 @@ class Training:
 
         def view(console: Terminal) -> None:
             for record in records:
-                if record.key not in trained:
+                if record.key not in trained or self.console.quiet:
                     say(console, summary(record))
                 say(console, f"  {self.store.file(record)}")
 

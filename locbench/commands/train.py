@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from locbench.console import is_verbose
 from locbench.errors import UsageError
 from locbench.execution.budget import Deadline
 from locbench.execution.config import ExecutionConfig
@@ -17,6 +19,9 @@ from locbench.results.provenance import code
 from locbench.terminal.lines import say
 from locbench.terminal.progress import SweepProgress
 from locbench.torchrun import process_count
+
+if TYPE_CHECKING:
+    from locbench.execution.sweep import Sweep
 
 
 def train(jobs: Sequence[Job], config: ExecutionConfig, console: Console) -> None:
@@ -41,8 +46,17 @@ def train(jobs: Sequence[Job], config: ExecutionConfig, console: Console) -> Non
     sweeps = {name: config.sweep(name) for name in config.devices}
     engines = {name: sweep.choose_engines(jobs) for name, sweep in sweeps.items()}
     sweeps[config.devices[0]].prepare(jobs)
-    with FailSafe(SweepProgress(console, len(config.devices))) as display:
+    _say_engines(jobs, sweeps[config.devices[0]], console)
+    progress = SweepProgress(console, len(config.devices), verbose=is_verbose())
+    with FailSafe(progress) as display:
         run_side_by_side(jobs, replace(config, chosen_engines=engines), display)
+
+
+def _say_engines(jobs: Sequence[Job], sweep: Sweep, console: Console) -> None:
+    """Say which engines run the jobs and why, if everything is to be said."""
+    if is_verbose():
+        for line in dict.fromkeys(sweep.engine_words(job.recipe) for job in jobs):
+            say(console, line)
 
 
 def _train_here(jobs: Sequence[Job], config: ExecutionConfig, console: Console) -> None:
@@ -52,9 +66,10 @@ def _train_here(jobs: Sequence[Job], config: ExecutionConfig, console: Console) 
 
     world = join_process_group(choose_device(config.devices[0]))
     try:
-        with FailSafe(SweepProgress(console)) as display:
+        with FailSafe(SweepProgress(console, verbose=is_verbose())) as display:
             sweep = config.sweep(config.devices[0], world=world)
             sweep.prepare(jobs)
+            _say_engines(jobs, sweep, console)
             until = config.until
             sweep.run(jobs, display if until is None else Deadline(display, until))
     finally:

@@ -30,7 +30,7 @@ from locbench.spec.choices import EngineName
 from locbench.spec.recipe import Recipe
 from locbench.training.device import device_name
 from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
-from locbench.training.engine import choose_engine
+from locbench.training.engine import choose_engine, why_not_graphed
 from locbench.training.faults import error_text, is_recipes_own
 from locbench.training.run import Run
 from locbench.training.state import Origin, RunState
@@ -162,6 +162,12 @@ class Sweep:
         if recipe.key not in self._engines:
             self._engines[recipe.key] = choose_engine(self.engine, recipe, self.device, self.world)
         return self._engines[recipe.key]
+
+    def engine_words(self, recipe: Recipe) -> str:
+        """Return which engine runs a recipe's steps, and why ``auto`` takes no graphs."""
+        chosen = self._engine(recipe)
+        why = why_not_graphed(recipe, self.device, self.world) if self.engine == "auto" else ""
+        return f"engine {chosen}" + (f": graphed {why}" if why and chosen == "eager" else "")
 
     def _origin(self, recipe: Recipe) -> Origin:
         record = self.store.find(recipe.key)

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from locbench.console import remark
+from locbench.console import is_verbose, remark
 from locbench.errors import FailureError, UsageError
 from locbench.files import indented_json, listed, read_regular, write_atomically
 
@@ -78,7 +78,10 @@ class SetAside:
         reasons: dict[tuple[str, Path], list[Path]] = {}
         for path in new:
             reasons.setdefault((self.why[path], path.parent), []).append(path)
-        shown = list(reasons.items())[:NAMED]
+        if is_verbose():
+            shown = [(key, [path]) for key, paths in reasons.items() for path in paths]
+        else:
+            shown = list(reasons.items())[:NAMED]
         lines = [f"set aside: {_which(paths)}: {why}" for (why, _), paths in shown]
         left = len(new) - sum(len(paths) for _, paths in shown)
         lines += [f"set aside: {left} more"] if left else []

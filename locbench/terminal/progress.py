@@ -33,10 +33,13 @@ class SweepProgress:
         console: where to print.
         rows: one per process. The run of a single one has a bar in steps too.
         every: seconds without a line after which one says in which epoch a run is.
+        verbose: print a line for every epoch, beside bars too.
     """
 
-    def __init__(self, console: Console, rows: int = 1, every: float = 30.0) -> None:
-        self.console, self.every, self.single = console, every, rows == 1
+    def __init__(
+        self, console: Console, rows: int = 1, every: float = 30.0, *, verbose: bool = False
+    ) -> None:
+        self.console, self.every, self.single, self.verbose = console, every, rows == 1, verbose
         self.bars = bars(console)
         self.sweep = self.bars.add_task("sweep", visible=False)
         self.rows = [_Row(self.bars.add_task("", total=None, visible=False)) for _ in range(rows)]
@@ -91,11 +94,13 @@ class SweepProgress:
         row.epoch += 1
         self.bars.advance(row.bar)
         self.bars.reset(self.epoch)
-        if time.monotonic() - self.printed > self.every and row.epoch < row.epochs:
+        due = time.monotonic() - self.printed > self.every and row.epoch < row.epochs
+        if due or self.verbose:
             accuracy = metrics["test_acc"]
             tested = "" if accuracy is None else f", test {accuracy:.2f} %"
             loss = f"training loss {metrics['train_loss']:.4f}"
-            self._print_row(row, f"epoch {row.epoch}/{row.epochs}: {loss}{tested}")
+            more = _epoch_details(metrics) if self.verbose else ""
+            self._print_row(row, f"epoch {row.epoch}/{row.epochs}: {loss}{tested}{more}")
 
     @property
     def _brief(self) -> bool:
@@ -107,12 +112,18 @@ class SweepProgress:
 
     def _print_line(self, text: str) -> None:
         """Print what bars would show."""
-        if not self.console.is_terminal:
+        if self.verbose or not self.console.is_terminal:
             self._print(text)
 
     def _print(self, text: str) -> None:
         self.printed = time.monotonic()
         say(self.console, text)
+
+
+def _epoch_details(metrics: EpochMetrics) -> str:
+    rate, seconds = metrics.get("lr"), metrics.get("seconds")
+    words = "" if rate is None else f", learning rate {rate:.4g}"
+    return words + ("" if seconds is None else f", {seconds:.1f} s")
 
 
 @dataclass

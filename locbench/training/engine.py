@@ -80,14 +80,20 @@ def choose_engine(
     """
     refuse_precision(recipe.precision, device)
     if name == "auto":
-        lean = recipe.memory == "lean"  # a graph holds a step's memory for good
-        return "eager" if lean or _obstacle("graphed", recipe, device, world) else "graphed"
+        return "eager" if why_not_graphed(recipe, device, world) else "graphed"
     engine = next((engine for engine in ENGINES if engine == name), None)
     if engine is None:
         raise UsageError(f"unknown engine {name!r}", suggestion(name, [*ENGINES, "auto"]))
     if obstacle := _obstacle(engine, recipe, device, world):
         raise UsageError(f"the engine {name!r} {obstacle}", "Use --engine auto, or eager.")
     return engine
+
+
+def why_not_graphed(recipe: Recipe, device: torch.device, world: ProcessGroup) -> str:
+    """Return why ``auto`` runs a recipe's steps eagerly; empty where it makes graphs of them."""
+    if recipe.memory == "lean":
+        return "would hold a step's memory for good"
+    return _obstacle("graphed", recipe, device, world)
 
 
 def _obstacle(name: EngineName, recipe: Recipe, device: torch.device, world: ProcessGroup) -> str:

@@ -190,3 +190,41 @@ def test_wrong_layouts(bench: Bench, arguments: tuple[str, ...], words: str) -> 
     called = bench.call("report", "mini", *arguments)
     assert called.code == 2
     assert words in " ".join(called.err.replace("│", " ").split())
+
+
+def test_quiet_prints_results_alone_and_verbose_every_epoch(bench: Bench) -> None:
+    train = ("run", "--network", "resnet8", "--method", "bp", "--limit", "64", "--epochs", "2")
+    normal = bench.call(*train).out.splitlines()
+    quiet = bench.call(*train, "--rerun", "-q").out.splitlines()
+    assert [line for line in normal if "epoch 1/2" in line] == []
+    assert quiet[0].startswith("done: bp on digits, seed 0: ")
+    assert quiet[1:] == [line for line in normal if ".json" in line]
+    verbose = bench.call(*train, "--rerun", "--verbose").out
+    assert "engine eager: graphed needs a CUDA device, this one is cpu" in verbose
+    for epoch in ("epoch 1/2: training loss ", "epoch 2/2: training loss "):
+        (line,) = [each for each in verbose.splitlines() if epoch in each]
+        assert "learning rate " in line
+    assert "test " in line  # the last epoch is tested
+
+
+def test_quiet_tables_are_the_reports_without_what_led_to_them(bench: Bench) -> None:
+    train = ("table", "mini", *ONE_CELL, "--epochs", "1")
+    normal = bench.call(*train).out
+    quiet = bench.call(*train, "-q").out  # recorded by now
+    assert quiet.startswith("PGL, Table 9: ")
+    assert normal.endswith(quiet)
+    assert "1 runs, 0 recorded" in normal
+    campaign = ("campaign", "mini::J=2", "--seeds", "1", "--device", "cpu", "--no-check", "-q")
+    lines = bench.call(*campaign).out.splitlines()
+    assert [line.split()[0] for line in lines if line.strip()] == ["table", "mini::J=2"]
+
+
+def test_verbose_names_every_file_that_is_set_aside(bench: Bench) -> None:
+    (bench.results / "records").mkdir(parents=True)
+    for index in range(7):
+        (bench.results / "records" / f"{index}.json").write_text("{", encoding="utf-8")
+    assert bench.call("list").err.count("0.json and 6 more: it is no record") == 1
+    assert bench.call("list", "-v").err.count(".json: it is no record") == 7
+    called = bench.call("list", "-q", "-v")
+    assert called.code == 2
+    assert "--quiet and --verbose are opposites" in called.err
