@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from locbench.cli.options import RESULTS, DataRoot, Json, Results, Tables, data_root, use_tables
+from locbench.cli.options import (
+    FOLDERS,
+    DataRoot,
+    Json,
+    ResultsFolders,
+    Tables,
+    data_root,
+    use_tables,
+)
 
 
 def env(
     root: DataRoot = None,
-    results: Results = RESULTS,
+    results: ResultsFolders = FOLDERS,
     table_folders: Tables = None,
     as_json: Json = False,
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -106,18 +106,18 @@ class Environment(msgspec.Struct, frozen=True):
     torch: TorchFacts
     package: FolderFacts
     tables: tuple[FolderFacts, ...]
-    results: FolderFacts
+    results: tuple[FolderFacts, ...]
     data: FolderFacts
     datasets: tuple[DatasetStatus, ...]
     plugins: tuple[Plugin, ...]
     variables: dict[str, str]
 
 
-def environment(results: Path, root: Path) -> Environment:
+def environment(results: Sequence[Path], root: Path) -> Environment:
     """Look at everything that a run depends on; what cannot be read is said and stops nothing.
 
     Args:
-        results: folder of the records.
+        results: folders of records.
         root: folder of the data sets.
     """
     tables = _or_fault(table_folders)
@@ -136,7 +136,7 @@ def environment(results: Path, root: Path) -> Environment:
         tables=(FolderFacts("", escaped(tables)),)
         if isinstance(tables, str)
         else tuple(_folder(each, partial(_tables_in, each)) for each in tables),
-        results=_folder(results, lambda: _records_in(results)),
+        results=tuple(_folder(each, partial(_records_in, each)) for each in results),
         data=_folder(root, lambda: statuses if isinstance(statuses, str) else f"{ready} ready"),
         datasets=datasets,
         plugins=tuple(LOADED.values()),

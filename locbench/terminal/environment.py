@@ -36,7 +36,7 @@ def lines(environment: Environment) -> Iterator[tuple[str, str]]:
         yield device.name, _device(device)
     yield "package", environment.package.path
     yield from (("tables", _folder(folder)) for folder in environment.tables)
-    yield "results", _folder(environment.results)
+    yield from (("results", _folder(folder)) for folder in environment.results)
     yield "data", _folder(environment.data)
     for status in environment.datasets:
         if status.state != "missing":

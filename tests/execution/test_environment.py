@@ -44,6 +44,9 @@ def test_env_prints_lines_and_json(bench: Bench) -> None:
     assert said["data"] == f"{bench.folder / 'data'}: 2 ready"  # digits and drawn shapes
     assert f"tables      {bench.tables}: 1 table\n" in called.out
     assert f"variable    LOCBENCH_DATA={bench.folder / 'data'}\n" in called.out
+    (bench.folder / "theirs").mkdir()
+    several = bench.call("env", "--results", "results", "--results", "theirs").out
+    assert f"results     {bench.folder / 'theirs'}: no records\n" in several
     read = bench.call("env", "--json").json
     assert read["versions"]["python"] == platform.python_version()
     assert read["torch"]["devices"][0]["name"] == "cpu"
@@ -58,10 +61,10 @@ def test_folders_that_are_not_there_are_said(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("LOCBENCH_TABLES", str(tmp_path / "none"))
-    facts = environment(tmp_path / "nothing", tmp_path / "no data")
+    facts = environment([tmp_path / "nothing"], tmp_path / "no data")
     (tables,) = facts.tables
     assert tables.holds == f"LOCBENCH_TABLES names no folder: {tmp_path / 'none'}"
-    assert facts.results.holds == "no records"
+    assert facts.results[0].holds == "no records"
     called = bench.call("env")
     assert called.code == 0
     assert "LOCBENCH_TABLES names no folder" in called.out
@@ -86,7 +89,7 @@ def test_a_broken_installation_of_torch_is_what_has_to_be_known(
         return found(name, *others, **settings)
 
     monkeypatch.setattr(builtins, "__import__", broken)
-    facts = environment(bench.results, bench.folder)
+    facts = environment([bench.results], bench.folder)
     monkeypatch.undo()
     assert facts.torch.fault == "OSError: libcudart.so: cannot open shared object file"
     assert facts.torch.devices == ()
@@ -105,7 +108,7 @@ def test_cuda_devices_have_memory_and_capability(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
     properties = SimpleNamespace(total_memory=32 * 2**30)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
-    facts = environment(bench.results, bench.folder)
+    facts = environment([bench.results], bench.folder)
     assert facts.torch.devices[1] == DeviceFacts("cuda:0", "A Tesla", False, 32 * 2**30, "7.0")
     words = dict(lines(facts))
     assert words["cuda:0"] == "A Tesla, 32.0 GiB, compute capability 7.0, bfloat16 no"
@@ -113,7 +116,7 @@ def test_cuda_devices_have_memory_and_capability(
 
 
 def test_nothing_is_wrapped(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    facts = environment(bench.results, bench.folder)
+    facts = environment([bench.results], bench.folder)
     capsys.readouterr()
     console: Console = Terminal(width=40)
     print_environment(console, facts)  # type: ignore[arg-type]
