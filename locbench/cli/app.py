@@ -23,6 +23,7 @@ from locbench.cli.list import list_tables
 from locbench.cli.manual import manual
 from locbench.cli.plugins import Plugins, name_plugins
 from locbench.cli.report import report
+from locbench.cli.rerun import rerun
 from locbench.cli.run import run
 from locbench.cli.show import show
 from locbench.cli.splits import splits
@@ -88,6 +89,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "show": show,
     "table": table,
     "run": run,
+    "rerun": rerun,
     "campaign": campaign,
     "report": report,
     "data": data,

@@ -163,6 +163,11 @@ CHECK = """Checks: --check fails on numbers of full runs and on counts that are 
 of the table explains a count. Reduced runs are never off. --fail-on missing fails on cells of which
 nothing was run in any way, --fail-on failed on runs that ended in an error."""
 
+RERUN = """The recipe and its seed are those of the record, the code is today's. On the CPU numbers
+are the same to the last bit with the same versions, threads and engine; elsewhere they may differ
+in rounding, or by the draws of another version. What differs is listed, and the exit code is 1. The
+new record goes into a folder of its own and replaces nothing."""
+
 _PARAGRAPHS = {
     "list": (RECORDS,),
     "table": (
@@ -179,6 +184,7 @@ _PARAGRAPHS = {
         RECORDS,
     ),
     "run": (METHODS, STOPPING, WEIGHTS, ENGINES, LEAN, DEVICES),
+    "rerun": (RERUN, STOPPING, ENGINES),
     "campaign": (CAMPAIGN, PRESETS, ENGINES),
     "report": (REPORT, VERDICTS, LAYOUT, CHECK),
     "data": (DATA, DATA_BYTES),

@@ -81,7 +81,7 @@ class Training:
         self._records(plan)
         self._report_set_aside()
         self._announce(plan)
-        self._train(plan.open, again=f"locbench table {table_id} with the same options")
+        self.train_jobs(plan.open, again=f"locbench table {table_id} with the same options")
         if not is_main_process():
             return
         records = self._records(plan)
@@ -113,7 +113,7 @@ class Training:
             self._show_plan(plan, None)
             return None
         self._announce(plan)
-        self._train(plan.open, again=again)
+        self.train_jobs(plan.open, again=again)
         return plan
 
     def _show(self, table: Table, records: Sequence[Record], measuring: Measuring) -> None:
@@ -184,7 +184,7 @@ class Training:
             jobs, self.store, rerun="--rerun"
         ):
             say(self.console, note)
-        self._train(open_jobs, again="the same command")
+        self.train_jobs(open_jobs, again="the same command")
         if not is_main_process():
             return
         trained = {job.recipe.key for job in open_jobs}
@@ -199,7 +199,12 @@ class Training:
         self.output.show(lambda: records, view)
         _complain(records, "--rerun")
 
-    def _train(self, jobs: Sequence[Job], again: str) -> None:
+    def train_jobs(self, jobs: Sequence[Job], again: str) -> None:
+        """Train jobs and record each; ``again`` is the command that goes on after Ctrl-C.
+
+        Raises:
+            LocbenchError: see `train`.
+        """
         if not jobs:
             return
         try:

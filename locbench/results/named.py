@@ -27,7 +27,7 @@ def named_record(text: str, store: Store) -> tuple[Record, Store]:
     """
     path = Path(text)
     if path.suffix == ".json" and path.is_file():
-        return _in_file(path)
+        return record_in(path)
     by_name = {record.recipe.name: record for record in store.all()}
     fitting = [name for name in by_name if name == text] or [
         name for name in by_name if text in name
@@ -48,12 +48,17 @@ def named_record(text: str, store: Store) -> tuple[Record, Store]:
     )
 
 
-def _in_file(path: Path) -> tuple[Record, Store]:
+def record_in(path: Path) -> tuple[Record, Store]:
+    """Return the record in a file, and the folder that it lies in.
+
+    Raises:
+        UsageError: the file holds no record that can be used here.
+    """
     store = Store(path.absolute().parent.parent)
     record = store.read(path)
     if record is None:
         raise UsageError(
-            f"{path} is no record: {store.set_aside.why.get(path, 'it cannot be used')}",
+            f"{path} is no record: {store.set_aside.why.get(path, 'there is no such file')}",
             "Name the JSON file of a record.",
         )
     return record, store

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from locbench.console import Output, Terminal
@@ -10,6 +11,7 @@ from locbench.printable import printable
 from locbench.report.grouping import group_records
 from locbench.results.plugin_use import changed_plugins
 from locbench.results.record import Record
+from locbench.results.repetition import Repetition
 from locbench.results.store import Store
 from locbench.spec.tables import Table
 from locbench.terminal.lines import say
@@ -53,6 +55,27 @@ def _print_records(console: Terminal, records: Sequence[Record], store: Store) -
         say(console, f"{record.provenance.started[:10]}  {summary(record, where)}")
     count = f"{len(records)} run{'' if len(records) == 1 else 's'}"
     say(console, f"{count} of no table below {store.records}")
+
+
+def print_repetition(
+    console: Terminal, old: Path, new: Path, record: Record, found: Repetition
+) -> None:
+    """Print whether a run that was made again has the numbers of its record."""
+    if found.equal:
+        epochs = f"{len(record.history)} epoch{'' if len(record.history) == 1 else 's'}"
+        say(console, f"equal: all numbers of {epochs} are those of {old}")
+    else:
+        say(console, f"different: these are not the numbers of {old}")
+        if found.first_epoch is not None:
+            say(console, f"  The first epoch that differs is {found.first_epoch}.")
+    for each in found.differences:
+        change = ""
+        if each.before is not None and each.after is not None:
+            change = f" ({each.after - each.before:+.3g})"
+        say(console, f"  {each.name}: {each.before} then, {each.after} now{change}")
+    for name, (before, after) in found.circumstances.items():
+        say(console, printable(f"  {name}: {before or 'none'} then, {after or 'none'} now"), "dim")
+    say(console, f"  {new}")
 
 
 def run_entry(record: Record, store: Store) -> dict[str, Any]:
