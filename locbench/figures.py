@@ -47,6 +47,7 @@ def figure_file(
         )
         try:
             yield figure, axes
+            path.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(path, dpi=150)
         except (OSError, ValueError) as error:
             raise FailureError(

@@ -75,7 +75,8 @@ def report(
     ] = "",
     label: Annotated[str, typer.Option(help="With --layout.", show_default="tab:ID-LAYOUT")] = "",
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the table's plot into this file instead.")
+        Path | None,
+        typer.Option(help="Draw a table into this file, or all tables into this folder."),
     ] = None,
     check: Annotated[
         bool,
@@ -102,17 +103,17 @@ def report(
     use_tables(table_folders)
     from locbench.commands.check import check_tables
     from locbench.commands.paper_tables import paper_tables
-    from locbench.commands.report import Selection, plot_table, report_tables
+    from locbench.commands.report import Selection, plot_tables, report_tables
     from locbench.report.render import PaperStyle
 
     others = (format_, out, only_run, rank_few, claims, layout, caption, label)
     if plot is not None:
         if any((*others, rows, columns, as_json, check)):
             raise UsageError(
-                "--plot draws a whole table and takes --results alone",
+                "--plot draws whole tables and takes --results alone",
                 "Leave the other options out, or leave out --plot.",
             )
-        plot_table(table_ids or [], plot, results)
+        plot_tables(table_ids or [], plot, results)
         return
     selection = Selection(tuple(rows or ()), tuple(columns or ()), only_run=only_run)
     if check:

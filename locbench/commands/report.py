@@ -204,22 +204,28 @@ def selected(tables: Sequence[Table], selection: Selection, *, given: bool) -> I
             yield narrow(table, cells) if selection.rows or selection.columns else table
 
 
-def plot_table(table_ids: Sequence[str], path: Path, folders: Sequence[Path]) -> None:
-    """Draw the plot of one table."""
-    from locbench.report.plots import REDUCTION, plot_reduction
+def plot_tables(table_ids: Sequence[str], path: Path, folders: Sequence[Path]) -> None:
+    """Draw one table into a file, or several, or all with numbers, into a folder.
 
-    if len(table_ids) != 1:
+    Raises:
+        LocbenchError: there is no such table or nothing to draw, or a file cannot be written.
+    """
+    from locbench.report.plots import plot_table, plottable
+
+    found = compared(table_ids, folders, Selection())
+    if len(table_ids) == 1:
+        plot_table(*found[0], path)
+        print(printable(str(path)))
+        return
+    if path.suffix:
         raise UsageError(
-            "--plot draws one table",
-            "For example: locbench report auglocal-pyramid --plot pyramid.png",
+            f"several tables do not fit into the one file {path}",
+            "Name a table, or a folder: locbench report --plot plots",
         )
-    table = load_table(table_ids[0])
-    values = (
-        computed_if_needed(table, PredictionStore(*folders)) if REDUCTION in table.metrics else {}
-    )
-    reductions = {place: float(metrics[REDUCTION]) for place, metrics in values.items()}
-    plot_reduction(table, reductions, read_records(*folders), path)
-    print(printable(str(path)))
+    for table, comparisons in found:
+        if plottable(table) and comparisons:
+            plot_table(table, comparisons, path / f"{table.id}.png")
+            print(printable(str(path / f"{table.id}.png")))
 
 
 def comparisons_of(
