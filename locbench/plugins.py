@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+import locbench
 from locbench.errors import FailureError, LocbenchError, UsageError
 from locbench.files import read_regular, user_path
 from locbench.registry import RegistrationError, registered_by
@@ -47,6 +48,12 @@ class Plugin(msgspec.Struct, frozen=True):
 LOADED: dict[str, Plugin] = {}
 """The plugins of this process by name."""
 
+_REGISTRIES = ("METHODS", "MODIFIERS", "BRANCHES", "NETWORKS", "DATASETS")
+"""Public names of what plugins add to.
+
+They are imported before a plugin is: what the package registers itself then is none of a plugin.
+"""
+
 _tried: set[EntryPoint] = set()
 """Entry points that this process has loaded, or could not load."""
 
@@ -67,16 +74,19 @@ def load_plugins(files: Iterable[Path] = ()) -> list[str]:
         UsageError: there is no such file, or it registers what cannot be registered.
         FailureError: a file cannot be imported.
     """
+    named = [each for each in os.environ.get(VARIABLE, "").split(os.pathsep) if each]
+    paths = list(dict.fromkeys(_resolved(str(each)) for each in (*named, *files)))
     left_out = []
     found = {each for each in entry_points(group=GROUP) if each not in _tried}
+    if found or paths:
+        for registry in _REGISTRIES:
+            getattr(locbench, registry)
     for entry_point in sorted(found, key=lambda each: each.name):
         _tried.add(entry_point)
         try:
             _load_package(entry_point)
         except LocbenchError as error:
             left_out.append(f"left out: {error.message}")
-    named = [each for each in os.environ.get(VARIABLE, "").split(os.pathsep) if each]
-    paths = list(dict.fromkeys(_resolved(str(each)) for each in (*named, *files)))
     for path in paths:
         _load_file(path)
     if paths:

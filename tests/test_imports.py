@@ -25,6 +25,7 @@ STOREYS = (
     ("learning",),
     ("training",),
     ("detection",),
+    ("contract",),
     ("results",),
     ("costs",),
     ("bench",),

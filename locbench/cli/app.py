@@ -13,6 +13,7 @@ from locbench import __version__
 from locbench.cli.analyse import analyse
 from locbench.cli.bench import bench
 from locbench.cli.campaign import campaign
+from locbench.cli.check import check
 from locbench.cli.costs import costs
 from locbench.cli.data import data
 from locbench.cli.env import env
@@ -101,6 +102,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "figure": figure,
     "bench": bench,
     "env": env,
+    "check": check,
 }
 
 for _name, _command in _COMMANDS.items():

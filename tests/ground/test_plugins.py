@@ -223,3 +223,22 @@ def test_without_plugins_listing_imports_no_torch(tmp_path: Path) -> None:
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stderr.strip().endswith("[]")
+
+
+def test_what_the_package_registers_is_none_of_a_plugin_that_imports_it() -> None:
+    script = (
+        "from pathlib import Path; from locbench.plugins import load_plugins\n"
+        f"load_plugins([Path({str(SMOOTHED)!r}), Path({str(PLUGINS / 'bars.py')!r})])\n"
+        "import locbench\n"
+        "for kind in ('METHODS', 'MODIFIERS', 'BRANCHES', 'NETWORKS', 'DATASETS'):\n"
+        "    of = getattr(locbench, kind)\n"
+        "    print(kind, [name for name in of if of.plugin_of(name)])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.splitlines() == [
+        "METHODS ['smoothed']",
+        "MODIFIERS []",
+        "BRANCHES ['smoothed']",
+        "NETWORKS ['convnet3']",
+        "DATASETS ['bars']",
+    ], done.stderr

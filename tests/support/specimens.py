@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from locbench.contract.methods import attach_points
 from locbench.learning.auxiliary.branch import AttachPoint, Targets
 from locbench.learning.learner import Learner, build_learner
-from locbench.networks.chain import build_chain
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
 
@@ -66,16 +67,4 @@ def attach_point(
     layer: int, network: str = "resnet32", side: int = 32, patches: int = 1
 ) -> AttachPoint:
     """Return where a net hangs after a layer of a network whose every local layer is a module."""
-    with torch.device("meta"):
-        specs = build_chain(network, CLASSES, side).specs
-    ends = tuple(range(len(specs)))
-    return AttachPoint(
-        layer=layer,
-        module=layer,
-        modules=len(specs),
-        ends=ends,
-        specs=specs,
-        classes=CLASSES,
-        image_side=side,
-        patches=patches,
-    )
+    return replace(attach_points(network, CLASSES, side)[layer], patches=patches)

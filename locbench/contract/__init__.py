@@ -1,0 +1,1 @@
+"""What every component must do, locbench's own and a user's alike."""
