@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from locbench.report.document import Block, Bullets, Cell, Grid, Row
-from locbench.report.formatting import DAGGER, number_text
+from locbench.report.formatting import DAGGER, OWN, number_text
 from locbench.report.latex_layout import Cell as LatexCell
 from locbench.report.latex_layout import Line, Sheet, cell, floats, joined
 from locbench.report.latex_text import escaped
@@ -44,8 +44,8 @@ def latex(blocks: Iterable[Block], caption: str = "", label: str = "") -> str:
 
     Args:
         blocks: of one or several reports.
-        caption: LaTeX that replaces the captions; marks of reduced runs are explained all the same,
-            and several floats say what they have apart.
+        caption: LaTeX that replaces the captions; marks are explained all the same, and several
+            floats say what they have apart.
         label: replaces the labels; the second float's ends in ``-2``, and so on.
     """
     texts: list[str | Grid] = ["% Needs \\usepackage{booktabs}."]
@@ -101,7 +101,8 @@ class _Floats:
         if not self.caption:
             yield from _reading(grid)
         else:
-            yield from (f"{escaped(text)}." for text in grid.reading if text.startswith(DAGGER))
+            marks = [text for text in grid.reading if text.startswith((DAGGER, OWN))]
+            yield from (f"{escaped(text)}." for text in marks)
 
     def _label(self, grid: Grid, number: int) -> str:
         if self.label:

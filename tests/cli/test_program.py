@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 from small_table import MINI, ONE_CELL, Bench
 
 import locbench
+from locbench.cli.app import app
 
 HEAVY = ["torch", "torchvision", "numpy", "pandas", "scipy", "sklearn", "PIL"]
 
@@ -178,7 +182,7 @@ def test_published_numbers_for_a_paper_need_no_record(bench: Bench) -> None:
         (("--layout", "paper", "--format", "csv"), "--layout is of LaTeX and Markdown"),
         (("--layout", "paper", "--json"), "--layout is of LaTeX and Markdown"),
         (("--layout", "paper", "--claims"), "--layout has numbers alone"),
-        (("--layout", "paper", "--plot", "x.png"), "--plot draws a whole table"),
+        (("--layout", "paper", "--plot", "x.png"), "--plot draws whole tables"),
         (("--caption", "x"), "Add --layout ours."),
         (("--layout", "paper", "--caption", "5 %"), "% needs a backslash before it"),
         (("--layout", "paper", "--label", "a b"), "'a b' is no label"),
@@ -228,3 +232,14 @@ def test_verbose_names_every_file_that_is_set_aside(bench: Bench) -> None:
     called = bench.call("list", "-q", "-v")
     assert called.code == 2
     assert "--quiet and --verbose are opposites" in called.err
+
+
+def test_the_commands_of_the_guide_for_integration_exist() -> None:
+    guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (workflow,) = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    commands = [line.split() for line in re.findall(r"- run: locbench (.*)", workflow)]
+    assert [words[0] for words in commands] == ["env", "table", "report", "report", "report"]
+    group: Any = typer.main.get_command(app)
+    for name, *arguments in commands:
+        context = group.commands[name].make_context(name, arguments)  # raises at an unknown option
+        assert context.info_name == name

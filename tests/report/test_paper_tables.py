@@ -146,6 +146,19 @@ def test_reduced_numbers_are_marked_and_explained_whatever_the_caption() -> None
     assert words.startswith(r"My $\tau$. $^\dagger$")
 
 
+def test_rows_of_ones_own_are_marked_whatever_the_caption() -> None:
+    rows = [
+        Axis("CIFAR-10 / DGL", {"method": "dgl"}),
+        Axis("CIFAR-10 / Mine", {"method": "head"}, own=True),
+    ]
+    table = make_table({"test_acc": {"DGL": ["90.0", "80.0"]}}, rows=rows)
+    found = table, compare(table, [make_record(recipe_at(table, "Mine"), 91.26)])
+    text = render_paper(PaperStyle("both", "Mine."), [found], "tex")
+    (tabular,) = tabulars(text)
+    assert [cell.strip() for cell in tabular[2]] == [r"Mine$^\ddagger$", "91.3", "---"]
+    assert r"\caption{Mine. $^\ddagger$ not of the paper: " in text
+
+
 def test_caption_and_label_are_the_users() -> None:
     metrics = {"test_acc": Metric(unit="%"), "params": Metric(unit="M", kind="exact")}
     grid = {"DGL": ["90.00", "80.00"]}
