@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from locbench.costs.counts import flops_by_part, parameter_counts
+from locbench.costs.memory.deviations import deviation_of
 from locbench.costs.memory.options import TraceOptions, legacy
 from locbench.costs.memory.store import PredictionStore
 from locbench.costs.table_values import MEMORY, memory_scale
@@ -194,6 +195,8 @@ def row_entry(row: CostRow) -> dict[str, Any]:
         "published_memory_unit": row.unit,
         "published_memory_mib": mib,
     }
+    deviation = deviation_of(row.recipe)
+    entry["memory_deviation"] = deviation._asdict() if deviation.words else None
     return entry | {"key": row.recipe.key, "recipe": row.recipe.describe()}
 
 

@@ -29,7 +29,9 @@ of its tensor.
 """
 
 CLOSE = 0.02
-"""Share by which measured memory may differ from the prediction without a word."""
+"""Share by which measured memory may differ without a word: from the prediction, and from what is
+known of its deviation.
+"""
 
 METHODS: tuple[tuple[str, Mapping[str, object]], ...] = (
     ("bp", {}),
@@ -118,10 +120,12 @@ def memory_checks(device: torch.device) -> Iterator[Check]:
     if device.type != "cuda":
         return
     from locbench.costs.measured.measure import measure
+    from locbench.costs.memory.deviations import deviation_of
     from locbench.costs.memory.trace import peak_bytes
 
     for method, options in METHODS[:4]:
         recipe = _recipe("resnet32", method, options, batch_size=256)
+        deviation = deviation_of(recipe)
         measurement = measure(recipe, device, steps=3, warmup=2)
         if measurement.error:
             raise FailureError(
@@ -130,7 +134,7 @@ def memory_checks(device: torch.device) -> Iterator[Check]:
         expected = peak_bytes(recipe)
         # cuBLAS's workspaces are no tensors.
         measured = measurement.allocated_bytes - measurement.occupied_bytes
-        close = abs(measured / expected - 1) <= CLOSE
+        close = deviation.least - CLOSE <= measured / expected <= deviation.most + CLOSE
         yield Check(f"memory, {method}", measured, expected, close)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import product
 
+from locbench.costs.memory.deviations import Deviation, deviation_of
 from locbench.report.formatting import DAGGER, NOTHING, OWN, tau_text
 from locbench.report.model import VERDICTS, Comparison, Entry, Verdict
 from locbench.spec.tables import Paper, Table
@@ -202,9 +203,30 @@ def details(entries: Iterable[Entry]) -> list[str]:
 
 
 def table_notes(table: Table) -> list[str]:
-    """Return the table's notes and those of its rows and columns."""
+    """Return the table's notes, those of its rows and columns, and those on predictions."""
     axes = [f"{axis.label}: {axis.note}" for axis in [*table.rows, *table.columns] if axis.note]
-    return [*table.notes, *axes]
+    return [*table.notes, *axes, *_deviations(table)]
+
+
+def _deviations(table: Table) -> Iterator[str]:
+    """Yield where predicted memory differs from a CUDA device's, by how much and why."""
+    found = {
+        (cell.row, cell.column): deviation_of(cell.recipe)
+        for cell in table.cells
+        if cell.recipe and any(table.metrics[each].kind == "predicted" for each in cell.published)
+    }
+    of_rows: dict[str, set[Deviation]] = defaultdict(set)
+    for (row, _), deviation in found.items():
+        of_rows[row].add(deviation)
+    places: dict[Deviation, dict[str, None]] = defaultdict(dict)
+    for (row, column), deviation in found.items():
+        places[deviation][row if len(of_rows[row]) == 1 else f"{row}, {column}"] = None
+    for deviation, where in places.items():
+        if deviation.words:
+            yield (
+                f"On a CUDA device PyTorch's allocator gives out {deviation.words} than predicted: "
+                f"{deviation.why} ({some(list(where))})."
+            )
 
 
 def some(places: Sequence[str], most: int = 3) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.text import Text
 
+from locbench.costs.memory.deviations import deviation_of
 from locbench.costs.table_rows import CostRow
 from locbench.costs.table_values import MEMORY, MEMORY_UNITS
 from locbench.report.cost_rows import ROLES, JudgedRow
@@ -27,6 +28,9 @@ LEGEND = {
     "beyond tensors; never part of the prediction. residual: calibrated - paper.",
 }
 """What the columns hold, by the first word of a group's head."""
+
+ABOUT = "~"
+"""Before a prediction that is not what a CUDA device's allocator gives out."""
 
 
 def labels_of(rows: Sequence[CostRow]) -> Labels:
@@ -64,6 +68,11 @@ def print_rows(console: Console, title: str, labels: Labels, judged: Sequence[Ju
     for word, line in LEGEND.items():
         if word in shown:
             console.print(Text(line.format(unit=_unit(judged)), style="dim"))
+    found = [deviation_of(row.row.recipe) for row in judged]
+    for deviation in dict.fromkeys(each for each in found if each.words):
+        rows = [full_label(labels, row) for row, each in enumerate(found) if each == deviation]
+        line = f"{ABOUT} on a CUDA device {deviation.words}: {deviation.why}: {'; '.join(rows)}."
+        console.print(Text(line, style="dim"))
 
 
 def print_slowest(
@@ -123,7 +132,9 @@ def _operations(judged: Sequence[JudgedRow]) -> Group:
 def _memory(judged: Sequence[JudgedRow]) -> tuple[Group, Group]:
     unit = _unit(judged)
     predicted = _column(
-        judged, (f"memory ({unit})", "predicted"), lambda row: _bytes(row, row.memory_peak_bytes)
+        judged,
+        (f"memory ({unit})", "predicted"),
+        lambda row: _mark(row) + _bytes(row, row.memory_peak_bytes),
     )
     paper = _column(judged, ("", "paper"), lambda row: _published(row, MEMORY))
     memory = Group(
@@ -136,6 +147,10 @@ def _memory(judged: Sequence[JudgedRow]) -> tuple[Group, Group]:
         )
     )
     return memory, Group(_calibrated(judged, unit), before=(predicted, paper))
+
+
+def _mark(row: CostRow) -> str:
+    return ABOUT if deviation_of(row.recipe).words else ""
 
 
 def _calibrated(judged: Sequence[JudgedRow], unit: str) -> tuple[Column, ...]:
