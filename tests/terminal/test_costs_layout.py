@@ -16,7 +16,7 @@ from locbench.spec.recipe import Recipe
 from locbench.spec.table_files import load_table, table_ids
 from locbench.spec.tables import Table
 from locbench.terminal.columns import LABELS, Column, Group, Labels, pack
-from locbench.terminal.costs import labels_of, print_rows
+from locbench.terminal.costs import ABOUT, labels_of, print_rows
 
 
 def row_of(row: str, column: str, recipe: Recipe, **changes: Any) -> CostRow:
@@ -69,7 +69,7 @@ def test_no_number_is_folded(table_id: str, width: int) -> None:
     judged = [JudgedRow(row, calibrated=calibrated) for row in rows]
     print_rows(Console(file=out, width=width), table.id, labels_of(rows), judged)
     lines = out.getvalue().splitlines()
-    words = [word for line in lines for word in line.split()]
+    words = [word.removeprefix(ABOUT) for line in lines for word in line.split()]
     for figure in (*FIGURES, "160.456", "+3.336"):
         assert words.count(figure) >= len(rows)
     assert max(map(len, lines)) <= width
