@@ -61,7 +61,14 @@ class Batched:
         """Make one epoch's training batches and return images per second."""
         self.epoch += 1
         batches = laid_out(
-            train_batches(self.images, self.info, self.recipe.batch_size, seed=0, epoch=self.epoch),
+            train_batches(
+                self.images,
+                self.info,
+                self.recipe.batch_size,
+                seed=0,
+                epoch=self.epoch,
+                pixels=False,
+            ),
             memory_layout(self.recipe.precision, self.device),
         )
         return _speed(
@@ -75,7 +82,7 @@ class Batched:
         layout = memory_layout(self.recipe.precision, self.device)
         chain = chain.to(self.device, memory_format=layout)  # type: ignore[call-overload]
         size = eval_batch_size(self.info.side, self.device)
-        batches = laid_out(eval_batches(self.tests, self.info, size), layout)
+        batches = laid_out(eval_batches(self.tests, self.info, size, pixels=False), layout)
         return _speed(self.device, len(self.tests), lambda: accuracy(chain, batches, self.device))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from locbench.cli.completion import dataset_names, method_names, network_names
-from locbench.cli.options import RESULTS, Json, Modules, Precision, Results, Set
+from locbench.cli.options import Json, Modules, Precision, Set
 
 
 def fit(
@@ -31,7 +31,6 @@ def fit(
         int | None, typer.Option(help="Without --method: find the cheapest method for it.")
     ] = None,
     precision: Precision = None,
-    results: Results = RESULTS,  # noqa: ARG001 - as of all commands
     as_json: Json = False,
 ) -> None:
     """Find the largest batch that fits a memory, or the cheapest method for a batch."""

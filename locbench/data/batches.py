@@ -68,6 +68,7 @@ def train_batches(
     epoch: int,
     skip: int = 0,
     drop_last: bool = False,
+    pixels: bool = True,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[Batch]:
     """Yield one epoch of shuffled training batches.
@@ -86,6 +87,7 @@ def train_batches(
         skip: batches to leave out at the start, for a run continued within an epoch; the rest stays
             the same.
         drop_last: leave out an incomplete last batch, unless it is the only one.
+        pixels: whether the un-normalised images are wanted.
         dtype: of ``images`` and ``pixels``.
     """
     draws = _draw(len(images), info, seed, epoch, images.labels.device)
@@ -95,10 +97,10 @@ def train_batches(
     ):
         chosen = slice(start, start + batch_size)
         order_B = draws.order_N[chosen]  # noqa: N806 - shapes as suffixes
-        pixels = _cropped(
+        cropped = _cropped(
             images.pixels, order_B, draws.corners_N2[chosen], draws.flips_N[chosen], info
         )
-        yield _batch(pixels, images.labels[order_B], mean, std, dtype)
+        yield _batch(cropped, images.labels[order_B], mean, std, dtype, pixels=pixels)
 
 
 def eval_batches(
@@ -106,13 +108,18 @@ def eval_batches(
     info: DatasetInfo,
     batch_size: int,
     *,
+    pixels: bool = True,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[Batch]:
-    """Yield the images in order and as they are, normalised, the incomplete last batch included."""
+    """Yield the images in order and as they are, normalised, the incomplete last batch included.
+
+    See `train_batches`.
+    """
     mean, std = _statistics(info, images, dtype)
     for start in range(0, len(images), batch_size):
         chosen = slice(start, start + batch_size)
-        yield _batch(images.pixels[chosen], images.labels[chosen], mean, std, dtype)
+        found, labels = images.pixels[chosen], images.labels[chosen]
+        yield _batch(found, labels, mean, std, dtype, pixels=pixels)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
@@ -191,8 +198,17 @@ def _statistics(info: DatasetInfo, images: Images, dtype: torch.dtype) -> tuple[
 
 
 def _batch(
-    pixels_BHWC: Tensor, labels: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype
+    pixels_BHWC: Tensor,
+    labels: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    dtype: torch.dtype,
+    *,
+    pixels: bool,
 ) -> Batch:
-    pixels = pixels_BHWC.to(dtype).div_(255)
-    normalised = ((pixels - mean) / std).permute(0, 3, 1, 2)
-    return Batch(images=normalised, labels=labels, pixels=pixels.permute(0, 3, 1, 2))
+    plain = pixels_BHWC.to(dtype).div_(255)
+    normalised = (plain - mean if pixels else plain.sub_(mean)).div_(
+        std
+    )  # in place where it can be
+    kept = plain.permute(0, 3, 1, 2) if pixels else None
+    return Batch(normalised.permute(0, 3, 1, 2), labels, kept)

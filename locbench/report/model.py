@@ -180,6 +180,7 @@ class Sources(msgspec.Struct, frozen=True):
 
     Attributes:
         runs: number of finished runs; one that stands in several places counts once.
+        threads: numbers of CPU threads, as far as they are known.
         commits: short hashes, with a mark where the code differed from the commit.
         data: label, fingerprint and image counts.
         schedules: epochs, batch, learning rate and precision by data set.
@@ -193,6 +194,7 @@ class Sources(msgspec.Struct, frozen=True):
 
     runs: int = 0
     devices: tuple[str, ...] = ()
+    threads: tuple[int, ...] = ()
     engines: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
     commits: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ def sources_of(records: Sequence[Record]) -> Sources:
     return Sources(
         runs=len(records),
         devices=_distinct(each.device for each in provenances),
+        threads=tuple(sorted({each.threads for each in provenances if each.threads})),
         engines=_distinct(each.engine for each in provenances),
         versions=_distinct(versions_text(each) for each in provenances),
         commits=_distinct(_commit(each) for each in provenances),
@@ -55,6 +56,7 @@ def source_lines(sources: Sources) -> list[str]:
         "data": "; ".join(sources.data),
         "seeds": ", ".join(map(str, sources.seeds)),
         "device": "; ".join(sources.devices),
+        "CPU threads": ", ".join(map(str, sources.threads)),
         "engine": "; ".join(sources.engines),
         "versions": "; ".join(sources.versions),
         "commit": "; ".join(sources.commits),

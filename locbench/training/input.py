@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import torch
@@ -106,9 +107,12 @@ def _train_batches(
         seed=recipe.seed,
         epoch=epoch,
         drop_last=recipe.drop_last,
+        pixels=pixels,
         dtype=dtype,
     )
-    return (_shared(resized(batch, recipe.image_size), world) for batch in whole)
+    # Not a generator, which would hold the whole batch through its step.
+    prepare = partial(_prepared, side=recipe.image_size, world=world)
+    return map(prepare, whole)
 
 
 def _told(batches: Iterator[Batch], split: Split, world: ProcessGroup) -> Iterator[Batch]:
@@ -130,6 +134,8 @@ def eval_loader(
     world: ProcessGroup = SINGLE_PROCESS,
 ) -> Iterator[Batch]:
     """Return the test images in order, at the recipe's image size, in its memory layout.
+
+    Normalised ones alone.
 
     Args:
         recipe: pipeline and image size.
@@ -158,10 +164,9 @@ def _eval_batches(
         from locbench.data.swin_batches import swin_eval_batches
 
         return swin_eval_batches(images, size, side=recipe.side, chosen=chosen, dtype=dtype)
-    batches = eval_batches(images, split.info, size, dtype=dtype)
-    return (
-        resized(batch, recipe.image_size) for batch in islice(batches, world.rank, None, world.size)
-    )
+    batches = eval_batches(images, split.info, size, pixels=False, dtype=dtype)
+    mine = islice(batches, world.rank, None, world.size)
+    return map(partial(resized, side=recipe.image_size), mine)
 
 
 def eval_batch_size(side: int, device: torch.device) -> int:
@@ -178,6 +183,10 @@ def _in_memory(images: Images | Stream, recipe: Recipe) -> Images:
             "Choose a table with the augmentation 'imagenet', or another data set.",
         )
     return images
+
+
+def _prepared(batch: Batch, side: int | None, world: ProcessGroup) -> Batch:
+    return _shared(resized(batch, side), world)
 
 
 def _shared(batch: Batch, world: ProcessGroup) -> Batch:

@@ -36,6 +36,33 @@ def test_a_table_is_trained_with_graphs(standin: Path, tmp_path: Path, beside: i
         assert record["provenance"]["device"] == "stand-in for an H100"
 
 
+@pytest.mark.timeout(900)
+def test_a_campaign_checks_the_device_before_it_trains(standin: Path, tmp_path: Path) -> None:
+    done = run(
+        standin,
+        *("-m", "locbench", "campaign", "pgl-period:DGL", "--preset", "smoke", "--epochs", "1"),
+        *("--seeds", "1", "--device", "cuda", "--budget", "14min", "--results", str(tmp_path)),
+        seconds=840,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Nothing is left to do." in done.stdout
+    (kept,) = [json.loads(path.read_text()) for path in tmp_path.glob("checks/*.json")]
+    checks = {check["name"]: check for check in kept["checks"]}
+    methods = ["bp", "dgl", "auglocal", "hpff+dgl"]
+    assert list(checks) == [
+        *(f"engine graphed, {method}" for method in [*methods, "pgl+dgl"]),
+        *(f"memory, {method}" for method in methods),
+    ]
+    assert all(check["passed"] for check in checks.values())
+    for method in methods:
+        memory = checks[f"memory, {method}"]
+        assert memory["found"] == pytest.approx(memory["expected"], rel=0.005)
+    (record,) = records(tmp_path)
+    assert record["status"] == "done"
+    assert record["provenance"]["engine"] == "graphed"
+    assert record["provenance"]["commit"] == kept["commit"]
+
+
 def test_a_benchmark_times_the_reference_and_the_engines(standin: Path) -> None:
     done = run(
         standin,

@@ -50,7 +50,7 @@ def begin_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
-    return load(make(tmp_path_factory.mktemp("layout")), Path("unused"))
+    return load(make(tmp_path_factory.mktemp("layout")), tmp_path_factory.mktemp("root"))
 
 
 def trained_on(split: Split, epoch: int, count: int) -> Tensor:
@@ -257,13 +257,14 @@ from locbench.data import decoding
 from locbench.data.imagenet_batches import imagenet_train_batches
 from locbench.data.images import load
 decoding.PIECE = 2
-split = load(sys.argv[1], Path("unused"))
+split = load(sys.argv[1], Path(sys.argv[2]))
 list(imagenet_train_batches(split.train, split.info, 4, side=32, seed=0, epoch=1, workers=2))
 """
 
 
 def test_the_end_of_a_program_is_silent(tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "ignore", "-c", LEFT, make(tmp_path / "layout")]
+    command = [sys.executable, "-W", "ignore", "-c", LEFT]
+    command += [make(tmp_path / "layout"), str(tmp_path / "root")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from report_builders import make_record, make_table, recipe_at
 
-from locbench.report.provenance import sources_of
+from locbench.report.provenance import source_lines, sources_of
 from locbench.results import provenance
 from locbench.results.provenance import Code, code, code_of
 
@@ -147,6 +147,19 @@ def test_a_report_says_why_there_is_no_commit() -> None:
         "unknown (git is not installed)",
         "outside a checkout",
     )
+
+
+def test_a_report_says_how_many_threads_there_were() -> None:
+    recipe = recipe_at(make_table(), "DGL")
+    counts = (8, 1, 8, 0)  # 0 where the record is older
+    made = [
+        make_record(recipe, 50.0, seed, provenance={"threads": count})
+        for seed, count in enumerate(counts)
+    ]
+    sources = sources_of(made)
+    assert sources.threads == (1, 8)
+    assert "CPU threads: 1, 8" in source_lines(sources)
+    assert not [line for line in source_lines(sources_of(made[3:])) if "threads" in line]
 
 
 def test_a_record_without_the_reason_is_read() -> None:

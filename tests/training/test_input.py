@@ -65,6 +65,28 @@ def test_runs_in_either_layout_are_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     assert losses["0"] == pytest.approx(losses["1"], rel=1e-9)
 
 
+@pytest.mark.parametrize("image_size", [None, 12])
+def test_batches_have_images_as_such_where_they_are_wanted(image_size: int | None) -> None:
+    split = load("digits", Path("unused"), limit=16, test_limit=8)
+    chosen = make_recipe(
+        {
+            "network": "resnet8",
+            "method": "bp",
+            "dataset": "digits",
+            "epochs": 1,
+            "batch_size": 8,
+            "lr": 0.1,
+            "image_size": image_size,
+        }
+    )
+    both = [list(train_loader(chosen, split, 1, pixels=pixels)) for pixels in (True, False)]
+    for batch, images_alone in zip(*both, strict=True):
+        assert batch.pixels is not None
+        assert images_alone.pixels is None
+        assert torch.equal(batch.images, images_alone.images)
+    assert [batch.pixels for batch in eval_loader(chosen, split, torch.float32)] == [None]
+
+
 def test_speed_by_hand() -> None:
     batch = Batch(torch.empty(0), torch.zeros(30), None)
     # Second batch asked for, there; third asked for, there; end.
