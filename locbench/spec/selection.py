@@ -107,10 +107,20 @@ def narrow(table: Table, cells: Collection[Cell]) -> Table:
     derived = [
         msgspec.structs.replace(entry, printed=kept(entry.printed)) for entry in table.derived
     ]
+    rows = [row for row in table.rows if row.label in labels]
+    kept_columns = [table.columns[index] for index in columns]
+    shown = {(cell.row, cell.column): cell.metrics for cell in cells}
+    own = {
+        (row.label, column.label): shown.get((row.label, column.label), ())
+        for row in rows
+        for column in kept_columns
+        if row.own or column.own or table.unpublished
+    }
     return msgspec.structs.replace(
         table,
-        rows=[row for row in table.rows if row.label in labels],
-        columns=[table.columns[index] for index in columns],
+        rows=rows,
+        columns=kept_columns,
+        own_places=own,
         published={metric: kept(grid) for metric, grid in table.published.items()},
         derived=derived,
         claims=[claim for claim in table.claims if _is_within(claim, table, places)],

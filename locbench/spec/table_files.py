@@ -289,8 +289,9 @@ def _check(path: Path, table: Table) -> None:
     try:
         table.cells  # noqa: B018 - builds every recipe
     except LocbenchError as error:
+        plugin = " If a plugin gives it: --plugin FILE.py." if "unknown" in error.message else ""
         raise FailureError(
-            f"{path}: {error}", "Mend the recipe or the number that the message names."
+            f"{path}: {error}", f"Mend the recipe or the number that the message names.{plugin}"
         ) from None
     for message in faults_of_cells(table):
         raise FailureError(f"{path}: {message}", "Mend the recipe that the message names.")

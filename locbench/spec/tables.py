@@ -177,6 +177,8 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         calibration: what the published memory holds beyond tensors, if that was looked into.
         claims: what the paper says of the numbers, see `locbench.spec.claims`.
         extends: id of the table whose cells are among its own, see `locbench.spec.extensions`.
+        own_places: the metrics at places of one's own, by (row, column), where the rest of the
+            table does not tell since a part of it was left out.
     """
 
     id: str
@@ -196,6 +198,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     calibration: Calibration | None = None
     claims: list[Claim] = []
     extends: str = ""
+    own_places: dict[tuple[str, str], tuple[str, ...]] = {}
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -266,6 +269,9 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         all of them where there is none of the paper's.
         """
         own = self._is_own(row, self.columns[column])
+        place = row.label, self.columns[column].label
+        if own and place in self.own_places:
+            return self.own_places[place]
         if own and row.alone and column:
             return ()
         if self.computed or self.unpublished:

@@ -13,7 +13,7 @@ from small_table import MINI, Bench
 from locbench.costs.calibration import calibrated_values
 from locbench.costs.memory.store import PredictionStore
 from locbench.report.claims import published_agreement
-from locbench.spec.selection import trains
+from locbench.spec.selection import chosen, narrow, trains
 from locbench.spec.table_files import load_table
 from locbench.spec.tables import Cell, Table
 
@@ -215,6 +215,27 @@ def test_an_extension_can_be_extended(bench: Bench, monkeypatch: pytest.MonkeyPa
     assert not any(own for _, own in rows[:-2])
 
 
+def test_a_part_of_an_extended_table_keeps_its_own_places(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    column = '\n[[columns]]\nlabel = "J=1"\nrecipe = { modules = 1 }\n'
+    alone = '\n[[rows]]\nlabel = "Digits / Alone"\nrecipe = { method = "bp" }\nalone = true\n'
+    table = loaded(bench, MINE + alone + column, monkeypatch)
+    for rows, columns in (
+        (("Mine",), ()),
+        (("Mine",), ("J=2",)),
+        (("Alone", "Mine"), ("J=4", "J=1")),
+        ((), ("J=1",)),
+        (("DGL", "Mine"), ()),
+    ):
+        cells = chosen(table, rows, columns)
+        assert narrow(table, cells).cells == tuple(cells)
+    own = loaded(bench, OWN, monkeypatch)
+    assert narrow(own, own.cells).cells == own.cells
+    some = [cell for cell in table.cells if cell.own and cell.column == "J=2"]
+    assert narrow(table, some).cells == tuple(some)
+
+
 # What may be wrong
 
 ROW = '[[rows]]\nlabel = "X"\nrecipe = { method = "dgl" }\n'
@@ -228,7 +249,7 @@ ROW = '[[rows]]\nlabel = "X"\nrecipe = { method = "dgl" }\n'
         (MINE + MINE[MINE.index("[[rows]]") :], ["'Digits / Mine' is there twice"]),
         (
             MINE.replace('"predsim"', '"predsin"'),
-            ["row 'Digits / Mine'", "unknown method 'predsin'"],
+            ["row 'Digits / Mine'", "unknown method 'predsin'", "--plugin FILE.py"],
         ),
         (MINE.replace('"mini"', '"mine"'), ["it leads back: mine extends mine"]),
         (MINE.partition("[[rows]]")[0], ["neither rows nor columns are added"]),
@@ -321,6 +342,8 @@ def test_own_rows_are_marked_in_every_format(bench: Bench) -> None:
         ("J=2", None),
     ]
     assert "Mine‡" in bench.call("show", "mine", *options).out
+    alone = bench.call("table", "mine", *options, *cells, "--rows", "Mine").out
+    assert [line.split()[-1] for line in alone.splitlines() if "J=4" in line] == ["reduced"]
 
 
 def test_a_table_of_ones_own_needs_neither_paper_nor_numbers(bench: Bench) -> None:
