@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import product
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import msgspec
 import torch
@@ -18,6 +18,7 @@ from locbench.costs.memory.options import phase_options
 from locbench.errors import UsageError
 from locbench.registry import suggestion
 from locbench.spec.arguments import assignments, cost_recipe
+from locbench.spec.choices import EngineName
 from locbench.spec.phases import global_share
 from locbench.spec.recipe import Recipe, canonical
 from locbench.spec.table_files import load_tables
@@ -27,7 +28,7 @@ from locbench.training.probe import PROBE_RATE
 
 REFERENCE = "reference"
 
-ENGINES = (REFERENCE, "eager", "compiled", "graphed")
+ENGINES = (REFERENCE, *get_args(EngineName))
 """All that can be timed, the plain way first."""
 
 STANDARD: tuple[tuple[str, str, dict[str, object]], ...] = (

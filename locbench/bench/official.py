@@ -223,7 +223,7 @@ class OfficialStep:
         UsageError: its network is another one than the recipe's, or see `OfficialArguments.of`.
     """
 
-    engine, compile_seconds = OFFICIAL, 0.0
+    engine, compile_seconds, captured_bytes = OFFICIAL, 0.0, 0
 
     def __init__(self, recipe: Recipe, code: OfficialCode, device: torch.device) -> None:
         classes = info(recipe.dataset).classes

@@ -14,6 +14,7 @@ from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import build_learner
 from locbench.training.distributed import SINGLE_PROCESS
 from locbench.training.engine import choose_engine
+from locbench.training.graphed import GraphedEngine
 from locbench.training.probe import ProbeStep, random_batch, resident_bytes
 
 
@@ -34,6 +35,10 @@ class TimedStep(Protocol):
     def compile_seconds(self) -> float:
         """Seconds spent so far on compiling or capturing."""
 
+    @property
+    def captured_bytes(self) -> int:
+        """Bytes that a step takes, at its peak, from the memory of its graph; 0 without one."""
+
 
 def make_step(
     case: Case, engine: str, device: torch.device, official: OfficialCode | None = None
@@ -52,7 +57,7 @@ def make_step(
 class _BaselineStep:
     """The reference: contiguous memory, every module's loss and accuracy read back."""
 
-    engine, compile_seconds = REFERENCE, 0.0
+    engine, compile_seconds, captured_bytes = REFERENCE, 0.0, 0
 
     def __init__(self, case: Case, device: torch.device) -> None:
         recipe, classes = case.recipe, info(case.recipe.dataset).classes
@@ -94,3 +99,8 @@ class _EngineStep:
     @property
     def compile_seconds(self) -> float:
         return self.probe.engine.compile_seconds
+
+    @property
+    def captured_bytes(self) -> int:
+        engine = self.probe.engine
+        return engine.captured_bytes if isinstance(engine, GraphedEngine) else 0

@@ -32,7 +32,8 @@ from locbench.errors import FailureError, LocbenchError
 from locbench.processes import begin_worker, started_since
 from locbench.spec.choices import Precision
 from locbench.spec.recipe import Recipe
-from locbench.training.device import keep_blocks, set_precision
+from locbench.training.device import keep_blocks, searches_algorithms, set_precision
+from locbench.training.engine import captures
 from locbench.training.graphed import capture_stream
 
 PATIENCE = 5.0
@@ -48,7 +49,8 @@ class Side:
 
     Attributes:
         reference: whether it is the reference's: the C library's allocator stays as it is, and
-            cuDNN searches for its fastest algorithms, as the published codes let it.
+            cuDNN searches for its fastest algorithms, as the published codes let it. Engines go
+            without, unless `searches_algorithms`.
         device: where; on CUDA with its number.
         precision: of the steps.
         threads: of the processor; None leaves the default.
@@ -74,7 +76,8 @@ class StepServer:
         set_precision(side.precision, self.device)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
-            torch.backends.cudnn.benchmark = side.reference or torch.backends.cudnn.benchmark
+            # An algorithm is kept: one that an eager step was given would be the graph's too.
+            torch.backends.cudnn.benchmark = side.reference or searches_algorithms()
         elif not side.reference:
             keep_blocks()
 
@@ -94,17 +97,17 @@ class StepServer:
 
     def prepare(self, key: int, case: Case, engine: str) -> Prepared:
         """Build a step, warm it up and read its memory; it is then timed under ``key``."""
-        if engine == "graphed" and self.device.type == "cuda":
+        if captures(engine) and self.device.type == "cuda":
             with torch.cuda.stream(capture_stream(self.device)):
                 occupy_workspaces(self.device)
         occupied, begun = self.meter.start(), time.perf_counter()
         step = make_step(case, engine, self.device, self.official)
         step()
-        if step.engine != "graphed":  # a graph takes its memory once, while it is captured
-            self.meter.end_warmup()
+        self.meter.end_warmup()  # what comparing and capturing took does not count
         (milliseconds,) = self.meter.milliseconds(step, 1)
         seconds = time.perf_counter() - begun
         peak_bytes = self.meter.peaks(step, step.resident_bytes).allocated - occupied
+        peak_bytes += step.captured_bytes  # a graph has taken them once and for all
         self.steps[key] = step
         return Prepared(step.engine, seconds, step.compile_seconds, milliseconds / 1000, peak_bytes)
 

@@ -43,7 +43,8 @@ def bench(
     engines: Annotated[
         str | None,
         typer.Option(
-            help="Of reference, eager, compiled, graphed.", show_default="all that can run"
+            help="Of reference, eager, compiled, graphed, compiled+graphed.",
+            show_default="all that can run",
         ),
     ] = None,
     steps: Annotated[

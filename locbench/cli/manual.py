@@ -25,11 +25,14 @@ the CPU with the same numbers to the last bit. --rerun failed repeats what faile
 
 ENGINES = """Engines: all give the same numbers up to rounding. eager runs steps as they are.
 compiled runs every distinct layer once through torch.compile. graphed makes a whole step one CUDA
-graph, whose memory, a step's peak, stays taken until the run ends. auto takes graphs on a CUDA
-device where that is safe, and eager elsewhere. A graph is compared with an eager step before it is
+graph, whose memory, a step's peak, stays taken until the run ends. compiled+graphed makes such a
+graph of compiled layers; it has not been timed on a GPU yet. auto takes graphs on a CUDA device
+where that is safe, and eager elsewhere. A graph is compared with a step without it before it is
 used, and the record says what ran. On the CPU freed memory is kept for the next step;
 LOCBENCH_KEEP_BLOCKS=0 turns that off. Feature maps lie in memory with channels last, but not in
-fp32 on a CUDA device; LOCBENCH_CHANNELS_LAST=1 or 0 decides for every device and precision."""
+fp32 on a CUDA device; LOCBENCH_CHANNELS_LAST=1 or 0 decides for every device and precision.
+LOCBENCH_CUDNN_SEARCH=1 lets cuDNN time its algorithms before a step becomes a graph, which keeps
+the fastest."""
 
 LEAN = """Less memory: --memory lean trains isolated modules and backpropagation with less memory. A
 module runs again after its auxiliary backward pass, BatchNorm and ReLU keep one input, and
@@ -111,8 +114,8 @@ table swin-splits` compares the paper's Table 1."""
 BENCH = """Timing uses random images: every engine that can run, and reference, the plain way in
 which the papers' codes train (one unfused SGD per module, contiguous maps, loss and accuracy read
 back in every step, torchvision's transforms image by image; on CUDA with cuDNN's search for its
-fastest algorithms, which the engines go without). All take turns in interleaved rounds, the
-reference in a process of its own."""
+fastest algorithms, which the engines go without, unless LOCBENCH_CUDNN_SEARCH=1). All take turns in
+interleaved rounds, the reference in a process of its own."""
 
 BENCH_OUTPUT = """Shown are medians, ratios to the reference and to backpropagation beside the
 published overhead, the share of the roofline (bytes and operations of a traced step over a measured

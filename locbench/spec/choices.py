@@ -11,7 +11,7 @@ Rate: TypeAlias = Literal["cosine-epoch", "cosine-epoch0", "cosine-step", "steps
 Augmentation: TypeAlias = Literal["standard", "swin", "imagenet"]
 Init: TypeAlias = Literal["scratch", "pretrained", "torchvision"]
 Preset: TypeAlias = Literal["smoke", "quick", "short", "paper"]
-EngineName: TypeAlias = Literal["eager", "compiled", "graphed"]
+EngineName: TypeAlias = Literal["eager", "compiled", "graphed", "compiled+graphed"]
 EngineChoice: TypeAlias = Literal["auto", EngineName]
 Autograd: TypeAlias = Literal["current", "torch<=1.10"]
 Rerun: TypeAlias = Literal["failed", "all"]

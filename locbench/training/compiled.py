@@ -39,7 +39,7 @@ class CompiledEngine:
 
     Batches of another size than the first, such as an epoch's last one, run eagerly rather than to
     be compiled for. So does a layer that cannot be compiled; that is said once. Random numbers are
-    those of eager steps.
+    those of eager steps. No CUDA graphs are made of layers: `GraphedEngine` makes them of steps.
 
     Args:
         plain: takes the steps.
@@ -50,7 +50,7 @@ class CompiledEngine:
     def __init__(
         self,
         plain: EagerEngine,
-        backend: str = "inductor",
+        backend: str | Callable[..., Any] = "inductor",
         layers: Sequence[nn.Module] | None = None,
     ) -> None:
         self.plain = plain
@@ -59,9 +59,8 @@ class CompiledEngine:
         layers = compiled_layers(plain.learner) if layers is None else layers
         self._kinds = [(layer, str(layer)) for layer in layers]
         self._failed: set[str] = set()
-        options: dict[str, Any] = (
-            {"options": {"fallback_random": True}} if backend == "inductor" else {}
-        )
+        inductor = {"fallback_random": True, "triton.cudagraphs": False}
+        options: dict[str, Any] = {"options": inductor} if backend == "inductor" else {}
         compiled = torch.compile(
             _forward, backend=backend, fullgraph=True, dynamic=False, **options
         )
@@ -76,11 +75,18 @@ class CompiledEngine:
         self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None
     ) -> StepOutput:
         """Take a step, compiled if the batch has the first one's size."""
+        with self.layers_for(batch):
+            return self.plain.step(batch, targets, guided=guided, global_batch=global_batch)
+
+    @contextmanager
+    def layers_for(self, batch: Batch) -> Iterator[None]:
+        """Let layers run compiled in the context, for a batch of the first one's size."""
         self._size = self._size or len(batch.labels)
-        if len(batch.labels) != self._size:
-            return self.plain.step(batch, targets, guided=guided, global_batch=global_batch)
-        with self._settings(), self._in_place():
-            return self.plain.step(batch, targets, guided=guided, global_batch=global_batch)
+        if len(batch.labels) == self._size:
+            with self._settings(), self._in_place():
+                yield
+        else:
+            yield
 
     @contextmanager
     def _settings(self) -> Iterator[None]:

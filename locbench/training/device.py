@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 
@@ -98,11 +99,47 @@ def memory_layout(precision: Precision, device: torch.device) -> torch.memory_fo
     Raises:
         UsageError: the environment variable is neither 0 nor 1.
     """
-    choice = os.environ.get(LAYOUT_SWITCH)
-    if choice not in (None, "0", "1"):
-        raise UsageError(f"{LAYOUT_SWITCH} is {choice!r}", "Set it to 0 or 1, or leave it out.")
-    last = choice == "1" if choice else device.type != "cuda" or precision != "fp32"
+    choice = _switched(LAYOUT_SWITCH)
+    last = device.type != "cuda" or precision != "fp32" if choice is None else choice
     return torch.channels_last if last else torch.contiguous_format
+
+
+SEARCH_SWITCH = "LOCBENCH_CUDNN_SEARCH"
+"""Environment variable; with 1 cuDNN searches before a step is captured."""
+
+
+def searches_algorithms() -> bool:
+    """Return whether cuDNN is to time its algorithms for every shape and keep the fastest.
+
+    It keeps one per shape, device and thread until the process ends, found by a search or not.
+
+    Raises:
+        UsageError: the environment variable is neither 0 nor 1.
+    """
+    return _switched(SEARCH_SWITCH) or False
+
+
+@contextmanager
+def algorithm_search(on: bool) -> Iterator[None]:
+    """Let cuDNN search in the context if ``on``, or where it does so anyway."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = on or before
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+def _switched(name: str) -> bool | None:
+    """Return what an environment variable says; None where it says nothing.
+
+    Raises:
+        UsageError: it is neither 0 nor 1.
+    """
+    choice = os.environ.get(name)
+    if choice not in (None, "0", "1"):
+        raise UsageError(f"{name} is {choice!r}", "Set it to 0 or 1, or leave it out.")
+    return None if choice is None else choice == "1"
 
 
 def has_bfloat16(device: torch.device) -> bool:

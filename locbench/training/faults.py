@@ -76,7 +76,7 @@ def is_recipes_own(error: Exception, epochs: int) -> bool:
         error: what ended the run.
         epochs: that were whole by then.
     """
-    if isinstance(error, DivergedError) or _does_not_fit(error):
+    if isinstance(error, DivergedError) or does_not_fit(error):
         return True
     if isinstance(error, LocbenchError) or not isinstance(error, _COMPUTED) or epochs:
         return False
@@ -93,7 +93,8 @@ def error_text(error: Exception) -> str:
     )
 
 
-def _does_not_fit(error: Exception) -> bool:
+def does_not_fit(error: BaseException) -> bool:
+    """Return whether a device's memory is too small, by the error's class or its text."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
     text = str(error).lower()

@@ -4,8 +4,9 @@ The host makes one call per step instead of one per operation. A step of a local
 several times as many small operations as backpropagation; on a fast device the host cannot keep up.
 A graph records them once, forward and backward passes of all modules and the optimizer's step, and
 replays them on the same memory. That memory, a step's peak, belongs to the graph until the run
-ends, beside what evaluation takes. (Overlapping independent modules on several streams within a
-graph is left out.)
+ends, beside what evaluation takes. Its layers may be compiled: the graph spares the host calls, and
+fused operations spare the device passes over maps. (Overlapping independent modules on several
+streams within a graph is left out.)
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import gc
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -26,8 +28,13 @@ from locbench.data.batches import Batch
 from locbench.errors import FailureError
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.routing import StepOutput
+from locbench.training.device import algorithm_search, searches_algorithms
 from locbench.training.eager import EagerEngine
+from locbench.training.faults import does_not_fit
 from locbench.training.snapshot import Snapshot, rates_in_tensors
+
+if TYPE_CHECKING:
+    from locbench.training.compiled import CompiledEngine
 
 Call = Callable[[], None]
 
@@ -37,12 +44,18 @@ SIZES = 2
 WARM_UP = 2
 """Steps before the one that a graph is compared with.
 
-In them libraries choose their algorithms and take their workspaces.
+In them libraries choose their algorithms and take their workspaces, and layers are compiled.
 """
 
 
 class Graphs(Protocol):
-    """What a device must be able to do."""
+    """What a device must be able to do.
+
+    Attributes:
+        most_bytes: that a capture has taken at a time, on top of what was there.
+    """
+
+    most_bytes: int
 
     def warm_up(self, call: Call) -> None:
         """Run what is to be captured, apart from the stream of other work."""
@@ -74,7 +87,7 @@ class CudaGraphs:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.device = device
+        self.device, self.most_bytes = device, 0
         self.pool = torch.cuda.graph_pool_handle()
         self.stream = capture_stream(device)
 
@@ -93,6 +106,8 @@ class CudaGraphs:
             gc.collect()  # nothing of an earlier run may be freed in the middle
             graph = torch.cuda.CUDAGraph()
             others = torch.cuda.current_stream()
+            torch.cuda.reset_peak_memory_stats()
+            held = torch.cuda.memory_allocated()
             try:
                 with torch.cuda.graph(
                     graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"
@@ -101,6 +116,7 @@ class CudaGraphs:
             except BaseException:
                 torch.cuda.set_stream(others)  # where its end fails too, a capture leaves its own
                 raise
+            self.most_bytes = max(self.most_bytes, torch.cuda.max_memory_allocated() - held)
         return graph.replay
 
     def recover(self) -> None:
@@ -148,39 +164,67 @@ class GraphedEngine:
     """Takes the steps of an eager engine by replaying graphs of them.
 
     There is one for local and one for guided steps, and the same again for a second size of batch,
-    an epoch's last one, which needs no memory besides. Batches of further sizes run eagerly. A
-    graph is compared with an eager step from the same state before it is used; where it differs or
-    cannot be captured, the run goes on eagerly, and says so.
+    an epoch's last one, which needs no memory besides. Batches of further sizes run without. A
+    graph is compared with a step without it from the same state before it is used. Where it differs
+    or cannot be captured, batches of the second size run without graphs, or the whole run does if
+    there is no graph of such a step yet or no memory; that is said once.
 
     Args:
         plain: takes the steps that are captured.
         graphs: of the device; tests put their own in its place.
+        compiled: compiles the layers of those steps, and takes the steps without graphs.
     """
 
-    def __init__(self, plain: EagerEngine, graphs: Graphs) -> None:
-        self.plain, self.graphs = plain, graphs
-        self.compile_seconds = 0.0
+    def __init__(
+        self, plain: EagerEngine, graphs: Graphs, compiled: CompiledEngine | None = None
+    ) -> None:
+        self.plain, self.graphs, self.compiled = plain, graphs, compiled
+        self._seconds = 0.0
         self.gave_up = False
+        self._search = searches_algorithms()
         self._steps: dict[tuple[bool, int], CapturedStep] = {}
+        self._graphless: int | None = None  # size
         # The fused optimizers read a rate in a tensor as float32.
         self._rates = [torch.zeros((), device=plain.device) for _ in plain.optimizer.param_groups]
         self._written: list[float] = []
 
     @property
     def name(self) -> str:
-        """``graphed``, or ``eager`` after giving up."""
-        return "eager" if self.gave_up else "graphed"
+        """``graphed`` or ``compiled+graphed``; after giving up ``eager`` or ``compiled``."""
+        name = self._without_graphs.name
+        if self.gave_up:
+            return name
+        return "graphed" if name == "eager" else f"{name}+graphed"
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds spent on compiling and capturing."""
+        return self._seconds + self._without_graphs.compile_seconds
+
+    @property
+    def captured_bytes(self) -> int:
+        """The most bytes of a step that lie in graphs, not between steps; 0 after giving up."""
+        return 0 if self.gave_up else self.graphs.most_bytes
+
+    @property
+    def _without_graphs(self) -> EagerEngine | CompiledEngine:
+        return self.compiled or self.plain
 
     def step(
         self, batch: Batch, targets: Targets, *, guided: bool, global_batch: int | None = None
     ) -> StepOutput:
         """Take a step, from a graph if the batch has one of the first two sizes."""
-        kind, sizes = (guided, len(batch.labels)), {size for _, size in self._steps}
-        if not self.gave_up and (len(sizes) < SIZES or len(batch.labels) in sizes):
+        kind = guided, len(batch.labels)
+        if self._may_capture(kind[1]):
             self._write_rates()
             if kind in self._steps or self._prepare(batch, targets, kind):
                 return self._steps[kind](self._inputs(batch, targets))
-        return self.plain.step(batch, targets, guided=guided, global_batch=global_batch)
+        return self._without_graphs.step(batch, targets, guided=guided, global_batch=global_batch)
+
+    def _may_capture(self, size: int) -> bool:
+        sizes = {captured for _, captured in self._steps}
+        room = len(sizes) < SIZES and self._graphless is None
+        return not self.gave_up and (size in sizes or room) and size != self._graphless
 
     def _inputs(self, batch: Batch, targets: Targets) -> list[Tensor | None]:
         """Return everything that differs from batch to batch; images as such where they count."""
@@ -199,30 +243,49 @@ class GraphedEngine:
 
         On return the learner is as it was, whether or not that worked.
         """
-        begun, before = time.perf_counter(), None
+        begun, before, failed = self._clock(), None, False
         try:
             before = Snapshot(self.plain.learner, self.plain.optimizer, self.plain.device)
             inputs = self._inputs(batch, targets)
             self._steps[kind] = self._captured(inputs, before, guided=kind[0])
         except RuntimeError as error:  # no memory, or an operation that no graph can hold
-            self.gave_up = True
-            self._steps.clear()
-            remark(f"no graph of a step, it runs eagerly: {_first_line(_cause(error))}")
+            failed = True
+            self._give_up(kind, error)
         finally:
             self.plain.optimizer.zero_grad(set_to_none=True)
             if before is not None:
-                self._put_back(before)
-            self.compile_seconds += time.perf_counter() - begun
-        return not self.gave_up
+                self._put_back(before, failed)
+            self._seconds += self._clock() - begun
+        return not failed
 
-    def _put_back(self, before: Snapshot) -> None:
+    def _clock(self) -> float:
+        """Return the time in seconds without that of compiling layers, which is counted there."""
+        return time.perf_counter() - self._without_graphs.compile_seconds
+
+    def _give_up(self, kind: tuple[bool, int], error: RuntimeError) -> None:
+        """Go without graphs of a size where others are there, else without any.
+
+        A step without one takes as much memory again as the graphs hold.
+        """
+        guided, size = kind
+        why = _first_line(_cause(error))
+        others = any(one == guided and other != size for one, other in self._steps)
+        if others and not does_not_fit(_cause(error)):
+            self._graphless = size
+            remark(f"no graph of steps on {size} images, which run without: {why}")
+        else:
+            self.gave_up = True
+            self._steps.clear()
+            remark(f"no graph of steps, which run without: {why}")
+
+    def _put_back(self, before: Snapshot, failed: bool) -> None:
         """Restore the state.
 
         Raises:
             FailureError: the device cannot go on after a failed capture; no cell could then.
         """
         try:
-            if self.gave_up:
+            if failed:
                 self.graphs.recover()
             before.restore()
         except RuntimeError as error:
@@ -242,13 +305,17 @@ class GraphedEngine:
         def call() -> None:
             # Gradients begin as None, so that they are born in the graph's memory.
             self.plain.optimizer.zero_grad(set_to_none=True)
-            outputs[:] = [
-                self.plain.accumulate_and_step(
-                    static_batch, static_targets, guided=guided, cache=False
-                )
-            ]
+            with self._layers_for(static_batch):
+                outputs[:] = [
+                    self.plain.accumulate_and_step(
+                        static_batch, static_targets, guided=guided, cache=False
+                    )
+                ]
 
-        with rates_in_tensors(self.plain.optimizer, self._rates):
+        with (
+            rates_in_tensors(self.plain.optimizer, self._rates),
+            algorithm_search(self._search),  # what it finds is kept for these shapes
+        ):
             for _ in range(WARM_UP):
                 self.graphs.warm_up(call)
         before.restore()
@@ -263,6 +330,9 @@ class GraphedEngine:
         replay()
         before.refuse_difference(expected, before.now(outputs[0]))
         return CapturedStep(inputs, outputs, replay)
+
+    def _layers_for(self, batch: Batch) -> AbstractContextManager[None]:
+        return nullcontext() if self.compiled is None else self.compiled.layers_for(batch)
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -31,9 +31,10 @@ def test_what_cannot_run_is_left_out_with_its_reason() -> None:
     steps, skipped = supported(cases(), None, CPU)
     assert [engine for _, engine in steps] == ["reference", "eager"] * 2
     reasons = {each.what: each.why for each in skipped}
-    assert list(reasons) == ["compiled", "graphed"]
+    assert list(reasons) == ["compiled", "graphed", "compiled+graphed"]
     assert "minute" in reasons["compiled"]
     assert "CUDA" in reasons["graphed"]
+    assert "CUDA" in reasons["compiled+graphed"]
     steps, skipped = supported(cases(), ENGINES, CPU)
     assert [engine for _, engine in steps] == ["reference", "eager", "compiled"] * 2
 

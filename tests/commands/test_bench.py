@@ -47,7 +47,11 @@ def test_the_command_on_the_digits(tmp_path: Path, capsys: pytest.CaptureFixture
         assert line["epoch_seconds"] > 0
         assert (line["speedup"] is None) == (line["engine"] == "reference")
     assert found["threads"] == 1
-    assert [each["what"] for each in found["skipped"]] == ["compiled", "graphed"]
+    assert [each["what"] for each in found["skipped"]] == [
+        "compiled",
+        "graphed",
+        "compiled+graphed",
+    ]
     assert {"torch", "locbench"} <= found["provenance"]["versions"].keys()
     assert len(list(csv.DictReader(out.read_text().splitlines()))) == 4
 

@@ -42,3 +42,30 @@ def test_after_a_capture_that_failed_all_goes_on_and_the_cause_is_said(
     assert (found["ran"], found["next"]) == ("eager", "graphed")
     assert found["same stream"]
     assert why in found["said"]
+
+
+@pytest.mark.parametrize(
+    ("how", "ran", "launches", "words"),
+    [
+        ("read", "graphed", 1, "no graph of steps on 100 images, which run without: CUDA error"),
+        ("memory", "eager", 0, "no graph of steps, which run without: CUDA out of memory"),
+    ],
+)
+def test_without_a_graph_of_the_last_batch_whole_ones_keep_theirs_unless_memory_is_short(
+    observed: dict[str, Any], how: str, ran: str, launches: int, words: str
+) -> None:
+    found = observed["last batch spoilt"][how]
+    assert found["ran"] == ran
+    assert found["said"].count("no graph") == found["said"].count(words) == 1
+    assert (found["256"], found["100"], found["50"]) == (launches, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["bp", "dgl", "vgg19"])
+def test_a_graphs_peak_is_a_steps_and_its_inputs(observed: dict[str, Any], name: str) -> None:
+    """Images and labels are there twice: as a batch, and where the graph reads them.
+
+    What it is compared with before it is used does not count.
+    """
+    found = observed["memory"][name]
+    expected = found["predicted"] + found["inputs"]
+    assert abs(found["peak"] / expected - 1) < 0.001

@@ -1,4 +1,4 @@
-"""What graphs of steps leave behind on a CUDA device, observed on the stand-in; one JSON object."""
+"""What graphs of steps hold and leave behind, observed on the stand-in; one JSON object."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ import torch
 from cuda_standin import counts, reset
 from cuda_steps import recipe_named
 
+from locbench.bench.cases import Case
+from locbench.bench.worker import Side, StepServer
 from locbench.costs.measured.measure import measure
+from locbench.costs.memory.options import TraceOptions
+from locbench.costs.memory.trace import peak_bytes
 from locbench.data.batches import Batch
 from locbench.learning.auxiliary.branch import Targets
 from locbench.training.graphed import GraphedEngine
@@ -33,9 +37,8 @@ def smaller(batch: Batch, size: int) -> tuple[Batch, Targets]:
     return part, Targets(part.labels, part.pixels)
 
 
-def broken_off(how: str) -> dict[str, Any]:
-    """Take steps that no graph can hold; return what was said and what works afterwards."""
-    step, engine = graphed()
+def spoil(engine: GraphedEngine, how: str) -> None:
+    """Let steps do in a capture what no graph can hold."""
     take = engine.plain.accumulate_and_step
 
     def spoilt(*arguments: Any, **named: Any) -> Any:
@@ -50,6 +53,12 @@ def broken_off(how: str) -> dict[str, Any]:
         return output
 
     engine.plain.accumulate_and_step = spoilt  # type: ignore[method-assign]
+
+
+def broken_off(how: str) -> dict[str, Any]:
+    """Take steps that no graph can hold; return what was said and what works afterwards."""
+    step, engine = graphed()
+    spoil(engine, how)
     before, said = torch.cuda.current_stream(), StringIO()
     with redirect_stderr(said):
         step()
@@ -75,6 +84,37 @@ def last_batch() -> dict[str, Any]:
         reset()
         engine.step(*smaller(step.batch, size), guided=False)
         found[str(size)] = counts()["graph_launches"]
+    return found
+
+
+def last_batch_spoilt(how: str) -> dict[str, Any]:
+    """Take steps of two sizes, of which no graph can hold the second."""
+    step, engine = graphed("hpff")
+    step()
+    spoil(engine, how)
+    said = StringIO()
+    with redirect_stderr(said):
+        engine.step(*smaller(step.batch, 100), guided=False)
+        engine.step(*smaller(step.batch, 100), guided=False)
+    found: dict[str, Any] = {"ran": engine.name, "said": said.getvalue()}
+    for size in (256, 100, 50):
+        reset()
+        engine.step(*smaller(step.batch, size), guided=False)
+        found[str(size)] = counts()["graph_launches"]
+    return found
+
+
+def memory_of_a_graph(name: str) -> dict[str, int]:
+    """Return the peak of a graphed step, as predicted and as `locbench bench` reads it."""
+    server = StepServer(Side(reference=False, device=DEVICE, precision="fp32", threads=None))
+    recipe = recipe_named(name)
+    prepared = server.prepare(0, Case(recipe), "graphed")
+    found = {
+        "peak": prepared.peak_bytes,
+        "inputs": recipe.batch_size * (3 * recipe.side**2 * 4 + 8),
+        "predicted": peak_bytes(recipe, TraceOptions(keep_gradients=False)),
+    }
+    server.forget()
     return found
 
 
@@ -105,5 +145,7 @@ if __name__ == "__main__":
         "left": left_behind(),
         "last batch": last_batch(),
         "broken off": {how: broken_off(how) for how in ("read", "memory", "copy")},
+        "last batch spoilt": {how: last_batch_spoilt(how) for how in ("read", "memory")},
+        "memory": {name: memory_of_a_graph(name) for name in ("bp", "dgl", "vgg19")},
     }
     print(json.dumps(report))

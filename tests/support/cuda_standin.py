@@ -55,6 +55,10 @@ def run(folder: Path, *arguments: str, seconds: int = 240) -> subprocess.Complet
         "LD_LIBRARY_PATH": str(folder),
         "PYTHONPATH": os.pathsep.join([str(SOURCES.parents[2]), str(SOURCES.parent)]),
         "OMP_NUM_THREADS": "1",
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        # Triton links what it keeps to the stand-in.
+        "TRITON_CACHE_DIR": str(folder / "triton"),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
         "COLUMNS": "150",
     }
     return subprocess.run(
@@ -75,8 +79,9 @@ def reset() -> None:
 def counts() -> dict[str, Any]:
     """Return what the process has asked the device for since the last reset.
 
-    Kernels, those captured included; copies; memsets; waits for the device; allocations; launches
-    of graphs; nodes captured; violations of the rules of capture, and notes on the first of them.
+    Kernels, those captured included; of these those that Triton has compiled; copies; memsets;
+    waits for the device; allocations; launches of graphs; nodes captured; violations of the rules
+    of capture, and notes on the first of them.
     """
     report = ctypes.CDLL(os.environ["LD_PRELOAD"]).standin_counts
     report.restype = ctypes.c_char_p

@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from locbench.networks.resnet_cifar import BasicBlock
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import make_recipe
 from locbench.training.compiled import CompiledEngine, compiled_layers
-from locbench.training.device import SWITCH, keep_blocks
+from locbench.training.device import SEARCH_SWITCH, SWITCH, keep_blocks
 from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
 from locbench.training.eager import EagerEngine
 from locbench.training.engine import Engine, choose_engine
@@ -126,9 +127,11 @@ def assert_close(left: dict[str, Tensor], right: dict[str, Tensor], tolerance: f
 # Graphs
 
 
-def graphed(run: Run, graphs: Any = None) -> GraphedEngine:
+def graphed(run: Run, graphs: Any = None, backend: Any = None) -> GraphedEngine:
+    """Return an engine of graphs, whose layers are compiled where a backend is given."""
     plain = EagerEngine(run.learner, run.optimizer, run.recipe, SINGLE_PROCESS, run.device)
-    return GraphedEngine(plain, graphs or RecordedGraphs())
+    layers = CompiledEngine(plain, backend) if backend else None
+    return GraphedEngine(plain, graphs or RecordedGraphs(), layers)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -222,6 +225,62 @@ def test_a_graph_that_cannot_be_or_is_wrong_is_not_used(
     assert capsys.readouterr().err.count(why) == 1
     expected = stepped(eager, eager.engine)
     assert_close(expected, {name: found[name] for name in expected}, 0)
+
+
+class SpoiltLater(RecordedGraphs):
+    """Fails in the captures after the first."""
+
+    def __init__(self, error: str | RuntimeError) -> None:
+        super().__init__()
+        self.error = RuntimeError(error) if isinstance(error, str) else error
+        self.recovered = 0
+
+    def capture(self, call: Call) -> Call:
+        replay = super().capture(call)
+        if self.captured > 1:
+            raise self.error
+        return replay
+
+    def recover(self) -> None:
+        self.recovered += 1
+
+
+def test_without_a_graph_of_the_last_batch_the_others_keep_theirs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    eager, other = run_of("dgl"), run_of("dgl")
+    graphs = SpoiltLater("CUDA error: operation not permitted when stream is capturing")
+    engine = graphed(other, graphs)
+    expected, found = stepped(eager, eager.engine), stepped(other, engine)
+    assert_close(expected, found, 0)
+    engine.step(*given(5, 4), guided=False)
+    engine.step(*given(3, 4), guided=False)
+    engine.step(*given(8, 5), guided=False)
+    assert engine.name == "graphed"
+    assert (graphs.captured, graphs.recovered) == (2, 1)
+    assert graphs.replayed == 1 + 4  # the check, and every step on eight images
+    said = capsys.readouterr().err
+    assert said.count("no graph of steps on 5 images") == said.count("no graph") == 1
+    assert said.count("operation not permitted") == 1
+
+
+def test_a_guided_step_without_a_graph_ends_all_graphs(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is no rarity as a last batch is; the record is to say how most steps were run."""
+    eager, other = run_of("pgl"), run_of("pgl")
+    engine = graphed(other, SpoiltLater("no"))
+    expected, found = stepped(eager, eager.engine), stepped(other, engine)
+    assert_close(expected, {name: found[name] for name in expected}, 0)
+    assert engine.name == "eager"
+    assert capsys.readouterr().err.count("no graph") == 1
+
+
+def test_without_memory_for_the_last_batch_graphs_give_theirs_back() -> None:
+    """An eager step on it needs as much as they hold."""
+    run = run_of("dgl")
+    engine = graphed(run, SpoiltLater(torch.OutOfMemoryError("CUDA out of memory.")))
+    stepped(run, engine)
+    assert engine.name == "eager"
+    assert not engine._steps
 
 
 class BrokenGraphs(FailingGraphs):
@@ -442,6 +501,142 @@ def test_a_layer_that_does_not_compile_runs_eagerly(capsys: pytest.CaptureFixtur
     )
 
 
+# Compiled layers within graphs
+
+
+class CountingBackend:
+    """Runs traced layers as they are; counts the layers compiled, and runs of them."""
+
+    def __init__(self) -> None:
+        self.compiled = self.runs = 0
+
+    def __call__(self, graph: Any, inputs: Any) -> Any:
+        self.compiled += 1
+
+        def run(*arguments: Any) -> Any:
+            self.runs += 1
+            return graph(*arguments)
+
+        return run
+
+
+class WatchedGraphs(RecordedGraphs):
+    """Notes what a backend has counted before every capture and after it."""
+
+    def __init__(self, backend: CountingBackend) -> None:
+        super().__init__()
+        self.backend = backend
+        self.notes: list[tuple[int, int]] = []
+
+    def capture(self, call: Call) -> Call:
+        self.notes.append((self.backend.compiled, self.backend.runs))
+        try:
+            return super().capture(call)
+        finally:
+            self.notes.append((self.backend.compiled, self.backend.runs))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_graphs_of_compiled_layers_are_eager_steps(name: str) -> None:
+    if name == "lean":
+        return  # such steps are not compiled
+    eager, other = run_of(name), run_of(name)
+    expected, engine = stepped(eager, eager.engine), graphed(other, backend="eager")
+    assert_close(expected, stepped(other, engine), 1e-9)
+    assert engine.name == "compiled+graphed"
+
+
+def test_compiled_layers_are_what_is_captured() -> None:
+    """All are compiled before the first capture, and run once in each on a whole batch.
+
+    They are the stem, three blocks and the classifier of ResNet-8, and the auxiliary nets of four
+    modules, but for the last batch, which nothing is compiled for.
+    """
+    torch._dynamo.reset()
+    run, backend = run_of("dgl"), CountingBackend()
+    graphs = WatchedGraphs(backend)
+    engine = graphed(run, graphs, backend)
+    stepped(run, engine)
+    layers = len(compiled_layers(run.learner))
+    (before, after, last, end) = graphs.notes
+    assert before[0] == after[0] == last[0] == end[0] > 0
+    assert before[1] == 3 * layers  # warm-up
+    assert after[1] - before[1] == layers > 5
+    assert last == end == after
+    assert backend.runs == after[1]  # replays run no Python
+
+
+def test_seconds_of_compiling_count_once() -> None:
+    torch._dynamo.reset()
+    run = run_of("dgl")
+    engine = graphed(run, backend="eager")
+    begun = time.perf_counter()
+    engine.step(*given(8, 0), guided=False)
+    spent = time.perf_counter() - begun
+    assert engine.compiled is not None
+    assert 0 < engine.compiled.compile_seconds < engine.compile_seconds < spent
+
+
+def test_without_graphs_layers_stay_compiled(capsys: pytest.CaptureFixture[str]) -> None:
+    eager, other = run_of("dgl"), run_of("dgl")
+    engine = graphed(other, FailingGraphs(), "eager")
+    expected, found = stepped(eager, eager.engine), stepped(other, engine)
+    assert_close(expected, {name: found[name] for name in expected}, 1e-9)
+    assert engine.name == "compiled"
+    assert capsys.readouterr().err.count("operation not permitted") == 1
+
+
+def test_graphs_of_layers_that_do_not_compile_are_graphs_alone() -> None:
+    def no_compiler(graph: Any, inputs: Any) -> Any:
+        raise RuntimeError("no compiler")
+
+    torch._dynamo.reset()
+    eager, other = run_of("dgl"), run_of("dgl")
+    engine = graphed(other, backend=no_compiler)
+    assert_close(stepped(eager, eager.engine), stepped(other, engine), 0)
+    assert engine.name == "graphed"
+
+
+# cuDNN's search
+
+
+class SearchedGraphs(RecordedGraphs):
+    """Notes whether cuDNN may search."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warming: list[bool] = []
+        self.capturing: list[bool] = []
+
+    def warm_up(self, call: Call) -> None:
+        self.warming.append(torch.backends.cudnn.benchmark)
+        super().warm_up(call)
+
+    def capture(self, call: Call) -> Call:
+        self.capturing.append(torch.backends.cudnn.benchmark)
+        return super().capture(call)
+
+
+@pytest.mark.parametrize("switch", [None, "0", "1"])
+def test_cudnn_searches_before_a_capture_and_never_else(
+    switch: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(SEARCH_SWITCH, raising=False)
+    if switch is not None:
+        monkeypatch.setenv(SEARCH_SWITCH, switch)
+    run, graphs = run_of("dgl"), SearchedGraphs()
+    stepped(run, graphed(run, graphs))
+    assert graphs.warming == [switch == "1", switch == "1", False] * 2
+    assert graphs.capturing == [False] * 2
+    assert not torch.backends.cudnn.benchmark
+
+
+def test_a_search_of_another_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SEARCH_SWITCH, "on")
+    with pytest.raises(UsageError, match="LOCBENCH_CUDNN_SEARCH is 'on'"):
+        graphed(run_of("dgl"))
+
+
 # Which engine
 
 
@@ -455,6 +650,7 @@ def test_auto_is_the_fastest_that_is_safe() -> None:
     assert choose_engine("auto", checkpointed, CUDA, SINGLE_PROCESS) == "eager"
     assert choose_engine("graphed", lean, CUDA, SINGLE_PROCESS) == "graphed"
     assert choose_engine("compiled", plain, CPU, SINGLE_PROCESS) == "compiled"
+    assert choose_engine("compiled+graphed", plain, CUDA, SINGLE_PROCESS) == "compiled+graphed"
 
 
 @pytest.mark.parametrize(
@@ -464,7 +660,10 @@ def test_auto_is_the_fastest_that_is_safe() -> None:
         ("graphed", "dgl", CUDA, ProcessGroup(0, 2), "is for one process, not for 2"),
         ("compiled", "dgl", CPU, ProcessGroup(0, 2), "is for one process, not for 2"),
         ("compiled", "lean", CPU, SINGLE_PROCESS, "lean memory"),
-        ("graped", "dgl", CPU, SINGLE_PROCESS, "Did you mean 'graphed'?"),
+        ("compiled+graphed", "dgl", CPU, SINGLE_PROCESS, "needs a CUDA device, this one is cpu"),
+        ("compiled+graphed", "dgl", CUDA, ProcessGroup(0, 2), "is for one process, not for 2"),
+        ("compiled+graphed", "lean", CUDA, SINGLE_PROCESS, "lean memory"),
+        ("graped", "dgl", CPU, SINGLE_PROCESS, "Did you mean 'graphed' or"),
     ],
 )
 def test_what_cannot_be_is_refused(
@@ -476,8 +675,9 @@ def test_what_cannot_be_is_refused(
 
 
 def test_checkpointing_is_not_captured() -> None:
-    with pytest.raises(UsageError, match="keeps the random state on the host"):
-        choose_engine("graphed", recipe_of("bp+checkpointed", {}), CUDA, SINGLE_PROCESS)
+    for name in ("graphed", "compiled+graphed"):
+        with pytest.raises(UsageError, match="keeps the random state on the host"):
+            choose_engine(name, recipe_of("bp+checkpointed", {}), CUDA, SINGLE_PROCESS)
 
 
 def test_an_engine_is_no_part_of_a_recipe() -> None:
@@ -517,10 +717,11 @@ RUN = (
 
 
 def test_the_command_line_refuses_before_it_trains(bench: Bench) -> None:
-    refused = bench.call(*RUN, "--engine", "graphed")
-    assert refused.code == 2
-    assert "needs a CUDA device, this one is cpu" in refused.err
-    assert "--engine auto" in refused.err
+    for name in ("graphed", "compiled+graphed"):
+        refused = bench.call(*RUN, "--engine", name)
+        assert refused.code == 2
+        assert f"{name!r} needs a CUDA device, this one is cpu" in refused.err
+        assert "--engine auto" in refused.err
     unknown = bench.call(*RUN, "--engine", "fast")
     assert unknown.code == 2
     assert "graphed" in unknown.err
