@@ -7,7 +7,6 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -63,6 +62,7 @@ class Estimator:
 
     def __init__(self, records: Iterable[Record], device: torch.device) -> None:
         self.device = device
+        self._rates: dict[str, float] = {}
         self._same: dict[str, list[float]] = {}
         self._similar: dict[bytes, list[Record]] = {}
         for record in records:
@@ -83,11 +83,14 @@ class Estimator:
             return Estimate(
                 nearest.provenance.seconds * _work(recipe) / _work(nearest.recipe), "similar"
             )
-        return Estimate(_work(recipe) / self._rate, "counted")
+        return Estimate(_work(recipe) / self._rate(recipe), "counted")
 
-    @cached_property
-    def _rate(self) -> float:
-        return counted.measured_rate(self.device)
+    def _rate(self, recipe: Recipe) -> float:
+        timed = counted.rated_by(recipe, self.device)
+        key = timed.key if timed is not None else ""
+        if key not in self._rates:
+            self._rates[key] = counted.measured_rate(self.device, timed)
+        return self._rates[key]
 
     def _counts(self, record: Record) -> bool:
         origin = record.provenance

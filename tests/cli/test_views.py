@@ -35,7 +35,7 @@ def published(bench: Bench) -> Bench:
 
 @pytest.fixture
 def planned(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr("locbench.costs.time_estimate.measured_rate", lambda device: 1e9)
+    monkeypatch.setattr("locbench.costs.time_estimate.measured_rate", lambda *_: 1e9)
     return bench
 
 

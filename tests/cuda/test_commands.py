@@ -63,6 +63,20 @@ def test_a_campaign_checks_the_device_before_it_trains(standin: Path, tmp_path: 
     assert record["provenance"]["commit"] == kept["commit"]
 
 
+@pytest.mark.timeout(600)  # it compiles
+def test_a_run_says_that_its_graphs_are_of_compiled_layers(standin: Path, tmp_path: Path) -> None:
+    done = run(
+        standin,
+        *("-m", "locbench", "run", "--network", "resnet8", "--method", "bp", "--device", "cuda"),
+        *("--engine", "compiled+graphed", "--limit", "40", "--batch-size", "16", "--epochs", "2"),
+        *("--results", str(tmp_path)),
+        seconds=540,
+    )
+    assert done.returncode == 0, done.stderr
+    (record,) = records(tmp_path)
+    assert record["provenance"]["engine"] == "compiled+graphed", done.stderr
+
+
 def test_a_benchmark_times_the_reference_and_the_engines(standin: Path) -> None:
     done = run(
         standin,
@@ -81,3 +95,16 @@ def test_a_benchmark_times_the_reference_and_the_engines(standin: Path) -> None:
         predicted, peak = line["bound"]["predicted_peak_bytes"], line["prepared"]["peak_bytes"]
         if engine == "eager":
             assert abs(peak / predicted - 1) < 0.01
+
+
+def test_a_plan_rates_the_device_by_the_recipes_own_steps(standin: Path) -> None:
+    """Every step takes a millisecond there, forwards and backwards; evaluation is a third of it."""
+    done = run(
+        standin,
+        *("-m", "locbench", "run", "--network", "resnet14", "--method", "bp", "--device", "cuda"),
+        *("--dataset", "cifar10", "--batch-size", "500", "--epochs", "30", "--plan", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    (planned,) = json.loads(done.stdout)["runs"]
+    steps = 30 * 50_000 / 500 + 30 * 10_000 / 500 / 3
+    assert abs(planned["estimated_seconds"] / (steps / 1000) - 1) < 0.02

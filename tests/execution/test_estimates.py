@@ -17,6 +17,7 @@ from small_table import ONE_CELL, Bench
 from specimens import recipe_of
 
 from locbench.costs import time_estimate as counted
+from locbench.costs.measured.step_meter import CpuMeter
 from locbench.execution.estimates import Estimator, basis_words, missing_traces, trace_seconds
 from locbench.execution.job import Job
 from locbench.execution.readiness import missing_for
@@ -43,7 +44,7 @@ def recorded(recipe: Recipe, seconds: float, seed: int = 0, **changes: Any) -> R
 
 @pytest.fixture
 def rate(monkeypatch: pytest.MonkeyPatch) -> float:
-    monkeypatch.setattr("locbench.costs.time_estimate.measured_rate", lambda device: 1e6)
+    monkeypatch.setattr("locbench.costs.time_estimate.measured_rate", lambda *_: 1e6)
     return 1e6
 
 
@@ -125,6 +126,75 @@ def test_the_probe_takes_cpu_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert counted.measured_rate(CPU) == macs * 3 * 64 * torch.get_num_threads() / 0.25
 
 
+CUDA = torch.device("cuda", 0)
+
+
+def test_on_cuda_a_rate_is_that_of_the_network_the_batch_and_the_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each is measured once, on plain backpropagation, whatever the method and the length."""
+    timed: list[tuple[str, str, int, str, str]] = []
+
+    def measured_rate(device: torch.device, recipe: Recipe) -> float:
+        timed.append(
+            (recipe.network, recipe.method, recipe.batch_size, recipe.precision, recipe.memory)
+        )
+        assert recipe.composition.end_to_end
+        return 1e6
+
+    monkeypatch.setattr("locbench.costs.time_estimate.measured_rate", measured_rate)
+    estimator = Estimator([], CUDA)
+    for method, settings in (
+        ("dgl", {}),
+        ("auglocal", {"epochs": 9, "seed": 3, "modules": 3}),
+        ("dgl", {"memory": "lean"}),
+        ("dgl", {"precision": "tf32"}),
+        ("dgl", {"network": "resnet14"}),
+        ("dgl", {"batch_size": 64}),
+    ):
+        estimator.of(recipe_of(method, {}, **{"batch_size": 512} | settings))
+    assert timed == [
+        ("resnet8", "", 512, "fp32", "plain"),
+        ("resnet8", "", 512, "tf32", "plain"),
+        ("resnet14", "", 512, "fp32", "plain"),
+        ("resnet8", "", 64, "fp32", "plain"),
+    ]
+
+
+def test_a_detectors_rate_is_its_backbones_in_its_precision() -> None:
+    detector = next(
+        cell.recipe
+        for cell in load_table("auglocal-coco").cells
+        if cell.recipe and cell.recipe.detection
+    )
+    assert detector.backbone is not None
+    timed = counted.rated_by(msgspec.structs.replace(detector, precision="bf16"), CUDA)
+    assert timed is not None
+    assert (timed.network, timed.precision) == (detector.backbone.network, "bf16")
+    assert timed.batch_size == detector.backbone.batch_size
+    assert timed.detection is None
+
+
+def test_a_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    class Step:
+        def __init__(self, recipe: Recipe, device: torch.device, engine: str) -> None:
+            sizes.append(recipe.batch_size)
+            if recipe.batch_size > 16:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        def __call__(self) -> None:
+            pass
+
+    monkeypatch.setattr(counted, "ProbeStep", Step)
+    monkeypatch.setattr(CpuMeter, "milliseconds", lambda self, step, steps: [3.0, 2.0, 4.0])
+    macs = forward_flops(lambda: build_chain("resnet8", 10, 32), (3, 32, 32)).macs
+    one = recipe_of("bp", {}, dataset="cifar10", batch_size=64)
+    assert counted.measured_rate(CPU, one) == pytest.approx(macs * 3 * 16 / 0.002)
+    assert sizes == [64, 32, 16]
+
+
 def test_what_estimates_are_taken_from_is_said() -> None:
     other = recipe_of("bp", {}, epochs=8, train_limit=200, test_limit=100)
     estimator = Estimator([recorded(ONE, 10.0)], CPU)
@@ -149,16 +219,16 @@ def test_traces_that_a_table_still_needs_are_counted(tmp_path: Path) -> None:
             (False, True) if isinstance(cell.recipe.composition.phases, Periodic) else (False,)
         )
     }
-    found = missing_traces(table, tmp_path)
+    found = missing_traces(table, [tmp_path])
     assert len(found) == len(wanted) == 33
     # ResNet-32 has 16 local layers.
     assert trace_seconds(found) == pytest.approx(2.0 + 0.04 * 16 * 33)
-    assert missing_traces(table, Path(__file__).parents[2] / "results") == ()
+    assert missing_traces(table, [Path(__file__).parents[2] / "results"]) == ()
     assert trace_seconds(()) == 0
 
 
 def test_divisions_are_among_the_traces(tmp_path: Path) -> None:
-    found = missing_traces(load_table("swin-splits"), tmp_path)
+    found = missing_traces(load_table("swin-splits"), [tmp_path])
     assert {each.kind.__name__ for each in found} == {"Splits"}
     assert len(found) == 6
 
