@@ -100,6 +100,23 @@ class Registry(Generic[T]):
         """Return the names that a plugin has registered."""
         return [name for name in self if self.plugin_of(name) == plugin]
 
+    def call(self, name: str, target: Target, *args: object) -> Any:
+        """Call what a component is built by.
+
+        Raises:
+            UsageError: a plugin's does not take such arguments.
+        """
+        try:
+            return imported(target)(*args)
+        except TypeError as error:
+            plugin, frames = self.plugin_of(name), error.__traceback__
+            if not plugin or (frames is not None and frames.tb_next is not None):
+                raise
+            raise UsageError(
+                f"the {self.kind} {name!r} of the plugin {plugin!r} cannot be built: {error}",
+                "Let its builder take what the package's own take.",
+            ) from error
+
     def remove(self, name: str) -> None:
         """Forget a component."""
         del self._entries[name], self._plugins[name]

@@ -12,6 +12,7 @@ import traceback
 
 from locbench.cli.signals import ended_as_stopped
 from locbench.errors import LocbenchError, ReaderGoneError
+from locbench.plugins import blamed
 from locbench.printable import printable
 
 DEBUG = "LOCBENCH_DEBUG"
@@ -56,6 +57,13 @@ def _told(error: BaseException) -> tuple[str, str, int]:
         return "stopped", "", 130
     if isinstance(error, BrokenPipeError):
         return "", "", ReaderGoneError.exit_code
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    if place := blamed(error):
+        return (
+            f"error: the plugin failed at {place}: {what}",
+            f"Correct it; locbench check tries what a plugin has. {DEBUG}=1 shows all of the way.",
+            1,
+        )
     if isinstance(error, OSError):
         return _told_of_a_file(error)
     if isinstance(error, MemoryError):
@@ -68,7 +76,6 @@ def _told(error: BaseException) -> tuple[str, str, int]:
         return "error: a file or an argument is nested too deeply", f"{DEBUG}=1 shows where.", 1
     if isinstance(error, ModuleNotFoundError):
         return f"error: {error.msg}", "Install locbench again, with the packages that it needs.", 1
-    what = f"{type(error).__name__}: {error}".rstrip(": ")
     return (
         f"error: unexpected {what}",
         f"Please report it, with what the same command shows under {DEBUG}=1 and what "

@@ -60,13 +60,12 @@ def findings(checks: Iterable[Check]) -> Iterator[Finding]:
 
 def fault_of(error: Exception) -> str:
     """Return what an exception says, with the line of the plugin that it came through."""
-    place = blamed(error)
-    where = f" ({place})" if place else ""
     if isinstance(error, Breach):
         return str(error)
+    place = blamed(error)
     if isinstance(error, LocbenchError):
-        return f"{error.message}{where}"
-    return error_text(error) + where
+        return error.message + f" ({place})" * bool(place)
+    return error_text(error)
 
 
 def random_batch(size: int, side: int, classes: int, seed: int = 0) -> tuple[Tensor, Targets]:

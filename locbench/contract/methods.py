@@ -50,6 +50,7 @@ class MethodContract:
         yield Check("it is built", self._builds, basic=True)
         yield Check("a step runs and every loss is a finite number", self._steps, basic=True)
         yield Check("every parameter has a finite gradient", self._trains)
+        yield Check("repeated, a step has the same gradients", self._repeats, basic=True)
         yield Check("gradients of auxiliary nets stay in their own module", self._auxiliaries)
         yield Check("no module learns from a later one that may not reach it", self._routing)
         yield Check("a step of a global phase runs", self._guided)
@@ -90,6 +91,11 @@ class MethodContract:
                 raise Breach(f"{name} has no gradient")
             if parameter.grad is not None and not parameter.grad.isfinite().all():
                 raise Breach(f"the gradient of {name} is not finite")
+
+    def _repeats(self) -> None:
+        for name, each in self.stepped(self.net).items():
+            if not torch.equal(each, self.before[name]):
+                raise Breach(f"{name} has another gradient; let state be in buffers of the net")
 
     def _auxiliaries(self) -> None:
         """Back-propagate each auxiliary loss alone, while the graphs of all modules are there."""

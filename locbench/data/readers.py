@@ -17,7 +17,6 @@ from locbench.data.subsets import balanced_order
 from locbench.datasets.known import DATASETS, DatasetInfo
 from locbench.datasets.status import OFFICIAL, check
 from locbench.errors import FailureError
-from locbench.registry import imported
 
 
 class Arrays(NamedTuple):
@@ -37,7 +36,7 @@ def read(info: DatasetInfo, root: Path, *, download: bool) -> tuple[Arrays, Arra
     Raises:
         FailureError: the files are missing or damaged, or a plugin's reader gives something else.
     """
-    parts = imported(info.reader)(info, root, download)
+    parts = DATASETS.call(info.name, info.reader, info, root, download)
     if not DATASETS.plugin_of(info.name):
         train, test = parts
         return train, test

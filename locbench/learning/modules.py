@@ -13,7 +13,6 @@ from locbench.learning.auxiliary.branch import AttachPoint, AuxiliaryNet, Target
 from locbench.learning.auxiliary.hpff import PatchFusion, stackable
 from locbench.networks.chain import Chain
 from locbench.networks.low_memory import save_memory
-from locbench.registry import imported
 from locbench.spec.choices import Memory
 from locbench.spec.components import BRANCHES, Branch, Cascade, Composition, Isolated
 from locbench.spec.partition import Partition
@@ -61,7 +60,7 @@ def build_branch(options: Branch, point: AttachPoint) -> AuxiliaryNet:
         UsageError: the branch does not fit there.
     """
     tag = str(options.__struct_config__.tag)
-    net = imported(BRANCHES[tag].net)(options, point)
+    net = BRANCHES.call(tag, BRANCHES[tag].net, options, point)
     if not isinstance(net, AuxiliaryNet):
         raise UsageError(
             f"the {BRANCHES.kind} {tag!r} is built as a {type(net).__name__}",

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from locbench.errors import UsageError
-from locbench.registry import imported
 from locbench.spec.networks import NETWORKS
 
 Clone = Callable[[int, int, int], nn.Module]
@@ -158,8 +157,8 @@ def build_chain(network: str, classes: int, side: int, drop_path: float = 0.0) -
         UsageError: the builder makes another network than it is said to make.
     """
     info = NETWORKS[network]
-    build = imported(info.builder)
-    chain = build(classes, side, drop_path) if info.transformer else build(classes, side)
+    further = (drop_path,) if info.transformer else ()
+    chain = NETWORKS.call(network, info.builder, classes, side, *further)
     if not isinstance(chain, Chain):
         raise UsageError(
             f"the network {network!r} is built as a {type(chain).__name__}",

@@ -36,9 +36,18 @@ def compose(method: str, options: Mapping[str, object], context: MethodContext) 
     kinds = [METHODS[base], *(MODIFIERS[name] for name in modifiers)]
     _refuse_unknown(method, options, kinds)
     parts = [_convert(kind, options) for kind in kinds]
-    composition: Composition = parts[0].compose(context)
-    for part in parts[1:]:
-        composition = part.modify(composition, context)
+    composition = _composed(base, parts[0].compose(context))
+    for name, part in zip(modifiers, parts[1:], strict=True):
+        composition = _composed(name, part.modify(composition, context))
+    return composition
+
+
+def _composed(name: str, composition: object) -> Composition:
+    if not isinstance(composition, Composition):
+        raise UsageError(
+            f"method {name!r} composes a {type(composition).__name__}",
+            "Let it return a locbench.Composition.",
+        )
     return composition
 
 

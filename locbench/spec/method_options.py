@@ -14,6 +14,7 @@ from msgspec.inspect import (
     LiteralType,
     Metadata,
     NoneType,
+    StrType,
     TupleType,
     Type,
     UnionType,
@@ -48,6 +49,7 @@ class MethodDescription(msgspec.Struct, frozen=True):
     Attributes:
         base: of a modifier, the base method that it works on where none is named; empty for a base.
         meaning: one sentence or more.
+        plugin: that it is of; empty for locbench's own.
     """
 
     name: str
@@ -55,6 +57,7 @@ class MethodDescription(msgspec.Struct, frozen=True):
     base: str
     meaning: str
     options: tuple[Option, ...]
+    plugin: str = ""
 
 
 def describe_methods() -> list[MethodDescription]:
@@ -80,7 +83,8 @@ def _described(
         for field in info.fields
     )
     summary = _joined(inspect.getdoc(struct) or "").partition(" Attributes: ")[0]
-    return MethodDescription(name, kind, base, summary, options)
+    owner = (METHODS if kind == "base" else MODIFIERS).plugin_of(name)
+    return MethodDescription(name, kind, base, summary, options, owner)
 
 
 def _meanings(struct: type[msgspec.Struct]) -> dict[str, str]:
@@ -119,8 +123,10 @@ def _values(kind: Type) -> str:
             return "whole number" + _bounds(least, most, MOST)
         case FloatType(ge=least, gt=above, le=most):
             return "number" + _bounds(least, most, 1000) + (" above 0" if above == 0 else "")
-        case _:
-            raise TypeError(f"no words for values of {kind}")
+        case StrType():
+            return "text"
+        case _:  # of a plugin; the package's own have words
+            return "value"
 
 
 def _bounds(least: float | None, most: float | None, endless: float) -> str:

@@ -31,7 +31,8 @@ def print_methods(console: Terminal, methods: Sequence[MethodDescription]) -> No
 
 
 def _heading(method: MethodDescription) -> str:
-    return f"{method.name} (alone: {method.name}+{method.base})" if method.base else method.name
+    alone = f" (alone: {method.name}+{method.base})" if method.base else ""
+    return f"{method.name}{alone}" + f" (plugin {method.plugin})" * bool(method.plugin)
 
 
 def _words(option: Option) -> str:

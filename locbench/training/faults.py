@@ -8,6 +8,7 @@ import os
 import torch
 
 from locbench.errors import DivergedError, LocbenchError
+from locbench.plugins import blamed
 
 _COMPUTED = (
     RuntimeError,
@@ -87,10 +88,10 @@ def is_recipes_own(error: Exception, epochs: int) -> bool:
 
 
 def error_text(error: Exception) -> str:
-    """Return an error's class and text, as far as the first empty line."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10) * 2)[0]}".removesuffix(
-        ": "
-    )
+    """Return an error's class and text up to the first empty line, and its line in a plugin."""
+    text = str(error).strip().partition("\n\n")[0]
+    place = blamed(error)
+    return f"{type(error).__name__}: {text}".removesuffix(": ") + f" ({place})" * bool(place)
 
 
 def does_not_fit(error: BaseException) -> bool:
