@@ -171,6 +171,16 @@ are the same to the last bit with the same versions, threads and engine; elsewhe
 in rounding, or by the draws of another version. What differs is listed, and the exit code is 1. The
 new record goes into a folder of its own and replaces nothing."""
 
+PLUGINS = """Plugins: a Python file that registers methods, auxiliary nets, networks or data sets of
+your own; CONTRIBUTING.md has whole examples. --plugin FILE.py loads it with every command, and so
+does LOCBENCH_PLUGINS, where several files are joined as in PATH. Packages are found by their entry
+points in the group locbench.plugins."""
+
+CONTRACT = """Checked: a recipe is made of it and read back alike, it is built, a step runs, losses
+and gradients are finite, gradients stay in the module that they are of, operations are counted, and
+saved and loaded it goes on with the same numbers. Networks and data sets are also held against what
+they say of themselves."""
+
 _PARAGRAPHS = {
     "list": (RECORDS,),
     "table": (
@@ -186,7 +196,8 @@ _PARAGRAPHS = {
         DETECTORS,
         RECORDS,
     ),
-    "run": (METHODS, STOPPING, WEIGHTS, ENGINES, LEAN, DEVICES),
+    "run": (METHODS, PLUGINS, STOPPING, WEIGHTS, ENGINES, LEAN, DEVICES),
+    "check": (CONTRACT, PLUGINS),
     "rerun": (RERUN, STOPPING, ENGINES),
     "campaign": (CAMPAIGN, PRESETS, ENGINES),
     "report": (REPORT, VERDICTS, LAYOUT, CHECK),
