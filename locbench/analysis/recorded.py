@@ -42,7 +42,7 @@ def record_labels(records: Sequence[Record]) -> list[str]:
 
     Runs that differ in the seed alone share a label.
     """
-    flat = [_flat(msgspec.to_builtins(record.described)) for record in records]
+    flat = [flat_settings(msgspec.to_builtins(record.described)) for record in records]
     labels = []
     for record, settings in zip(records, flat, strict=True):
         alike = [
@@ -60,7 +60,8 @@ def record_labels(records: Sequence[Record]) -> list[str]:
     return labels
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def flat_settings(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by their names, joined by dots; lists of plain values stay whole."""
     if isinstance(value, Mapping):
         items = [(str(name), each) for name, each in value.items()]
     elif isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
@@ -70,5 +71,5 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {
         name: each
         for key, inner in items
-        for name, each in _flat(inner, f"{prefix}.{key}" if prefix else key).items()
+        for name, each in flat_settings(inner, f"{prefix}.{key}" if prefix else key).items()
     }

@@ -21,6 +21,7 @@ class FormatName(StrEnum):
     latex = "latex"
     csv = "csv"
     json = "json"
+    html = "html"
 
 
 class FailingName(StrEnum):
@@ -41,7 +42,10 @@ def report(
         ),
     ] = None,
     format_: Annotated[
-        list[FormatName] | None, typer.Option("--format", help="Repeat it for several.")
+        list[FormatName] | None,
+        typer.Option(
+            "--format", help="Repeat it for several; html is a site with all records, by itself."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write files here instead of printing.")] = None,
     rows: Rows = None,
@@ -103,7 +107,8 @@ def report(
     use_tables(table_folders)
     from locbench.commands.check import check_tables
     from locbench.commands.paper_tables import paper_tables
-    from locbench.commands.report import Selection, plot_tables, report_tables
+    from locbench.commands.report import Selection, plot_tables, report_site, report_tables
+    from locbench.report.ranks import FEWEST_ASKED, FEWEST_CELLS
     from locbench.report.render import PaperStyle
 
     others = (format_, out, only_run, rank_few, claims, layout, caption, label)
@@ -135,13 +140,24 @@ def report(
         raise UsageError("--fail-on and --tolerance are of --check", "Add --check.")
     formats = [*(["json"] if as_json else []), *(name.value for name in format_ or [])]
     if layout is not None:
-        if rank_few or claims:
-            raise UsageError("--layout has numbers alone", "Leave out --rank-few and --claims.")
+        if rank_few or claims or "html" in formats:
+            raise UsageError(
+                "--layout has numbers alone", "Leave out --rank-few, --claims and --format html."
+            )
         style = PaperStyle(layout, caption, label)
         paper_tables(table_ids or [], formats, out, results, selection, style)
         return
     if caption or label:
         raise UsageError("--caption and --label are of --layout", "Add --layout ours.")
+    if "html" in formats:
+        if claims or len(set(formats)) > 1:
+            raise UsageError(
+                "html is a site of its own, with all claims in it",
+                "Leave out --claims and other formats.",
+            )
+        fewest = FEWEST_ASKED if rank_few else FEWEST_CELLS
+        report_site(table_ids or [], out, results, selection, fewest=fewest)
+        return
     report_tables(
         table_ids or [], formats, out, results, selection, rank_few=rank_few, claims=claims
     )

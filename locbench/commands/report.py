@@ -25,6 +25,7 @@ from locbench.report.render import (
     DOCUMENTS,
     render_all,
     render_claims,
+    with_published,
     write_claims,
     write_reports,
 )
@@ -87,6 +88,7 @@ def compared(
     fewest: int = FEWEST_CELLS,
     written: bool = False,
     all_tables: bool = False,
+    store: Store | None = None,
 ) -> list[TableComparisons]:
     """Return tables with their comparisons, and say on standard error what is left out.
 
@@ -98,6 +100,7 @@ def compared(
         written: refuse to go on where no prediction can be used, since older reports would be
             replaced by poorer ones.
         all_tables: without ids, also tables without records.
+        store: of these folders, where a caller needs the records too.
 
     Raises:
         UsageError: there are no records, no such tables, rows or columns.
@@ -109,7 +112,7 @@ def compared(
         PredictionStore(*folders),
     )
     remark(*(f"left out: {fault}" for fault in faults))
-    measurements, store = MeasurementStore(*folders), Store(*folders)
+    measurements, store = MeasurementStore(*folders), store or Store(*folders)
     records, nothing = records_of(store), _nothing(store)
     kept = [each / name for each in folders for name in ("costs", "measured")]
     if not (records or store.set_aside.why or any(map(listed, kept))):
@@ -144,6 +147,32 @@ def _nothing(store: Store) -> str:
     aside = len(store.set_aside.why)
     unused = f" that can be used here, and {aside} that cannot" if aside else ""
     return f"there are no records below {' and '.join(map(str, store.folders))}{unused}"
+
+
+def report_site(
+    table_ids: Sequence[str],
+    out: Path | None,
+    folders: Sequence[Path],
+    selection: Selection = Selection(),
+    *,
+    fewest: int = FEWEST_CELLS,
+) -> None:
+    """Write tables, methods and records as a site, and print where it begins.
+
+    Raises:
+        UsageError: no folder is named, it holds something else, or there are no records.
+        FailureError: the folder cannot be written to, or no record can be used.
+    """
+    from locbench.report.site.pages import Site
+    from locbench.report.site.write import refuse_other_folder, write_site
+
+    if out is None:
+        raise UsageError("a site is a folder of files", "Name it: --format html --out site.")
+    refuse_other_folder(out)
+    store = Store(*folders)
+    found = compared(table_ids, folders, selection, fewest=fewest, all_tables=True, store=store)
+    site = Site(with_published(found), list(store.all()), store.file)
+    print(printable(str(write_site(site, out))))
 
 
 def print_reports(

@@ -72,14 +72,14 @@ def tidy_rows(table: Table, comparisons: Sequence[Comparison]) -> list[dict[str,
     rows = [_row(comparison, entry) for comparison in comparisons for entry in comparison.entries]
     for cost in comparisons[0].measured if comparisons else ():
         rows += _measured(comparisons[0].table, cost)
-    cells = {(cell.row, cell.column): _cell_words(table, cell) for cell in table.cells}
+    cells = {(cell.row, cell.column): cell_words(table, cell) for cell in table.cells}
     paper = {"paper": paper_name(table)}
     return [
         paper | row | cells.get((row["row"], row["column"]), {}) | _numbers(row) for row in rows
     ]
 
 
-def _cell_words(table: Table, cell: Cell) -> dict[str, Any]:
+def cell_words(table: Table, cell: Cell) -> dict[str, Any]:
     """Return what a cell is, before presets change it; of a detector, its backbone's method."""
     settings = table.settings(cell)
     trained = settings.get("backbone") or settings

@@ -60,12 +60,12 @@ def render_all(found: Sequence[TableComparisons], ending: str) -> str:
     """
     if ending not in FORMATS:
         raise UsageError(f"unknown report format {ending!r}", suggestion(ending, FORMATS))
-    return FORMATS[ending](_with_published(found))
+    return FORMATS[ending](with_published(found))
 
 
 def render_claims(found: Sequence[TableComparisons], ending: str) -> str:
     """Return the claims of several tables on one page; see `render_all`."""
-    return CLAIM_FORMATS[ending](_with_published([each for each in found if each[0].claims]))
+    return CLAIM_FORMATS[ending](with_published([each for each in found if each[0].claims]))
 
 
 class PaperStyle(msgspec.Struct, frozen=True):
@@ -85,7 +85,7 @@ def render_paper(style: PaperStyle, found: Sequence[TableComparisons], ending: s
     """Return tables in their published layout, in LaTeX (``tex``) or Markdown (``md``)."""
     blocks = [
         block
-        for table, comparisons in _with_published(found)
+        for table, comparisons in with_published(found)
         for number, comparison in enumerate(
             [unmeasured(table)] if style.layout == "paper" else comparisons, start=1
         )
@@ -96,7 +96,8 @@ def render_paper(style: PaperStyle, found: Sequence[TableComparisons], ending: s
     return markdown(blocks)
 
 
-def _with_published(found: Sequence[TableComparisons]) -> list[TableComparisons]:
+def with_published(found: Sequence[TableComparisons]) -> list[TableComparisons]:
+    """Return tables with at least one comparison each, of the published values if of no other."""
     return [(table, comparisons or [unmeasured(table)]) for table, comparisons in found]
 
 

@@ -34,10 +34,14 @@ def report_blocks(table: Table, comparisons: Sequence[Comparison]) -> list[Block
     blocks: list[Block] = [*title_blocks(table), Paragraph(HOW_TO_READ, "quiet")]
     for number, comparison in enumerate(comparisons, start=1):
         blocks += comparison_blocks(table, comparison, number)
-    blocks += measured_blocks(table, comparisons[0].measured if comparisons else ())
+    return [*blocks, *closing_blocks(table, comparisons)]
+
+
+def closing_blocks(table: Table, comparisons: Sequence[Comparison]) -> Iterator[Block]:
+    """Yield what belongs to the table as a whole: costs measured on devices, and notes."""
+    yield from measured_blocks(table, comparisons[0].measured if comparisons else ())
     if notes := table_notes(table):
-        blocks += [Heading(2, "Notes"), Bullets(tuple(notes))]
-    return blocks
+        yield from (Heading(2, "Notes"), Bullets(tuple(notes)))
 
 
 def title_blocks(table: Table) -> list[Block]:
@@ -45,8 +49,17 @@ def title_blocks(table: Table) -> list[Block]:
     return [Heading(1, heading(table)), Paragraph(origin(table), "quiet")]
 
 
-def comparison_blocks(table: Table, comparison: Comparison, number: int = 1) -> Iterator[Block]:
-    """Yield the section of one comparison, the ``number``-th of its table."""
+def comparison_blocks(
+    table: Table, comparison: Comparison, number: int = 1, *, legends: bool = True
+) -> Iterator[Block]:
+    """Yield the section of one comparison, the ``number``-th of its table.
+
+    Args:
+        table: the table.
+        comparison: one of it.
+        number: of the comparison, from 1.
+        legends: whether the meaning of verdicts on numbers is among them.
+    """
     tone: Tone = "reduced" if comparison.reduced else "plain"
     yield Heading(2, what_runs(comparison), tone)
     if comparison.reduced:
@@ -57,7 +70,8 @@ def comparison_blocks(table: Table, comparison: Comparison, number: int = 1) -> 
     counts = [verdict_words(comparison)] if len(grids) != 1 else []
     if counts or details(comparison.entries):
         yield Bullets((*counts, *details(comparison.entries)))
-    yield Paragraph(f"Verdicts. {legend(comparison)}.", "quiet")
+    if legends:
+        yield Paragraph(f"Verdicts. {legend(comparison)}.", "quiet")
     yield from claim_blocks(table, comparison, label)
     yield from _derived(table, comparison, label)
     yield from _calibrated(table, comparison, label)

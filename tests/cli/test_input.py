@@ -40,6 +40,13 @@ USAGE = [
     (("table", "minni"), ["unknown table 'minni'", "Did you mean 'mini'?"]),
     (("report", "minni"), ["unknown table 'minni'"]),
     (("report",), ["no records below results", "locbench table"]),
+    (("report", "--format", "html"), ["a site is a folder of files", "--format html --out site"]),
+    (("report", "--format", "html", "--out", "tables"), ["tables is there and is no site"]),
+    (
+        ("report", "--format", "html", "--format", "csv", "--out", "site"),
+        ["html is a site of its own", "other formats"],
+    ),
+    (("report", "--format", "html", "--layout", "ours", "--out", "site"), ["--format html"]),
     ((*TABLE, "--rows", "DLG"), ["no row 'DLG'", "Did you mean 'DGL'"]),
     ((*TABLE, "--columns", "J=3"), ["no column 'J=3'", "Did you mean 'J=4'"]),
     (
@@ -492,5 +499,5 @@ def test_terminal_without_unicode(bench: Bench) -> None:
 def test_a_plot_takes_no_option_of_reports(bench: Bench, other: tuple[str, ...]) -> None:
     called = bench.call("report", "auglocal-pyramid", "--plot", "plot.png", *other)
     assert called.code == 2
-    assert "--plot draws a whole table" in called.err
+    assert "--plot draws whole tables" in called.err
     assert not Path("plot.png").exists()

@@ -347,6 +347,21 @@ def test_run_json(bench: Bench) -> None:
 # report and data
 
 
+def test_report_writes_a_site_of_a_run(bench: Bench) -> None:
+    assert bench.call("table", "mini", *ONE_CELL, "--preset", "smoke").code == 0
+    called = bench.call("report", "--format", "html", "--out", "site")
+    assert (called.code, called.out) == (0, "site/index.html\n")
+    (record,) = bench.records()
+    page = (bench.folder / "site" / "records" / f"{record.recipe.name}.html").read_text("utf-8")
+    command = f"locbench rerun results/records/{record.recipe.name}.json"
+    assert command in page
+    assert bench.call(*command.split()[1:]).code == 0
+    (bench.folder / "file").write_text("no folder")
+    called = bench.call("report", "--format", "html", "--out", "file/site")
+    assert called.code == 1
+    assert called.err.count("cannot write") == 1
+
+
 def test_report_writes_every_format(bench: Bench) -> None:
     bench.call("table", "mini", *ONE_CELL)
     called = bench.call("report", "--out", "written")

@@ -1,0 +1,1 @@
+"""A static site of all tables, methods and records, opened from its files."""
