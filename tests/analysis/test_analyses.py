@@ -189,7 +189,7 @@ def test_wrong_input_is_one_message(bench: Bench) -> None:
         (("analyse", "probe", "nothing"), 2, "no record in"),
         (("analyse", "probe", bp, "--images", "0"), 2, "--images"),
         (("analyse", "tsne", bp, "--target", "77"), 1, "--target"),
-        (("analyse", "probe", bp, "--out", "results/records/x.json/plot.png"), 1, "cannot write"),
+        (("analyse", "probe", bp, "--out", "tables/mini.toml/plot.png"), 1, "cannot write"),
     ):
         called = bench.call(*words)
         assert called.code == code, called.err
