@@ -61,9 +61,9 @@ def layer_outputs(chain: Chain, images: Tensor) -> Iterator[Tensor]:
         images: B x 3 x H x W, normalised.
     """
     x = images
-    for unit in chain.units:
+    for unit, spec in zip(chain.units, chain.specs, strict=True):
         x = unit(x)
-        yield x
+        yield spec.map_of(x)
 
 
 def pooled_features(chain: Chain, batches: Iterable[Batch]) -> PooledFeatures:

@@ -53,6 +53,14 @@ they are; worker processes (LOCBENCH_WORKERS) crop, scale and augment them by ti
 (RandAugment, random erasing), without colour jitter beside RandAugment, like the pipeline that the
 paper names."""
 
+TIMM = """Networks of timm: --network timm:NAME takes any model of timm whose blocks follow one
+another, such as timm:resnet50, timm:vit_small_patch16_224 and timm:convnext_tiny. What comes before
+the first block is a local layer, and so is each block. Weights, outputs and normalisation are
+timm's. Images keep the data set's size where it is smaller than the model's, and are otherwise
+scaled to the model's; another size is asked for by --recipe image_size=224, with costs and splits
+by --image-size 224. Auxiliary nets see tokens as a map, without class token. auglocal copies blocks
+of plain ResNets, ResNeXts and ConvNeXts."""
+
 DEVICES = """Several devices: --jobs-per-device 4 trains four cells at a time; --device
 cuda:0,cuda:1 or all trains on several devices, one process each. A run is the same whoever trains
 it, but its time is not, so its record says beside how many others it ran. Costs are measured
@@ -196,7 +204,7 @@ _PARAGRAPHS = {
         DETECTORS,
         RECORDS,
     ),
-    "run": (METHODS, PLUGINS, STOPPING, WEIGHTS, ENGINES, LEAN, DEVICES),
+    "run": (METHODS, PLUGINS, TIMM, STOPPING, WEIGHTS, ENGINES, LEAN, DEVICES),
     "check": (CONTRACT, PLUGINS),
     "rerun": (RERUN, STOPPING, ENGINES),
     "campaign": (CAMPAIGN, PRESETS, ENGINES),

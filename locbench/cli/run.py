@@ -32,7 +32,7 @@ from locbench.spec.choices import Init
 
 def run(
     network: Annotated[
-        str, typer.Option(help="For example resnet32.", autocompletion=network_names)
+        str, typer.Option(help="For example resnet32, timm:resnet18.", autocompletion=network_names)
     ],
     method: Annotated[
         str,
@@ -81,7 +81,8 @@ def run(
     init: Annotated[
         Init | None,
         typer.Option(
-            help="pretrained: timm's, of a transformer; torchvision: of ImageNet's networks."
+            help="pretrained: timm's, of a transformer or timm:NAME; "
+            "torchvision: of ImageNet's networks."
         ),
     ] = None,
     weights: Annotated[

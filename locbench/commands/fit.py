@@ -90,9 +90,9 @@ def _show_largest_batch(recipe: Recipe, size: int, output: Output) -> None:
 
 def _candidates(settings: Mapping[str, Any]) -> list[Recipe]:
     """Return the recipes that `locbench fit` chooses among."""
-    candidates = list(CANDIDATES)
-    if NETWORKS[settings["network"]].transformer is not None:
-        candidates = [each for each in CANDIDATES if each[0] != "auglocal"]
+    network = NETWORKS[settings["network"]]
+    candidates = [each for each in CANDIDATES if network.copied or each[0] != "auglocal"]
+    if network.transformer is not None:
         candidates += [("swin-reconstruction", {}), ("swin-infopro", {})]
     return [
         cost_recipe({**settings, "method": method, "options": options})

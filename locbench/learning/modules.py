@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import AttachPoint, AuxiliaryNet, Targets, ramp
 from locbench.learning.auxiliary.hpff import PatchFusion, stackable
-from locbench.networks.chain import Chain
+from locbench.networks.chain import Chain, FeatureLayout
 from locbench.networks.low_memory import save_memory
 from locbench.spec.choices import Memory
 from locbench.spec.components import BRANCHES, Branch, Cascade, Composition, Isolated
@@ -24,24 +24,42 @@ class Auxiliary(nn.Module):
     Args:
         branches: the nets with their criteria.
         weights: one per branch; a branch of weight 0 is not run.
+        layout: how the map that the branches see lies in the module's output; None where it is
+            that.
     """
 
-    def __init__(self, branches: list[AuxiliaryNet], weights: list[float]) -> None:
+    def __init__(
+        self,
+        branches: list[AuxiliaryNet],
+        weights: list[float],
+        layout: FeatureLayout | None = None,
+    ) -> None:
         super().__init__()
         self.branches = nn.ModuleList(branches)
         self.weights = weights
+        self.layout = layout
 
     def backward(self, features: Tensor, targets: Targets, scale: float = 1.0) -> Tensor:
         """Back-propagate every branch in turn, each graph freed before the next.
 
         Args:
-            features: a leaf, B x C x H x W; its ``grad`` gathers the gradient if it asks for one.
+            features: a leaf, B x C x H x W or as the layout says; its ``grad`` gathers the gradient
+                if it asks for one.
             targets: of the batch.
             scale: multiplies the gradients, not the returned loss.
 
         Returns:
             The weighted sum of the branches' losses, a scalar without a graph.
         """
+        if self.layout is None:
+            return self._backward(features, targets, scale)
+        maps = self.layout.map_of(features.detach()).requires_grad_(features.requires_grad)
+        total = self._backward(maps, targets, scale)
+        if maps.grad is not None:
+            features.grad = self.layout.laid_out(maps.grad)
+        return total
+
+    def _backward(self, features: Tensor, targets: Targets, scale: float) -> Tensor:
         total = features.new_zeros(())
         for branch, weight in zip(self.branches, self.weights, strict=True):
             if weight:
@@ -141,11 +159,14 @@ class LocalModules(nn.Module):
         """
         if not self.restores_features:
             return self.run_module(index, x), None
-        if index > 0 or len(self.partition.ranges[0]) == 1:
+        if index > 0:
+            before = self.chain.specs[self.partition.ends[index - 1]]
+            return self.run_module(index, x), before.map_of(x.detach())
+        if len(self.partition.ranges[0]) == 1:
             return self.run_module(index, x), x.detach()
         first, *others = self.module_units(0)
         x = first(x)
-        features = x.detach()
+        features = self.chain.specs[0].map_of(x.detach())
         for unit in others:
             x = unit(x)
         return x, features
@@ -233,4 +254,5 @@ class LocalModules(nn.Module):
                 )
                 for branch, part in zip(branches, chosen, strict=True)
             ]
-        return Auxiliary(branches, [ramp(part.weight, point.position) for part in chosen])
+        weights = [ramp(part.weight, point.position) for part in chosen]
+        return Auxiliary(branches, weights, point.spec.layout)

@@ -7,16 +7,53 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from locbench.errors import UsageError
-from locbench.spec.networks import NETWORKS
+from locbench.spec.networks import NETWORKS, TimmNetwork
 
 Clone = Callable[[int, int, int], nn.Module]
 """(input channels, output channels, stride) -> a fresh layer of the same kind."""
 
+
+def no_copy(inputs: int, outputs: int, stride: int) -> nn.Module:
+    """Refuse to copy a layer: there is no rule for its kind."""
+    raise TypeError(
+        f"such a layer is not copied into auxiliary nets ({inputs}, {outputs}, {stride})"
+    )
+
+
 ClassifierBuilder = Callable[[int], nn.Module]
 """Number of classes -> what maps B x C x H x W of any C, H and W to class scores."""
+
+
+@dataclass(frozen=True)
+class FeatureLayout:
+    """How a layer that gives no B x C x H x W holds its map, which auxiliary nets see.
+
+    Attributes:
+        side: of the map in pixels.
+        prefix: number of tokens before those of the map, such as a class token, in B x tokens x C;
+            None where a layer gives B x H x W x C.
+    """
+
+    side: int
+    prefix: int | None
+
+    def map_of(self, features: Tensor) -> Tensor:
+        """Return the map, B x C x H x W, as a view; no token before it is in it."""
+        if self.prefix is None:
+            return features.permute(0, 3, 1, 2)
+        rows = features[:, self.prefix :].view(len(features), self.side, self.side, -1)
+        return rows.permute(0, 3, 1, 2)
+
+    def laid_out(self, gradient: Tensor) -> Tensor:
+        """Return a map's gradient as the features'; tokens that are not of the map have zeros."""
+        rows = gradient.permute(0, 2, 3, 1)
+        if self.prefix is None:
+            return rows
+        return F.pad(rows.flatten(1, 2), (0, 0, self.prefix, 0))
 
 
 @dataclass(frozen=True)
@@ -35,6 +72,7 @@ class LayerSpec:
             change is one halving (VGG).
         classifier: ends AugLocal's nets in the place of average pooling and one linear layer; None
             keeps these.
+        layout: how the map lies in what the layer gives; None where that is B x C x H x W.
     """
 
     channels: int
@@ -44,11 +82,16 @@ class LayerSpec:
     width: int | None = None
     carry_stride: bool = True
     classifier: ClassifierBuilder | None = None
+    layout: FeatureLayout | None = None
 
     @property
     def base_width(self) -> int:
         """What AugLocal's copies count when they choose strides."""
         return self.channels if self.width is None else self.width
+
+    def map_of(self, features: Tensor) -> Tensor:
+        """Return the map, B x C x H x W, in what the layer gives."""
+        return features if self.layout is None else self.layout.map_of(features)
 
 
 class Chain(nn.Module):
@@ -151,14 +194,15 @@ def build_chain(network: str, classes: int, side: int, drop_path: float = 0.0) -
         network: a name of the network catalogue.
         classes: number of classes.
         side: side of the images in pixels.
-        drop_path: rate of stochastic depth; for transformers alone.
+        drop_path: rate of stochastic depth; for transformers and models of timm alone.
 
     Raises:
         UsageError: the builder makes another network than it is said to make.
     """
     info = NETWORKS[network]
-    further = (drop_path,) if info.transformer else ()
-    chain = NETWORKS.call(network, info.builder, classes, side, *further)
+    of_timm = (info.model,) if isinstance(info, TimmNetwork) else ()
+    further = (drop_path,) if info.takes_drop_path else ()
+    chain = NETWORKS.call(network, info.builder, *of_timm, classes, side, *further)
     if not isinstance(chain, Chain):
         raise UsageError(
             f"the network {network!r} is built as a {type(chain).__name__}",

@@ -2,8 +2,8 @@
 
 No memory is taken and nothing is computed. The convention is the one that reproduces AugLocal's
 cost tables: one image, evaluation mode, one per multiply-accumulate of convolutions and linear
-layers without biases, two per BatchNorm element, one per input element of adaptive pooling, nothing
-for activations, additions and fixed pooling.
+layers without biases and of products of activations, as in attention, two per BatchNorm element,
+one per input element of adaptive pooling, nothing for activations, additions and fixed pooling.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 
 @dataclass
@@ -21,7 +24,7 @@ class Flops:
     """Forward operations of one image.
 
     Attributes:
-        macs: multiply-accumulates of convolutions and linear layers.
+        macs: multiply-accumulates of convolutions, linear layers and products of activations.
         flops: macs and what BatchNorm and adaptive pooling add.
     """
 
@@ -52,9 +55,36 @@ def forward_flops(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> Flo
 
     for layer in module.modules():
         layer.register_forward_hook(hook)
-    with torch.no_grad():
+    products = _Products()
+    with torch.no_grad(), products:
         module(image)
-    return counted
+    return counted + Flops(products.macs, products.macs)
+
+
+class _Products(TorchFunctionMode):
+    """Counts products of activations, which no layer stands for.
+
+    Attributes:
+        macs: their multiply-accumulates.
+    """
+
+    macs = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in _MATMUL:
+            self.macs += result.numel() * args[0].shape[-1]
+        elif func is F.scaled_dot_product_attention:
+            query, key = args[:2]
+            self.macs += (
+                (query.shape[-1] + result.shape[-1]) * query[..., 0].numel() * key.shape[-2]
+            )
+        return result
+
+
+_MATMUL = (torch.matmul, torch.bmm, Tensor.matmul, Tensor.__matmul__, Tensor.bmm)
 
 
 def _operations(layer: nn.Module, x: Tensor, y: Tensor) -> tuple[int, int]:
@@ -65,9 +95,6 @@ def _operations(layer: nn.Module, x: Tensor, y: Tensor) -> tuple[int, int]:
         return x.numel() * layer.out_channels // layer.groups * prod(layer.kernel_size), 0
     if isinstance(layer, nn.Linear):
         return y.numel() * layer.in_features, 0
-    # Its two products; known by its name, as importing timm takes seconds.
-    if type(layer).__name__ == "WindowAttention":
-        return 2 * x.numel() * x.shape[-2], 0
     if isinstance(layer, nn.modules.batchnorm._BatchNorm):
         return 0, 2 * y.numel()
     if isinstance(layer, nn.AdaptiveAvgPool2d):

@@ -1,6 +1,6 @@
 """Pretrained weights for chains, from a hub or a file.
 
-timm has those of transformers, torchvision those of convolutional networks.
+timm has those of transformers and of its own models, torchvision those of convolutional networks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from locbench.errors import FailureError
 from locbench.networks.chain import Chain
 from locbench.networks.weight_files import State, reason, weights_in
-from locbench.spec.networks import NETWORKS
+from locbench.spec.networks import NETWORKS, TIMM, TimmNetwork
 
 VERSION = "IMAGENET1K_V1"
 """Of torchvision's weights: those of its first, plain recipe, which all of these networks have."""
@@ -36,13 +36,13 @@ def load_pretrained(chain: Chain, network: str, file: Path | None = None) -> Non
         load_state(chain, network, weights_in(file), str(file))
         return
     info = NETWORKS[network]
-    name = info.torchvision if info.transformer is None else info.transformer.weights
+    name = info.published_weights
     if not name:
         raise FailureError(
             f"{info.label} has no pretrained weights",
             "Choose a table of networks from random weights, or give --weights FILE.",
         )
-    fetch = _from_torchvision if info.transformer is None else _from_timm
+    fetch = _from_torchvision if info.published_init == "torchvision" else _from_timm
     load_state(chain, network, fetch(name), name)
 
 
@@ -51,16 +51,17 @@ def load_state(
 ) -> None:
     """Give a chain the weights of a state dict; running it then computes the same, bit for bit.
 
-    A transformer's classifier keeps the weights it has, and its position biases are resized where
-    the window differs, as timm does. A convolutional network's last layer keeps them if the number
-    of classes is another or the state dict has none of it, and so does the whole classifier if
+    The classifier of a transformer, or of a model of timm, keeps the weights it has, and what
+    depends on the window or the image size is resized as timm does. Another network's last layer
+    keeps them if the number of classes is another or the state dict has none of it, and so does the
+    whole classifier if
     there is none. The chain is as it was if this fails.
 
     Args:
         chain: the network, built for any number of classes and any side.
         network: its name.
-        state: in timm's or the original naming for a transformer, in torchvision's or the chain's
-            for a convolutional network.
+        state: in timm's or the original naming for a transformer or a model of timm, in
+            torchvision's or the chain's for another network.
         source: where it comes from, for the message.
 
     Raises:
@@ -69,11 +70,12 @@ def load_state(
     info = NETWORKS[network]
     own = chain.state_dict()
     try:
-        weights = (
-            _of_convolutional(chain, state)
-            if info.transformer is None
-            else _of_transformer(chain, network, state)
-        )
+        if isinstance(info, TimmNetwork):
+            weights = _of_timm(chain, info, state)
+        elif info.transformer is not None:
+            weights = _of_transformer(chain, network, state)
+        else:
+            weights = _of_convolutional(chain, state)
         fault = next(_faults(own, weights), None)
     except ValueError as error:
         fault = str(error)
@@ -90,9 +92,9 @@ def load_state(
 def library_of(network: str) -> str:
     """Return the library that has the network under one name, or nothing."""
     info = NETWORKS[network]
-    if info.transformer is not None:
-        return "timm" if info.transformer.weights else ""
-    return "torchvision" if info.torchvision else ""
+    if not info.published_weights:
+        return ""
+    return "torchvision" if info.published_init == "torchvision" else "timm"
 
 
 def library_state(chain: Chain, network: str) -> State:
@@ -106,6 +108,11 @@ def library_state(chain: Chain, network: str) -> State:
         network: its name, one that `library_of` knows a library for.
     """
     state = chain.state_dict()
+    if network.startswith(TIMM):
+        from locbench.networks.timm_models import timm_names
+
+        names = timm_names(network.removeprefix(TIMM), chain)
+        return {name: state[own] for name, own in names.items()}
     if library_of(network) == "timm":
         return {name: state[own] for name, own in _timm_names(chain, network)[1].items()}
     prefixes = {own: name for name, own in _torchvision_names(chain).items()}
@@ -120,15 +127,15 @@ def weights_cached(network: str) -> bool:
     """
     info = NETWORKS[network]
     try:
-        if info.transformer is None:
+        if info.published_init == "torchvision":
             from torchvision.models import get_model_weights
 
-            url = str(get_model_weights(info.torchvision)[VERSION].url)
+            url = str(get_model_weights(info.published_weights)[VERSION].url)
             return (Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]).is_file()
         from huggingface_hub import try_to_load_from_cache
         from timm.models import get_pretrained_cfg
 
-        config = get_pretrained_cfg(info.transformer.weights)
+        config = get_pretrained_cfg(info.published_weights)
         repository = str(config.hf_hub_id) if config else ""
         files = ("model.safetensors", "pytorch_model.bin")
         return any(isinstance(try_to_load_from_cache(repository, name), str) for name in files)
@@ -187,6 +194,22 @@ def _of_transformer(chain: Chain, network: str, state: Mapping[str, Tensor]) -> 
         if not name.startswith("head.")
     }
     return renamed | _entries(chain, "head.head.")
+
+
+def _of_timm(chain: Chain, network: TimmNetwork, state: Mapping[str, Tensor]) -> State:
+    """Return the weights of a model of timm by the chain's names, with the chain's own classifier.
+
+    Raises:
+        ValueError: timm cannot convert them to the network's shape.
+    """
+    from locbench.networks.timm_models import converted, timm_names
+
+    names = timm_names(network.model, chain)
+    given = converted(network.model, chain.side, state)
+    renamed = {names.get(name, name): weights for name, weights in given.items()}
+    last = tuple(f"{layer}." for layer in network.facts.classifiers)
+    drawn = chain.state_dict()
+    return renamed | {own: drawn[own] for name, own in names.items() if name.startswith(last)}
 
 
 def _timm_names(chain: Chain, network: str) -> tuple[nn.Module, dict[str, str]]:

@@ -16,7 +16,7 @@ from timm.layers import ClassifierHead, PatchEmbed, trunc_normal_
 from timm.models.swin_transformer import SwinTransformerStage
 from torch import Tensor, nn
 
-from locbench.networks.chain import Chain, LayerSpec
+from locbench.networks.chain import Chain, LayerSpec, no_copy
 from locbench.spec.networks import NETWORKS, TransformerInfo
 
 
@@ -147,12 +147,12 @@ def chain_of(model: SwinParts, classes: int, side: int) -> Chain:
     """
     units: list[nn.Module] = [PatchEmbedding(model.patch_embed)]
     resolution, channels = side // 4, model.channels
-    specs = [LayerSpec(channels, resolution, 0, _no_copy)]
+    specs = [LayerSpec(channels, resolution, 0, no_copy)]
     for stage, layers in _blocks(model):
         units.append(TokenLayers(*layers))
         if len(layers) > 1:  # a PatchMerging follows
             resolution, channels = resolution // 2, 2 * channels
-        specs.append(LayerSpec(channels, resolution, stage, _no_copy))
+        specs.append(LayerSpec(channels, resolution, stage, no_copy))
     return Chain(units, TokenHead(model.norm, model.head), specs, classes, side)
 
 
@@ -164,12 +164,6 @@ def _blocks(model: SwinParts) -> Iterator[tuple[int, list[nn.Module]]]:
             yield number, [block]
         following = [stages[number].downsample] if number < len(stages) else []
         yield number, [stage.blocks[-1], *following]
-
-
-def _no_copy(inputs: int, outputs: int, stride: int) -> nn.Module:
-    raise TypeError(
-        f"a Swin block is not copied into auxiliary nets ({inputs}, {outputs}, {stride})"
-    )
 
 
 tiny, base, large = (

@@ -11,7 +11,7 @@ from locbench.datasets.catalogue import kind_of
 from locbench.errors import LocbenchError
 from locbench.results.record import DataUsed, Record
 from locbench.spec.compatibility import refuse_unfit
-from locbench.spec.networks import units_per_module
+from locbench.spec.networks import TIMM, units_per_module
 from locbench.spec.recipe import Recipe
 from locbench.spec.validation import refuse_numbers
 
@@ -47,10 +47,11 @@ def _faults(record: Record) -> Iterator[str]:
 def _recipe_faults(recipe: Recipe) -> Iterator[str]:
     try:
         kind_of(recipe.dataset)
-        if not recipe.composition.end_to_end:
+        # What a model of timm has and takes was asked before it was trained: no need to import it.
+        if not (recipe.composition.end_to_end or recipe.network.startswith(TIMM)):
             units_per_module(recipe.network, recipe.modules)
         refuse_numbers(recipe)
-        refuse_unfit(recipe)
+        refuse_unfit(recipe, ask_timm=False)
     except LocbenchError as error:
         yield f"recipe: {error.message}"
     if recipe.backbone is not None:

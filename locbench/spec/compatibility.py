@@ -10,22 +10,29 @@ from locbench.datasets.imagenet import streams
 from locbench.errors import UsageError
 from locbench.spec.components import AugLocal, Isolated
 from locbench.spec.detector import Detection
-from locbench.spec.networks import NETWORKS, check_side
+from locbench.spec.networks import NETWORKS, TimmNetwork, check_side
 from locbench.spec.recipe import Recipe
 
 Fault: TypeAlias = tuple[str, str]
 """A message and its remedy."""
 
 
-def refuse_unfit(recipe: Recipe) -> None:
+def refuse_unfit(recipe: Recipe, *, ask_timm: bool = True) -> None:
     """Refuse settings that do not go together.
+
+    Args:
+        recipe: what is trained.
+        ask_timm: whether timm is asked if its model takes them, for which it is imported; it has
+            been asked before a recipe was trained.
 
     Raises:
         UsageError: two settings do not fit.
     """
-    for message, remedy in _faults(recipe):
+    network = NETWORKS[recipe.network]
+    asked = ask_timm or not isinstance(network, TimmNetwork)
+    for message, remedy in _faults(recipe, asked):
         raise UsageError(message, remedy)
-    if NETWORKS[recipe.network].transformer is not None:
+    if asked and (network.transformer is not None or isinstance(network, TimmNetwork)):
         check_side(recipe.network, recipe.side)
 
 
@@ -43,16 +50,18 @@ def lean_obstacle(recipe: Recipe) -> str:
     return "lean memory is not for detectors" if recipe.detection is not None else ""
 
 
-def _faults(recipe: Recipe) -> Iterator[Fault]:
+def _faults(recipe: Recipe, asked: bool) -> Iterator[Fault]:
     if recipe.memory == "lean" and (why := lean_obstacle(recipe)):
         yield why, "Use --memory plain, or leave it out."
     if recipe.detection is None or recipe.backbone is None:
         yield from _classifier_faults(recipe)
     else:
         yield from _detector_faults(recipe, recipe.detection, recipe.backbone)
-    yield from _split_faults(recipe)
+    if asked:
+        yield from _split_faults(recipe)
+        yield from _layer_faults(recipe)
     yield from _optimizer_faults(recipe)
-    yield from _network_faults(recipe)
+    yield from _weight_faults(recipe)
     if streams(recipe.dataset) and recipe.augmentation != "imagenet":
         message = (
             f"{recipe.dataset!r} is read from files, the augmentation "
@@ -92,18 +101,27 @@ def _optimizer_faults(recipe: Recipe) -> Iterator[Fault]:
         yield f"{name} belongs to the rate 'cosine-step'", f"Set rate, or leave {name} out."
 
 
-def _network_faults(recipe: Recipe) -> Iterator[Fault]:
+def _layer_faults(recipe: Recipe) -> Iterator[Fault]:
     network = NETWORKS[recipe.network]
     copies = any(isinstance(branch, AugLocal) for branch in recipe.composition.branches)
-    if network.transformer is None and recipe.drop_path:
+    if recipe.drop_path and not network.takes_drop_path:
         message = f"drop_path is for transformers, {recipe.network} is none"
         yield message, "Leave drop_path out."
-    if network.transformer is not None and copies:
+    if copies and not network.copied:
         message = "AugLocal copies convolutional layers and has no rule for transformers"
+        if isinstance(network, TimmNetwork):
+            message = (
+                "AugLocal copies blocks of timm's ResNets and ConvNeXts in their plain form and "
+                f"has no rule for those of {network.label}"
+            )
         yield message, "Use another method."
-    weights = (
-        "torchvision" if network.torchvision else "pretrained" if network.transformer else "scratch"
-    )
+    if isinstance(network, TimmNetwork):
+        yield from _normalisation_faults(recipe, network)
+
+
+def _weight_faults(recipe: Recipe) -> Iterator[Fault]:
+    network = NETWORKS[recipe.network]
+    weights = network.published_init
     if recipe.init not in ("scratch", weights):
         library = "timm" if recipe.init == "pretrained" else "torchvision"
         yield (
@@ -114,6 +132,19 @@ def _network_faults(recipe: Recipe) -> Iterator[Fault]:
     if recipe.weights and recipe.init == "scratch" and recipe.detection is None:
         message = "weights name a file, but the run starts from random ones"
         yield message, "Leave them out, or set init."
+
+
+def _normalisation_faults(recipe: Recipe, network: TimmNetwork) -> Iterator[Fault]:
+    if recipe.augmentation == "swin" and (network.facts.mean, network.facts.std) != OF_IMAGENET:
+        message = (
+            f"the augmentation 'swin' normalises images by ImageNet's statistics, {network.label} "
+            f"by a mean of {network.facts.mean} and a deviation of {network.facts.std}"
+        )
+        yield message, "Leave augmentation out."
+
+
+OF_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and standard deviation of ImageNet's pixels by channel."""
 
 
 def _classifier_faults(recipe: Recipe) -> Iterator[Fault]:
@@ -151,6 +182,9 @@ def _detector_faults(recipe: Recipe, detection: Detection, backbone: Recipe) -> 
     wrong = {
         "a detector's backbone is a convolutional network": (
             NETWORKS[recipe.network].transformer is not None
+        ),
+        "a detector's backbone is one of locbench's own networks": (
+            isinstance(NETWORKS[recipe.network], TimmNetwork)
         ),
         "a detector is trained by backpropagation; its backbone's recipe has a method of its own": (
             not recipe.composition.end_to_end

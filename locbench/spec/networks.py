@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 import msgspec
 
 from locbench.errors import UsageError
 from locbench.registry import Registry, Target
+from locbench.spec.choices import Init
 
 
 class TransformerInfo(msgspec.Struct, frozen=True):
@@ -55,18 +59,138 @@ class NetworkInfo(msgspec.Struct, frozen=True):
     stem: bool = True
     carried_splits: dict[int, tuple[int, ...]] = {}
 
+    @property
+    def takes_drop_path(self) -> bool:
+        """Whether the network has stochastic depth."""
+        return self.transformer is not None
+
+    @property
+    def published_init(self) -> Init:
+        """Where its published weights come from; ``scratch`` for nowhere."""
+        if self.torchvision:
+            return "torchvision"
+        return "pretrained" if self.transformer is not None else "scratch"
+
+    @property
+    def published_weights(self) -> str:
+        """The library's name of its published weights; empty where there are none."""
+        return self.torchvision if self.transformer is None else self.transformer.weights
+
+    @property
+    def copied(self) -> bool:
+        """Whether AugLocal has a rule by which its layers are copied."""
+        return self.transformer is None
+
 
 def _fault(name: str, info: object) -> str:
     if not isinstance(info, NetworkInfo):
         return "it is no locbench.NetworkInfo"
     if info.name != name:
         return f"its NetworkInfo is named {info.name!r}"
+    if name.startswith(TIMM):
+        return f"names with {TIMM} before them are those of timm's models"
     if not (isinstance(info.builder, str) or callable(info.builder)):
         return f"its builder is no function: {info.builder!r}"
     return "" if info.units >= 1 else f"it has {info.units} local layers"
 
 
-NETWORKS: Registry[NetworkInfo] = Registry("network", _fault)
+TIMM = "timm:"
+"""What precedes the name of a model of timm."""
+
+
+class TimmFacts(msgspec.Struct, frozen=True):
+    """What only timm knows of one of its models.
+
+    Attributes:
+        units: number of local layers, the stem included.
+        stem: whether the first local layer is a stem.
+        side: of the images that the model is made for, in pixels.
+        mean, std: by which those are normalised, by channel.
+        drop_path: whether it takes a rate of stochastic depth.
+        copied: whether its blocks can be copied into auxiliary nets.
+        classifiers: names of the layers that give class scores.
+    """
+
+    units: int
+    stem: bool
+    side: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    drop_path: bool
+    copied: bool
+    classifiers: tuple[str, ...]
+
+
+class TimmNetwork(NetworkInfo, frozen=True):
+    """A model of timm, which is imported when something is asked that it alone knows."""
+
+    @property
+    def model(self) -> str:
+        """timm's name."""
+        return self.name.removeprefix(TIMM)
+
+    @property
+    def facts(self) -> TimmFacts:
+        """What timm knows; UsageError if it has no such model, or one of another form."""
+        known: TimmFacts = _timm().facts(self.model)
+        return known
+
+    @property  # type: ignore[misc]
+    def units(self) -> int:
+        """Number of local layers, the stem included."""
+        return self.facts.units
+
+    @property  # type: ignore[misc]
+    def stem(self) -> bool:
+        """Whether the first local layer is a stem."""
+        return self.facts.stem
+
+    @property
+    def takes_drop_path(self) -> bool:
+        """Whether timm builds it with stochastic depth."""
+        return self.facts.drop_path
+
+    @property
+    def published_init(self) -> Init:
+        """Where its published weights come from."""
+        return "pretrained"
+
+    @property
+    def published_weights(self) -> str:
+        """timm's name of its published weights."""
+        return self.model
+
+    @property
+    def copied(self) -> bool:
+        """Whether its blocks are plain convolutional residual ones."""
+        return self.facts.copied
+
+
+def _timm() -> Any:
+    # By its name: this storey imports neither timm nor what imports it.
+    return import_module(_ADAPTER)
+
+
+_ADAPTER = "locbench.networks.timm_models"
+
+
+class _Networks(Registry[NetworkInfo]):
+    """The networks by name, and all models of timm, which are not listed."""
+
+    def __getitem__(self, name: str) -> NetworkInfo:
+        if not name.startswith(TIMM):
+            try:
+                return super().__getitem__(name)
+            except UsageError as error:
+                remedy = f"{error.remedy} {TIMM}NAME is a model of timm."
+                raise UsageError(error.message, remedy) from None
+        return TimmNetwork(name=name, label=name, units=0, builder=f"{_ADAPTER}:build")
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or str(name).startswith(TIMM)
+
+
+NETWORKS: Registry[NetworkInfo] = _Networks("network", _fault)
 
 # Units per module of InfoPro-Pytorch (PGL uses the same), and of HPFF's code for K = 32. The other
 # published splits follow the general rule of `units_per_module`.
@@ -215,9 +339,14 @@ _swin(
 def check_side(network: str, side: int) -> None:
     """Refuse an image size that a transformer's patches, mergings or windows do not divide.
 
+    A model of timm is asked.
+
     Raises:
-        UsageError: the size does not fit; any size fits a convolutional network.
+        UsageError: the size does not fit; any size fits a convolutional network of locbench's own.
     """
+    if network.startswith(TIMM):
+        _timm().check_side(network.removeprefix(TIMM), side)
+        return
     shape = NETWORKS[network].transformer
     if shape is None:
         return

@@ -13,7 +13,7 @@ from locbench.datasets.known import DATASETS
 from locbench.datasets.naming import short
 from locbench.spec.choices import Init, Preset
 from locbench.spec.detector import Detection
-from locbench.spec.networks import NETWORKS
+from locbench.spec.networks import NETWORKS, TIMM
 from locbench.spec.recipe import Recipe, drop_matters, warmup_epochs
 
 SMALL_SIDE = 32
@@ -211,6 +211,8 @@ def with_preset(
             small = dataset or small_variant(published.network) != published.network
             limit = 400 if streams(published.dataset) else 800
             changes |= {"train_limit": limit} if small else {}
+            if published.network.startswith(TIMM) and changes["dataset"] == "digits":
+                changes["image_size"] = SMALL_SIDE  # theirs are too small for most models
         else:
             limit = 20_000 if preset == "short" else 4000
             changes |= {"epochs": 10, "train_limit": limit, "test_every": 5}

@@ -16,7 +16,7 @@ from locbench.files import file_name
 from locbench.spec.choices import Augmentation, Init, Memory, Optimizer, Precision, Rate
 from locbench.spec.components import Composition
 from locbench.spec.detector import Detection
-from locbench.spec.networks import NETWORKS, units_per_module
+from locbench.spec.networks import NETWORKS, TIMM, units_per_module
 
 
 class Recipe(
@@ -60,9 +60,9 @@ class Recipe(
         clip_norm: largest norm of each local module's gradients, its auxiliary nets' included; None
             clips nothing.
         drop_path: rate of stochastic depth at the last block of a transformer.
-        init: ``pretrained`` starts a transformer from timm's ImageNet weights, the classifier drawn
-            anew; ``torchvision`` a convolutional network from torchvision's, the last layer drawn
-            anew if the number of classes differs.
+        init: ``pretrained`` starts a transformer, or a model of timm, from timm's weights, the
+            classifier drawn anew; ``torchvision`` a convolutional network from torchvision's
+            ImageNet weights, the last layer drawn anew if the number of classes differs.
         weights: digest of the file that such weights came from; empty for the published ones.
         processes: that share every batch; BatchNorm and contrastive losses see a process's share
             alone.
@@ -156,13 +156,21 @@ class Recipe(
     @property
     def _usual_split(self) -> bool:
         usual = self.split is None or self.composition.end_to_end
-        return usual or self.split == units_per_module(self.network, self.modules)
+        return usual or (
+            not self._of_timm and self.split == units_per_module(self.network, self.modules)
+        )
+
+    @property
+    def _of_timm(self) -> bool:
+        # `make_recipe` leaves out what is implied; to ask again would import timm to read a record.
+        return self.network.startswith(TIMM)
 
     def _implied(self) -> dict[str, Any]:
         # Backpropagation has one module whatever K a row carries, and K = number of local layers is
         # the default.
-        units = NETWORKS[self.network].units
-        whole = self.composition.end_to_end or self.modules == units
+        whole = self.composition.end_to_end or (
+            not self._of_timm and self.modules == NETWORKS[self.network].units
+        )
         return {
             "modules": None if whole else self.modules,
             "split": None if self._usual_split else self.split,

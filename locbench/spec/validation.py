@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 
 import msgspec
 
+from locbench.datasets.catalogue import info
 from locbench.datasets.imagenet import streams
 from locbench.datasets.naming import canonical
 from locbench.errors import UsageError
@@ -19,7 +20,7 @@ from locbench.registry import suggestion
 from locbench.spec.compatibility import refuse_unfit
 from locbench.spec.expression import compose
 from locbench.spec.methods import MethodContext
-from locbench.spec.networks import NETWORKS, units_per_module
+from locbench.spec.networks import NETWORKS, TimmNetwork, units_per_module
 from locbench.spec.recipe import Recipe, warmup_epochs
 
 MOST = {
@@ -255,9 +256,11 @@ def make_recipe(settings: Mapping[str, Any]) -> Recipe:
             raise UsageError(f"recipe setting {name!r} is missing", "Give it a value.")
     refuse_types({**fields, "options": options})
     fields["dataset"] = canonical(fields["dataset"])
-    transformer = NETWORKS[fields["network"]].transformer
-    if transformer is not None:
-        fields.setdefault("image_size", transformer.side)
+    network = NETWORKS[fields["network"]]
+    if network.transformer is not None:
+        fields.setdefault("image_size", network.transformer.side)
+    elif isinstance(network, TimmNetwork) and _shrinks(fields["dataset"], network.facts.side):
+        fields.setdefault("image_size", network.facts.side)
     if streams(fields["dataset"]):
         fields.setdefault("augmentation", "imagenet")
     if fields.get("backbone") is not None:
@@ -267,15 +270,33 @@ def make_recipe(settings: Mapping[str, Any]) -> Recipe:
     if isinstance(fields.get("split"), list | tuple):
         fields.setdefault("modules", len(fields["split"]))
     modules = fields.get("modules")
-    if modules in NETWORKS[fields["network"]].carried_splits:
-        fields.setdefault("split", NETWORKS[fields["network"]].carried_splits[modules])
+    if modules in network.carried_splits:
+        fields.setdefault("split", network.carried_splits[modules])
     layers = units_per_module(fields["network"], modules)
     context = MethodContext(
         network=fields["network"], dataset=fields["dataset"], modules=len(layers)
     )
     fields["composition"] = compose(fields["method"], options, context)
+    if isinstance(network, TimmNetwork):
+        _leave_out_implied(fields, network, layers)
     fields.setdefault("warmup_epochs", warmup_epochs(fields["epochs"]))
     return _checked(fields)
+
+
+def _shrinks(dataset: str, side: int) -> bool:
+    """Return whether images are scaled to a side of itself: files of any size, and larger ones."""
+    own = info(dataset).side
+    return own != side if streams(dataset) else own > side
+
+
+def _leave_out_implied(
+    fields: dict[str, Any], network: TimmNetwork, layers: tuple[int, ...]
+) -> None:
+    """Leave out what is implied by a model of timm, so that `Recipe.key` need not ask timm."""
+    if fields.get("split") is not None and tuple(fields["split"]) == layers:
+        fields["split"] = None
+    if fields.get("split") is None and fields.get("modules") == network.units:
+        fields["modules"] = None
 
 
 def _checked(fields: dict[str, Any]) -> Recipe:

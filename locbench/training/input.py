@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
+import msgspec
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,6 +19,7 @@ from locbench.data.imagenet_batches import imagenet_eval_batches, imagenet_train
 from locbench.data.images import Images, Split
 from locbench.data.streams import Stream
 from locbench.errors import UsageError
+from locbench.spec.networks import NETWORKS, TimmNetwork
 from locbench.spec.recipe import Recipe
 from locbench.training.device import memory_layout
 from locbench.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -59,7 +61,17 @@ def train_loader(
         UsageError: the images are not in memory, and the pipeline is for such.
     """
     layout = memory_layout(recipe.precision, split.train.labels.device)
+    split = normalised_for(recipe.network, split)
     return laid_out(_train_batches(recipe, split, epoch, pixels, dtype, world), layout)
+
+
+def normalised_for(network: str, split: Split) -> Split:
+    """Return a data set that is normalised as a model of timm wants it, others as they are."""
+    info = NETWORKS[network]
+    if not isinstance(info, TimmNetwork):
+        return split
+    mean, std = info.facts.mean, info.facts.std
+    return replace(split, info=msgspec.structs.replace(split.info, mean=mean, std=std))
 
 
 def _train_batches(
@@ -147,6 +159,7 @@ def eval_loader(
         UsageError: the images are not in memory, and the pipeline is for such.
     """
     layout = memory_layout(recipe.precision, split.test.labels.device)
+    split = normalised_for(recipe.network, split)
     return laid_out(_eval_batches(recipe, split, dtype, world), layout)
 
 
