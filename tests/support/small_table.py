@@ -101,7 +101,8 @@ class Bench:
         self.tables = folder / "tables"
         self.tables.mkdir()
         self.write(MINI)
-        monkeypatch.delenv("LOCBENCH_TABLES", raising=False)
+        # For processes that are started; here it is the same folder once more.
+        monkeypatch.setenv("LOCBENCH_TABLES", str(self.tables))
         monkeypatch.setattr(table_files, "_added", ())
         monkeypatch.setattr(table_files, "shipped_folder", lambda: self.tables)
         monkeypatch.setenv("LOCBENCH_DATA", str(folder / "data"))
@@ -111,6 +112,7 @@ class Bench:
 
     def ship(self) -> None:
         """Let the published tables be there, in the place of the small one."""
+        self._monkeypatch.delenv("LOCBENCH_TABLES", raising=False)
         self._monkeypatch.setattr(table_files, "shipped_folder", SHIPPED_FOLDER)
 
     def write(self, text: str, name: str = "mini") -> None:
