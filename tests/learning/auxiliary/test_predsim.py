@@ -10,6 +10,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from specimens import attach_point
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -202,3 +203,22 @@ def test_criteria_keep_full_precision_under_autocast() -> None:
         rounded = reconstruction(image.bfloat16(), pixels)
     assert [each.item() for each in found] == [each.item() for each in exact]
     assert rounded.dtype == torch.float32
+
+
+def test_gradients_of_reconstruction_are_pytorchs_to_the_last_bit() -> None:
+    """Also where the image is all dark or all light, whose logarithms are bounded."""
+    image = torch.rand(50, 3, 24, 24)  # worked through in several pieces
+    image[0, 0, 0, :4] = torch.tensor([0.0, 1.0, 0.0, 1.0])
+    pixels = torch.rand(50, 3, 24, 24)
+    pixels[0, 0, 0, :4] = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    ours, theirs = image.clone().requires_grad_(), image.clone().requires_grad_()
+    found, expected = reconstruction(ours, pixels), F.binary_cross_entropy(theirs, pixels)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+    (3 * found).backward()
+    (3 * expected).backward()
+    assert ours.grad is not None
+    assert torch.equal(ours.grad, theirs.grad)
+    found, expected = (
+        loss(image.double(), pixels.double()) for loss in (reconstruction, F.binary_cross_entropy)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=0)
