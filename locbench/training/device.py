@@ -74,15 +74,14 @@ def set_precision(precision: Precision, device: torch.device) -> None:
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
-def autocast(
-    precision: Precision, device: torch.device, *, cache: bool = True
-) -> AbstractContextManager[object]:
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """Return the context of a forward pass.
 
-    Without a ``cache`` no weight that was cast outlives its use.
+    Weights that it has cast are gone with it. So it may be part of a captured step if it begins
+    and ends there.
     """
     if precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=cache)
+        return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
 
 

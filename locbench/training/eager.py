@@ -58,13 +58,11 @@ class EagerEngine:
         *,
         guided: bool,
         global_batch: int | None = None,
-        cache: bool = True,
     ) -> StepOutput:
         """Take one step on top of the gradients that are there.
 
         Args:
             batch, targets, guided, global_batch: see `Engine.step`.
-            cache: let autocast keep weights that it has cast for the rest of the step.
         """
         local = len(batch.labels)
         global_batch = global_batch or local
@@ -77,7 +75,7 @@ class EagerEngine:
             self.optimizer.step_module(module)
 
         early = {"finished": finish} if isinstance(self.optimizer, ModuleSGD) else {}
-        with autocast(self.recipe.precision, self.device, cache=cache):
+        with autocast(self.recipe.precision, self.device):
             output = self.learner.step(batch.images, targets, guided=guided, **early)
         self.world.average_gradients(self.learner.parameters(), local, global_batch)
         self._clip(range(self.learner.modules_count))

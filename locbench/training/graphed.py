@@ -307,9 +307,7 @@ class GraphedEngine:
             self.plain.optimizer.zero_grad(set_to_none=True)
             with self._layers_for(static_batch):
                 outputs[:] = [
-                    self.plain.accumulate_and_step(
-                        static_batch, static_targets, guided=guided, cache=False
-                    )
+                    self.plain.accumulate_and_step(static_batch, static_targets, guided=guided)
                 ]
 
         with (
