@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from locbench.errors import UsageError
 from locbench.learning.auxiliary.branch import AttachPoint, AuxiliaryNet, Targets, ramp
-from locbench.learning.auxiliary.hpff import PatchFusion, stackable
+from locbench.learning.auxiliary.hpff import PatchFusion
+from locbench.learning.auxiliary.stacked import stackable
 from locbench.networks.chain import Chain, FeatureLayout
 from locbench.networks.low_memory import save_memory
 from locbench.spec.choices import Memory

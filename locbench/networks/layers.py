@@ -65,6 +65,34 @@ class _Mean(torch.autograd.Function):
         return whole.copy_(gradient).div_(ctx.shape[2] * ctx.shape[3])
 
 
+class AveragePool(nn.AdaptiveAvgPool2d):
+    """Means over side x side parts of a map, see `part_means`.
+
+    Args:
+        side: of the result in pixels.
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__(side)
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map B x C x H x W to B x C x side x side."""
+        return part_means(x, self.side)
+
+
+def part_means(x: Tensor, side: int) -> Tensor:
+    """Return the means over side x side parts of a map, B x C x H x W to B x C x side x side.
+
+    Parts of whole pixels go through plain average pooling, whose gradient takes less time than that
+    of adaptive pooling; a map of that side is returned as it is. Same numbers, same memory.
+    """
+    height, width = x.shape[2] // side, x.shape[3] // side
+    if x.shape[2] % side or x.shape[3] % side:
+        return F.adaptive_avg_pool2d(x, side)
+    return x if height == width == 1 else F.avg_pool2d(x, (height, width))
+
+
 def projection(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
     """Return a 1x1 convolution without a bias.
 

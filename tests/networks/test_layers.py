@@ -15,7 +15,12 @@ from locbench.costs.memory.trace import trace_step
 from locbench.learning.learner import build_learner
 from locbench.networks import layers as module
 from locbench.networks.chain import build_chain
-from locbench.networks.layers import GlobalAveragePool, SubsampledConv2d, projection
+from locbench.networks.layers import (
+    AveragePool,
+    GlobalAveragePool,
+    SubsampledConv2d,
+    projection,
+)
 from locbench.spec.networks import NETWORKS
 
 CONVOLUTIONAL = [name for name in NETWORKS if NETWORKS[name].transformer is None]
@@ -151,6 +156,21 @@ def test_pooling_has_pytorchs_numbers_and_gradients(
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     weight = torch.randn(shape[:2], dtype=torch.float64)[:, :, None, None]
     found, expected = GlobalAveragePool()(ours), nn.AdaptiveAvgPool2d(1)(theirs)
+    torch.testing.assert_close(found, expected, rtol=1e-14, atol=1e-15)
+    (found * weight).sum().backward()
+    (expected * weight).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (4, 12), (7, 8), (3, 4), (4, 4)])
+def test_averages_of_parts_are_those_of_adaptive_pooling(
+    height: int, width: int, layout: torch.memory_format
+) -> None:
+    x = torch.randn(2, 5, height, width, dtype=torch.float64).to(memory_format=layout)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    weight = torch.randn(2, 5, 4, 4, dtype=torch.float64)
+    found, expected = AveragePool(4)(ours), nn.AdaptiveAvgPool2d(4)(theirs)
     torch.testing.assert_close(found, expected, rtol=1e-14, atol=1e-15)
     (found * weight).sum().backward()
     (expected * weight).sum().backward()

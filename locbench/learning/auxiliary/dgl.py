@@ -10,7 +10,7 @@ from math import ceil
 from torch import nn
 
 from locbench.learning.auxiliary.branch import AttachPoint, Classifier, refuse_empty_patches
-from locbench.networks.layers import conv_bn_relu
+from locbench.networks.layers import AveragePool, conv_bn_relu
 from locbench.spec.components import Mlp
 
 
@@ -41,10 +41,10 @@ def _mlp(options: Mlp, point: AttachPoint) -> nn.Sequential:
     width = channels * last**2
     convolutions = 0 if options.variant == "mlp" else 3
     hidden, bias = (2, False) if options.variant == "auglocal" else (3, True)
-    layers: list[nn.Module] = [nn.AdaptiveAvgPool2d(first)]
+    layers: list[nn.Module] = [AveragePool(first)]
     for _ in range(convolutions):
         layers += conv_bn_relu(channels, channels, 1)
-    layers += [nn.AdaptiveAvgPool2d(last), nn.Flatten()]
+    layers += [AveragePool(last), nn.Flatten()]
     for _ in range(hidden):
         layers += [nn.Linear(width, width, bias=bias), nn.BatchNorm1d(width), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.Linear(width, point.classes))
@@ -55,5 +55,5 @@ def _cnn(point: AttachPoint) -> nn.Sequential:
     layers: list[nn.Module] = []
     for _ in range(2):
         layers += conv_bn_relu(channels, channels)
-    layers += [nn.AdaptiveAvgPool2d(2), nn.BatchNorm2d(channels), nn.Flatten()]
+    layers += [AveragePool(2), nn.BatchNorm2d(channels), nn.Flatten()]
     return nn.Sequential(*layers, nn.Linear(4 * channels, point.classes))
