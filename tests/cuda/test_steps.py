@@ -52,7 +52,7 @@ MOST_KERNELS = {
     "pgl": 204,
     "hpff": 576,
     "pff": 351,
-    "pff retain": 1019,
+    "pff retain": 999,
     "reconstruction": 365,
     "similarity": 464,
     "swin-greedy": 1010,
