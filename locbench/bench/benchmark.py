@@ -83,7 +83,7 @@ class Benchmark:
 
         Beside the official code it is training steps alone.
         """
-        self.announce("bandwidth and matrix product")
+        self.announce("bandwidth and products")
         ceiling = self.workers.engines.call(StepServer.ceiling)
         self.result.bandwidth, self.result.peak = ceiling.bytes_per_second, ceiling.flops_per_second
         self.result.threads = self.workers.engines.call(StepServer.threads)

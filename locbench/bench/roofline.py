@@ -4,7 +4,8 @@ A step is traced on fake tensors as the eager engine takes it. An operation read
 writes its results once, views apart, and multiplies and adds what `torch.utils.flop_counter` counts
 (two per multiply-accumulate of convolutions and matrix products, nothing else). Its least time is
 the larger of bytes over the device's bandwidth and operations over its peak, both measured here:
-that of a copy and that of a matrix product. The roofline of a step is the sum over its operations.
+that of a copy, and that of a matrix product or a convolution, whichever is faster. The roofline of
+a step is the sum over its operations.
 An engine that joins operations, and so does not write what it reads again, may be faster; so may
 small maps that stay in a cache.
 """
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_iter
@@ -31,6 +33,7 @@ from locbench.datasets.catalogue import info
 from locbench.learning.auxiliary.branch import Targets
 from locbench.learning.learner import build_learner
 from locbench.spec.choices import Precision
+from locbench.training.device import memory_layout
 from locbench.training.optimizer import make_optimizer
 
 COPIED = {"cpu": 2**28, "cuda": 2**30}
@@ -38,6 +41,9 @@ COPIED = {"cpu": 2**28, "cuda": 2**30}
 
 SIDE = {"cpu": 2048, "cuda": 8192}
 """Side of the matrices that are multiplied."""
+
+CONVOLVED = {"cpu": (32, 256, 16), "cuda": (256, 256, 32)}
+"""Images, channels and side of the maps that are convolved."""
 
 _TYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
@@ -51,7 +57,7 @@ class Operation(NamedTuple):
 
 
 class Ceiling(msgspec.Struct, frozen=True):
-    """Bytes per second of a copy, read and written, and FLOPs per second of a matrix product."""
+    """Bytes per second of a copy, read and written, and FLOPs per second of the fastest product."""
 
     bytes_per_second: float
     flops_per_second: float
@@ -164,17 +170,27 @@ def trace(case: Case) -> tuple[list[Operation], int]:
 
 
 def measure_ceiling(device: torch.device, precision: Precision) -> Ceiling:
-    """Measure a copy and a matrix product in a precision on a device, each the fastest of some.
+    """Measure a copy, a matrix product and a convolution in a precision, each the fastest of some.
 
-    The matrices are random: constant ones take less power, and a device multiplies them faster.
+    On some CPUs the library of matrix products uses half the width of the registers that the
+    convolutions' uses. The numbers are random: constant ones take less power, and a device
+    multiplies them faster.
     """
     size, side = COPIED[device.type], SIDE[device.type]
     source = torch.ones(size // 4, device=device)
     target = torch.empty_like(source)
-    left, right = (torch.randn(side, side, device=device).to(_TYPES[precision]) for _ in range(2))
+    images, channels, width = CONVOLVED[device.type]
+    kind, layout = _TYPES[precision], memory_layout(precision, device)
+    left, right = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
+    maps, weight = (
+        torch.randn(shape, device=device).to(kind, memory_format=layout)
+        for shape in ((images, channels, width, width), (channels, channels, 3, 3))
+    )
     copied = _fastest(lambda: target.copy_(source), device)
     multiplied = _fastest(lambda: torch.mm(left, right), device)
-    return Ceiling(2 * size / copied, 2 * side**3 / multiplied)
+    convolved = _fastest(lambda: F.conv2d(maps, weight, padding=1), device)
+    products = 2 * side**3 / multiplied, 2 * 9 * channels * maps.numel() / convolved
+    return Ceiling(2 * size / copied, max(products))
 
 
 def _fastest(call: Callable[[], object], device: torch.device) -> float:

@@ -147,7 +147,7 @@ def _data(result: BenchmarkResult) -> Iterator[str]:
         yield f"evaluation of {network}: {_speeds(speeds)}."
     if result.bandwidth:
         bandwidth, peak = f"{result.bandwidth / 1e9:,.1f}", f"{result.peak / 1e9:,.0f}"
-        yield f"measured: {bandwidth} GB/s copied, {peak} GFLOP/s multiplied."
+        yield f"measured: {bandwidth} GB/s copied, {peak} GFLOP/s multiplied or convolved."
     for skipped in result.skipped:
         yield f"left out: {skipped.what}: {skipped.why}."
 

@@ -115,6 +115,7 @@ class Products(TorchDispatchMode):
 def test_a_device_multiplies_random_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(roofline.SIDE, "cpu", 32)
     monkeypatch.setitem(roofline.COPIED, "cpu", 1024)
+    monkeypatch.setitem(roofline.CONVOLVED, "cpu", (1, 16, 4))
     with Products() as products:
         ceiling = measure_ceiling(torch.device("cpu"), "bf16")
     assert min(ceiling.bytes_per_second, ceiling.flops_per_second) > 0
