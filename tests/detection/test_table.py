@@ -17,6 +17,7 @@ from locbench.detection.loading import load_detection
 from locbench.execution.job import Job
 from locbench.execution.readiness import refuse_unready
 from locbench.execution.sweep import Sweep
+from locbench.networks.weight_files import weights_in
 from locbench.report.grouping import group_records
 from locbench.results.store import Store
 from locbench.spec.choices import Preset
@@ -177,9 +178,11 @@ def test_kept_weights_are_those_of_the_trained_network(bench: Bench) -> None:
     bench.call(*ONE)
     (path,) = (bench.results / "weights").iterdir()
     kept = load_file(path)
-    assert kept["units.0.1.num_batches_tracked"].item() == 2  # 64 images in batches of 32
-    assert any(name.startswith("head.") for name in kept)
-    assert not [name for name in kept if "auxiliary" in name or "independents" in name]
+    assert kept["chain.units.0.1.num_batches_tracked"].item() == 2  # 64 images in batches of 32
+    network = weights_in(path)  # what a detector starts from
+    assert torch.equal(network["units.0.1.running_mean"], kept["chain.units.0.1.running_mean"])
+    assert any(name.startswith("head.") for name in network)
+    assert not [name for name in network if "independents" in name or "chain" in name]
 
 
 def test_another_tables_run_keeps_the_weights_that_a_detector_wants(bench: Bench) -> None:
