@@ -187,7 +187,11 @@ def _cuts(name: str, side: int) -> tuple[_Cut, ...]:
         raise _no_sequence(
             name, f"more than one tensor passes between its {len(blocks)} blocks, or no square map"
         )
-    _refuse_shared(name, model, graph.pieces([cut.name for cut in cuts]))
+    try:
+        pieces = graph.pieces([cut.name for cut in cuts])
+    except AttributeError as error:  # a constant of the trace, which no layer holds
+        raise _no_sequence(name, f"it cannot be traced: {reason(error)}") from None
+    _refuse_shared(name, model, pieces)
     return tuple(cuts)
 
 
