@@ -8,7 +8,6 @@ the number.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -16,6 +15,7 @@ import msgspec
 
 from locbench.costs.memory.options import TraceOptions, step_words
 from locbench.results.json_store import JsonStore, SetAside
+from locbench.results.plugin_use import plugins_of
 from locbench.results.provenance import versions
 from locbench.spec.recipe import Recipe
 
@@ -131,7 +131,10 @@ class TraceStore(JsonStore[T]):
                 f"it is of version {value.trace_version} of the rules, "
                 f"and these are version {self.version}"
             )
-        return ""
+        other = [
+            name for name, words in _plugin_words(value.recipe) if words not in value.made_with
+        ]
+        return f"it was traced with another version of the plugin {other[0]!r}" if other else ""
 
     def find(self, path: Path, recipe: Recipe) -> T | None:
         """Return a trace, read from disk once, and log where it comes from.
@@ -157,8 +160,13 @@ class TraceStore(JsonStore[T]):
         self.log.origins.add(trace.made_with)
 
 
-@cache
-def made_with() -> str:
-    """Return the versions that a trace is made with, as its file says them."""
+def made_with(recipe: Recipe) -> str:
+    """Return the versions that a recipe's trace is made with, its plugins' digests included."""
     known = versions()
-    return f"locbench {known['locbench']}, torch {known['torch']}, timm {known['timm']}"
+    libraries = [f"{name} {known[name]}" for name in ("locbench", "torch", "timm")]
+    return ", ".join((*libraries, *(words for _, words in _plugin_words(recipe))))
+
+
+def _plugin_words(recipe: Recipe) -> list[tuple[str, str]]:
+    """Return the plugins of a recipe, and each with the beginning of its digest."""
+    return [(name, f"plugin {name} {digest[:12]}") for name, digest in plugins_of(recipe).items()]

@@ -62,6 +62,8 @@ def plugins_of(recipe: Recipe) -> dict[str, str]:
     Returns:
         Their digests by name; see `Plugin`.
     """
+    if not LOADED:
+        return {}
     names = msgspec.convert(msgspec.to_builtins(recipe), _Names)
     owners = {registry.plugin_of(name) for registry, name in names.components()}
     return {name: LOADED[name].digest for name in sorted(owners - {""}) if name in LOADED}

@@ -25,7 +25,7 @@ def step_of(peak: int, recipe: Recipe, **backwards: int) -> TracedStep:
     return TracedStep(
         recipe=recipe,
         setting=TraceOptions(),
-        made_with=made_with(),
+        made_with=made_with(recipe),
         peak=peak,
         kinds={},
         backwards=dict(backwards),

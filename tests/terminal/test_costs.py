@@ -106,7 +106,7 @@ def keep(
     store: PredictionStore, recipe: Recipe, peak: int, setting: TraceOptions = TraceOptions()
 ) -> None:
     """Write a trace of a recipe as the store would."""
-    made = {"made_with": made_with(), "trace_version": store.version}
+    made = {"made_with": made_with(recipe), "trace_version": store.version}
     made |= {"peak": peak, "kinds": {}, "backwards": {}}
     step = TracedStep(recipe=without_schedule(recipe), setting=setting, **made)
     path = store.path(recipe, setting)

@@ -33,7 +33,8 @@ class TracedStep(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         recipe, setting: what was traced; the recipe without its schedule.
-        made_with: versions of locbench, torch and timm; told, and compared with nothing.
+        made_with: versions of locbench, torch and timm, which are told and compared with nothing,
+            and of the plugins, of which another version voids it.
         trace_version: of the rules; see `TRACE_VERSION`. Files without it are of version 1.
         peak: largest number of live tensor bytes in the second step.
         kinds: what was live then, by what it holds.
@@ -126,7 +127,7 @@ class PredictionStore(TraceStore[TracedStep]):
         traced = TracedStep(
             recipe=recipe,
             setting=setting,
-            made_with=made_with(),
+            made_with=made_with(recipe),
             trace_version=self.version,
             peak=step.peak,
             kinds=step.by_kind(),

@@ -29,7 +29,8 @@ class Splits(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         recipe, setting: what was traced; the recipe without its schedule.
-        made_with: versions of locbench, torch and timm; told, and compared with nothing.
+        made_with: versions of locbench, torch and timm, which are told and compared with nothing,
+            and of the plugins, of which another version voids it.
         trace_version: of the rules; see `SPLIT_VERSION`. Files without it are of version 1.
         divisions: how many divisions there are.
         best: the best of them, the best first.
@@ -103,7 +104,7 @@ class SplitStore(TraceStore[Splits]):
         splits = Splits(
             recipe=without_schedule(recipe),
             setting=setting,
-            made_with=made_with(),
+            made_with=made_with(recipe),
             trace_version=self.version,
             divisions=search.space.divisions,
             best=tuple(best),

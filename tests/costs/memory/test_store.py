@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 import pytest
+from plugin_files import PLUGINS, loaded, writer
 from specimens import recipe
 
 from locbench.costs.memory.options import TraceOptions, phase_options
@@ -50,6 +52,22 @@ def test_a_trace_that_cannot_be_used_is_made_again(tmp_path: Path, content: str)
     assert PredictionStore(tmp_path).step(one) == step
 
 
+def test_another_version_of_a_plugin_voids_its_traces(tmp_path: Path) -> None:
+    text = (PLUGINS / "smoothed.py").read_text(encoding="utf-8")
+    with loaded(PLUGINS / "smoothed.py"):
+        assert PredictionStore(tmp_path, trace=True).step(recipe("bp")) is not None
+        step = PredictionStore(tmp_path, trace=True).step(recipe("smoothed"))
+        assert step is not None
+        assert step.made_with.endswith(f"plugin smoothed {sha256(text.encode()).hexdigest()[:12]}")
+        assert PredictionStore(tmp_path).step(recipe("smoothed")) == step
+    with loaded(writer(tmp_path)(text.replace("32, 3", "16, 3"), "smoothed.py")):
+        store = PredictionStore(tmp_path)
+        assert store.step(recipe("smoothed")) is None
+        (line,) = store.log.lines
+        assert "it was traced with another version of the plugin 'smoothed'" in line
+        assert store.step(recipe("bp")) is not None
+
+
 def test_settings_and_recipes_have_files_of_their_own(tmp_path: Path) -> None:
     store, one = PredictionStore(tmp_path), recipe("pgl+head")
     settings = [
@@ -67,7 +85,7 @@ def step_of(peak: int, recipe: Recipe, **backwards: int) -> TracedStep:
     return TracedStep(
         recipe=recipe,
         setting=TraceOptions(),
-        made_with=made_with(),
+        made_with=made_with(recipe),
         peak=peak,
         kinds={},
         backwards=dict(backwards),
