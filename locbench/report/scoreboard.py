@@ -35,8 +35,7 @@ class RankScore:
     Attributes:
         metric: label of the metric.
         rank: the tau, or why there is none.
-        how: how the runs are reduced; empty for full ones.
-        reduced: whether it is of trained numbers of reduced runs.
+        how: how the runs are reduced; empty for full ones and for computed numbers.
         alike: pairs of cells that are ordered as in the paper.
         pairs: pairs of cells that both sides order.
     """
@@ -44,9 +43,13 @@ class RankScore:
     metric: str
     rank: Rank
     how: str
-    reduced: bool
     alike: int
     pairs: int
+
+    @property
+    def reduced(self) -> bool:
+        """Whether it is of reduced runs."""
+        return bool(self.how)
 
     @property
     def meaning(self) -> str:
@@ -84,7 +87,7 @@ class TableScore(Score):
 
     Attributes:
         table: the table.
-        ranks: over the whole table; full runs first.
+        ranks: over the whole table; of trained numbers one for each kind of runs, full ones first.
         claims: how many claims have which verdict, by the runs that fill most cells.
     """
 
@@ -133,7 +136,11 @@ def table_score(table: Table, comparisons: Sequence[Comparison]) -> TableScore:
         exact=judged["match"] + judged["off"],
         match=trained["match"],
         off=trained["off"],
-        ranks=tuple(score for each in comparisons for score in _rank_scores(table, each)),
+        ranks=tuple(
+            score
+            for number, each in enumerate(comparisons)
+            for score in _rank_scores(table, each, computed=number == 0)
+        ),
         claims=Counter(
             claim_verdict_text(claim)
             for claim in chosen_comparison(comparisons).claims
@@ -151,9 +158,11 @@ def extent(entry: Entry) -> Extent:
     return "predicted" if entry.kind in ("predicted", "measured") else "counted"
 
 
-def _rank_scores(table: Table, comparison: Comparison) -> Iterable[RankScore]:
+def _rank_scores(table: Table, comparison: Comparison, *, computed: bool) -> Iterable[RankScore]:
+    """Yield the ranks of one comparison; computed numbers are the same in every one."""
     for rank in comparison.ranks:
-        if rank.scope != "table":
+        trained = table.metrics[rank.metric].kind == "trained"
+        if rank.scope != "table" or not (trained or computed):
             continue
         alike, pairs = pairs_alike(
             [entry for entry in comparison.entries if entry.metric == rank.metric]
@@ -161,8 +170,7 @@ def _rank_scores(table: Table, comparison: Comparison) -> Iterable[RankScore]:
         yield RankScore(
             metric=metric_label(table, rank.metric),
             rank=rank,
-            how=comparison.how,
-            reduced=comparison.reduced and table.metrics[rank.metric].kind == "trained",
+            how=comparison.how if trained else "",
             alike=alike,
             pairs=pairs,
         )

@@ -65,3 +65,30 @@ def test_what_is_known_of_several_tables_together() -> None:
     scores = [table_score(table, compare(table, records)) for records in ([record], [record])]
     assert total_score(scores).extents == Counter({"full": 2, "not run": 14})
     assert total_score(scores).numbers == 16
+
+
+def test_computed_numbers_are_ranked_once_whatever_runs_there_are() -> None:
+    """Two kinds of reduced runs, and predicted memory in the paper's order but for one pair."""
+    names = ("DGL", "BP", "PredSim", "Head")
+    metrics = {"test_acc": Metric(unit="%"), "gpu_memory": Metric(unit="GB", kind="predicted")}
+    table = make_table(
+        {
+            "test_acc": {name: ["90.00", ""] for name in names},
+            "gpu_memory": {name: [f"{1 + i}.0", f"{5 + i}.0"] for i, name in enumerate(names)},
+        },
+        metrics=metrics,
+    )
+    ours = {("DGL", "K=16"): 2.0, ("BP", "K=16"): 1.0, ("PredSim", "K=16"): 3.0}
+    ours |= {("Head", "K=16"): 4.0, ("DGL", "K=8"): 5.0}
+    computed = {
+        (f"CIFAR-10 / {row}", column): {"gpu_memory": value}
+        for (row, column), value in ours.items()
+    }
+    recipes = [reduced(recipe_at(table, "DGL"), how) for how in ("quick", "smoke")]
+    comparisons = compare(table, [make_record(recipe, 50.0) for recipe in recipes], computed)
+    scores = table_score(table, comparisons).ranks
+    memory = [score for score in scores if score.metric == "GPU memory (GB)"]
+    assert [(score.how, score.alike, score.pairs) for score in memory] == [("", 9, 10)]
+    accuracy = [score for score in scores if score.metric == "Test accuracy (%)"]
+    assert [score.how for score in accuracy] == [comparison.how for comparison in comparisons]
+    assert all(score.reduced for score in accuracy)
