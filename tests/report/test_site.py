@@ -18,7 +18,7 @@ from locbench.report.site.pages import Site
 from locbench.report.site.write import MARKER, write_site
 from locbench.results.record import Record
 from locbench.spec.table_files import load_tables
-from locbench.spec.tables import Axis, Table
+from locbench.spec.tables import Axis, Metric, Table
 
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)> {{ 7 * 7 }}\u202e"
 
@@ -189,6 +189,36 @@ def test_methods_are_ranked_across_tables_with_runs_of_none(pages: dict[str, Pag
     last = next(row for row in rows if row[5].startswith("no table"))
     assert last[1] == "12.50 ± 0.35 (2)"  # the deviation of 12.25 and 12.75 is 0.3536
     assert last[5] == "no table: seed 0 seed 1"
+
+
+def test_a_row_of_ones_own_is_ranked_beside_the_papers(tmp_path: Path) -> None:
+    rows = [
+        Axis("CIFAR-10 / DGL", {"method": "dgl"}),
+        Axis("CIFAR-10 / Mine", {"method": "head"}, own=True),
+    ]
+    table = make_table({"test_acc": {"DGL": ["90.00", ""]}}, rows=rows)
+    write_site(site_of([table], [make_record(recipe_at(table, "Mine"), 91.0)]), tmp_path)
+    found = pages_of(tmp_path)
+    lines = [[cell.text for cell in row[:3]] for row in found["methods.html"].rows[1:]]
+    assert lines == [["head", "91.00 (1)", ""], ["dgl", "—", "90.00"]]
+    row = found["tables/example.html"].row("Mine")
+    assert (row[1].text, row[1].classes) == ("91.00 (1)", ["value", "own"])
+
+
+def test_only_trained_numbers_lead_to_runs(tmp_path: Path) -> None:
+    metrics = {"test_acc": Metric(unit="%"), "params": Metric(unit="M", kind="exact")}
+    printed = {
+        name: {"DGL": [text, ""]} for name, text in (("test_acc", "90.0"), ("params", "0.47"))
+    }
+    table = make_table(printed, metrics=metrics)
+    record = make_record(recipe_at(table, "DGL"), 90.0)
+    computed = {("CIFAR-10 / DGL", "K=16"): {"params": 0.4669}}
+    found = [(table, compare(table, [record], computed))]
+    write_site(Site(found, [record], lambda record: Path(f"{record.key}.json")), tmp_path)
+    page = pages_of(tmp_path)["tables/example.html"]
+    assert page.links.count("#runs-1-0") == 1
+    texts = [cell.text for row in page.rows for cell in row if "value" in cell.classes]
+    assert "0.47 ✓ match paper 0.47" in texts
 
 
 def test_records_name_the_cells_that_they_count_in(
