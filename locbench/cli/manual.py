@@ -128,7 +128,7 @@ interleaved rounds, the reference in a process of its own."""
 BENCH_OUTPUT = """Shown are medians, ratios to the reference and to backpropagation beside the
 published overhead, the share of the roofline (bytes and operations of a traced step over a measured
 copy and product), memory, the data path alone, and an estimate of an epoch.
-results/README.md has what it found on two CPU cores; it has not run on a GPU yet."""
+results/bench/README.md has what it found on two CPU cores; it has not run on a GPU yet."""
 
 AGAINST = """Against the official code: --against FOLDER times AugLocal's official code in turn with
 our steps, on the same batch: bp, dgl, predsim, infopro and auglocal on ResNet-32 with 16 local

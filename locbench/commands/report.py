@@ -78,6 +78,23 @@ def report_tables(
     reports = (path for each in found for path in write_reports(*each, out, endings))
     for path in write_claims(found, out, endings) if claims else reports:
         print(printable(str(path)))
+    if not (table_ids or claims) and selection == Selection() and "md" in endings:
+        _write_overview(found, records_of(Store(*folders)), out)
+
+
+def _write_overview(
+    found: Sequence[TableComparisons], records: Sequence[Record], out: Path
+) -> None:
+    """Write the page of all tables, those without a number too, beside their reports."""
+    from locbench.report.overview import write_overview
+
+    known = {table.id for table, _ in found}
+    others: list[TableComparisons] = [
+        (table, []) for table in load_tables([]) if table.id not in known
+    ]
+    path = write_overview([*found, *others], records, out)
+    if path is not None:
+        print(printable(str(path)))
 
 
 def compared(

@@ -143,9 +143,25 @@ def load_figure(figure_id: str) -> Figure:
     return read_figure(figures_folder() / f"{figure_id}.toml")
 
 
-def load_figures() -> list[Figure]:
-    """Read all figures; see `load_figure` for errors."""
-    return [load_figure(each) for each in figure_ids()]
+def load_figures(faults: list[LocbenchError] | None = None) -> list[Figure]:
+    """Read all figures.
+
+    Args:
+        faults: where it is noted why a figure cannot be read, which is then left out; None raises
+            it.
+
+    Raises:
+        FailureError: as `load_figure` does.
+    """
+    figures = []
+    for figure_id in figure_ids():
+        try:
+            figures.append(load_figure(figure_id))
+        except LocbenchError as fault:
+            if faults is None:
+                raise
+            faults.append(fault)
+    return figures
 
 
 def read_figure(path: Path) -> Figure:
