@@ -133,8 +133,8 @@ def test_records_of_several_folders_and_their_epochs(bench: Bench) -> None:
     assert epochs["train_loss"].tolist() == [row["train_loss"] for row in first.history]
 
 
-def test_costs_are_predicted() -> None:
-    costs = locbench.predict_costs(small(modules=4, batch_size=16)).iloc[0]
+def test_costs_are_predicted(tmp_path: Path) -> None:
+    costs = locbench.predict_costs(small(modules=4, batch_size=16), tmp_path).iloc[0]
     stem, head = 3 * 16 * 9 + 32, 64 * 10 + 10
     first = 2 * 16 * 16 * 9 + 2 * 32
     second = (16 + 32) * 32 * 9 + 2 * 64 + 16 * 32 + 64
@@ -173,3 +173,19 @@ def test_mistakes_are_errors_with_a_remedy(bench: Bench) -> None:
         locbench.compare("min")
     with pytest.raises(TypeError, match="rows: for tables alone"):
         locbench.run(small(), rows="x")
+
+
+def test_the_example_of_the_guide_runs(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    guide = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+    _, _, rest = guide.partition("## Scripts and notebooks")
+    code = rest.split("```python")[1].split("```")[0]
+    for old, new in (
+        ('"pgl-period", preset="smoke", columns="P=5"', '"mini", columns="J=2", seeds=1'),
+        ('"pgl-period"', '"mini"'),
+        ('"resnet110", "auglocal"', '"resnet8", "dgl"'),
+    ):
+        assert old in code
+        code = code.replace(old, new)
+    exec(compile(code, "CONTRIBUTING.md", "exec"), {})
+    assert "1 of 2" in capsys.readouterr().out
+    assert len(locbench.records("mine")) == 3  # its recipe, and two of the table in that column

@@ -121,7 +121,11 @@ def killed(sweeps: Sweeps, results: str, epochs: int, seconds: float) -> str:
         time.sleep(0.002)
     time.sleep(seconds)
     process.kill()
-    return process.communicate()[0]
+    assert process.stdout is not None
+    # Not `communicate`, which reads past the lines that waiting has read ahead.
+    said = process.stdout.read()
+    process.communicate()
+    return said
 
 
 def written(folder: Path) -> Iterator[tuple[str, int]]:

@@ -19,7 +19,7 @@ from locbench.spec.networks import NETWORKS
 from locbench.spec.phases import global_share, weighted
 from locbench.spec.recipe import Recipe, without_schedule
 
-TRACE_VERSION = 2
+TRACE_VERSION = 3
 """Version of the rules by which steps are traced: raised by hand when a peak changes, for whatever
 reason.
 
