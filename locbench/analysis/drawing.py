@@ -55,7 +55,7 @@ def draw(kind: Kind, frame: pd.DataFrame, path: Path, *, title: str, note: str =
         grid = (frame["image"].nunique(), runs * frame["stage"].nunique())
         size = (1.3 * grid[1] + 0.4, 1.35 * grid[0] + 1.0)
     else:
-        grid, size = (1, len(panels)), (5.2 * len(panels) + 0.4, 4.2)
+        grid, size = (1, len(panels)), (6.8 * len(panels) + 0.4, 4.2)
     with figure_file(path, grid=grid, size=size) as (figure, axes):
         figure.suptitle(title, fontsize="medium", wrap=True)
         if note:
@@ -87,7 +87,7 @@ def _lines(kind: Kind, axes: Any, frame: pd.DataFrame, panels: list[str]) -> Non
         axis.set(title=panel, xlabel=x_label, ylabel=y_label)
         if kind != "reduction":
             axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.legend(frameon=False, fontsize="small")
+        axis.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _bars(axes: Any, frame: pd.DataFrame, panels: list[str]) -> None:
@@ -97,7 +97,9 @@ def _bars(axes: Any, frame: pd.DataFrame, panels: list[str]) -> None:
         bars = axis.barh(means.index, means, xerr=spreads.fillna(0), color="tab:blue", height=0.7)
         axis.bar_label(bars, fmt="%.1f", padding=3, fontsize="small")
         low = means.min()
-        axis.set(title=panel, xlabel=LABELS["accuracy"][1], xlim=(max(0, low - 15), 103))
+        axis.set(
+            title=panel, xlabel=LABELS["accuracy"][1], xlim=(max(0, low - 15), means.max() + 6)
+        )
         axis.invert_yaxis()
 
 
