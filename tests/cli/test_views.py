@@ -365,13 +365,14 @@ def test_report_writes_a_site_of_a_run(bench: Bench) -> None:
 def test_report_writes_every_format(bench: Bench) -> None:
     bench.call("table", "mini", *ONE_CELL)
     called = bench.call("report", "--out", "written")
-    assert sorted(path.suffix for path in (bench.folder / "written").iterdir()) == [
-        ".csv",
-        ".json",
-        ".md",
-        ".tex",
+    assert sorted(path.name for path in (bench.folder / "written").iterdir()) == [
+        "README.md",
+        "mini.csv",
+        "mini.json",
+        "mini.md",
+        "mini.tex",
     ]
-    assert len(called.out.splitlines()) == 4
+    assert len(called.out.splitlines()) == 5
     assert bench.call("report", "mini", "--format", "json").json["table"] == "mini"
     assert bench.call("report", "mini", "--format", "latex").out.count("\\toprule") == 1
 
