@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from locbench.files import listed, write_atomically
+from locbench.report.compare import unmeasured
 from locbench.report.formatting import DAGGER, NOTHING
 from locbench.report.markdown import escaped
 from locbench.report.model import TableComparisons
@@ -53,8 +54,10 @@ def write_overview(
 
 def overview(found: Sequence[TableComparisons], records: Sequence[Record], out: Path) -> str:
     """Return the page; see `write_overview`."""
-    scores = [table_score(table, comparisons) for table, comparisons in found if comparisons]
-    tables = sorted((table for table, _ in found), key=_order_of)
+    scores = sorted(
+        (table_score(table, comparisons or [unmeasured(table)]) for table, comparisons in found),
+        key=lambda score: _order_of(score.table),
+    )
     template = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=False,
@@ -63,11 +66,11 @@ def overview(found: Sequence[TableComparisons], records: Sequence[Record], out: 
     ).get_template("overview.md")
     return template.render(
         mark=MARK,
-        summary=_summary(scores, tables),
-        tables=list(_tables(scores, tables, out)),
+        summary=_summary(scores),
+        tables=list(_tables(scores, out)),
         extents=EXTENTS,
         figures=list(_figures(out)),
-        commands=list(_commands(tables, records)),
+        commands=list(_commands([score.table for score in scores], records)),
         pages=[folder.name for folder in listed(out) if (folder / "README.md").is_file()],
     )
 
@@ -77,29 +80,26 @@ def _order_of(table: Table) -> tuple[str, int, str]:
     return table.paper_name, int(number) if number.isdigit() else 0, table.id
 
 
-def _summary(scores: Sequence[TableScore], tables: Sequence[Table]) -> str:
+def _summary(scores: Sequence[TableScore]) -> str:
     total = total_score(scores)
-    printed = sum(table.values for table in tables)
     full, reduced = total.extents["full"], total.extents["reduced"]
     computed = total.extents["counted"] + total.extents["predicted"]
     return (
-        f"Of {printed} published numbers (derived ones apart) in {len(tables)} tables, {full} are "
+        f"Of {total.numbers} numbers in {len(scores)} tables, {full} are "
         f"trained on the published schedule, {reduced} on a reduced one, and {computed} are "
         f"computed; {total.exact_equal} of {total.exact} counted ones equal the paper's."
     )
 
 
-def _tables(scores: Sequence[TableScore], tables: Sequence[Table], out: Path) -> Iterator[str]:
-    by_id = {score.table.id: score for score in scores}
+def _tables(scores: Sequence[TableScore], out: Path) -> Iterator[str]:
     names = ("paper", "table", "numbers", "full", "reduced", "computed", "exact equal")
     yield f"| {' | '.join((*names, 'order of cells', 'claims'))} |"
     yield "|---|---|--:|--:|--:|--:|--:|---|---|"
-    for table in tables:
+    for score in scores:
+        table = score.table
         name = f"[{table.id}]({table.id}.md)" if (out / f"{table.id}.md").is_file() else table.id
-        score = by_id.get(table.id)
-        cells = [f"{escaped(paper_name(table))}, {table.number}", name, str(table.values)]
-        cells += _counts(score) if score else [""] * 6
-        yield f"| {' | '.join(cells)} |"
+        cells = [f"{escaped(paper_name(table))}, {table.number}", name, str(score.numbers)]
+        yield f"| {' | '.join([*cells, *_counts(score)])} |"
 
 
 def _counts(score: TableScore) -> list[str]:
